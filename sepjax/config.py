@@ -238,9 +238,9 @@ def validate(config: Config) -> None:
         ValueError: one message that lists every problem with its valid choices.
     """
     problems = [
-        f"{path}={get_field(config, path)!r}: {nearest(str(get_field(config, path)), ok)}"
-        for path, ok in CHOICES.items()
-        if get_field(config, path) not in ok
+        f"{path}={value!r}: {nearest(str(value), choices)}"
+        for path, choices in CHOICES.items()
+        if (value := get_field(config, path)) not in choices
     ]
     problems += [
         f"{path}={get_field(config, path)!r} must be positive"
@@ -256,7 +256,7 @@ def _data_problems(data: DataConfig) -> Iterable[str]:
     if not data.sources or len(set(data.sources)) != len(data.sources):
         yield f"data.sources={data.sources!r} must name each class once"
     if not 0 < data.gain_low <= data.gain_high:
-        yield f"data.gain_low={data.gain_low} must be in (0, gain_high={data.gain_high}]"
+        yield f"data.gain_low={data.gain_low} must be in (0, {data.gain_high=}]"
     if not 0 <= data.shuffle_fraction <= 1:
         yield f"data.shuffle_fraction={data.shuffle_fraction} must be in [0, 1]"
 
@@ -266,7 +266,7 @@ def _model_problems(config: Config) -> Iterable[str]:
     if model.kernel % 2 == 0 and not model.causal:
         yield f"model.kernel={model.kernel} must be odd unless model.causal"
     if model.L < model.W:
-        yield f"model.L={model.L} is shorter than model.W={model.W}: samples are skipped"
+        yield f"model.L={model.L} is below model.W={model.W}: samples are skipped"
     if not 0 <= model.fb_ratio <= 1:
         yield f"model.fb_ratio={model.fb_ratio} must be in [0, 1]"
     if model.encoding == "filterbanks" and model.fb_type == "conv":

@@ -1,0 +1,111 @@
+"""From stored 16-bit chunks to mixtures and sources, on the device.
+
+Nothing here is random: gains and channels come with the batch, from the schedule of
+the data pipeline, so that a batch is a function of (seed, step) alone.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int, Int16
+
+FULL_SCALE = 32768.0
+
+
+class Excerpt(NamedTuple):
+    """What a training step sees: mixtures and the sources that sum to them."""
+
+    mixture: Float[Array, "batch time"]
+    sources: Float[Array, "batch sources time"]
+
+
+def apply_gains(
+    chunks: Int16[Array, "batch sources time channels"],
+    gains: Float[Array, "batch sources gains"],
+) -> Float[Array, "batch sources time channels_out"]:
+    """Full scale to 1, times one gain per output channel; mono chunks take a pan.
+
+    Example:
+        >>> chunks = jnp.full((1, 1, 2, 1), 16384, jnp.int16)
+        >>> apply_gains(chunks, jnp.array([[[1.0, 0.5]]]))[0, 0, 0]
+        Array([0.5 , 0.25], dtype=float32)
+    """
+    return chunks.astype(jnp.float32) / FULL_SCALE * gains[:, :, None, :]
+
+
+def select_channel(
+    waves: Float[Array, "batch sources time channels"],
+    channel: Int[Array, "batch sources"],
+) -> Float[Array, "batch sources time"]:
+    """One channel per source (thesis 5.1), or the mean of all where it is negative.
+
+    Example:
+        >>> waves = jnp.array([[[[1.0, 3.0]]]])
+        >>> [float(select_channel(waves, jnp.array([[c]])).sum()) for c in (-1, 0, 1)]
+        [2.0, 1.0, 3.0]
+    """
+    channels = waves.shape[-1]
+    one = jax.nn.one_hot(channel % channels, channels, dtype=waves.dtype)
+    weights = jnp.where((channel < 0)[..., None], 1 / channels, one)
+    return jnp.einsum("bstc,bsc->bst", waves, weights, precision="highest")
+
+
+def shuffle_sources(
+    sources: Float[Array, "batch sources time"], fraction: float
+) -> Float[Array, "batch sources time"]:
+    """New songs from old: mix sources of different tracks in part of the batch.
+
+    Among the first ``n = floor(fraction * batch + 1/2)`` items, source ``c`` of item
+    ``i`` is taken from item ``(i + c) mod n`` (thesis 5.1).
+
+    Example:
+        >>> shuffle_sources(jnp.arange(4.0).reshape(2, 2, 1), 1.0).squeeze(-1)
+        Array([[0., 3.],
+               [2., 1.]], dtype=float32)
+    """
+    batch, count = sources.shape[:2]
+    mixed = int(fraction * batch + 0.5)
+    if mixed < 2:
+        return sources
+    item = jnp.arange(batch)[:, None]
+    donor = jnp.where(item < mixed, (item + jnp.arange(count)) % mixed, item)
+    return sources[donor, jnp.arange(count)[None]]
+
+
+def normalize(excerpt: Excerpt, eps: float = 1e-8) -> Excerpt:
+    """Mixture and sources over the mixture's standard deviation; silence stays silent.
+
+    Example:
+        >>> wave = jnp.array([[4.0, -4.0]])
+        >>> normalize(Excerpt(wave, wave[:, None])).mixture
+        Array([[ 1., -1.]], dtype=float32)
+    """
+    deviation = jnp.std(excerpt.mixture, axis=-1, keepdims=True)
+    factor = jnp.where(deviation > eps, 1 / jnp.maximum(deviation, eps), 1.0)
+    return Excerpt(excerpt.mixture * factor, excerpt.sources * factor[..., None])
+
+
+def prepare_excerpts(
+    batch: dict[str, Array], *, shuffle_fraction: float = 0.0
+) -> Excerpt:
+    """A feeder's batch as normalised mixtures and sources.
+
+    Args:
+        batch: ``chunks`` int16 (batch, sources, time, channels), ``gains`` float32
+            (batch, sources, channels) and ``channel`` int32 (batch, sources).
+        shuffle_fraction: part of the batch whose sources are shuffled.
+
+    Example:
+        >>> batch = {
+        ...     "chunks": jnp.ones((4, 2, 8, 1), jnp.int16),
+        ...     "gains": jnp.ones((4, 2, 1)),
+        ...     "channel": jnp.zeros((4, 2), int),
+        ... }
+        >>> prepare_excerpts(batch, shuffle_fraction=0.5).mixture.shape
+        (4, 8)
+    """
+    waves = apply_gains(batch["chunks"], batch["gains"])
+    sources = select_channel(waves, batch["channel"])
+    sources = shuffle_sources(sources, shuffle_fraction)
+    return normalize(Excerpt(jnp.sum(sources, axis=1), sources))

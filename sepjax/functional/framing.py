@@ -1,0 +1,137 @@
+"""Waveforms to frames and back: the linear maps around every encoder.
+
+An encoder frame ``k`` sees the samples ``k * stride - left ... + length - 1`` with
+``left = (length - stride) // 2``, so there are ``ceil(time / stride)`` frames whatever
+the kernel length, and frames stay centred on the stride they stand for.
+"""
+
+import math
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+
+def frames_for(time: int, stride: int) -> int:
+    """Number of encoder frames of a signal, ``ceil(time / stride)``.
+
+    Example:
+        >>> frames_for(64000, 20), frames_for(64001, 20)
+        (3200, 3201)
+    """
+    return math.ceil(time / stride)
+
+
+def frame(
+    wave: Float[Array, "*batch time"], length: int, stride: int
+) -> Float[Array, "*batch frames length"]:
+    """Cut a signal into overlapping frames, ``y[k, n] = x[k * stride + n]``.
+
+    Only complete frames are returned, ``frames = (time - length) // stride + 1``. The
+    frames are concatenated from ``ceil(length / stride)`` shifted reshapes, so no
+    gather is needed, and with ``length == stride`` it is a reshape alone.
+
+    Raises:
+        ValueError: the signal is shorter than one frame.
+
+    Example:
+        >>> frame(jnp.arange(6.0), 4, 2)
+        Array([[0., 1., 2., 3.],
+               [2., 3., 4., 5.]], dtype=float32)
+    """
+    *batch, time = wave.shape
+    frames = (time - length) // stride + 1
+    if frames < 1:
+        raise ValueError(f"a signal of {time} samples has no frame of {length}")
+    hops = math.ceil(length / stride)
+    total = (frames + hops - 1) * stride
+    wave = _fit(wave, total).reshape(*batch, frames + hops - 1, stride)
+    shifted = [wave[..., hop : hop + frames, :] for hop in range(hops)]
+    return jnp.concatenate(shifted, axis=-1)[..., :length]
+
+
+def overlap_add(
+    frames: Float[Array, "*batch frames length"], stride: int
+) -> Float[Array, "*batch time"]:
+    """Adjoint of :func:`frame`: ``x[t] = sum of y[k, n] over k * stride + n = t``.
+
+    The result has ``(frames - 1) * stride + length`` samples.
+
+    Example:
+        >>> overlap_add(jnp.ones((2, 4)), 2)
+        Array([1., 1., 2., 2., 1., 1.], dtype=float32)
+    """
+    *batch, count, length = frames.shape
+    hops = math.ceil(length / stride)
+    frames = _fit(frames, hops * stride)
+    blocks = frames.reshape(*batch, count, hops, stride)
+    no_pad = [(0, 0)] * len(batch)
+    wave = sum(
+        jnp.pad(blocks[..., hop, :], [*no_pad, (hop, hops - 1 - hop), (0, 0)])
+        for hop in range(hops)
+    )
+    wave = wave.reshape(*batch, (count + hops - 1) * stride)
+    return wave[..., : (count - 1) * stride + length]
+
+
+def analyze(
+    wave: Float[Array, "*batch time"],
+    kernel: Float[Array, "length latent"],
+    stride: int,
+) -> Float[Array, "*batch frames latent"]:
+    """Strided correlation with a bank of filters: an encoder without activation.
+
+    ``y[k, c] = sum_n x[k * stride - left + n] kernel[n, c]``, zeros outside the signal,
+    ``ceil(time / stride)`` frames.
+
+    Example:
+        >>> analyze(jnp.ones((1, 10)), jnp.ones((4, 3)), stride=2).shape
+        (1, 5, 3)
+    """
+    length = kernel.shape[0]
+    return frame(pad_to_frames(wave, length, stride), length, stride) @ kernel
+
+
+def synthesize(
+    latent: Float[Array, "*batch frames latent"],
+    kernel: Float[Array, "latent length"],
+    stride: int,
+    *,
+    time: int,
+) -> Float[Array, "*batch time"]:
+    """Overlap-add of weighted synthesis filters: a decoder.
+
+    ``x[t] = sum_k sum_c y[k, c] kernel[c, t - k * stride + left]``, ``time`` samples;
+    ``synthesize(·, kernel.T)`` is the adjoint of ``analyze(·, kernel)``.
+
+    Example:
+        >>> synthesize(jnp.ones((1, 5, 3)), jnp.ones((3, 4)), stride=2, time=10).shape
+        (1, 10)
+    """
+    length = kernel.shape[-1]
+    left = max(length - stride, 0) // 2
+    return _fit(overlap_add(latent @ kernel, stride)[..., left:], time)
+
+
+def pad_to_frames(
+    wave: Float[Array, "*batch time"], length: int, stride: int
+) -> Float[Array, "*batch padded"]:
+    """Zero-pad so that :func:`frame` yields exactly ``ceil(time / stride)`` frames.
+
+    Example:
+        >>> pad_to_frames(jnp.ones(5), 4, 2)
+        Array([0., 1., 1., 1., 1., 1., 0., 0.], dtype=float32)
+    """
+    time = wave.shape[-1]
+    left = max(length - stride, 0) // 2
+    total = (frames_for(time, stride) - 1) * stride + length
+    no_pad = [(0, 0)] * (wave.ndim - 1)
+    wave = jnp.pad(wave, [*no_pad, (left, max(total - left - time, 0))])
+    return wave[..., :total]
+
+
+def _fit(x: Array, size: int) -> Array:
+    """Crop or zero-pad the last axis to ``size``."""
+    missing = size - x.shape[-1]
+    if missing > 0:
+        x = jnp.pad(x, [(0, 0)] * (x.ndim - 1) + [(0, missing)])
+    return x[..., :size]

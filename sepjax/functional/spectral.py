@@ -1,0 +1,87 @@
+"""Short-time Fourier transform and its inverse, channel-last."""
+
+import jax.numpy as jnp
+from jaxtyping import Array, Complex, Float
+
+from sepjax.functional.framing import frame, overlap_add
+
+
+def hann(length: int) -> Float[Array, " length"]:
+    """Periodic Hann window, ``0.5 - 0.5 cos(2 pi n / length)``.
+
+    Example:
+        >>> hann(4)
+        Array([0. , 0.5, 1. , 0.5], dtype=float32)
+    """
+    angle = 2 * jnp.pi * jnp.arange(length, dtype=float) / length
+    return 0.5 - 0.5 * jnp.cos(angle)
+
+
+def stft(
+    wave: Float[Array, "*batch time"],
+    *,
+    n_fft: int,
+    hop: int,
+    center: bool = True,
+    padding: str = "reflect",
+) -> Complex[Array, "*batch frames bins"]:
+    """One-sided short-time Fourier transform with a periodic Hann window, unscaled.
+
+    ``X[k, f] = sum_n w[n] x[k * hop + n] exp(-2 pi i f n / n_fft)``.
+
+    Args:
+        wave: signals.
+        n_fft: window length, samples; there are ``n_fft // 2 + 1`` bins.
+        hop: samples between frames.
+        center: pad by half a window on both sides, so that frame ``k`` is centred on
+            sample ``k * hop`` (torch's default).
+        padding: ``"reflect"`` or ``"constant"`` (zeros), how ``center`` pads.
+
+    Example:
+        >>> stft(jnp.zeros((2, 4096)), n_fft=512, hop=128).shape
+        (2, 33, 257)
+    """
+    if center:
+        edges = [(0, 0)] * (wave.ndim - 1) + [(n_fft // 2, n_fft // 2)]
+        wave = jnp.pad(wave, edges, mode=padding)
+    window = hann(n_fft).astype(wave.dtype)
+    return jnp.fft.rfft(frame(wave, n_fft, hop) * window, axis=-1)
+
+
+def istft(
+    spectrum: Complex[Array, "*batch frames bins"],
+    *,
+    n_fft: int,
+    hop: int,
+    time: int,
+    center: bool = True,
+) -> Float[Array, "*batch time"]:
+    """Least-squares inverse of :func:`stft`.
+
+    ``x[t] = sum_k w[t - k hop] y[k, t - k hop] / sum_k w[t - k hop]^2`` with ``y`` the
+    inverse transform of every frame (Griffin and Lim 1984, eq. 6). Samples that no
+    window reaches are zero.
+
+    Args:
+        spectrum: transform as :func:`stft` returns it.
+        n_fft: window length, samples.
+        hop: samples between frames.
+        time: samples to return, cropped or zero-padded at the end.
+        center: whether the transform was centred.
+
+    Example:
+        >>> wave = jnp.sin(jnp.arange(1000.0))
+        >>> again = istft(stft(wave, n_fft=64, hop=16), n_fft=64, hop=16, time=1000)
+        >>> bool(jnp.abs(again - wave).max() < 1e-5)
+        True
+    """
+    frames = jnp.fft.irfft(spectrum, n_fft, axis=-1)
+    window = hann(n_fft).astype(frames.dtype)
+    wave = overlap_add(frames * window, hop)
+    squares = jnp.broadcast_to(window**2, (spectrum.shape[-2], n_fft))
+    weight = overlap_add(squares, hop)
+    wave = wave / jnp.where(weight > 1e-8, weight, 1.0)
+    start = n_fft // 2 if center else 0
+    wave = wave[..., start : start + time]
+    missing = time - wave.shape[-1]
+    return jnp.pad(wave, [(0, 0)] * (wave.ndim - 1) + [(0, missing)])
