@@ -1,0 +1,130 @@
+"""Reading audio files: where PCM begins, what a file holds, and decoding to int16."""
+
+import os
+import struct
+from typing import BinaryIO
+
+import numpy as np
+
+from data_pipelines.manifest import AudioFile, DataError
+
+PCM, EXTENSIBLE = 1, 0xFFFE
+UNKNOWN_SIZE = 0xFFFFFFFF  # written by programs that stream into a pipe
+
+
+def wav_data(path: str) -> tuple[int, int] | None:
+    """Byte offset and bytes of the samples of a 16-bit PCM WAV file.
+
+    Understands plain and extensible format chunks, other chunks before the data, and
+    the padding byte after a chunk of odd size.
+
+    Returns:
+        None for every other kind of file.
+
+    Raises:
+        DataError: the header promises more samples than the file holds.
+    """
+    size = os.path.getsize(path)
+    with open(path, "rb") as file:
+        if file.read(4) != b"RIFF" or file.read(8)[4:] != b"WAVE":
+            return None
+        plain = False
+        while len(header := file.read(8)) == 8:
+            name, length = struct.unpack("<4sI", header)
+            begin = file.tell()
+            if name == b"fmt ":
+                plain = _is_pcm16(file, length)
+            elif name == b"data":
+                if length != UNKNOWN_SIZE and begin + length > size:
+                    raise DataError(
+                        f"{path}: truncated: its header promises {length} bytes of"
+                        f" samples, {max(size - begin, 0)} are there; copy it again"
+                    )
+                return (begin, length) if plain and length != UNKNOWN_SIZE else None
+            file.seek(begin + length + length % 2)
+    return None
+
+
+def _is_pcm16(file: BinaryIO, length: int) -> bool:
+    fields = file.read(min(length, 26))
+    if len(fields) < 16:
+        return False
+    tag, _, _, _, _, bits = struct.unpack("<HHIIHH", fields[:16])
+    if tag == EXTENSIBLE and len(fields) == 26:
+        # The first two bytes of the subformat's identifier are the plain tag.
+        tag = struct.unpack("<H", fields[24:])[0]
+    return tag == PCM and bits == 16
+
+
+def probe(path: str) -> AudioFile:
+    """Read the header of a file.
+
+    Raises:
+        DataError: the file is missing, empty, truncated or no audio.
+    """
+    import soundfile
+
+    try:
+        if os.path.getsize(path) == 0:
+            raise DataError(f"{path}: empty file (0 bytes); copy it again or remove it")
+        data = wav_data(path)
+        info = soundfile.info(path)
+    except OSError as error:
+        raise DataError(f"{path}: {error.strerror or error}") from error
+    except soundfile.LibsndfileError as error:
+        raise DataError(
+            f"{path}: not readable as audio ({error.error_string.strip('. ')});"
+            " export it again as WAV or FLAC"
+        ) from error
+    frames, offset = info.frames, -1
+    if data is not None:
+        offset, frames = data[0], data[1] // (2 * info.channels)
+    if frames <= 0:
+        raise DataError(f"{path}: holds no samples; export it again or remove it")
+    return AudioFile(path, frames, info.channels, info.samplerate, offset)
+
+
+def read_blocks(file: AudioFile, frames: int = 1 << 18):
+    """The samples of a file, float32 (frames, channels) in [-1, 1], block by block.
+
+    Raises:
+        DataError: decoding fails or ends early, or a sample is NaN or infinite.
+    """
+    import soundfile
+
+    done = 0
+    try:
+        with soundfile.SoundFile(file.path) as source:
+            while len(block := source.read(frames, "float32", always_2d=True)):
+                if not np.isfinite(block).all():
+                    bad = done + int(np.argmin(np.isfinite(block).all(axis=1)))
+                    raise DataError(
+                        f"{file.path}: NaN or infinite sample at"
+                        f" {bad / file.sample_rate:.3f} s; export it again"
+                    )
+                done += len(block)
+                yield block
+    except soundfile.LibsndfileError as error:
+        raise DataError(
+            f"{file.path}: decoding fails after {done / file.sample_rate:.2f} s"
+            f" ({error.error_string.strip('. ')}); copy it again"
+        ) from error
+    if done != file.frames:
+        raise DataError(
+            f"{file.path}: truncated: its header promises {file.frames} frames,"
+            f" {done} can be read; copy it again"
+        )
+
+
+def to_int16(audio: np.ndarray) -> tuple[np.ndarray, int]:
+    """Round to 16 bits; also how many samples had to be clipped.
+
+    Example:
+        >>> samples, clipped = to_int16(np.array([0.5, -1.0, 1.5]))
+        >>> samples.tolist(), clipped
+        ([16384, -32768, 32767], 1)
+    """
+    scaled = np.rint(audio * 32768)
+    # Full scale itself, 32768, is one step too many but no clipping to speak of.
+    clipped = int(np.count_nonzero((scaled > 32768) | (scaled < -32768)))
+    return np.clip(scaled, -32768, 32767).astype(np.int16), clipped

@@ -1,0 +1,166 @@
+"""Canonical audio: every file a 16-bit PCM WAV at one rate, converted once.
+
+Both feeders read these files, hence the same integers. A file that already is one
+stays in place; any other is decoded and resampled into the cache, under a name made
+of its content, so datasets, runs and concurrent processes share the result.
+"""
+
+import dataclasses
+import os
+import tempfile
+import warnings
+import wave
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from data_pipelines.audio import probe, read_blocks, to_int16
+from data_pipelines.manifest import AudioFile, DataError, Manifest, Stem, Track
+
+VERSION = 1  # of the conversion; part of the names in the cache
+
+
+def canonicalize(
+    manifest: Manifest, sample_rate: int, cache: str | Path | None = None
+) -> Manifest:
+    """The same dataset, from 16-bit PCM WAV files at ``sample_rate``.
+
+    Files are resampled by soxr; files that loop, circularly, so that their ends still
+    meet. Frames and starts are rounded to the new rate. Samples beyond full scale are
+    clipped, with a warning that names the files.
+
+    Args:
+        manifest: A checked manifest.
+        sample_rate: In Hz.
+        cache: Folder for the converted files; :func:`cache_folder` by default.
+
+    Raises:
+        DataError: files cannot be decoded, or the cache cannot be written.
+    """
+    folder = cache_folder(cache) / "audio"
+    loops = {s.file for t in manifest.tracks for s in t.stems.values() if s.loop}
+    jobs = [
+        (manifest, file, sample_rate, index in loops, folder)
+        for index, file in enumerate(manifest.files)
+    ]
+    files, clipped, problems = [], [], []
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for job, future in zip(jobs, [pool.submit(_convert, *job) for job in jobs]):
+            try:
+                file, count = future.result()
+            except DataError as error:
+                problems.append(str(error))
+                continue
+            files.append(file)
+            if count:
+                clipped.append(f"{manifest.path(job[1])}: {count} samples")
+    if problems:
+        raise DataError.of(f"dataset '{manifest.name}'", dict.fromkeys(problems))
+    if clipped:
+        lines = "\n  ".join(clipped)
+        warnings.warn(f"clipped at full scale:\n  {lines}", stacklevel=2)
+    tracks = tuple(_track(manifest, track, sample_rate) for track in manifest.tracks)
+    return dataclasses.replace(
+        manifest, sample_rate=sample_rate, files=tuple(files), tracks=tracks
+    )
+
+
+def cache_folder(cache: str | Path | None = None) -> Path:
+    """The given folder, else ``$SEPJAX_CACHE``, else ``~/.cache/sepjax``."""
+    return Path(
+        cache or os.environ.get("SEPJAX_CACHE") or "~/.cache/sepjax"
+    ).expanduser()
+
+
+@contextmanager
+def atomic_file(path: Path) -> Iterator[BinaryIO]:
+    """A file that appears under its name complete or not at all.
+
+    Raises:
+        DataError: the folder cannot be written, or the disk is full.
+    """
+    temporary = ""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
+            temporary = file.name
+            yield file
+        os.replace(temporary, path)
+    except OSError as error:
+        raise DataError(
+            f"cannot write the cache {path.parent}: {error.strerror or error};"
+            " free some space or name another folder in $SEPJAX_CACHE"
+        ) from error
+    finally:
+        if temporary and os.path.exists(temporary):
+            os.unlink(temporary)
+
+
+def _convert(
+    manifest: Manifest, file: AudioFile, sample_rate: int, loop: bool, folder: Path
+) -> tuple[AudioFile, int]:
+    """The canonical form of one file, and how many samples were clipped."""
+    if file.data_offset >= 0 and file.sample_rate == sample_rate:
+        return file, 0
+    kind = "loop" if loop and file.sample_rate != sample_rate else "wav"
+    name = f"{manifest.file_digest(file)}-{sample_rate}-{kind}{VERSION}.wav"
+    path, clipped = folder / name, 0
+    if not path.exists():
+        source = dataclasses.replace(file, path=manifest.path(file))
+        audio = np.concatenate(list(read_blocks(source)))
+        audio = _resample(audio, file.sample_rate, sample_rate, loop)
+        samples, clipped = to_int16(audio)
+        _write_wav(path, samples, sample_rate)
+    return dataclasses.replace(probe(str(path)), digest=""), clipped
+
+
+def _resample(audio: np.ndarray, old: int, new: int, loop: bool) -> np.ndarray:
+    if old == new:
+        return audio
+    frames = max(_scale(len(audio), old, new), 1)
+    if loop:
+        from scipy.signal import resample
+
+        return resample(audio, frames, axis=0)  # by Fourier series: circular, any ratio
+    import soxr
+
+    audio = soxr.resample(audio, old, new, quality="VHQ")[:frames]
+    return np.pad(audio, ((0, frames - len(audio)), (0, 0)))
+
+
+def _scale(frames: int, old: int, new: int) -> int:
+    """Frames at another rate, rounded to the nearest."""
+    return (2 * frames * new + old) // (2 * old)
+
+
+def _write_wav(path: Path, samples: np.ndarray, sample_rate: int) -> None:
+    if samples.nbytes >= 2**32 - 64:
+        raise DataError(f"{path}: more than 4 GiB of samples; split the song")
+    with atomic_file(path) as file, wave.open(file, "wb") as writer:
+        writer.setnchannels(samples.shape[1])
+        writer.setsampwidth(2)
+        writer.setframerate(sample_rate)
+        writer.writeframes(samples.astype("<i2").tobytes())
+
+
+def _track(manifest: Manifest, track: Track, new: int) -> Track:
+    stems: Sequence[Stem] = [*track.stems.values(), *filter(None, [track.mixture])]
+    old = manifest.files[stems[0].file].sample_rate if stems else manifest.sample_rate
+    if old == new:
+        return track
+
+    def move(stem: Stem) -> Stem:
+        return dataclasses.replace(
+            stem, start=(2 * stem.start * new + old) // (2 * old)
+        )
+
+    return dataclasses.replace(
+        track,
+        frames=max(_scale(track.frames, old, new), 1),
+        stems={name: move(stem) for name, stem in track.stems.items()},
+        mixture=track.mixture and move(track.mixture),
+    )

@@ -1,0 +1,91 @@
+"""Reading canonical files on the host: whole tracks, and chunks without a framework.
+
+This is the plainest execution of a plan. Validation and evaluation read through it,
+and the feeders are tested against it.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from data_pipelines.manifest import LoadedTrack, Manifest, Stem, Track
+from data_pipelines.schedule import Plan, take
+
+Batch = dict[str, np.ndarray]
+
+
+def map_file(manifest: Manifest, index: int) -> np.ndarray:
+    """The samples of a canonical file, int16 (frames, channels), read on access."""
+    file = manifest.files[index]
+    return np.memmap(
+        manifest.path(file),
+        dtype="<i2",
+        mode="r",
+        offset=file.data_offset,
+        shape=(file.frames, file.channels),
+    )
+
+
+def read_frames(samples: np.ndarray, start: int, stop: int, loop: bool) -> np.ndarray:
+    """Frames ``start`` to ``stop`` of a file, wrapped around its end if ``loop``.
+
+    Example:
+        >>> read_frames(np.arange(3)[:, None], 2, 7, True).ravel()
+        array([2, 0, 1, 2, 0])
+    """
+    if not loop or stop <= len(samples):
+        return samples[start:stop]
+    return np.take(samples, np.arange(start, stop) % len(samples), axis=0)
+
+
+def read_chunks(manifest: Manifest, plan: Plan, chunk: int) -> Batch:
+    """Execute a plan with the leading axis (batch,).
+
+    Returns:
+        ``chunks`` int16 (batch, sources, time, file channels), and the plan's
+        ``gains`` float32 (batch, sources, channels), ``channel`` int32
+        (batch, sources).
+    """
+    chunks = np.zeros((*plan.file.shape, chunk, manifest.file_channels), np.int16)
+    for index in zip(*np.nonzero(plan.file >= 0)):
+        file, start, stop, loop = (int(field[index]) for field in plan[:4])
+        samples = map_file(manifest, file)
+        frames = read_frames(samples, start, min(stop, start + chunk), bool(loop))
+        chunks[index][: len(frames)] = frames  # a mono file fills all channels
+    return {"chunks": chunks, "gains": plan.gains, "channel": plan.channel}
+
+
+def feed(manifest: Manifest, plans: Iterator[Plan], chunk: int) -> Iterator[Batch]:
+    """Batches of plans with the leading axes (steps, batch)."""
+    for plan in plans:
+        for step in range(len(plan.file)):
+            yield read_chunks(manifest, take(plan, step), chunk)
+
+
+def load_track(manifest: Manifest, track: Track) -> LoadedTrack:
+    """A whole song: the distributed mixture where there is one, else the exact sum."""
+    stems = [track.stems.get(name) for name in manifest.classes]
+    heard = [stem for stem in (*stems, track.mixture) if stem is not None]
+    channels = max(
+        (max(manifest.files[s.file].channels, len(s.gains)) for s in heard), default=1
+    )
+    references = np.stack([_excerpt(manifest, track, stem, channels) for stem in stems])
+    if track.mixture is None:
+        mixture = references.sum(axis=0)
+    else:
+        mixture = _excerpt(manifest, track, track.mixture, channels)
+    return LoadedTrack(
+        track.name, manifest.sample_rate, manifest.classes, mixture, references
+    )
+
+
+def _excerpt(
+    manifest: Manifest, track: Track, stem: Stem | None, channels: int
+) -> np.ndarray:
+    audio = np.zeros((track.frames, channels), np.float32)
+    if stem is not None:
+        samples = map_file(manifest, stem.file)
+        stop = stem.start + track.frames
+        frames = read_frames(samples, stem.start, stop, stem.loop)
+        audio[: len(frames)] = frames / np.float32(32768) * np.float32(stem.gains)
+    return audio

@@ -1,0 +1,250 @@
+"""The index of a dataset: which file, from which frame, is which stem of which track.
+
+A manifest holds no audio. It says where every stem lies (file and first frame), how
+it enters its track (gains, loop), and by how much the stems fail to sum to a
+distributed mixture. Feeders and evaluation read nothing else about a dataset.
+"""
+
+import functools
+import hashlib
+import json
+import math
+import os
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+SPLITS = ("train", "valid", "test")
+
+
+class DataError(ValueError):
+    """A dataset cannot be used; the message lists every problem that was found."""
+
+    @classmethod
+    def of(cls, what: str, problems: Iterable[str], limit: int = 30) -> "DataError":
+        """One error for many problems, of which the first ``limit`` are listed."""
+        problems = list(problems)
+        more = len(problems) - limit
+        lines = problems[:limit] + ([f"... and {more} more"] if more > 0 else [])
+        count = f"{len(problems)} problem" + "s" * (len(problems) != 1)
+        return cls(f"{what}: {count}\n  " + "\n  ".join(lines))
+
+
+@dataclass(frozen=True)
+class AudioFile:
+    """A file of audio, ``frames`` samples per channel."""
+
+    path: str  # relative to Manifest.root, or absolute
+    frames: int
+    channels: int
+    sample_rate: int  # Hz
+    data_offset: int = -1  # byte of the first frame of a 16-bit PCM WAV; -1: decode it
+    digest: str = ""  # SHA-256 of the file's bytes; empty: hashed when needed
+
+
+@dataclass(frozen=True)
+class Stem:
+    """A track's excerpt of a file, ``gains[channel]`` times its samples."""
+
+    file: int  # index into Manifest.files
+    start: int = 0  # frame of the file where the track's frame 0 lies
+    loop: bool = False  # the file repeats endlessly
+    gains: tuple[float, ...] = (1.0,)  # one per channel of the track; (1.0,) broadcasts
+
+
+@dataclass(frozen=True)
+class Track:
+    """A song: its stems, cut at ``frames``; beyond the end of a file is silence."""
+
+    name: str
+    split: str  # train | valid | test
+    group: str  # what must not be shared by two splits: artist, album, session
+    frames: int
+    stems: Mapping[str, Stem]  # an absent class is silence
+    mixture: Stem | None = None  # the distributed mixture, where there is one
+    mixture_error: float = -math.inf  # dB: energy of mixture - sum over mixture
+
+
+class LoadedTrack(NamedTuple):
+    """A whole song in memory; ``references`` follow ``classes``."""
+
+    name: str
+    sample_rate: int
+    classes: tuple[str, ...]
+    mixture: np.ndarray  # (time, channels) float32
+    references: np.ndarray  # (sources, time, channels) float32
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """A dataset: files, and the tracks cut from them.
+
+    Frames of a track and of its stems count at the rate of the track's files;
+    ``sample_rate`` is the rate of all files once
+    :func:`data_pipelines.canonical.canonicalize` has run, and their highest before.
+    """
+
+    name: str
+    root: str
+    sample_rate: int
+    channels: int  # of a track: every file and every gains tuple has this many, or 1
+    classes: tuple[str, ...]
+    files: tuple[AudioFile, ...]
+    tracks: tuple[Track, ...]
+
+    def path(self, file: AudioFile) -> str:
+        """Where the file lies on this machine."""
+        return os.path.join(self.root, file.path)
+
+    def file_digest(self, file: AudioFile) -> str:
+        """SHA-256 of the file's bytes."""
+        return file.digest or hash_file(self.path(file))
+
+    @property
+    def file_channels(self) -> int:
+        """Channels of a chunk: those of the widest file; mono files broadcast."""
+        return max((file.channels for file in self.files), default=1)
+
+    def split(self, name: str) -> tuple[Track, ...]:
+        """The tracks of a split, in order.
+
+        Raises:
+            DataError: the split is empty.
+        """
+        tracks = tuple(track for track in self.tracks if track.split == name)
+        if not tracks:
+            counts = {s: sum(t.split == s for t in self.tracks) for s in SPLITS}
+            held = ", ".join(f"{split} {count}" for split, count in counts.items())
+            raise DataError(
+                f"dataset '{self.name}' ({self.root or 'embedded'}) has no track in"
+                f" split '{name}'; tracks there: {held}"
+            )
+        return tracks
+
+    def digest(self) -> str:
+        """SHA-256 of what is heard: tracks, stems and the bytes of every file.
+
+        Where the files lie and what they are called does not enter.
+        """
+        files = [
+            (file.frames, file.channels, file.sample_rate, self.file_digest(file))
+            for file in self.files
+        ]
+        tree = _to_tree(self) | {"root": "", "files": files}
+        return hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()
+
+    def to_json(self) -> str:
+        """Inverse of :meth:`from_json`."""
+        return json.dumps(_to_tree(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> "Manifest":
+        """Read a manifest.
+
+        Example:
+            >>> empty = Manifest("none", "", 8000, 1, ("vocals",), (), ())
+            >>> Manifest.from_json(empty.to_json()) == empty
+            True
+        """
+        tree = json.loads(text)
+        tree["classes"] = tuple(tree["classes"])
+        tree["files"] = tuple(AudioFile(*values) for values in tree["files"])
+        tree["tracks"] = tuple(_track(values) for values in tree["tracks"])
+        return cls(**tree)
+
+
+def _to_tree(manifest: Manifest) -> dict[str, Any]:
+    tree = dict(vars(manifest))
+    tree["files"] = [list(vars(file).values()) for file in manifest.files]
+    tree["tracks"] = [
+        vars(track)
+        | {
+            "stems": {name: _stem_tree(stem) for name, stem in track.stems.items()},
+            "mixture": track.mixture and _stem_tree(track.mixture),
+            "mixture_error": _finite(track.mixture_error),
+        }
+        for track in manifest.tracks
+    ]
+    return tree
+
+
+def _stem_tree(stem: Stem) -> list[Any]:
+    return [stem.file, stem.start, stem.loop, list(stem.gains)]
+
+
+def _finite(value: float) -> float | None:
+    # JSON has no infinity: null stands for an exact sum.
+    return value if math.isfinite(value) else None
+
+
+def _track(tree: dict[str, Any]) -> Track:
+    def stem(values: list[Any]) -> Stem:
+        return Stem(*values[:3], tuple(values[3]))
+
+    tree["stems"] = {name: stem(values) for name, values in tree["stems"].items()}
+    tree["mixture"] = tree["mixture"] and stem(tree["mixture"])
+    if tree["mixture_error"] is None:
+        tree["mixture_error"] = -math.inf
+    return Track(**tree)
+
+
+def check(manifest: Manifest) -> Manifest:
+    """The manifest itself, if it is sound.
+
+    Raises:
+        DataError: everything that contradicts itself, or a missing file.
+    """
+    problems = [
+        f"{manifest.path(file)}: no such file"
+        for file in manifest.files
+        if not Path(manifest.path(file)).is_file()
+    ]
+    problems += [
+        f"{manifest.path(file)}: {file.channels} channels in a dataset of"
+        f" {manifest.channels}; only mono files may be mixed with others"
+        for file in manifest.files
+        if file.channels not in (1, manifest.channels)
+    ]
+    names = Counter(track.name for track in manifest.tracks)
+    problems += [
+        f"{n} tracks are called '{name}'" for name, n in names.items() if n > 1
+    ]
+    for track in manifest.tracks:
+        problems += [f"track '{track.name}': {p}" for p in _problems(manifest, track)]
+    if problems:
+        raise DataError.of(f"dataset '{manifest.name}'", problems)
+    return manifest
+
+
+def _problems(manifest: Manifest, track: Track) -> Iterable[str]:
+    if track.split not in SPLITS:
+        yield f"split '{track.split}' must be one of {', '.join(SPLITS)}"
+    if track.frames <= 0:
+        yield f"{track.frames} frames"
+    for name, stem in [*track.stems.items(), ("mixture", track.mixture)]:
+        if stem is None:
+            continue
+        if name != "mixture" and name not in manifest.classes:
+            yield f"class '{name}' is not one of {', '.join(manifest.classes)}"
+        if not 0 <= stem.file < len(manifest.files):
+            yield f"stem '{name}' points to file {stem.file} of {len(manifest.files)}"
+        if stem.start < 0:
+            yield f"stem '{name}' starts at frame {stem.start}"
+        if len(stem.gains) not in (1, manifest.channels):
+            yield f"stem '{name}' has {len(stem.gains)} gains, not {manifest.channels}"
+
+
+def hash_file(path: str) -> str:
+    """SHA-256 of a file's bytes, remembered while its size and time stay the same."""
+    status = os.stat(path)
+    return _hash_file(path, status.st_size, status.st_mtime_ns)
+
+
+@functools.lru_cache(maxsize=65536)
+def _hash_file(path: str, size: int, time_ns: int) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

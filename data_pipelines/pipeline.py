@@ -1,0 +1,148 @@
+"""From a configuration to batches: the one door of this package.
+
+>>> from sepjax.config import Config                              # doctest: +SKIP
+>>> data = open_data(Config())                                    # doctest: +SKIP
+>>> batch = next(data.train_batches(start_step=0, stop_step=1))   # doctest: +SKIP
+>>> batch["chunks"].shape                 # batch, sources, time, channels
+(4, 4, 64000, 1)
+"""
+
+import dataclasses
+import functools
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from jax.sharding import NamedSharding
+
+from data_pipelines import host, resident, schedule
+from data_pipelines.canonical import canonicalize
+from data_pipelines.manifest import SPLITS, LoadedTrack, Manifest, Track
+from data_pipelines.registry import build_manifest
+from sepjax.config import Config
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Data:
+    """A dataset, ready to be trained on; made by :func:`open_data`."""
+
+    config: Config
+    manifest: Manifest  # canonical: every file 16-bit PCM WAV at data.sample_rate
+    digest: str  # SHA-256 of the dataset as distributed
+    sharding: NamedSharding | None = None  # of the resident feeder's batches
+
+    @property
+    def chunk(self) -> int:
+        """Frames of a chunk."""
+        return round(self.config.data.chunk_seconds * self.config.data.sample_rate)
+
+    def train_batches(
+        self,
+        start_step: int,
+        stop_step: int,
+        process_index: int = 0,
+        process_count: int = 1,
+    ) -> Iterator[dict]:
+        """This process's rows of the batches of steps start_step to stop_step - 1.
+
+        Yields:
+            ``chunks`` int16 (batch, sources, time, file channels), ``gains`` float32
+            (batch, sources, channels), ``channel`` int32 (batch, sources), -1: mean.
+            A pure function of (config.seed, step), the same from both feeders.
+        """
+        plans = self._train_plans(start_step, stop_step, process_index, process_count)
+        if self.config.data.feeder == "streaming":
+            from data_pipelines import streaming
+
+            return streaming.feed(self.manifest, plans, self.chunk)
+        return resident.feed(self.store, plans, self.chunk, self.sharding)
+
+    def valid_batches(
+        self, batch_size: int, process_index: int = 0, process_count: int = 1
+    ) -> Iterator[dict]:
+        """All consecutive chunks of the validation split, mixed down, as recorded.
+
+        Yields:
+            The arrays of :meth:`train_batches` and ``weight`` float32 (batch,), which
+            is 0 for the silent rows that fill the last batch. As in training, a
+            process gets its rows of every batch.
+        """
+        table = self.table("valid")
+        plan = schedule.valid_plans(table, self.chunk)
+        rows = schedule.rows_of_process(batch_size, process_index, process_count)
+        count = len(plan.file)
+        for first in range(0, count, batch_size):
+            index = np.arange(first, first + batch_size)[rows]
+            batch = schedule.take(plan, np.minimum(index, count - 1))
+            weight = (index < count).astype(np.float32)
+            file = np.where(weight[:, None] > 0, batch.file, -1).astype(np.int32)
+            batch = host.read_chunks(
+                self.manifest, batch._replace(file=file), self.chunk
+            )
+            yield batch | {"weight": weight}
+
+    def tracks(self, split: str) -> Iterator[LoadedTrack]:
+        """The whole songs of a split, one after another."""
+        tracks = self.manifest.split(split)
+        return (host.load_track(self.manifest, track) for track in tracks)
+
+    def table(self, split: str) -> schedule.TrackTable:
+        """The tracks of a split as arrays."""
+        return schedule.track_table(self.manifest, self.manifest.split(split))
+
+    @functools.cached_property
+    def store(self) -> resident.Store:
+        """The training split on the device; read on first use."""
+        tracks: tuple[Track, ...] = self.manifest.split("train")
+        return resident.build_store(self.manifest, tracks, self.chunk, self.sharding)
+
+    def _train_plans(
+        self, start_step: int, stop_step: int, process_index: int, process_count: int
+    ) -> Iterator[schedule.Plan]:
+        config, size = self.config, self.config.train.batch_size
+        rows = schedule.rows_of_process(size, process_index, process_count)
+        table = self.table("train")
+        for first, last in schedule.windows(start_step, stop_step):
+            plan = schedule.train_plans(
+                table, config.data, config.seed, size, first, last
+            )
+            yield schedule.take(plan, (slice(None), rows))
+
+
+def open_data(
+    config: Config,
+    *,
+    cache: str | Path | None = None,
+    sharding: NamedSharding | None = None,
+) -> Data:
+    """Find, check and canonicalize the dataset of a configuration.
+
+    Args:
+        config: A resolved configuration (:func:`sepjax.config.resolve`).
+        cache: Folder for converted audio; ``$SEPJAX_CACHE`` or ``~/.cache/sepjax``
+            by default.
+        sharding: If given, the resident feeder keeps its audio on every device of
+            this sharding's mesh and yields global batches of this sharding.
+
+    Raises:
+        ValueError: the dataset's name is not known.
+        DataError: the data cannot be used; all problems are listed.
+    """
+    data = config.data
+    manifest = build_manifest(data.dataset, data.root, data.sources)
+    digest = manifest.digest()
+    manifest = canonicalize(manifest, data.sample_rate, cache)
+    return Data(config, manifest, digest, sharding)
+
+
+def summary(manifest: Manifest) -> dict[str, dict[str, float]]:
+    """Tracks and hours of each split, and in how many tracks each class sounds."""
+    return {
+        split: {
+            "tracks": len(tracks),
+            "hours": sum(t.frames for t in tracks) / manifest.sample_rate / 3600,
+        }
+        | {name: sum(name in t.stems for t in tracks) for name in manifest.classes}
+        for split in SPLITS
+        if (tracks := [track for track in manifest.tracks if track.split == split])
+    }

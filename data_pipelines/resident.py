@@ -1,0 +1,152 @@
+"""The resident feeder: the whole split as int16 on the device, no data loader.
+
+Chunks are gathered inside ``jit`` by the arrays of the plan, so a step moves some
+hundred bytes from the host. Files lie one after another in blocks of frames; a
+two-dimensional store keeps every index within int32, whatever the amount of audio. A
+looping file is stored unrolled by one chunk, so that every read is contiguous.
+"""
+
+import functools
+import os
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import NamedSharding, PartitionSpec
+
+from data_pipelines.host import map_file, read_frames
+from data_pipelines.manifest import DataError, Manifest, Track
+from data_pipelines.schedule import Plan, take
+
+BLOCK = 4096  # frames; small, so that little is padded and little read in vain
+
+
+class Store(NamedTuple):
+    """Audio on the device, and where each file of the manifest begins."""
+
+    blocks: jax.Array  # int16 (blocks, BLOCK * channels), frames interleaved
+    first: jax.Array  # int32 (files,), first block
+
+
+def gather_chunks(store: Store, plan: Plan, chunk: int) -> jax.Array:
+    """The chunks of a plan, int16 (batch, sources, chunk, channels).
+
+    Jittable (``chunk`` static), so that a training step may contain its data.
+    """
+    channels = store.blocks.shape[1] // BLOCK
+    count = -(-chunk // BLOCK) + 1
+    index = store.first[plan.file] + plan.start // BLOCK
+    # Past the last block lies nothing that ``stop`` would not silence.
+    index = jnp.minimum(index[..., None] + jnp.arange(count), len(store.blocks) - 1)
+    audio = store.blocks[index].reshape(*plan.file.shape, count * BLOCK * channels)
+    cut = functools.partial(jax.lax.dynamic_slice_in_dim, slice_size=chunk * channels)
+    audio = jax.vmap(jax.vmap(cut))(audio, plan.start % BLOCK * channels)
+    audio = audio.reshape(*plan.file.shape, chunk, channels)
+    heard = jnp.arange(chunk) < (plan.stop - plan.start)[..., None]
+    return jnp.where(heard[..., None], audio, jnp.int16(0))
+
+
+def store_bytes(manifest: Manifest, tracks: tuple[Track, ...], chunk: int) -> int:
+    """Memory that the store of these tracks takes on each device."""
+    blocks = sum(_blocks(manifest, file, chunk) for file in _files(tracks).items())
+    return 2 * max(blocks, 1) * BLOCK * manifest.file_channels
+
+
+def build_store(
+    manifest: Manifest,
+    tracks: tuple[Track, ...],
+    chunk: int,
+    sharding: NamedSharding | None = None,
+) -> Store:
+    """Read every file of the tracks' stems onto the device.
+
+    Args:
+        manifest: A canonical manifest.
+        tracks: The tracks to hold.
+        chunk: The longest read, in frames.
+        sharding: Of the batches; the store is replicated over its mesh.
+
+    Raises:
+        DataError: the store does not fit into the device's memory.
+    """
+    _check_memory(store_bytes(manifest, tracks, chunk))
+    files = _files(tracks)
+    sizes = [_blocks(manifest, item, chunk) for item in files.items()]
+    channels = manifest.file_channels
+    blocks = np.zeros((max(sum(sizes), 1), BLOCK * channels), np.int16)
+    first = np.zeros(max(len(manifest.files), 1), np.int32)
+    flat = blocks.reshape(-1, channels)
+    for (file, loop), begin in zip(files.items(), np.cumsum([0, *sizes])):
+        samples = map_file(manifest, file)
+        frames = read_frames(samples, 0, len(samples) + loop * chunk, loop)
+        flat[begin * BLOCK :][: len(frames)] = frames
+        first[file] = begin
+    return Store(*(_replicate(array, sharding) for array in (blocks, first)))
+
+
+def feed(
+    store: Store,
+    plans: Iterator[Plan],
+    chunk: int,
+    sharding: NamedSharding | None = None,
+) -> Iterator[dict[str, jax.Array]]:
+    """Batches of plans with the leading axes (steps, batch).
+
+    With ``sharding`` the plans hold this process's rows, and the batches are global
+    arrays of that sharding; without, they lie on the default device.
+    """
+    gather = _compiled(chunk, sharding)
+    for plan in plans:
+        for step in range(len(plan.file)):
+            row = Plan(*(_place(field, sharding) for field in take(plan, step)))
+            chunks = gather(store, row)
+            yield {"chunks": chunks, "gains": row.gains, "channel": row.channel}
+
+
+@functools.lru_cache(maxsize=16)
+def _compiled(chunk: int, sharding: NamedSharding | None):
+    gather = functools.partial(gather_chunks, chunk=chunk)
+    return jax.jit(gather, out_shardings=sharding)
+
+
+def _place(array: np.ndarray, sharding: NamedSharding | None) -> jax.Array:
+    if sharding is None:
+        return jnp.asarray(array)
+    return jax.make_array_from_process_local_data(sharding, array)
+
+
+def _replicate(array: np.ndarray, sharding: NamedSharding | None) -> jax.Array:
+    if sharding is None:
+        return jnp.asarray(array)
+    everywhere = NamedSharding(sharding.mesh, PartitionSpec())
+    return jax.make_array_from_callback(array.shape, everywhere, array.__getitem__)
+
+
+def _files(tracks: tuple[Track, ...]) -> dict[int, bool]:
+    """File to whether it loops somewhere, for the files of all stems."""
+    files: dict[int, bool] = {}
+    for track in tracks:
+        for stem in track.stems.values():
+            files[stem.file] = files.get(stem.file, False) or stem.loop
+    return files
+
+
+def _blocks(manifest: Manifest, item: tuple[int, bool], chunk: int) -> int:
+    file, loop = item
+    return -(-(manifest.files[file].frames + loop * chunk) // BLOCK)
+
+
+def _check_memory(needed: int) -> None:
+    device = jax.local_devices()[0]
+    statistics = device.memory_stats() or {}
+    free = statistics.get("bytes_limit", 0) - statistics.get("bytes_in_use", 0)
+    if device.platform == "cpu" and hasattr(os, "sysconf"):
+        free = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    if 0 < free < needed:
+        raise DataError(
+            f"the training audio takes {needed / 2**30:.1f} GiB, but"
+            f" {device.device_kind} has {free / 2**30:.1f} GiB free; use"
+            " --config.data.feeder=streaming, a lower data.sample_rate or fewer sources"
+        )

@@ -1,0 +1,197 @@
+"""The schedule: what every chunk of every step is, as a pure function of (seed, step).
+
+No state is carried from step to step. A counter-based generator (Philox) gives every
+step its own numbers, so a run resumes from its step number alone, and a batch depends
+neither on the feeder nor on the number of processes. A plan says *which* samples to
+read; reading them is left to the feeders.
+"""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from data_pipelines.manifest import Manifest, Stem, Track
+from sepjax.config import DataConfig
+
+# Independent streams of random numbers under one seed.
+_CHUNKS, _ORDER = 1, 2
+
+
+class Plan(NamedTuple):
+    """Chunks to be read; leading axes (steps, batch) or (batch,).
+
+    Frame ``t`` of a chunk is frame ``p = start + t`` of the file, modulo the file's
+    length if ``loop``, and zero where ``p >= stop`` or ``file == -1``. The schedule
+    keeps ``0 <= start < file's length``, and ``stop <= file's length`` unless looping.
+    """
+
+    file: np.ndarray  # int32 (..., sources), -1: silence
+    start: np.ndarray  # int32 (..., sources)
+    stop: np.ndarray  # int32 (..., sources)
+    loop: np.ndarray  # bool (..., sources)
+    gains: np.ndarray  # float32 (..., sources, channels)
+    channel: np.ndarray  # int32 (..., sources), -1: mean of the channels
+
+
+class TrackTable(NamedTuple):
+    """The tracks of a split as arrays, so that planning is vectorised."""
+
+    frames: np.ndarray  # int64 (tracks,)
+    file: np.ndarray  # int64 (tracks, sources), -1: silence
+    start: np.ndarray  # int64 (tracks, sources)
+    loop: np.ndarray  # bool (tracks, sources)
+    gains: np.ndarray  # float32 (tracks, sources, channels)
+    file_frames: np.ndarray  # int64 (files,)
+
+
+def track_table(manifest: Manifest, tracks: tuple[Track, ...]) -> TrackTable:
+    """Arrays of the given tracks; classes in the manifest's order."""
+    shape = (len(tracks), len(manifest.classes))
+    file, start = np.full(shape, -1, np.int64), np.zeros(shape, np.int64)
+    loop = np.zeros(shape, bool)
+    gains = np.zeros((*shape, manifest.channels), np.float32)
+    silence = Stem(-1)
+    for row, track in enumerate(tracks):
+        for column, name in enumerate(manifest.classes):
+            stem = track.stems.get(name, silence)
+            file[row, column], start[row, column] = stem.file, stem.start
+            loop[row, column], gains[row, column] = stem.loop, stem.gains
+    frames = np.array([track.frames for track in tracks], np.int64)
+    lengths = np.array([file.frames for file in manifest.files], np.int64)
+    return TrackTable(frames, file, start, loop, gains, lengths)
+
+
+def train_plans(
+    table: TrackTable,
+    config: DataConfig,
+    seed: int,
+    batch_size: int,
+    start_step: int,
+    stop_step: int,
+) -> Plan:
+    """Plans of steps ``start_step`` to ``stop_step - 1``, the same in every window.
+
+    Position ``step * batch_size + row`` walks through one permutation of the tracks
+    after another, so each pass visits every track once. A chunk starts uniformly in
+    its track; every source gets its own gain and, if ``config.channel`` is
+    "random", its own channel (thesis 5.1).
+
+    Returns:
+        A plan with leading axes (steps, batch).
+    """
+    steps, sources = stop_step - start_step, table.file.shape[1]
+    position = np.arange(start_step * batch_size, stop_step * batch_size)
+    track = _visit_order(len(table.frames), seed, position)
+    words = _uniform(seed, _CHUNKS, start_step, steps, batch_size * (1 + 2 * sources))
+    words = words.reshape(steps * batch_size, 1 + 2 * sources)
+
+    chunk = round(config.chunk_seconds * config.sample_rate)
+    spare = np.maximum(table.frames[track] - chunk, 0)
+    offset = np.floor(words[:, 0] * (spare + 1)).astype(np.int64)
+    low, high = config.gain_low, config.gain_high
+    gain = (low + (high - low) * words[:, 1 : 1 + sources]).astype(np.float32)
+    channel = _channel(config.channel, table.gains.shape[-1], words[:, 1 + sources :])
+    plan = _cut(table, track, offset, gain, channel)
+    return Plan(*(field.reshape(steps, batch_size, *field.shape[1:]) for field in plan))
+
+
+def valid_plans(table: TrackTable, chunk: int) -> Plan:
+    """All consecutive chunks of ``chunk`` frames of all tracks, without augmentation.
+
+    Returns:
+        A plan with the single leading axis (chunks,).
+    """
+    counts = -(-table.frames // chunk)
+    track = np.repeat(np.arange(len(counts)), counts)
+    first = np.repeat(np.cumsum(counts) - counts, counts)
+    offset = (np.arange(counts.sum()) - first) * chunk
+    shape = (len(track), table.file.shape[1])
+    return _cut(table, track, offset, np.ones(shape, np.float32), np.full(shape, -1))
+
+
+def rows_of_process(batch_size: int, process_index: int, process_count: int) -> slice:
+    """The rows of a batch that process ``process_index`` feeds.
+
+    Raises:
+        ValueError: the batch cannot be split evenly.
+
+    Example:
+        >>> rows_of_process(8, 1, 2)
+        slice(4, 8, None)
+    """
+    if batch_size % process_count:
+        raise ValueError(
+            f"train.batch_size={batch_size} must be divisible by the"
+            f" {process_count} processes that share it"
+        )
+    rows = batch_size // process_count
+    return slice(process_index * rows, (process_index + 1) * rows)
+
+
+def take(plan: Plan, index) -> Plan:
+    """Every field of a plan indexed along its leading axes."""
+    return Plan(*(field[index] for field in plan))
+
+
+def windows(start: int, stop: int, length: int = 1024) -> Iterator[tuple[int, int]]:
+    """Consecutive pieces of a range of steps, so that plans stay small.
+
+    Example:
+        >>> list(windows(3, 10, 4))
+        [(3, 7), (7, 10)]
+    """
+    for first in range(start, stop, length):
+        yield first, min(first + length, stop)
+
+
+def _cut(
+    table: TrackTable,
+    track: np.ndarray,
+    offset: np.ndarray,
+    gain: np.ndarray,
+    channel: np.ndarray,
+) -> Plan:
+    """The plan of chunks that start ``offset`` frames into their tracks."""
+    file, loop = table.file[track], table.loop[track]
+    length = np.where(file < 0, 1, np.append(table.file_frames, 1)[file])
+    start = table.start[track] + offset[:, None]
+    stop = table.start[track] + table.frames[track][:, None]
+    turns = np.where(loop, start // length * length, 0)
+    start, stop = start - turns, stop - turns
+    stop = np.where(loop, stop, np.minimum(stop, length))
+    # A stem that has nothing left to say is an absent one.
+    silent = (file < 0) | (stop <= start)
+    return Plan(
+        file=np.where(silent, -1, file).astype(np.int32),
+        start=np.where(silent, 0, start).astype(np.int32),
+        stop=np.where(silent, 0, stop).astype(np.int32),
+        loop=loop & ~silent,
+        gains=table.gains[track] * gain[..., None],
+        channel=channel.astype(np.int32),
+    )
+
+
+def _channel(rule: str, channels: int, words: np.ndarray) -> np.ndarray:
+    fixed = {"mean": -1, "left": 0, "right": channels - 1}
+    if rule in fixed:
+        return np.full(words.shape, fixed[rule])
+    return np.floor(words * channels)
+
+
+def _visit_order(tracks: int, seed: int, position: np.ndarray) -> np.ndarray:
+    """The track at each position of an endless row of permutations."""
+    if not len(position):
+        return position
+    first, last = position[0] // tracks, position[-1] // tracks
+    keys = _uniform(seed, _ORDER, first, last + 1 - first, tracks)
+    order = np.argsort(keys, axis=1, kind="stable")
+    return order[position // tracks - first, position % tracks]
+
+
+def _uniform(seed: int, stream: int, first: int, count: int, width: int) -> np.ndarray:
+    """Uniform numbers in [0, 1), (count, width): row r depends on first + r alone."""
+    blocks = -(-width // 4)  # one count of Philox gives four 64-bit words
+    generator = np.random.Philox(key=[seed, stream], counter=int(first) * blocks)
+    words = generator.random_raw(count * blocks * 4).reshape(count, blocks * 4)
+    return (words[:, :width] >> 11) * 2.0**-53
