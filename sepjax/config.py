@@ -60,6 +60,11 @@ class ModelConfig:
     normalize: str = "rms"  # rms | none: gammatone gain
     compute_dtype: str = "float32"  # float32 | bfloat16: the separator's matmuls
     consistency: bool = False  # spread the residual so that estimates sum to the mix
+    audio_channels: int = 1  # 2: one stereo model (encoding simple) instead of two runs
+    encoder_act: str = "none"  # none | relu, on bank encoders
+    input_norm: str = "global"  # global | frame | cumulative, before the bottleneck
+    skip: bool = True  # False: masks from the last residual, as in the music variant
+    bias: bool = True  # biases of the separator's convolutions
 
 
 @dataclasses.dataclass
@@ -125,6 +130,9 @@ CHOICES = {
     "model.init_type": ("mel", "uniform", "multiphase"),
     "model.who_is_pinv": ("none", "dec", "enc"),
     "model.phase": ("analytic", "even"),
+    "model.encoder_act": ("none", "relu"),
+    "model.input_norm": ("global", "frame", "cumulative"),
+    "model.audio_channels": (1, 2),
     "model.normalize": ("rms", "none"),
     "model.compute_dtype": ("float32", "bfloat16"),
     "optim.weight_decay_kind": ("decoupled", "l2"),
@@ -263,15 +271,56 @@ def _data_problems(data: DataConfig) -> Iterable[str]:
 
 def _model_problems(config: Config) -> Iterable[str]:
     model = config.model
-    if model.kernel % 2 == 0 and not model.causal:
-        yield f"model.kernel={model.kernel} must be odd unless model.causal"
-    if model.L < model.W:
-        yield f"model.L={model.L} is below model.W={model.W}: samples are skipped"
-    if not 0 <= model.fb_ratio <= 1:
-        yield f"model.fb_ratio={model.fb_ratio} must be in [0, 1]"
-    if model.encoding == "filterbanks" and model.fb_type == "conv":
-        yield "model.encoding='filterbanks' needs fb_type param_sinc or pmpgtf"
-    if model.who_is_pinv != "none" and model.encoding == "simple":
-        yield "model.who_is_pinv needs a filterbank: encoding filterbanks or hybrid"
-    if not 0 <= config.eval.overlap < 1:
-        yield f"eval.overlap={config.eval.overlap} must be in [0, 1)"
+    inverse, encoding = model.who_is_pinv, model.encoding
+    rules = (
+        (
+            model.kernel % 2 == 0 and not model.causal,
+            f"model.kernel={model.kernel} must be odd unless model.causal",
+        ),
+        (
+            model.L < model.W,
+            f"model.L={model.L} is below model.W={model.W}: samples are skipped",
+        ),
+        (
+            not 0 <= model.fb_ratio <= 1,
+            f"model.fb_ratio={model.fb_ratio} must be in [0, 1]",
+        ),
+        (
+            encoding == "filterbanks" and model.fb_type == "conv",
+            "model.encoding='filterbanks' needs fb_type param_sinc or pmpgtf",
+        ),
+        (
+            inverse != "none" and encoding == "simple",
+            "model.who_is_pinv needs a filterbank: encoding filterbanks or hybrid",
+        ),
+        (
+            inverse != "none" and model.decoder == "conv",
+            "model.who_is_pinv and model.decoder='conv' exclude each other",
+        ),
+        (
+            inverse == "enc" and encoding == "hybrid",
+            "model.who_is_pinv='enc' is for encoding='filterbanks'",
+        ),
+        (
+            encoding == "simple" and model.decoder == "filterbank",
+            "model.decoder='filterbank' needs encoding filterbanks or hybrid",
+        ),
+        (
+            model.fb_type == "param_sinc" and model.init_type == "multiphase",
+            "model.init_type='multiphase' is for gammatones (fb_type='pmpgtf')",
+        ),
+        (
+            model.audio_channels != 1 and encoding != "simple",
+            "model.audio_channels=2 needs model.encoding='simple'",
+        ),
+        (
+            model.causal
+            and (model.norm != "cumulative" or model.input_norm == "global"),
+            "model.causal needs norm='cumulative', input_norm='cumulative' or 'frame'",
+        ),
+        (
+            not 0 <= config.eval.overlap < 1,
+            f"eval.overlap={config.eval.overlap} must be in [0, 1)",
+        ),
+    )
+    return [message for wrong, message in rules if wrong]

@@ -1,0 +1,52 @@
+"""Models by name: thin Flax shells around :mod:`sepjax.functional`."""
+
+import copy
+
+import flax.linen as nn
+
+from sepjax.config import ModelConfig
+
+# Importing a family registers its members.
+from sepjax.models import banks, decoders, encoders, separators, tasnet  # noqa: F401
+from sepjax.models.registry import (
+    BANKS,
+    DECODERS,
+    ENCODERS,
+    MODELS,
+    SEPARATORS,
+    Registry,
+)
+from sepjax.models.tasnet import MaskedSeparation, Separation
+
+__all__ = [
+    "BANKS",
+    "DECODERS",
+    "ENCODERS",
+    "MODELS",
+    "SEPARATORS",
+    "MaskedSeparation",
+    "Registry",
+    "Separation",
+    "build_model",
+]
+
+
+def build_model(config: ModelConfig) -> nn.Module:
+    """The model a configuration describes.
+
+    Args:
+        config: ``config.model`` of a run; later changes to it do not reach the model.
+
+    Returns:
+        A module with attributes ``sources`` and ``sample_rate``; ``init(key, mixture)``
+        draws parameters and ``apply(variables, mixture)`` returns a
+        :class:`Separation`.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> model = build_model(ModelConfig(N=16, B=8, H=8, layers=2, stack=1))
+        >>> variables = model.init(jax.random.key(0), jnp.zeros((1, 800)))
+        >>> model.apply(variables, jnp.ones((2, 800))).estimates.shape
+        (2, 4, 800)
+    """
+    return MODELS.build(config.name, copy.deepcopy(config))

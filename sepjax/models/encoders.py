@@ -1,0 +1,142 @@
+"""Encoders: waveforms to latent frames.
+
+Contract: ``(batch, time) -> (batch, frames, latent)``, ``frames = ceil(time / stride)``.
+An encoder owns its banks; a decoder that inverts one of them is given the same bank.
+"""
+
+from collections.abc import Sequence
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from sepjax.config import ModelConfig
+from sepjax.functional.framing import analyze
+from sepjax.functional.inverse import pinv_kernel
+from sepjax.models.registry import BANKS, ENCODERS
+
+
+class BankEncoder(nn.Module):
+    """One filterbank, or the pseudo-inverse of a synthesis bank.
+
+    Stereo waves ``(batch, 2, time)`` are summed through one kernel per channel, which
+    lie one above the other in the bank's taps.
+    """
+
+    bank: nn.Module
+    stride: int
+    inverse: bool = False
+    activation: str = "none"
+    channels: int = 1
+
+    def __call__(
+        self, wave: Float[Array, "*batch time"]
+    ) -> Float[Array, "*batch frames latent"]:
+        """Correlate with the kernel at every stride."""
+        if self.channels == 1:
+            latent = analyze(wave, self.kernel(), self.stride)
+        else:
+            kernels = jnp.split(self.kernel(), self.channels)
+            latent = sum(
+                analyze(wave[..., channel, :], kernel, self.stride)
+                for channel, kernel in enumerate(kernels)
+            )
+        return nn.relu(latent) if self.activation == "relu" else latent
+
+    def kernel(self) -> Float[Array, "length latent"]:
+        """The analysis taps."""
+        if self.inverse:
+            return pinv_kernel(self.bank(), self.stride).T
+        return self.bank()
+
+    def kernels(self) -> dict[str, Float[Array, "length latent"]]:
+        """Every bank's taps by name, for plots."""
+        return {"filters": self.kernel()}
+
+
+class HybridEncoder(nn.Module):
+    """Free convolutions beside filterbanks, then a two-layer bottleneck (thesis 5.3.3).
+
+    Each branch is a bank; convolutions are rectified, filterbanks are not. The branches
+    are concatenated and pass through 1x1, ReLU, 1x1 to the latent channels.
+    """
+
+    convolutions: Sequence[nn.Module]
+    filterbanks: Sequence[nn.Module]
+    stride: int
+    latent: int
+
+    @nn.compact
+    def __call__(
+        self, wave: Float[Array, "*batch time"]
+    ) -> Float[Array, "*batch frames latent"]:
+        """Encode; latents are signed."""
+        branches = [
+            nn.relu(analyze(wave, bank(), self.stride)) for bank in self.convolutions
+        ]
+        branches += [analyze(wave, bank(), self.stride) for bank in self.filterbanks]
+        features = jnp.concatenate(branches, axis=-1)
+        xavier = nn.initializers.xavier_normal()
+        dense = dict(features=self.latent, use_bias=False, kernel_init=xavier)
+        hidden = nn.relu(nn.Dense(name="bottleneck_1", **dense)(features))
+        return nn.Dense(name="bottleneck_2", **dense)(hidden)
+
+    def kernels(self) -> dict[str, Float[Array, "length latent"]]:
+        """Every bank's taps by name, for plots."""
+        named = {f"conv_{i}": bank() for i, bank in enumerate(self.convolutions)}
+        return named | {
+            f"filters_{i}": bank() for i, bank in enumerate(self.filterbanks)
+        }
+
+
+@ENCODERS.register("simple")
+def simple_encoder(config: ModelConfig) -> BankEncoder:
+    """One free convolution."""
+    length = config.L * config.audio_channels
+    bank = BANKS.build("conv", config, config.N, length)
+    return BankEncoder(
+        bank,
+        config.W,
+        activation=config.encoder_act,
+        channels=config.audio_channels,
+    )
+
+
+@ENCODERS.register("filterbanks")
+def filterbank_encoder(config: ModelConfig) -> BankEncoder:
+    """One parametrised filterbank."""
+    bank = BANKS.build(config.fb_type, config, config.N, config.L)
+    return BankEncoder(
+        bank,
+        config.W,
+        inverse=config.who_is_pinv == "enc",
+        activation=config.encoder_act,
+    )
+
+
+@ENCODERS.register("hybrid")
+def hybrid_encoder(config: ModelConfig) -> HybridEncoder:
+    """``filters`` layers of both kinds, kernels doubling from layer to layer."""
+    free, parametrised = branch_widths(config)
+
+    def banks(kind: str, width: int) -> list[nn.Module]:
+        lengths = [config.L * 2**layer for layer in range(config.filters)]
+        return [BANKS.build(kind, config, width, n) for n in lengths] if width else []
+
+    return HybridEncoder(
+        banks("conv", free), banks(config.fb_type, parametrised), config.W, config.N
+    )
+
+
+def branch_widths(config: ModelConfig) -> tuple[int, int]:
+    """Channels of the convolutional and of the filterbank branch of a hybrid layer.
+
+    The filterbank has ``fb_ratio * N`` channels, rounded to an even number because its
+    filters come in pairs.
+
+    Example:
+        >>> branch_widths(ModelConfig(N=440, fb_ratio=0.25))
+        (330, 110)
+    """
+    parametrised = 2 * round(config.fb_ratio * config.N / 2)
+    return config.N - parametrised, parametrised

@@ -1,0 +1,96 @@
+"""Separators: latent frames to one mask per source.
+
+Contract: ``(batch, frames, latent) -> masks (batch, sources, frames, latent)``.
+"""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from sepjax.config import ModelConfig
+from sepjax.functional.masking import ratio_mask
+from sepjax.functional.norms import cumulative_norm, frame_norm, global_norm, prelu
+from sepjax.functional.tcn import init_tcn, tcn
+from sepjax.models.registry import SEPARATORS
+
+INPUT_NORMS = {
+    "global": global_norm,
+    "frame": frame_norm,
+    "cumulative": cumulative_norm,
+}
+MASK_ACTIVATIONS = {
+    "sigmoid": jax.nn.sigmoid,
+    "relu": jax.nn.relu,
+    "softmax": lambda logits: jax.nn.softmax(logits, axis=1),
+}
+
+
+class TcnSeparator(nn.Module):
+    """Norm, 1x1, temporal convolutional network, PReLU, 1x1, activation.
+
+    The matmuls run in ``compute_dtype``; parameters, norms' statistics and masks are
+    float32.
+    """
+
+    config: ModelConfig
+
+    @nn.compact
+    def __call__(
+        self, latent: Float[Array, "batch frames latent"]
+    ) -> Float[Array, "batch sources frames latent"]:
+        """Estimate the masks (thesis 2.3.4)."""
+        config, width = self.config, latent.shape[-1]
+        dtype = jnp.dtype(config.compute_dtype)
+        gain = self.param("norm_gain", nn.initializers.ones, (width,))
+        bias = self.param("norm_bias", nn.initializers.zeros, (width,))
+        dense = dict(use_bias=config.bias, dtype=dtype)
+        hidden = INPUT_NORMS[config.input_norm](latent, gain, bias)
+        hidden = nn.Dense(config.B, name="bottleneck", **dense)(hidden)
+        hidden = self._network(hidden)
+        if config.skip:
+            slope = self.param("prelu", nn.initializers.constant(0.25), ())
+            hidden = prelu(hidden, slope)
+        sources = len(config.sources)
+        logits = nn.Dense(sources * width, name="mask", **dense)(hidden)
+        logits = logits.reshape(*latent.shape[:-1], sources, width)
+        masks = MASK_ACTIVATIONS[config.mask_act](jnp.moveaxis(logits, -2, 1))
+        return masks.astype(latent.dtype)
+
+    def _network(self, hidden: Array) -> Array:
+        config = self.config
+        shape = dict(layers=config.layers, stacks=config.stack)
+        params = self.param(
+            "tcn",
+            lambda key: init_tcn(
+                key,
+                **shape,
+                bottleneck=config.B,
+                hidden=config.H,
+                width=config.kernel,
+                **{} if config.skip and config.bias else dict(skip=False, bias=False),
+            ),
+        )
+        return tcn(params, hidden, **shape, causal=config.causal, norm=config.norm)
+
+
+class IdealMask(nn.Module):
+    """Ideal ratio masks from the sources' own latents: FB-IRM (thesis eq. 5.1)."""
+
+    def __call__(
+        self, sources: Float[Array, "batch sources frames latent"]
+    ) -> Float[Array, "batch sources frames latent"]:
+        """Masks that differentiate through to encoder and decoder."""
+        return ratio_mask(sources)
+
+
+@SEPARATORS.register("tcn")
+def tcn_separator(config: ModelConfig) -> TcnSeparator:
+    """The separator of Conv-TasNet."""
+    return TcnSeparator(config)
+
+
+@SEPARATORS.register("ideal_mask")
+def ideal_mask(config: ModelConfig) -> IdealMask:
+    """The oracle separator."""
+    return IdealMask()
