@@ -36,22 +36,24 @@ def gather_chunks(store: Store, plan: Plan, chunk: int) -> jax.Array:
     Jittable (``chunk`` static), so that a training step may contain its data.
     """
     channels = store.blocks.shape[1] // BLOCK
-    count = -(-chunk // BLOCK) + 1
-    index = store.first[plan.file] + plan.start // BLOCK
-    # Past the last block lies nothing that ``stop`` would not silence.
-    index = jnp.minimum(index[..., None] + jnp.arange(count), len(store.blocks) - 1)
-    audio = store.blocks[index].reshape(*plan.file.shape, count * BLOCK * channels)
-    cut = functools.partial(jax.lax.dynamic_slice_in_dim, slice_size=chunk * channels)
-    audio = jax.vmap(jax.vmap(cut))(audio, plan.start % BLOCK * channels)
-    audio = audio.reshape(*plan.file.shape, chunk, channels)
-    heard = jnp.arange(chunk) < (plan.stop - plan.start)[..., None]
-    return jnp.where(heard[..., None], audio, jnp.int16(0))
+    span = (_span(chunk), BLOCK * channels)
+
+    def read(file, start, stop):
+        block = store.first[file] + start // BLOCK
+        audio = jax.lax.dynamic_slice(store.blocks, (block, 0), span).reshape(-1)
+        offset = start % BLOCK * channels
+        audio = jax.lax.dynamic_slice_in_dim(audio, offset, chunk * channels)
+        # The difference, not start + t < stop, which could leave int32.
+        heard = jnp.arange(chunk) < stop - start
+        return jnp.where(heard[:, None], audio.reshape(chunk, channels), jnp.int16(0))
+
+    return jax.vmap(jax.vmap(read))(plan.file, plan.start, plan.stop)
 
 
 def store_bytes(manifest: Manifest, tracks: tuple[Track, ...], chunk: int) -> int:
     """Memory that the store of these tracks takes on each device."""
     blocks = sum(_blocks(manifest, file, chunk) for file in _files(tracks).items())
-    return 2 * max(blocks, 1) * BLOCK * manifest.file_channels
+    return 2 * (blocks + _span(chunk)) * BLOCK * manifest.file_channels
 
 
 def build_store(
@@ -75,7 +77,8 @@ def build_store(
     files = _files(tracks)
     sizes = [_blocks(manifest, item, chunk) for item in files.items()]
     channels = manifest.file_channels
-    blocks = np.zeros((max(sum(sizes), 1), BLOCK * channels), np.int16)
+    # Behind the last file lies one span of silence, so that no read is clamped.
+    blocks = np.zeros((sum(sizes) + _span(chunk), BLOCK * channels), np.int16)
     first = np.zeros(max(len(manifest.files), 1), np.int32)
     flat = blocks.reshape(-1, channels)
     for (file, loop), begin in zip(files.items(), np.cumsum([0, *sizes])):
@@ -136,6 +139,11 @@ def _files(tracks: tuple[Track, ...]) -> dict[int, bool]:
 def _blocks(manifest: Manifest, item: tuple[int, bool], chunk: int) -> int:
     file, loop = item
     return -(-(manifest.files[file].frames + loop * chunk) // BLOCK)
+
+
+def _span(chunk: int) -> int:
+    """Blocks that hold a chunk wherever it starts."""
+    return -(-chunk // BLOCK) + 1
 
 
 def _check_memory(needed: int) -> None:
