@@ -1,0 +1,297 @@
+"""The ``sepjax`` command: separate recordings, re-score, inspect and report runs.
+
+Exit status: 0 when all went well, 1 when something failed (a message on stderr says
+what, where and what to do), 2 for a wrong command line, 130 after Ctrl-C.
+"""
+
+import argparse
+import json
+import shutil
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+# Everything heavy is imported inside the subcommands: --help answers at once.
+
+# What bad files, settings, models and machines raise; anything else is a bug of ours
+# and deserves its traceback.
+EXPECTED = (OSError, ValueError, ArithmeticError, RuntimeError, MemoryError)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one subcommand and return its exit status."""
+    arguments = build_parser().parse_args(argv)
+    try:
+        return arguments.command(arguments)
+    except KeyboardInterrupt:
+        print("sepjax: interrupted", file=sys.stderr)
+        return 130
+    except EXPECTED as error:
+        complain(error)
+        return 1
+
+
+def complain(error: BaseException) -> None:
+    """One message on stderr."""
+    print(f"sepjax: error: {str(error) or type(error).__name__}", file=sys.stderr)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """All subcommands and their options."""
+    parser = argparse.ArgumentParser(
+        prog="sepjax", description="A JAX laboratory for music source separation."
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def command(name: str, run: Callable[[Any], int], text: str) -> Any:
+        sub = commands.add_parser(name, help=text, description=text)
+        sub.set_defaults(command=run)
+        return sub
+
+    _separate_options(command("separate", separate, "write the stems of recordings"))
+    sub = command("evaluate", evaluate, "score a run again, on whole tracks")
+    sub.add_argument("run", type=Path, help="run folder")
+    sub.add_argument("--split", choices=("train", "valid", "test"))
+    sub = command("inspect", inspect, "print step, digest and config of a run as JSON")
+    sub.add_argument("run", type=Path, help="run folder")
+    sub = command("report", report, "write report.html of a run again")
+    sub.add_argument("run", type=Path, help="run folder")
+    return parser
+
+
+def _separate_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "files", nargs="+", type=Path, metavar="FILE", help="WAV, FLAC, OGG or MP3"
+    )
+    parser.add_argument(
+        "-n", "--run", type=Path, required=True, help="run folder with the model"
+    )
+    parser.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        default=Path("separated"),
+        help="stems go to OUTPUT/<name of the file>/<source>.wav (%(default)s)",
+    )
+    parser.add_argument(
+        "--chunk", type=float, help="seconds separated at once (as the run)"
+    )
+    parser.add_argument(
+        "--overlap", type=float, help="share of a chunk that is cross-faded"
+    )
+    parser.add_argument("--format", choices=("wav", "flac"), default="wav")
+    parser.add_argument(
+        "--float32",
+        action="store_true",
+        help="32-bit float WAV. Otherwise 16 bit; the stems of a track in which one "
+        "exceeds full scale become float WAV, or are turned down together in FLAC",
+    )
+
+
+def separate(arguments: argparse.Namespace) -> int:
+    """``sepjax separate FILE... -n RUN -o DIR``."""
+    if arguments.float32 and arguments.format == "flac":
+        raise ValueError("--float32 needs --format wav: FLAC stores integers only")
+    _check_run(arguments.run)
+    _check_writable(arguments.output)
+    import sepjax
+
+    model, variables, config = sepjax.load(arguments.run)
+    given = {"chunk": arguments.chunk, "overlap": arguments.overlap}
+    options = {"chunk": config.eval.chunk_seconds, "overlap": config.eval.overlap}
+    options |= {name: value for name, value in given.items() if value is not None}
+    taken: dict[str, Path] = {}
+    failed = 0
+    for path in arguments.files:
+        try:
+            first = taken.setdefault(path.stem, path)
+            if first != path:
+                raise ValueError(
+                    f"{path}: its stems would replace those of {first}; separate it "
+                    "into another folder with -o"
+                )
+            note = _separate_file(model, variables, path, arguments, options)
+        except EXPECTED as error:
+            failed += 1
+            text = str(error) or type(error).__name__
+            complain(ValueError(text if str(path) in text else f"{path}: {text}"))
+        else:
+            print(f"{path} -> {arguments.output / path.stem}{note}")
+    if failed:
+        total = len(arguments.files)
+        print(f"sepjax: {failed} of {total} files failed", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def _separate_file(
+    model: Any,
+    variables: Any,
+    path: Path,
+    arguments: argparse.Namespace,
+    options: Mapping[str, float],
+) -> str:
+    """Separate one file; returns what to tell about the result."""
+    import numpy as np
+
+    from data_pipelines.audio import probe, read_blocks
+    from sepjax.inference import separate
+
+    file = probe(str(path))
+    depth = 4 if arguments.float32 else 2
+    size = len(model.sources) * file.frames * file.channels * depth
+    free = shutil.disk_usage(arguments.output).free
+    if arguments.format == "wav" and size > free:
+        raise OSError(
+            f"{path}: its stems take {size / 1e6:.1f} MB, but only {free / 1e6:.1f} MB "
+            f"are free in {arguments.output}"
+        )
+    stems = separate(
+        model,
+        variables,
+        np.concatenate(list(read_blocks(file))),
+        sample_rate=file.sample_rate,
+        progress=sys.stderr.isatty(),
+        **options,
+    )
+    folder = arguments.output / path.stem
+    kind = "float32" if arguments.float32 else arguments.format
+    return write_stems(folder, stems, file.sample_rate, kind)
+
+
+def write_stems(
+    folder: Path, stems: Mapping[str, Any], sample_rate: int, kind: str
+) -> str:
+    """Write ``folder/<source>.wav`` or ``.flac``: all stems of a track, or none.
+
+    Nothing is clipped. Where a stem exceeds full scale, all stems of the track become
+    32-bit float ("wav"), or are turned down by one common gain ("flac"), so that they
+    still sum to the mixture up to that gain.
+
+    Args:
+        folder: of the track, created where needed; older stems in it are replaced.
+        stems: source -> ``(time, channels)`` float32.
+        sample_rate: Hz.
+        kind: "wav" (16 bit), "flac" (16 bit) or "float32" (WAV).
+
+    Returns:
+        A note on what was done about the level, or an empty string.
+
+    Raises:
+        OSError: the stems could not be written, for instance to a full disk.
+    """
+    import numpy as np
+    import soundfile
+
+    peak = max(float(np.abs(stem).max()) for stem in stems.values())
+    note, gain = "", 1.0
+    if peak > 1 and kind == "wav":
+        kind, note = "float32", f" (32-bit float: a stem peaks at {peak:.2f})"
+    elif peak > 1 and kind == "flac":
+        gain = 1 / peak
+        note = f" (all stems {20 * np.log10(gain):.2f} dB: one peaked at {peak:.2f})"
+    part = folder.with_name(folder.name + ".part")
+    shutil.rmtree(part, ignore_errors=True)
+    try:
+        part.mkdir(parents=True)
+        for source, stem in stems.items():
+            _write(part / source, stem * np.float32(gain), sample_rate, kind)
+        folder.mkdir(exist_ok=True)
+        for file in part.iterdir():
+            file.replace(folder / file.name)
+    except (OSError, AssertionError, soundfile.LibsndfileError) as error:
+        # libsndfile has no word for a full disk, so the free space is told, too.
+        free = shutil.disk_usage(folder.parent).free
+        reason = getattr(error, "strerror", None) or str(error) or "cannot write"
+        raise OSError(
+            f"{folder}: the stems could not be written ({reason}; {free / 1e6:.1f} MB "
+            "free there): make room or give another folder with -o"
+        ) from error
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    return note
+
+
+def _write(path: Path, stem: Any, sample_rate: int, kind: str) -> None:
+    import soundfile
+
+    from data_pipelines.audio import to_int16
+
+    if kind == "float32":
+        # The sizes in a WAV header have 32 bits; RF64 is its successor.
+        container = "RF64" if stem.nbytes > 2**32 - 2**12 else "WAV"
+        audio, subtype, suffix = stem, "FLOAT", "wav"
+    else:
+        container, subtype, suffix = kind.upper(), "PCM_16", kind
+        audio, _ = to_int16(stem)
+    path = path.with_name(f"{path.name}.{suffix}")
+    soundfile.write(path, audio, sample_rate, subtype, format=container)
+    if soundfile.info(path).frames != len(stem):
+        raise OSError(f"{path}: only a part was stored")
+
+
+def _check_run(run: Path) -> None:
+    if not (run / "config.json").is_file():
+        what = "there is no such folder" if not run.exists() else "no config.json in it"
+        raise FileNotFoundError(
+            f"{run} is not a run folder ({what}): give the --workdir of a training run"
+        )
+
+
+def _check_writable(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / ".sepjax-write-test"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise OSError(
+            f"cannot write to {folder} ({error.strerror}): give another folder with -o"
+        ) from error
+
+
+def evaluate(arguments: argparse.Namespace) -> int:
+    """``sepjax evaluate RUN [--split test]``."""
+    _check_run(arguments.run)
+    import sepjax
+    from data_pipelines.pipeline import open_data
+    from sepjax.evaluation import run
+
+    model, variables, config = sepjax.load(arguments.run)
+    config.eval.split = arguments.split or config.eval.split
+    data = open_data(config)
+    stored = json.loads((arguments.run / "config.json").read_text(encoding="utf-8"))
+    results = run.evaluate(
+        model,
+        variables,
+        config,
+        data.tracks(config.eval.split),
+        workdir=arguments.run,
+        seen={track.name for track in data.manifest.split("train")},
+        provenance=stored.get("provenance", {}) | {"data_digest": data.digest},
+        total=len(data.manifest.split(config.eval.split)),
+    )
+    print(run.summary(results))
+    return 1 if results["failed"] else 0
+
+
+def inspect(arguments: argparse.Namespace) -> int:
+    """``sepjax inspect RUN``."""
+    _check_run(arguments.run)
+    from sepjax.train.checkpoint import describe
+
+    print(json.dumps(describe(arguments.run), indent=1, ensure_ascii=False))
+    return 0
+
+
+def report(arguments: argparse.Namespace) -> int:
+    """``sepjax report RUN``."""
+    _check_run(arguments.run)
+    from sepjax.report import write_report
+
+    print(write_report(arguments.run))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,145 @@
+"""Short excerpts of scored tracks, kept as audio files for the report's players."""
+
+import re
+import shutil
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from sepjax.evaluation.aggregate import write_json
+
+FLOOR = -60.0  # dB of full scale: a class below this counts as not sounding
+
+
+class Excerpt(NamedTuple):
+    """A piece of one track."""
+
+    track: str
+    start: float  # seconds
+    sample_rate: int
+    classes: tuple[str, ...]
+    mixture: np.ndarray  # (time, channels)
+    references: np.ndarray  # (sources, time, channels)
+    estimates: np.ndarray  # (sources, time, channels)
+
+
+class Collector:
+    """Picks the best excerpts of a stream of tracks, holding only those.
+
+    Every track is heard once before any is heard twice; among equals, those come
+    first in which more of the classes sound.
+
+    Args:
+        count: excerpts to keep.
+        seconds: length of each; shorter where the track is shorter.
+    """
+
+    def __init__(self, count: int, seconds: float):
+        self._count, self._seconds = count, seconds
+        self._kept: list[tuple[tuple[int, float, int], Excerpt]] = []
+        self._tracks = 0
+
+    def add(
+        self, name: str, sample_rate: int, classes: tuple[str, ...], *waves: np.ndarray
+    ) -> None:
+        """Offer a track: its mixture, references and estimates."""
+        mixture, references, estimates = waves
+        length = min(round(self._seconds * sample_rate), len(mixture))
+        places = sounding_places(references, length, self._count)
+        for rank, (start, level) in enumerate(places):
+            stop = start + length
+            excerpt = Excerpt(
+                name,
+                start / sample_rate,
+                sample_rate,
+                classes,
+                mixture[start:stop].copy(),
+                references[:, start:stop].copy(),
+                estimates[:, start:stop].copy(),
+            )
+            self._kept.append(((rank, -level, self._tracks), excerpt))
+        self._tracks += 1
+        self._kept = sorted(self._kept, key=lambda pair: pair[0])[: self._count]
+
+    def write(self, folder: Path) -> None:
+        """Replace ``folder`` by the excerpts as 16-bit FLAC and their index.json."""
+        part = folder.with_name(folder.name + ".part")
+        shutil.rmtree(part, ignore_errors=True)
+        part.mkdir(parents=True)
+        index = [
+            _write_excerpt(part, number, excerpt)
+            for number, (_, excerpt) in enumerate(self._kept, start=1)
+        ]
+        write_json(part / "index.json", index)
+        shutil.rmtree(folder, ignore_errors=True)
+        part.rename(folder)
+
+
+def sounding_places(
+    references: np.ndarray, length: int, count: int
+) -> list[tuple[int, float]]:
+    """The starts of up to ``count`` disjoint pieces in which most classes sound.
+
+    A piece is worth the mean over classes of its level in dB, no lower than
+    ``FLOOR``, so that one silent class costs more than any balance of the others.
+
+    Args:
+        references: ``(sources, time, channels)``.
+        length: of a piece, samples.
+        count: pieces wanted.
+
+    Returns:
+        Pairs of start sample and worth, the best first.
+
+    Example:
+        >>> wave = np.zeros((1, 40, 1))
+        >>> wave[0, 20:30] = 1.0
+        >>> sounding_places(wave, length=10, count=1)
+        [(20, 0.0)]
+    """
+    energy = np.square(references, dtype=np.float64).mean(-1)
+    total = np.pad(np.cumsum(energy, axis=-1), ((0, 0), (1, 0)))
+    starts = np.arange(0, references.shape[1] - length + 1, max(length // 2, 1))
+    power = (total[:, starts + length] - total[:, starts]) / length
+    level = 10 * np.log10(np.maximum(power, 10 ** (FLOOR / 10))).mean(0)
+    chosen: list[tuple[int, float]] = []
+    for place in np.argsort(-level, kind="stable"):
+        if all(abs(starts[place] - start) >= length for start, _ in chosen):
+            chosen.append((int(starts[place]), float(level[place])))
+        if len(chosen) == count:
+            break
+    return chosen
+
+
+def _write_excerpt(folder: Path, number: int, excerpt: Excerpt) -> dict:
+    name = re.sub(r"[^\w.-]+", "_", excerpt.track).strip("._") or "track"
+    (folder / f"{number:02d}-{name}").mkdir()
+    waves = [excerpt.mixture, *excerpt.references, *excerpt.estimates]
+    # One gain for all that is played side by side, so that loudness compares.
+    gain = 1 / max(1.0, *(float(np.abs(wave).max()) for wave in waves))
+
+    def write(file: str, wave: np.ndarray) -> str:
+        import soundfile
+
+        path = f"{number:02d}-{name}/{file}.flac"
+        samples = np.minimum(np.round(wave * gain * 32768), 32767).astype(np.int16)
+        soundfile.write(folder / path, samples, excerpt.sample_rate, "PCM_16")
+        return path
+
+    def write_all(kind: str, waves: np.ndarray) -> dict[str, str]:
+        return {
+            source: write(f"{source}.{kind}", wave)
+            for source, wave in zip(excerpt.classes, waves)
+        }
+
+    return {
+        "track": excerpt.track,
+        "start": excerpt.start,
+        "seconds": len(excerpt.mixture) / excerpt.sample_rate,
+        "sample_rate": excerpt.sample_rate,
+        "gain": gain,
+        "mixture": write("mixture", excerpt.mixture),
+        "references": write_all("reference", excerpt.references),
+        "estimates": write_all("estimate", excerpt.estimates),
+    }

@@ -1,0 +1,212 @@
+"""Score a model on whole tracks, beside the untouched mixture and the oracle."""
+
+import operator
+import sys
+from collections.abc import Collection, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sepjax import inference
+from sepjax.evaluation import aggregate, oracle
+from sepjax.evaluation.excerpts import Collector
+from sepjax.evaluation.si_sdr import si_sdr, usdr
+
+COLUMNS = ("model", "mixture", "oracle")
+METRICS = ("si_sdr", "usdr")
+
+
+def evaluate(
+    model: Any,
+    variables: Any,
+    config: Any,
+    tracks: Iterable[Any],
+    *,
+    workdir: Path,
+    seen: Collection[str] = (),
+    provenance: Mapping[str, Any],
+    total: int = 0,
+    progress: bool = True,
+) -> dict[str, Any]:
+    """Score every track and write ``results.json`` and the excerpts in ``audio/``.
+
+    Args:
+        model: as for :func:`sepjax.inference.separate`; an ideal mask
+            (``model.oracle``) is given the references.
+        variables: its parameters.
+        config: a :class:`sepjax.config.Config`; ``config.eval`` counts.
+        tracks: with ``name``, ``sample_rate``, ``classes``, ``mixture (time,
+            channels)`` and ``references (sources, time, channels)``.
+        workdir: the run folder.
+        seen: names of the tracks that the model was trained on: they are marked.
+        provenance: where model and data come from; written along.
+        total: number of tracks, for the progress bar, where ``len`` cannot tell.
+        progress: show a bar with the expected time on stderr.
+
+    Returns:
+        What was written to ``results.json``. A track that fails does not stop the
+        others: it is reported and listed with its error under ``"failed"``.
+
+    Raises:
+        ValueError: there is no track to score.
+    """
+    workdir = Path(workdir)
+    collector = Collector(config.eval.excerpts, config.eval.excerpt_seconds)
+    scored: list[dict[str, Any]] = []
+    failed: list[dict[str, str]] = []
+    for track in _bar(tracks, total, progress):
+        try:
+            scores = _score_track(model, variables, config, track, collector)
+        except (ValueError, ArithmeticError, RuntimeError, MemoryError) as error:
+            failed.append({"name": track.name, "error": str(error)})
+            print(f"track {track.name!r} could not be scored: {error}", file=sys.stderr)
+        else:
+            scored.append({"name": track.name, "seen": track.name in seen, **scores})
+    if not scored and not failed:
+        raise ValueError(f"split {config.eval.split!r} has no track to score")
+    results = {
+        "definition": definition(config, provenance),
+        **_summaries(scored),
+        "tracks": scored,
+        "failed": failed,
+        "provenance": dict(provenance),
+    }
+    workdir.mkdir(parents=True, exist_ok=True)
+    collector.write(workdir / "audio")
+    aggregate.write_json(workdir / "results.json", results)
+    return aggregate.finite(results)
+
+
+def summary(results: Mapping[str, Any]) -> str:
+    """The scores as plain text: what they are, the table, and what to beware of."""
+    tracks, split = results["tracks"], results["definition"]["split"]
+    lines = [
+        f"SI-SDR in dB, mean over tracks ({split}, {len(tracks)} tracks)",
+        aggregate.format_table(results),
+    ]
+    marked = [track["name"] for track in tracks if track["seen"]]
+    if marked:
+        lines.append(f"SEEN in training ({len(marked)}): {', '.join(marked)}")
+    lines += [f"FAILED {item['name']}: {item['error']}" for item in results["failed"]]
+    return "\n".join(lines)
+
+
+def definition(config: Any, provenance: Mapping[str, Any]) -> dict[str, Any]:
+    """Everything one must know to compare a number with another."""
+    rate = config.data.sample_rate
+    return {
+        "si_sdr": "10 log10(|a s|^2 / |a s - e|^2) dB with a = <e, s> / |s|^2, "
+        "reference s, estimate e (thesis eq. 2.12)",
+        "usdr": "10 log10((sum s^2 + 1e-7) / (sum (s - e)^2 + 1e-7)) dB",
+        "improvement": "si_sdr of the model minus si_sdr of the mixture, per track",
+        "window": "whole track",
+        "channels": "flattened: one scale for all channels of a track",
+        "zero_mean": False,
+        "silence": "a class whose reference is all zeros in a track is not scored",
+        "aggregation": "mean over the tracks in which the class sounds (*_median: "
+        "median); 'mean': unweighted mean over classes",
+        "estimates": {
+            "chunk_seconds": config.eval.chunk_seconds,
+            "overlap": config.eval.overlap,
+            "rescale": "least squares onto the mixture, per channel",
+        },
+        "mixture": "the mixture itself as the estimate of every class",
+        "oracle": {
+            "mask": "ideal ratio mask |Y_j|^p / sum_k |Y_k|^p of the references",
+            "power": config.eval.oracle_power,
+            "n_fft": oracle.fft_size(rate),
+            "hop": oracle.fft_size(rate) // 2,
+            "window": "periodic Hann, zeros beyond both ends",
+        },
+        "split": config.eval.split,
+        "sample_rate": rate,
+        "classes": list(config.data.sources),
+        "dataset": config.data.dataset,
+        "data_digest": provenance.get("data_digest"),
+        "seed": config.seed,
+        "commit": provenance.get("commit"),
+    }
+
+
+def _bar(tracks: Iterable[Any], total: int, progress: bool) -> Iterable[Any]:
+    if not progress:
+        return tracks
+    from tqdm import tqdm
+
+    total = total or operator.length_hint(tracks)
+    return tqdm(tracks, desc="evaluate", unit="track", total=total or None)
+
+
+def _score_track(
+    model: Any, variables: Any, config: Any, track: Any, collector: Collector
+) -> dict[str, dict[str, dict[str, float]]]:
+    missing = set(model.sources) - set(track.classes)
+    if missing:
+        raise ValueError(f"no reference of the classes {', '.join(sorted(missing))}")
+    order = [track.classes.index(name) for name in model.sources]
+    references = track.references[order]
+    separated = inference.separate(
+        model,
+        variables,
+        track.mixture,
+        sample_rate=track.sample_rate,
+        chunk=config.eval.chunk_seconds,
+        overlap=config.eval.overlap,
+        references=references,
+    )
+    estimates = np.stack([separated[name] for name in model.sources])
+    masked = oracle.ideal_ratio_mask(
+        references,
+        track.mixture,
+        power=config.eval.oracle_power,
+        n_fft=oracle.fft_size(track.sample_rate),
+    )
+    untouched = [track.mixture] * len(references)
+    scores = {
+        column: {
+            name: _score(reference, estimate)
+            for name, reference, estimate in zip(model.sources, references, waves)
+        }
+        for column, waves in zip(COLUMNS, (estimates, untouched, masked))
+    }
+    collector.add(
+        track.name,
+        track.sample_rate,
+        tuple(model.sources),
+        track.mixture,
+        references,
+        estimates,
+    )
+    return scores
+
+
+def _score(reference: np.ndarray, estimate: np.ndarray) -> dict[str, float]:
+    if not reference.any():
+        return dict.fromkeys(METRICS, float("nan"))
+    return {
+        "si_sdr": float(si_sdr(reference, estimate)),
+        "usdr": float(usdr(reference, estimate)),
+    }
+
+
+def _summaries(scored: list[dict[str, Any]]) -> dict[str, Any]:
+    """Averages over tracks per class, and their means over classes."""
+    columns = {
+        column: aggregate.aggregate([track[column] for track in scored])
+        for column in COLUMNS
+    }
+    columns["improvement"] = aggregate.aggregate(
+        [
+            aggregate.difference(track["model"], track["mixture"], "si_sdr")
+            for track in scored
+        ]
+    )
+    means = {
+        column: {
+            metric: aggregate.mean_over_classes(columns[column], metric)
+            for metric in (METRICS if column in COLUMNS else ("si_sdr",))
+        }
+        for column in columns
+    }
+    return {**columns, "mean": means}

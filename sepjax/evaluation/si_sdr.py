@@ -1,0 +1,109 @@
+"""Whole-track scores of one estimate against its reference, in float64.
+
+Both scores are computed over all samples and channels at once; how they are averaged
+over tracks is the subject of :mod:`sepjax.evaluation.aggregate`.
+"""
+
+from typing import Literal
+
+import jax
+import numpy as np
+
+from sepjax import losses
+
+
+def si_sdr(
+    reference: np.ndarray,
+    estimate: np.ndarray,
+    *,
+    zero_mean: bool = False,
+    channels: Literal["flatten", "mean"] = "flatten",
+) -> np.ndarray:
+    r"""Scale-invariant signal-to-distortion ratio in dB (thesis eq. 2.12).
+
+    .. math:: 10 \log_{10} \frac{|\alpha s|^2}{|\alpha s - \hat s|^2},
+        \qquad \alpha = \frac{\langle \hat s, s \rangle}{|s|^2}
+
+    Args:
+        reference: ``(..., time, channels)`` or ``(time,)``, the source :math:`s`.
+        estimate: same shape, :math:`\hat s`, of any scale.
+        zero_mean: remove the mean of every channel first, as asteroid does.
+        channels: "flatten" lays the channels end to end and fits one scale (the
+            ratio between channels then counts); "mean" averages the scores of the
+            channels in which the reference sounds.
+
+    Returns:
+        ``(...)`` float64. NaN where the reference is silent (there is nothing to
+        score), minus infinity where only the estimate is silent.
+
+    Raises:
+        ValueError: the shapes differ, or a choice is unknown.
+
+    Example:
+        >>> reference = np.array([1.0, 0.0, 1.0, 0.0])
+        >>> estimate = np.array([3.0, 0.3, 3.0, 0.3])
+        >>> print(f"{si_sdr(reference, estimate):.2f} dB")
+        20.00 dB
+    """
+    if channels not in ("flatten", "mean"):
+        raise ValueError(f"channels={channels!r} must be 'flatten' or 'mean'")
+    reference, estimate = _channel_first(reference, estimate)
+    if zero_mean:
+        reference, estimate = (
+            wave - wave.mean(-1, keepdims=True) for wave in (reference, estimate)
+        )
+    if channels == "flatten":
+        reference, estimate = (
+            wave.reshape(*wave.shape[:-2], 1, -1) for wave in (reference, estimate)
+        )
+    with jax.enable_x64(True):
+        values = np.array(losses.si_sdr(reference, estimate, eps=0.0))
+    values = np.where(estimate.any(-1), values, -np.inf)
+    sounds = reference.any(-1)
+    total = np.where(sounds, values, 0.0).sum(-1)
+    return np.where(sounds.any(-1), total / np.maximum(sounds.sum(-1), 1), np.nan)
+
+
+def usdr(
+    reference: np.ndarray, estimate: np.ndarray, *, eps: float = 1e-7
+) -> np.ndarray:
+    r"""Signal-to-distortion ratio of the whole track, in dB ("uSDR", MDX 2021).
+
+    .. math:: 10 \log_{10}
+        \frac{\sum s^2 + \epsilon}{\sum (s - \hat s)^2 + \epsilon}
+
+    Args:
+        reference: ``(..., time, channels)`` or ``(time,)``, at full scale 1.
+        estimate: same shape; its scale counts.
+        eps: keeps silence finite.
+
+    Returns:
+        ``(...)`` float64. Defined for silence too, where it tells little.
+
+    Raises:
+        ValueError: the shapes differ.
+
+    Example:
+        >>> print(f"{usdr(np.ones(4), 0.9 * np.ones(4)):.2f} dB")
+        20.00 dB
+
+    Reference:
+        Mitsufuji et al., "Music Demixing Challenge 2021", eq. 1.
+    """
+    reference, estimate = _channel_first(reference, estimate)
+    signal = np.square(reference).sum((-2, -1))
+    error = np.square(reference - estimate).sum((-2, -1))
+    return 10 * np.log10((signal + eps) / (error + eps))
+
+
+def _channel_first(*waves: np.ndarray) -> list[np.ndarray]:
+    arrays = [np.asarray(wave, np.float64) for wave in waves]
+    shapes = [array.shape for array in arrays]
+    if shapes[0] != shapes[1]:
+        raise ValueError(f"reference {shapes[0]} and estimate {shapes[1]} differ")
+    if 0 in shapes[0] or not shapes[0]:
+        raise ValueError(f"nothing to score: the signals have shape {shapes[0]}")
+    return [
+        array[None] if array.ndim == 1 else np.swapaxes(array, -1, -2)
+        for array in arrays
+    ]
