@@ -47,7 +47,7 @@ def si_sdr(
 
 
 def active_sources(
-    reference: Float[Array, "batch sources time"],
+    reference: Float[Array, "batch sources *channels time"],
 ) -> Bool[Array, "batch sources"]:
     """Which sources sound at all.
 
@@ -55,7 +55,7 @@ def active_sources(
         >>> active_sources(jnp.array([[[0.0, 0.0], [0.0, 0.1]]]))
         Array([[False,  True]], dtype=bool)
     """
-    return jnp.any(reference != 0, axis=-1)
+    return jnp.any(reference != 0, axis=tuple(range(2, reference.ndim)))
 
 
 def mean_over_active(
@@ -90,10 +90,18 @@ def mean_over_active(
 
 
 def separation_loss(
-    reference: Float[Array, "batch sources time"],
-    estimate: Float[Array, "batch sources time"],
+    reference: Float[Array, "batch sources *channels time"],
+    estimate: Float[Array, "batch sources *channels time"],
+    counts: Float[Array, " sources"] | None = None,
 ) -> tuple[Float[Array, ""], dict[str, Array]]:
     """Negative SI-SDR of the active sources, and its value per source.
+
+    Channels count as one long vector (one scale for all).
+
+    Args:
+        reference: true sources.
+        estimate: separated sources, in the same order.
+        counts: as in :func:`mean_over_active`.
 
     Example:
         >>> wave = jnp.ones((1, 2, 4))
@@ -101,6 +109,9 @@ def separation_loss(
         >>> sorted(metrics)
         ['active', 'si_sdr']
     """
+    reference, estimate = (
+        wave.reshape(*wave.shape[:2], -1) for wave in (reference, estimate)
+    )
     active = active_sources(reference)
-    mean, each = mean_over_active(si_sdr(reference, estimate), active)
+    mean, each = mean_over_active(si_sdr(reference, estimate), active, counts)
     return -mean, {"si_sdr": each, "active": active}

@@ -1,6 +1,6 @@
 """Encoders: waveforms to latent frames.
 
-Contract: ``(batch, time) -> (batch, frames, latent)``, ``frames = ceil(time / stride)``.
+Contract: ``(batch, time) -> (batch, frames, latent)``, frames = ceil(time / stride).
 An encoder owns its banks; a decoder that inverts one of them is given the same bank.
 """
 

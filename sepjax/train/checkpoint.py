@@ -1,0 +1,272 @@
+"""Checkpoints: the latest and the best, each with all that a run needs to go on.
+
+A checkpoint holds the optimiser state and, as JSON, the resolved configuration, the
+plateau schedule, the best evaluation so far and the provenance. orbax writes it
+atomically: a run killed at any moment finds the previous one whole.
+"""
+
+import contextlib
+import errno
+import hashlib
+import json
+import math
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+from orbax.checkpoint.checkpoint_managers import preservation_policy
+
+from sepjax.config import Config, differences, from_dict
+from sepjax.models import build_model
+from sepjax.train.plateau import PlateauState
+from sepjax.train.step import TrainState
+
+FOLDER = "checkpoints"
+
+
+class Progress(NamedTuple):
+    """The part of a run's state that lives outside the device."""
+
+    plateau: PlateauState
+    best_step: int = 0
+    best_loss: float = math.inf
+
+
+class CheckpointError(RuntimeError):
+    """A checkpoint cannot be written, found or used; the message says what to do."""
+
+
+def open_manager(run: Path, *, create: bool = False) -> ocp.CheckpointManager:
+    """The checkpoint manager of a run folder; keeps the latest and the best."""
+    keep = preservation_policy.AnyPreservationPolicy(
+        [
+            preservation_policy.LatestN(1),
+            preservation_policy.BestN(
+                get_metric_fn=lambda metrics: metrics["loss"], reverse=True, n=1
+            ),
+        ]
+    )
+    options = ocp.CheckpointManagerOptions(
+        best_fn=lambda metrics: metrics["loss"],
+        best_mode="min",
+        preservation_policy=keep,
+        create=create,
+    )
+    return ocp.CheckpointManager((run / FOLDER).absolute(), options=options)
+
+
+def save(
+    manager: ocp.CheckpointManager,
+    state: TrainState,
+    progress: Progress,
+    loss: float,
+    record: dict[str, Any],
+) -> None:
+    """Write a checkpoint of a state in the background.
+
+    Args:
+        manager: of the run.
+        state: to be saved; its step names the checkpoint.
+        progress: host-side state.
+        loss: validation loss at this very step, infinite where none was computed.
+        record: ``config`` and ``provenance``.
+
+    Raises:
+        CheckpointError: this or an earlier checkpoint could not be written.
+    """
+    step = int(state.step)
+    if step in manager.all_steps():
+        return
+    meta = record | {"step": step, "progress": _progress_to_json(progress)}
+    arguments = ocp.args.Composite(
+        state=ocp.args.StandardSave(state), meta=ocp.args.JsonSave(meta)
+    )
+    # JSON has no infinity; the largest float sorts the same.
+    metric = min(loss, np.finfo(np.float32).max.item())
+    with _explained(Path(manager.directory)):
+        saved = manager.save(step, args=arguments, metrics={"loss": metric})
+    if not saved:
+        raise CheckpointError(
+            f"checkpoint of step {step} was not written to {manager.directory}: "
+            f"present steps are {manager.all_steps()}"
+        )
+
+
+def finish(manager: ocp.CheckpointManager) -> None:
+    """Wait until everything saved is on disk.
+
+    Raises:
+        CheckpointError: something could not be written.
+    """
+    with _explained(Path(manager.directory)):
+        manager.wait_until_finished()
+
+
+def check_space(run: Path, state: TrainState) -> None:
+    """Refuse to start where three checkpoints (latest, best, next) do not fit.
+
+    Raises:
+        CheckpointError: too little disk space; the message says how much is needed.
+    """
+    needed = 3 * sum(leaf.nbytes for leaf in jax.tree.leaves(state))
+    free = shutil.disk_usage(run).free
+    if free < needed:
+        raise CheckpointError(
+            f"{run} has {free / 2**20:.0f} MiB free, but this model's checkpoints need "
+            f"{needed / 2**20:.0f} MiB: make room or choose another --workdir"
+        )
+
+
+@contextlib.contextmanager
+def _explained(folder: Path) -> Iterator[None]:
+    """Context in which failures to write become a :class:`CheckpointError`."""
+    try:
+        yield
+    except (OSError, ValueError, RuntimeError) as error:
+        free = shutil.disk_usage(folder).free
+        full = getattr(error, "errno", 0) == errno.ENOSPC or free < 2**20
+        reason = "the disk is full" if full else str(error).splitlines()[0][:300]
+        raise CheckpointError(
+            f"cannot save a checkpoint in {folder}: {reason} "
+            f"({free / 2**20:.0f} MiB free). Earlier checkpoints are unharmed: make "
+            "room and start the same command again to go on from the last one."
+        ) from error
+
+
+def restore(
+    manager: ocp.CheckpointManager, state: TrainState, config: Config, *, force: bool
+) -> tuple[TrainState, Progress]:
+    """The latest checkpoint, with the layout and sharding of ``state``.
+
+    Args:
+        manager: of the run.
+        state: a fresh state, or its shapes with shardings.
+        config: the resolved configuration of the run about to continue.
+        force: go on although the configuration differs.
+
+    Raises:
+        CheckpointError: the checkpoint was made with another configuration; every
+            difference is listed.
+    """
+    step = manager.latest_step()
+    meta = read_meta(manager, step)
+    changed = differences(from_dict(meta["config"]), config)
+    changed = [line for line in changed if not line.startswith(UNBOUND)]
+    if changed and not force:
+        raise CheckpointError(
+            f"{Path(manager.directory).parent} was trained with another configuration:"
+            "\n  " + "\n  ".join(changed) + "\nUse another --workdir, or "
+            "--allow_config_change to go on with the new one."
+        )
+    target = jax.tree.map(ocp.utils.to_shape_dtype_struct, state)
+    restored = manager.restore(
+        step, args=ocp.args.Composite(state=ocp.args.StandardRestore(target))
+    )
+    return restored.state, _progress_from_json(meta["progress"])
+
+
+# A run may be prolonged, logged otherwise, scored otherwise and fed otherwise.
+UNBOUND = ("train.steps:", "train.log_every:", "eval.", "data.feeder:", "data.root:")
+
+
+def read_meta(manager: ocp.CheckpointManager, step: int) -> dict[str, Any]:
+    """The JSON part of a checkpoint."""
+    found = manager.restore(step, args=ocp.args.Composite(meta=ocp.args.JsonRestore()))
+    return found.meta
+
+
+def load(run: str | os.PathLike, *, which: str = "best") -> tuple[Any, Any, Config]:
+    """Model, variables and configuration of a trained run.
+
+    Args:
+        run: a run folder.
+        which: ``"best"`` by validation loss, or ``"latest"``.
+
+    Raises:
+        CheckpointError: the folder holds no checkpoint.
+    """
+    with _existing(Path(run)) as manager:
+        step = _pick(manager, which)
+        meta = read_meta(manager, step)
+        config = from_dict(meta["config"])
+        return build_model(config.model), {"params": _params(manager, step)}, config
+
+
+def describe(run: str | os.PathLike) -> dict[str, Any]:
+    """What ``sepjax inspect`` prints about a run, ready for JSON."""
+    with _existing(Path(run)) as manager:
+        step = manager.latest_step()
+        meta = read_meta(manager, step)
+        best = meta["progress"]
+        return {
+            "step": step,
+            "best": {"step": best["best_step"], "loss": best["best_loss"]},
+            "params_sha256": params_sha256(_params(manager, step)),
+            "config": meta["config"],
+            "provenance": meta["provenance"],
+        }
+
+
+def params_sha256(params: Any) -> str:
+    """SHA-256 over names, types, shapes and bytes of all parameters.
+
+    Example:
+        >>> params_sha256({"a": np.zeros(2)}) == params_sha256({"a": np.zeros(2)})
+        True
+    """
+    digest = hashlib.sha256()
+    for path, leaf in sorted(
+        jax.tree_util.tree_flatten_with_path(params)[0],
+        key=lambda item: jax.tree_util.keystr(item[0]),
+    ):
+        leaf = np.asarray(leaf)
+        digest.update(f"{jax.tree_util.keystr(path)}{leaf.dtype}{leaf.shape}".encode())
+        digest.update(np.ascontiguousarray(leaf).tobytes())
+    return digest.hexdigest()
+
+
+def _existing(run: Path) -> ocp.CheckpointManager:
+    if not (run / FOLDER).is_dir():
+        what = "holds no checkpoints" if run.is_dir() else "does not exist"
+        raise CheckpointError(f"{run} {what}: name the --workdir of a training run")
+    manager = open_manager(run)
+    if manager.latest_step() is None:
+        manager.close()
+        raise CheckpointError(
+            f"{run / FOLDER} is empty: no checkpoint was finished yet"
+        )
+    return manager
+
+
+def _pick(manager: ocp.CheckpointManager, which: str) -> int:
+    if which not in ("best", "latest"):
+        raise ValueError(f"which={which!r}: best or latest")
+    latest = manager.latest_step()
+    best = read_meta(manager, latest)["progress"]["best_step"]
+    return best if which == "best" and best in manager.all_steps() else latest
+
+
+def _params(manager: ocp.CheckpointManager, step: int) -> Any:
+    # Without a target orbax returns plain dictionaries of host arrays.
+    found = manager.restore(
+        step, args=ocp.args.Composite(state=ocp.args.StandardRestore())
+    )
+    return found.state["params"]
+
+
+def _progress_to_json(progress: Progress) -> dict[str, Any]:
+    tree = progress._asdict() | {"plateau": progress.plateau._asdict()}
+    return json.loads(json.dumps(tree), parse_constant=str)
+
+
+def _progress_from_json(tree: dict[str, Any]) -> Progress:
+    # Infinity, which JSON lacks, was saved as a string.
+    plateau = tree["plateau"] | {"best": float(tree["plateau"]["best"])}
+    return Progress(
+        PlateauState(**plateau), tree["best_step"], float(tree["best_loss"])
+    )

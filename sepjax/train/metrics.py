@@ -1,0 +1,106 @@
+"""The log of a run: JSON lines, TensorBoard events and a progress line."""
+
+import json
+import math
+import sys
+import time
+from pathlib import Path
+
+from tqdm import tqdm
+
+
+def read_log(path: Path) -> list[dict]:
+    """All records of a ``metrics.jsonl``; a half-written last line is dropped."""
+    records = []
+    if path.exists():
+        for line in path.read_text().splitlines():
+            try:
+                records.append(json.loads(line))
+            except json.JSONDecodeError:
+                continue
+    return records
+
+
+class MetricLog:
+    """Writes every record of a run to ``metrics.jsonl`` and to TensorBoard.
+
+    A resumed run first drops what was logged after the checkpoint it starts from, so
+    that the log reads as if the run had never stopped.
+    """
+
+    def __init__(self, folder: Path, *, start: int, total: int):
+        self.path = folder / "metrics.jsonl"
+        kept = [r for r in read_log(self.path) if r["step"] <= start]
+        partial = self.path.with_suffix(".partial")
+        partial.write_text("".join(_line(record) for record in kept))
+        partial.replace(self.path)
+        self._start, self._total = start, total
+        self._began = time.monotonic()
+        self._before = kept[-1]["seconds"] if kept else 0.0
+        self._file = self.path.open("a")
+        self._events = _event_writer(folder, start)
+        self._bar = tqdm(
+            total=total,
+            initial=start,
+            unit="step",
+            desc="training",
+            mininterval=1.0,
+            dynamic_ncols=True,
+            disable=not sys.stderr.isatty(),
+        )
+
+    def write(self, kind: str, step: int, values: dict[str, float]) -> None:
+        """Record values of one step; ``kind`` is ``train`` or ``valid``."""
+        seconds = self._before + time.monotonic() - self._began
+        record = {"kind": kind, "step": step} | values | {"seconds": round(seconds, 3)}
+        self._file.write(_line(record))
+        self._file.flush()
+        for name, value in values.items():
+            if self._events is not None and math.isfinite(value):
+                self._events.add_scalar(f"{kind}/{name}", value, step)
+
+    def progress(self, step: int, text: str) -> None:
+        """Move the progress line; without a terminal, print a line instead."""
+        if self._bar.disable:
+            rate = (step - self._start) / (time.monotonic() - self._began)
+            left = (self._total - step) / rate
+            print(
+                f"step {step}/{self._total}  {text}  "
+                f"{rate:.2f} steps/s  {left:.0f} s left",
+                flush=True,
+            )
+            return
+        self._bar.set_postfix_str(text, refresh=False)
+        self._bar.update(step - self._bar.n)
+
+    def say(self, text: str) -> None:
+        """Print a line without breaking the progress line."""
+        self._bar.write(text, file=sys.stdout)
+
+    def __enter__(self) -> "MetricLog":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Flush and close everything."""
+        self._file.close()
+        self._bar.close()
+        if self._events is not None:
+            self._events.close()
+
+
+def _line(record: dict) -> str:
+    clean = {
+        name: None if isinstance(value, float) and not math.isfinite(value) else value
+        for name, value in record.items()
+    }
+    return json.dumps(clean) + "\n"
+
+
+def _event_writer(folder: Path, start: int):
+    try:
+        from tensorboardX import SummaryWriter
+    except ImportError:  # an accelerator machine without it still trains
+        return None
+    return SummaryWriter(
+        str(folder / "events"), purge_step=start + 1 if start else None
+    )

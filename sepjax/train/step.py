@@ -1,0 +1,146 @@
+"""One optimiser step and one evaluation step, as pure functions."""
+
+from collections.abc import Callable
+from typing import Any
+
+import flax.linen as nn
+import flax.struct
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float
+
+from sepjax.functional.augment import Excerpt, prepare_excerpts
+from sepjax.losses import active_sources, si_sdr
+
+Metrics = dict[str, Array]
+
+
+class TrainState(flax.struct.PyTreeNode):
+    """What an optimiser step changes, and all that it depends on but the batch."""
+
+    step: Array
+    params: Any
+    opt_state: optax.OptState
+
+    @property
+    def learning_rate(self) -> Array:
+        """The rate of the next step."""
+        return self.opt_state.hyperparams["learning_rate"]
+
+    def with_learning_rate(self, rate: float) -> "TrainState":
+        """The same state with another rate; nothing is recompiled."""
+        present = self.learning_rate
+        new = jax.device_put(jnp.asarray(rate, present.dtype), present.sharding)
+        hyperparams = self.opt_state.hyperparams | {"learning_rate": new}
+        return self.replace(opt_state=self.opt_state._replace(hyperparams=hyperparams))
+
+
+def init_state(
+    model: nn.Module, optimizer: optax.GradientTransformation, key: Array, time: int
+) -> TrainState:
+    """Fresh parameters for chunks of ``time`` samples."""
+    channels = getattr(getattr(model, "encoder", None), "channels", 1)
+    shape = (1, time) if channels == 1 else (1, channels, time)
+    mixture = jnp.zeros(shape)
+    sources = jnp.zeros((1, len(model.sources), *shape[1:]))
+    params = model.init(key, *_inputs(model, Excerpt(mixture, sources)))["params"]
+    return TrainState(jnp.zeros((), jnp.int32), params, optimizer.init(params))
+
+
+def make_train_step(
+    model: nn.Module,
+    loss: Callable[..., tuple[Array, Metrics]],
+    optimizer: optax.GradientTransformation,
+    *,
+    axis_name: str | None = None,
+) -> Callable[[TrainState, Excerpt], tuple[TrainState, Metrics]]:
+    """Forward, loss, gradient, update.
+
+    The same function runs on one device, under ``jit`` with sharded batches, and under
+    ``jax.pmap(step, axis_name=...)``: there every device computes its share of the
+    *global* mean (the number of active items per source is summed over devices first),
+    so that the summed gradients are those of the whole batch.
+
+    Args:
+        model: takes ``(params, mixture)`` and returns a ``Separation``.
+        loss: ``loss(reference, estimate, counts=None) -> (scalar, metrics)``.
+        optimizer: as :func:`sepjax.train.optim.make_optimizer` makes it.
+        axis_name: the axis of ``pmap``, if any.
+
+    Returns:
+        ``step(state, excerpt) -> (state, metrics)`` with metrics ``loss``, ``si_sdr``
+        per source (dB) and ``grad_norm`` before clipping.
+
+    Example:
+        >>> from sepjax.config import ModelConfig, OptimConfig
+        >>> from sepjax.losses import separation_loss
+        >>> from sepjax.models import build_model
+        >>> from sepjax.train.optim import make_optimizer
+        >>> model = build_model(ModelConfig(N=8, B=4, H=4, layers=1, stack=1))
+        >>> optimizer = make_optimizer(OptimConfig())
+        >>> state = init_state(model, optimizer, jax.random.key(0), 400)
+        >>> sources = jax.random.normal(jax.random.key(1), (2, 4, 400))
+        >>> step = jax.jit(make_train_step(model, separation_loss, optimizer))
+        >>> state, metrics = step(state, Excerpt(sources.sum(1), sources))
+        >>> int(state.step), sorted(metrics)
+        (1, ['grad_norm', 'loss', 'si_sdr'])
+    """
+    gradient = make_gradient(model, loss, axis_name=axis_name)
+
+    def step(state: TrainState, excerpt: Excerpt) -> tuple[TrainState, Metrics]:
+        grads, metrics = gradient(state.params, excerpt)
+        updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
+        params = optax.apply_updates(state.params, updates)
+        metrics["grad_norm"] = optax.tree.norm(grads)
+        return TrainState(state.step + 1, params, opt_state), metrics
+
+    return step
+
+
+def make_gradient(
+    model: nn.Module,
+    loss: Callable[..., tuple[Array, Metrics]],
+    *,
+    axis_name: str | None = None,
+) -> Callable[[Any, Excerpt], tuple[Any, Metrics]]:
+    """``(params, excerpt) -> (gradients, metrics)`` of the whole batch's loss."""
+
+    def total(params: Any, excerpt: Excerpt, counts: Array) -> tuple[Array, Metrics]:
+        output = model.apply({"params": params}, *_inputs(model, excerpt))
+        return loss(excerpt.sources, output.estimates, counts)
+
+    def gradient(params: Any, excerpt: Excerpt) -> tuple[Any, Metrics]:
+        counts = jnp.sum(active_sources(excerpt.sources), axis=0, dtype=jnp.float32)
+        if axis_name is not None:
+            counts = jax.lax.psum(counts, axis_name)
+        differentiate = jax.value_and_grad(total, has_aux=True)
+        (value, aux), grads = differentiate(params, excerpt, counts)
+        metrics = {"loss": value, "si_sdr": aux["si_sdr"]}
+        if axis_name is not None:
+            grads, metrics = jax.lax.psum((grads, metrics), axis_name)
+        return grads, metrics
+
+    return gradient
+
+
+def make_eval_step(
+    model: nn.Module,
+) -> Callable[[Any, dict[str, Array]], tuple[Float[Array, " s"], Float[Array, " s"]]]:
+    """``(params, batch) -> (sum of SI-SDR, count)`` per source over active items.
+
+    The batch is a feeder's, with ``weight`` 0 for rows that only fill it up.
+    """
+
+    def step(params: Any, batch: dict[str, Array]) -> tuple[Array, Array]:
+        excerpt = prepare_excerpts(batch)
+        output = model.apply({"params": params}, *_inputs(model, excerpt))
+        values = si_sdr(excerpt.sources, output.estimates)
+        counted = active_sources(excerpt.sources) & (batch["weight"] > 0)[:, None]
+        return jnp.sum(jnp.where(counted, values, 0.0), 0), jnp.sum(counted, 0)
+
+    return step
+
+
+def _inputs(model: nn.Module, excerpt: Excerpt) -> tuple[Array, ...]:
+    return tuple(excerpt) if getattr(model, "oracle", False) else (excerpt.mixture,)
