@@ -1,0 +1,32 @@
+"""The defaults of the thesis' Table A.1, and two sizes of it at 8 kHz.
+
+    python run_experiment.py --config=configs/base.py:explore --workdir=runs/explore \
+        --config.data.dataset=folder --config.data.root=/path/to/musdb18hq
+
+``full`` is the table itself: 44.1 kHz, four stacks of ten layers. ``explore`` and
+``large`` are the sizes of chapter 5's comparisons: 8 kHz, three stacks of six layers,
+with 160 and 640 hidden channels. A step of batch 4 takes about one second (explore) and
+three (large) on two CPU cores: these want a GPU.
+"""
+
+from sepjax.config import Config, nearest
+
+NAMES = {
+    "full": "Table A.1: 44.1 kHz, layers 10, stack 4",
+    "explore": "8 kHz, layers 6, stack 3, H 160: the comparisons of chapter 5",
+    "large": "8 kHz, layers 6, stack 3, H 640",
+}
+
+
+def get_config(name: str = "full") -> Config:
+    """Table A.1, or one of its smaller relatives."""
+    if name not in NAMES:
+        raise ValueError(f"configs/base.py has no {name!r}: {nearest(name, NAMES)}")
+    config = Config(name=name)
+    if name == "full":
+        config.data.sample_rate = 44100
+        return config
+    config.data.sample_rate = 8000
+    config.model.layers, config.model.stack = 6, 3
+    config.model.H = 640 if name == "large" else 160
+    return config

@@ -1,0 +1,167 @@
+"""Run an experiment: check, train, evaluate and report.
+
+    python run_experiment.py --config=configs/demo.py --workdir=runs/demo
+    python run_experiment.py --config=configs/base.py:explore --mode=check \
+        --config.model.L=25
+
+Any field of the configuration is a flag. A run that was interrupted goes on from its
+last checkpoint when the same command is given again.
+"""
+
+import importlib
+import json
+import sys
+from pathlib import Path
+
+from absl import app, flags
+from ml_collections import config_flags
+
+from sepjax.config import Config, resolve, to_dict
+
+CONFIG = config_flags.DEFINE_config_file("config", help_string="file.py[:name]")
+WORKDIR = flags.DEFINE_string("workdir", "", "the run folder")
+MODE = flags.DEFINE_enum(
+    "mode",
+    "run",
+    ["run", "check", "train", "evaluate", "list"],
+    "run: train, evaluate and report; check: validate and time one step",
+)
+FORCE = flags.DEFINE_bool(
+    "allow_config_change", False, "continue a run with another configuration"
+)
+DISTRIBUTED = flags.DEFINE_string(
+    "distributed", "", "host:port of process 0, or auto on a cluster"
+)
+PROCESSES = flags.DEFINE_integer("processes", 1, "processes of a distributed run")
+PROCESS = flags.DEFINE_integer("process", 0, "index of this process")
+
+
+def main(argv: list[str]) -> None:
+    """Dispatch on ``--mode``; what a person can mend ends as one clear message."""
+    if len(argv) > 1:
+        raise app.UsageError(f"unknown argument {argv[1]!r}")
+    if MODE.value == "list":
+        return list_configs()
+    if CONFIG.value is None:
+        raise app.UsageError("--config is missing: try --config=configs/demo.py")
+    # jax and orbax are imported here, after flags were parsed: --help stays quick.
+    from sepjax.train.checkpoint import CheckpointError
+    from sepjax.train.loop import NonFiniteError
+
+    try:
+        sys.exit(0 if run(resolve(CONFIG.value), MODE.value) else 1)
+    except (ValueError, OSError, CheckpointError, NonFiniteError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
+
+
+def run(config: Config, mode: str) -> bool:
+    """Do what ``mode`` says; returns whether all of it succeeded."""
+    from data_pipelines.pipeline import open_data, summary
+    from sepjax.train import mesh as meshes
+    from sepjax.train.provenance import provenance
+
+    if DISTRIBUTED.value:
+        meshes.start_distributed(DISTRIBUTED.value, PROCESSES.value, PROCESS.value)
+    workdir = None if mode == "check" else run_folder(WORKDIR.value)
+    mesh = meshes.make_mesh()
+    if config.train.batch_size % mesh.size:
+        raise ValueError(
+            f"train.batch_size={config.train.batch_size} does not divide over "
+            f"{mesh.size} devices: choose a multiple of {mesh.size}"
+        )
+    data = open_data(config, sharding=meshes.batch_sharding(mesh))
+    for split, facts in summary(data.manifest).items():
+        print(f"{split}: " + ", ".join(f"{k} {v:.4g}" for k, v in facts.items()))
+    record = provenance(data.digest, config.seed)
+    if mode == "check":
+        return check(config, data, mesh)
+    if mode == "evaluate":
+        return evaluate(workdir, data, record)
+    return train(config, workdir, data, mesh, record) and (
+        mode == "train" or evaluate(workdir, data, record)
+    )
+
+
+def train(config: Config, workdir: Path, data, mesh, record: dict) -> bool:
+    """Train, then keep the filters before and after for the report."""
+    import numpy as np
+
+    from sepjax.train import loop
+    from sepjax.train.filters import learned_filters
+
+    text = json.dumps(to_dict(config) | {"provenance": record}, indent=2)
+    (workdir / "config.json").write_text(text + "\n")
+    done = loop.train(
+        config,
+        workdir,
+        data,
+        mesh,
+        provenance=record,
+        allow_config_change=FORCE.value,
+    )
+    if not done:
+        print(f"stopped; the same command goes on from {workdir}", file=sys.stderr)
+        return False
+    np.savez_compressed(workdir / "filters.npz", **learned_filters(workdir))
+    return True
+
+
+def evaluate(workdir: Path, data, record: dict) -> bool:
+    """Score the best checkpoint on ``eval.split`` and write the report."""
+    from sepjax.evaluation.run import evaluate as score
+    from sepjax.evaluation.run import summary
+    from sepjax.report import write_report
+    from sepjax.train.checkpoint import load
+
+    model, variables, config = load(workdir)
+    tracks = data.manifest.split(config.eval.split)
+    results = score(
+        model,
+        variables,
+        config,
+        data.tracks(config.eval.split),
+        workdir=workdir,
+        seen={track.name for track in data.manifest.split("train")},
+        provenance=record,
+        total=len(tracks),
+    )
+    print(summary(results))
+    print(f"report: {write_report(workdir)}")
+    return not results["failed"]
+
+
+def check(config: Config, data, mesh) -> bool:
+    """Print what a run would be: sizes, memory, the time of one real step."""
+    from sepjax.train.check import check_run
+
+    for name, value in check_run(config, data, mesh):
+        print(f"{name:26s} {value}", flush=True)
+    return True
+
+
+def run_folder(name: str) -> Path:
+    """Create ``--workdir`` and make sure that it can be written to."""
+    if not name:
+        raise ValueError("--workdir is missing: name a folder for the run")
+    folder = Path(name)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / ".writable"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise OSError(f"cannot write to --workdir={name}: {error.strerror}") from error
+    return folder
+
+
+def list_configs() -> None:
+    """Print every named configuration."""
+    for path in sorted((Path(__file__).parent / "configs").glob("[a-z]*.py")):
+        module = importlib.import_module(f"configs.{path.stem}")
+        for name, text in getattr(module, "NAMES", {}).items():
+            print(f"configs/{path.name}:{name:24s} {text}")
+
+
+if __name__ == "__main__":
+    app.run(main)

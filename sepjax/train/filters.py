@@ -1,0 +1,28 @@
+"""The filters of a model before and after training, for the report."""
+
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from sepjax.train.checkpoint import load
+from sepjax.train.loop import make_program
+from sepjax.train.mesh import make_mesh
+
+
+def learned_filters(run: Path) -> dict[str, np.ndarray]:
+    """Taps ``(length, filters)`` as ``initial/<name>`` and ``final/<name>``.
+
+    The initial ones are drawn again from the run's seed; the final ones are those of
+    the best checkpoint.
+    """
+    model, variables, config = load(run)
+    initial = make_program(config, make_mesh()).init(jax.random.key(config.seed))
+    return {
+        f"{moment}/{name}": np.asarray(taps)
+        for moment, params in (
+            ("initial", initial.params),
+            ("final", variables["params"]),
+        )
+        for name, taps in model.apply({"params": params}, method="kernels").items()
+    }
