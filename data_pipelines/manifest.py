@@ -210,9 +210,8 @@ def check(manifest: Manifest) -> Manifest:
         if file.channels not in (1, manifest.channels)
     ]
     names = Counter(track.name for track in manifest.tracks)
-    problems += [
-        f"{n} tracks are called '{name}'" for name, n in names.items() if n > 1
-    ]
+    twice = [name for name, count in names.items() if count > 1]
+    problems += [f"more than one track is called '{name}'" for name in twice]
     for track in manifest.tracks:
         problems += [f"track '{track.name}': {p}" for p in _problems(manifest, track)]
     if problems:

@@ -1,11 +1,4 @@
-"""From a configuration to batches: the one door of this package.
-
->>> from sepjax.config import Config                              # doctest: +SKIP
->>> data = open_data(Config())                                    # doctest: +SKIP
->>> batch = next(data.train_batches(start_step=0, stop_step=1))   # doctest: +SKIP
->>> batch["chunks"].shape                 # batch, sources, time, channels
-(4, 4, 64000, 1)
-"""
+"""From a configuration to batches: the one door of this package."""
 
 import dataclasses
 import functools
@@ -127,6 +120,15 @@ def open_data(
     Raises:
         ValueError: the dataset's name is not known.
         DataError: the data cannot be used; all problems are listed.
+
+    Example:
+        >>> import tempfile
+        >>> from sepjax.config import resolve
+        >>> with tempfile.TemporaryDirectory() as cache:
+        ...     data = open_data(resolve(Config()), cache=cache)
+        ...     batch = next(data.train_batches(start_step=0, stop_step=1))
+        >>> batch["chunks"].shape  # batch, sources, time, channels
+        (4, 4, 64000, 1)
     """
     data = config.data
     manifest = build_manifest(data.dataset, data.root, data.sources)

@@ -1,0 +1,189 @@
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from data_pipelines import folder
+from data_pipelines.folder import build_manifest
+from data_pipelines.manifest import DataError
+
+REAL = Path(__file__).parents[3] / "shared/data/remixed8k"
+STEMS = ("vocals", "bass")
+
+
+def splits(manifest):
+    return {track.name: track.split for track in manifest.tracks}
+
+
+@pytest.mark.parametrize("suffix", ["wav", "flac", "WAV"])
+@pytest.mark.parametrize("mixture", [True, False])
+def test_split_folders(tmp_path, write_song, suffix, mixture):
+    for split in ("train", "Validation", "test"):
+        song = tmp_path / "data" / split / f"song-{split}"
+        write_song(song, STEMS, mixture=mixture, suffix=suffix)
+        (song / "cover.jpg").touch()
+        (song / "._vocals.wav").touch()
+        soundfile.write(song / "accompaniment.wav", np.zeros(5), 44100)
+    manifest = build_manifest(str(tmp_path / "data"), STEMS)
+    assert splits(manifest) == {
+        "song-train": "train",
+        "song-Validation": "valid",
+        "song-test": "test",
+    }
+    for track in manifest.tracks:
+        assert track.frames == 800
+        assert set(track.stems) == set(STEMS)
+        assert (track.mixture is not None) == mixture
+        assert track.mixture_error == -math.inf
+
+
+def test_songs_with_more_classes_are_trained_on(tmp_path, write_song):
+    for name in "abcdefg":
+        song = write_song(tmp_path / "data" / name, STEMS)
+        if name not in "cfg":
+            soundfile.write(song / "bass.wav", np.zeros(800), 8000)
+    manifest = build_manifest(str(tmp_path / "data"), STEMS)
+    assert splits(manifest) == dict(zip("cfgabde", ["train"] * 5 + ["valid", "test"]))
+    # A file of silence counts as an absent class, and is not read again.
+    assert [track.name for track in manifest.tracks if "bass" in track.stems] == [
+        *"cfg"
+    ]
+    assert len(manifest.files) == 7 * 3 - 4
+
+
+def test_without_a_validation_folder_training_songs_validate(tmp_path, write_song):
+    for name in "abcde":
+        write_song(tmp_path / "data" / "train" / name, STEMS)
+    write_song(tmp_path / "data" / "test" / "z", STEMS)
+    manifest = build_manifest(str(tmp_path / "data"), STEMS)
+    assert splits(manifest) == dict.fromkeys("abcd", "train") | {
+        "e": "valid",
+        "z": "test",
+    }
+
+
+def test_sources_select_classes(tmp_path, write_song):
+    for name in "abc":
+        write_song(tmp_path / "data" / name, ("vocals", "bass", "drums"), mixture=False)
+    manifest = build_manifest(str(tmp_path / "data"), ("drums", "vocals"))
+    assert manifest.classes == ("drums", "vocals")
+    assert len(manifest.files) == 6
+
+
+def test_mixture_error_is_measured(tmp_path, write_song, noise):
+    for name in "abc":
+        write_song(tmp_path / "data" / name, STEMS)
+    path = tmp_path / "data" / "b" / "mixture.wav"
+    mixture, _ = soundfile.read(path, dtype="int16", always_2d=True)
+    other = noise(9, 800) // 10
+    soundfile.write(path, mixture + other, 8000)
+    energies = [np.square(x.astype(float)).sum() for x in (other, mixture + other)]
+    errors = {
+        track.name: track.mixture_error
+        for track in build_manifest(str(tmp_path / "data"), STEMS).tracks
+    }
+    assert errors["a"] == errors["c"] == -math.inf
+    assert errors["b"] == pytest.approx(10 * math.log10(energies[0] / energies[1]))
+
+
+def test_a_song_of_silence_is_legal(tmp_path, write_song):
+    for name in "abc":
+        song = write_song(tmp_path / "data" / name, STEMS)
+    for stem in (*STEMS, "mixture"):
+        soundfile.write(song / f"{stem}.wav", np.zeros(800), 8000)
+    manifest = build_manifest(str(tmp_path / "data"), STEMS)
+    assert [len(track.stems) for track in manifest.tracks] == [2, 2, 0]
+    assert manifest.tracks[-1].mixture_error == -math.inf
+
+
+def test_everything_wrong_is_reported_together(tmp_path, write_song, noise):
+    root = tmp_path / "data"
+    songs = [write_song(root / f"song{i}", STEMS) for i in range(9)]
+    (songs[0] / "bass.wav").unlink()
+    soundfile.write(songs[1] / "bass.wav", noise(0, 799), 8000)
+    soundfile.write(songs[2] / "bass.wav", noise(0, 800), 16000)
+    (songs[3] / "bass.wav").write_bytes(b"")
+    path = songs[4] / "bass.wav"
+    path.write_bytes(path.read_bytes()[:-100])
+    (songs[5] / "bass.wav").write_text("MP3 by another name")
+    soundfile.write(songs[6] / "bass.wav", np.full(800, np.nan), 8000, "FLOAT")
+    soundfile.write(songs[7] / "bass.flac", noise(0, 800), 8000)
+    with pytest.raises(DataError) as error:
+        build_manifest(str(root), STEMS)
+    lines = str(error.value).splitlines()
+    assert "8 problems" in lines[0]
+    for line, *parts in zip(
+        lines[1:],
+        [f"song{i}" for i in range(8)],
+        (
+            "missing stem 'bass'; WAV and FLAC files there: mixture.wav, vocals.wav",
+            "unequal length (frames): vocals 800, bass 799, mixture 800",
+            "unequal sample rate (Hz): vocals 8000, bass 16000, mixture 8000",
+            "bass.wav: empty file",
+            "bass.wav: truncated",
+            "bass.wav: not readable as audio",
+            "bass.wav: NaN or infinite sample at 0.000 s",
+            "both bass.flac and bass.wav; keep one",
+        ),
+        strict=True,
+    ):
+        assert all(part in line for part in parts), line
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda root: None, "does not exist"),
+        (lambda root: root.write_text("x"), "is not a folder"),
+        (lambda root: root.mkdir(), "holds no songs"),
+    ],
+)
+def test_no_songs_to_be_found(tmp_path, make, message):
+    make(tmp_path / "data")
+    with pytest.raises(DataError, match=f"{tmp_path}/data {message}"):
+        build_manifest(str(tmp_path / "data"), STEMS)
+
+
+def test_hints_for_common_mistakes(tmp_path, write_song):
+    with pytest.raises(DataError, match=r"set config\.data\.root"):
+        build_manifest("", STEMS)
+    song = write_song(tmp_path / "data" / "one", STEMS)
+    with pytest.raises(DataError, match="looks like a song itself: name the folder"):
+        build_manifest(str(song), STEMS)
+    write_song(tmp_path / "data" / "two", STEMS)
+    with pytest.raises(DataError, match=r"2 song\(s\) cannot fill the splits"):
+        build_manifest(str(tmp_path / "data"), STEMS)
+
+
+def test_reading_happens_once_until_a_file_changes(tmp_path, write_song, monkeypatch):
+    root = str(tmp_path / "data")
+    for name in "abc":
+        song = write_song(tmp_path / "data" / name, STEMS)
+    first, reads = build_manifest(root, STEMS), []
+    measure = folder._measure
+    monkeypatch.setattr(
+        folder, "_measure", lambda *args: reads.append(args) or measure(*args)
+    )
+    assert build_manifest(root, STEMS) == first
+    assert not reads
+    soundfile.write(song / "vocals.wav", np.zeros(800), 8000)
+    assert build_manifest(root, STEMS).digest() != first.digest()
+    assert len(reads) == 3
+
+
+@pytest.mark.skipif(not REAL.exists(), reason="needs the real recordings beside us")
+def test_real_recordings_keep_their_only_bass_in_training():
+    manifest = build_manifest(str(REAL), ("drums", "bass", "other", "vocals"))
+    assert splits(manifest) == {
+        "sodium": "train",
+        "francium": "train",
+        "hydrogen": "train",
+        "potassium": "valid",
+        "rubidium": "test",
+    }
+    assert [track.name for track in manifest.tracks if "bass" in track.stems] == [
+        "sodium"
+    ]
+    assert all(track.mixture_error == -math.inf for track in manifest.tracks)
