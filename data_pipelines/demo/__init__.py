@@ -1,0 +1,155 @@
+"""The demo music shipped with the package: songs assembled from looping takes.
+
+Eight sessions, each one key, tempo and progression of four bars; six classes of two or
+three takes each (``takes/takes.json``; rendered by ``tools/build_demo.py``, licences in
+``NOTICE``). A song is a session, for each class one of its takes or silence, the bar it
+starts in, gains and pans: thousands of distinct, coherent songs whose mixture is
+exactly the sum of their stems. Validation and test songs come from sessions of their
+own, with instruments and a register of the voice that no training song has.
+"""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from data_pipelines.manifest import SPLITS, AudioFile, Manifest, Stem, Track
+from sepjax.config import nearest
+
+CLASSES = ("vocals", "drums", "bass", "electric_guitar", "wind", "other")
+SAMPLE_RATE = 16000
+SONGS = {"train": 4096, "valid": 8, "test": 12}
+SILENCE = 0.15  # probability that a class is absent
+SECONDS = (24.0, 32.0)  # length of a song, a whole number of bars
+GAIN = 3.0  # dB, either way
+HEADROOM = 0.4  # of every stem, so that mixtures stay below full scale
+WIDTH = {  # farthest pan, 1: fully left or right
+    **{"vocals": 0.15, "drums": 0.15, "bass": 0.1},
+    **{"electric_guitar": 0.6, "wind": 0.6, "other": 0.5},
+}
+TAKES = Path(__file__).parent / "takes"
+_OWN, _EACH = 5, 4  # random numbers of a song, and of each of its classes
+
+
+def build_manifest(
+    root: str,
+    sources: Sequence[str],
+    *,
+    songs: Mapping[str, int] = SONGS,
+    seed: int = 0,
+) -> Manifest:
+    """The songs of the demo, each a function of (seed, split, index) alone.
+
+    Args:
+        root: must be empty, the takes lie in the package.
+        sources: classes to separate, some of :data:`CLASSES`; the others do not sound.
+        songs: number of songs per split.
+        seed: other seeds give other songs.
+
+    Raises:
+        ValueError: ``root`` is not empty, or a class or split is not known.
+
+    Example:
+        >>> manifest = build_manifest("", ("drums", "vocals"), songs={"test": 2})
+        >>> [(track.name, track.group) for track in manifest.tracks]
+        [('test-0000', 'session7'), ('test-0001', 'session7')]
+    """
+    if root:
+        raise ValueError(
+            f"data.root={root!r}: the demo music lies in the package and takes no"
+            " folder; leave root empty, or set data.dataset='folder'"
+        )
+    for given, known in ((sources, CLASSES), (songs, SPLITS)):
+        for name in given:
+            if name not in known:
+                raise ValueError(f"demo has no '{name}': {nearest(name, known)}")
+    takes = [
+        take
+        for take in json.loads((TAKES / "takes.json").read_text())
+        if take["class"] in sources
+    ]
+    tracks = [
+        track
+        for split in SPLITS
+        for track in _songs(split, songs.get(split, 0), takes, tuple(sources), seed)
+    ]
+    return Manifest(
+        name="demo",
+        root=str(TAKES),
+        sample_rate=SAMPLE_RATE,
+        channels=2,
+        classes=tuple(sources),
+        files=tuple(
+            AudioFile(take["path"], take["frames"], 1, SAMPLE_RATE) for take in takes
+        ),
+        tracks=tuple(tracks),
+    )
+
+
+def _songs(
+    split: str, count: int, takes: list[dict], sources: tuple[str, ...], seed: int
+) -> list[Track]:
+    """``count`` songs; the first ones do not depend on how many there are."""
+    philox = np.random.Philox(key=[seed, SPLITS.index(split)])
+    draws = np.random.Generator(philox).random((count, _OWN + _EACH * len(CLASSES)))
+    own, each = (
+        draws[:, :_OWN].tolist(),
+        draws[:, _OWN:].reshape(count, len(CLASSES), _EACH),
+    )
+    # Columns of `each`: take, presence, gain and pan of every class.
+    gains = _stereo_gains(each[..., 2], each[..., 3]).tolist()
+    each = each.tolist()
+    shelves = _shelves(split, takes)
+    sessions = sorted(shelves)
+    tracks = []
+    for index in range(count):
+        session_draw, length_draw, bar_draw, drum_draw, wake_draw = own[index]
+        session = _pick(sessions, session_draw)
+        shelf = shelves[session]
+        frames, bars = takes[next(iter(shelf.values()))[0]]["frames"], 4
+        present = [c for c in sources if each[index][CLASSES.index(c)][1] >= SILENCE]
+        stems = {}
+        for name in present or [_pick(sources, wake_draw)]:
+            column = CLASSES.index(name)
+            # Drums know no harmony: they may start in another bar than the others.
+            bar = int(bars * (drum_draw if name == "drums" else bar_draw))
+            file = _pick(shelf[name], each[index][column][0])
+            stems[name] = Stem(
+                file, bar * frames // bars, True, tuple(gains[index][column])
+            )
+        length = _length(frames // bars, length_draw)
+        name = f"{split}-{index:04d}"
+        tracks.append(Track(name, split, f"session{session}", length, stems))
+    return tracks
+
+
+def _pick(items: Sequence, draw: float):
+    return items[int(draw * len(items))]
+
+
+def _length(bar_frames: int, draw: float) -> int:
+    """Frames of a song: a whole number of bars within :data:`SECONDS`."""
+    shortest = math.ceil(SECONDS[0] * SAMPLE_RATE / bar_frames)
+    longest = math.floor(SECONDS[1] * SAMPLE_RATE / bar_frames)
+    return bar_frames * (shortest + int(draw * (longest - shortest + 1)))
+
+
+def _shelves(split: str, takes: list[dict]) -> dict[int, dict[str, list[int]]]:
+    """Session -> class -> indices of its takes, for the sessions of a split."""
+    shelves: dict[int, dict[str, list[int]]] = {}
+    for index, take in enumerate(takes):
+        if take["split"] == split:
+            shelf = shelves.setdefault(take["session"], {})
+            shelf.setdefault(take["class"], []).append(index)
+    return shelves
+
+
+def _stereo_gains(gain_draw: np.ndarray, pan_draw: np.ndarray) -> np.ndarray:
+    """Left and right gains of equal power; in the middle both are the plain gain."""
+    width = np.array([WIDTH[name] for name in CLASSES])
+    gain = HEADROOM * 10 ** ((2 * gain_draw - 1) * GAIN / 20)
+    angle = (1 + (2 * pan_draw - 1) * width) * np.pi / 4
+    stereo = np.sqrt(2) * gain[..., None] * np.stack([np.cos(angle), np.sin(angle)], -1)
+    return stereo.round(6)  # a figure that every platform prints alike
