@@ -10,7 +10,7 @@ import os
 import tempfile
 import warnings
 import wave
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -48,16 +48,13 @@ def canonicalize(
         for index, file in enumerate(manifest.files)
     ]
     files, clipped, problems = [], [], []
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for job, future in zip(jobs, [pool.submit(_convert, *job) for job in jobs]):
-            try:
-                file, count = future.result()
-            except DataError as error:
-                problems.append(str(error))
-                continue
-            files.append(file)
-            if count:
-                clipped.append(f"{manifest.path(job[1])}: {count} samples")
+    for job, result in zip(jobs, in_parallel(_convert, jobs, "converting audio")):
+        if isinstance(result, DataError):
+            problems.append(str(result))
+            continue
+        files.append(result[0])
+        if result[1]:
+            clipped.append(f"{manifest.path(job[1])}: {result[1]} samples")
     if problems:
         raise DataError.of(f"dataset '{manifest.name}'", dict.fromkeys(problems))
     if clipped:
@@ -67,6 +64,25 @@ def canonicalize(
     return dataclasses.replace(
         manifest, sample_rate=sample_rate, files=tuple(files), tracks=tracks
     )
+
+
+def in_parallel(function: Callable, jobs: Sequence[tuple], what: str) -> Iterator:
+    """The results in order, or the :class:`DataError` that a job raised.
+
+    A progress bar appears on a terminal when it takes longer than two seconds. Eight
+    threads at most, since each may hold a whole song.
+    """
+    from tqdm import tqdm
+
+    def guarded(job: tuple):
+        try:
+            return function(*job)
+        except DataError as error:
+            return error
+
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        results = pool.map(guarded, jobs)
+        yield from tqdm(results, what, len(jobs), disable=None, delay=2)
 
 
 def cache_folder(cache: str | Path | None = None) -> Path:

@@ -16,15 +16,14 @@ import itertools
 import json
 import math
 import os
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from data_pipelines.audio import probe, read_blocks
-from data_pipelines.canonical import atomic_file, cache_folder
+from data_pipelines.canonical import atomic_file, cache_folder, in_parallel
 from data_pipelines.manifest import (
     AudioFile,
     DataError,
@@ -141,12 +140,12 @@ def _measure_all(
     root: str, songs: list[Song], sources: Sequence[str]
 ) -> list[Measured]:
     measured, problems = [], []
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for result in pool.map(lambda song: _measure(song, sources), songs):
-            if isinstance(result, Measured):
-                measured.append(result)
-            else:
-                problems += result
+    jobs = [(song, sources) for song in songs]
+    for result in in_parallel(_measure, jobs, "reading songs"):
+        if isinstance(result, Measured):
+            measured.append(result)
+        else:
+            problems += result
     unsplit = sum(not song.split for song in songs)
     if 0 < unsplit < 3:
         problems.append(
@@ -161,14 +160,7 @@ def _measure_all(
 def _measure(song: Song, sources: Sequence[str]) -> Measured | list[str]:
     """Read a whole song; a list of problems if there is any."""
     files, problems = _probe_song(song, sources)
-    lengths = {name: file.frames for name, file in files.items()}
-    rates = {name: file.sample_rate for name, file in files.items()}
-    for what, values in (("length (frames)", lengths), ("sample rate (Hz)", rates)):
-        if len(set(values.values())) > 1:
-            listed = ", ".join(f"{name} {value}" for name, value in values.items())
-            problems.append(
-                f"{song.folder}: files of unequal {what}: {listed}; export them alike"
-            )
+    problems += _unequal(song, files)
     if problems:
         # Samples are worth a look even so: one report should hold every problem.
         return problems + _sample_problems(files)
@@ -181,7 +173,21 @@ def _measure(song: Song, sources: Sequence[str]) -> Measured | list[str]:
         for name, file in files.items()
         if energy[name] > 0 or name == "mixture"
     }
-    return Measured(song, next(iter(lengths.values())), heard, error)
+    return Measured(song, next(iter(files.values())).frames, heard, error)
+
+
+def _unequal(song: Song, files: dict[str, AudioFile]) -> Iterator[str]:
+    facts = {
+        "length (frames)": {name: file.frames for name, file in files.items()},
+        "sample rate (Hz)": {name: file.sample_rate for name, file in files.items()},
+        "channels": {  # a mono file goes with any other
+            name: file.channels for name, file in files.items() if file.channels > 1
+        },
+    }
+    for what, values in facts.items():
+        if len(set(values.values())) > 1:
+            listed = ", ".join(f"{name} {value}" for name, value in values.items())
+            yield f"{song.folder}: files of unequal {what}: {listed}; export them alike"
 
 
 def _probe_song(

@@ -74,6 +74,14 @@ class Data:
             )
             yield batch | {"weight": weight}
 
+    def track_names(self, step: int) -> list[str]:
+        """The training tracks in the batch of a step, each once."""
+        tracks, config = self.manifest.split("train"), self.config
+        (rows,) = schedule.visited_tracks(
+            len(tracks), config.seed, config.train.batch_size, step, step + 1
+        )
+        return list(dict.fromkeys(tracks[row].name for row in rows))
+
     def tracks(self, split: str) -> Iterator[LoadedTrack]:
         """The whole songs of a split, one after another."""
         tracks = self.manifest.split(split)

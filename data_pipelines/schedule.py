@@ -72,17 +72,16 @@ def train_plans(
 ) -> Plan:
     """Plans of steps ``start_step`` to ``stop_step - 1``, the same in every window.
 
-    Position ``step * batch_size + row`` walks through one permutation of the tracks
-    after another, so each pass visits every track once. A chunk starts uniformly in
-    its track; every source gets its own gain and, if ``config.channel`` is
-    "random", its own channel (thesis 5.1).
+    A chunk starts uniformly in its track, :func:`visited_tracks`; every source gets
+    its own gain and, if ``config.channel`` is "random", its own channel (thesis 5.1).
 
     Returns:
         A plan with leading axes (steps, batch).
     """
     steps, sources = stop_step - start_step, table.file.shape[1]
-    position = np.arange(start_step * batch_size, stop_step * batch_size)
-    track = _visit_order(len(table.frames), seed, position)
+    track = visited_tracks(
+        len(table.frames), seed, batch_size, start_step, stop_step
+    ).reshape(-1)
     words = _uniform(seed, _CHUNKS, start_step, steps, batch_size * (1 + 2 * sources))
     words = words.reshape(steps * batch_size, 1 + 2 * sources)
 
@@ -94,6 +93,28 @@ def train_plans(
     channel = _channel(config.channel, table.gains.shape[-1], words[:, 1 + sources :])
     plan = _cut(table, track, offset, gain, channel)
     return Plan(*(field.reshape(steps, batch_size, *field.shape[1:]) for field in plan))
+
+
+def visited_tracks(
+    tracks: int, seed: int, batch_size: int, start_step: int, stop_step: int
+) -> np.ndarray:
+    """The track of every row of every step, int64 (steps, batch).
+
+    Position ``step * batch_size + row`` walks through one permutation of the tracks
+    after another, so each pass visits every track once.
+
+    Example:
+        >>> np.sort(visited_tracks(6, 42, 3, 0, 2), axis=None)
+        array([0, 1, 2, 3, 4, 5])
+    """
+    position = np.arange(start_step * batch_size, stop_step * batch_size)
+    position = position.reshape(stop_step - start_step, batch_size)
+    if not position.size:
+        return position
+    first, last = position[0, 0] // tracks, position[-1, -1] // tracks
+    keys = _uniform(seed, _ORDER, first, last + 1 - first, tracks)
+    order = np.argsort(keys, axis=1, kind="stable")
+    return order[position // tracks - first, position % tracks]
 
 
 def valid_plans(table: TrackTable, chunk: int) -> Plan:
@@ -177,16 +198,6 @@ def _channel(rule: str, channels: int, words: np.ndarray) -> np.ndarray:
     if rule in fixed:
         return np.full(words.shape, fixed[rule])
     return np.floor(words * channels)
-
-
-def _visit_order(tracks: int, seed: int, position: np.ndarray) -> np.ndarray:
-    """The track at each position of an endless row of permutations."""
-    if not len(position):
-        return position
-    first, last = position[0] // tracks, position[-1] // tracks
-    keys = _uniform(seed, _ORDER, first, last + 1 - first, tracks)
-    order = np.argsort(keys, axis=1, kind="stable")
-    return order[position // tracks - first, position % tracks]
 
 
 def _uniform(seed: int, stream: int, first: int, count: int, width: int) -> np.ndarray:

@@ -36,6 +36,7 @@ def feed(manifest: Manifest, plans: Iterator[Plan], chunk: int) -> Iterator[dict
 
 
 def _tensorflow():
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # its greetings say nothing
     try:
         import tensorflow as tf
     except ImportError as error:

@@ -100,7 +100,7 @@ def test_a_song_of_silence_is_legal(tmp_path, write_song):
 
 def test_everything_wrong_is_reported_together(tmp_path, write_song, noise):
     root = tmp_path / "data"
-    songs = [write_song(root / f"song{i}", STEMS) for i in range(9)]
+    songs = [write_song(root / f"song{i}", STEMS) for i in range(10)]
     (songs[0] / "bass.wav").unlink()
     soundfile.write(songs[1] / "bass.wav", noise(0, 799), 8000)
     soundfile.write(songs[2] / "bass.wav", noise(0, 800), 16000)
@@ -110,13 +110,15 @@ def test_everything_wrong_is_reported_together(tmp_path, write_song, noise):
     (songs[5] / "bass.wav").write_text("MP3 by another name")
     soundfile.write(songs[6] / "bass.wav", np.full(800, np.nan), 8000, "FLOAT")
     soundfile.write(songs[7] / "bass.flac", noise(0, 800), 8000)
+    for stem, channels in {"vocals": 2, "bass": 6}.items():
+        soundfile.write(songs[8] / f"{stem}.wav", noise(0, 800, channels), 8000)
     with pytest.raises(DataError) as error:
         build_manifest(str(root), STEMS)
     lines = str(error.value).splitlines()
-    assert "8 problems" in lines[0]
+    assert "9 problems" in lines[0]
     for line, *parts in zip(
         lines[1:],
-        [f"song{i}" for i in range(8)],
+        [f"song{i}" for i in range(9)],
         (
             "missing stem 'bass'; WAV and FLAC files there: mixture.wav, vocals.wav",
             "unequal length (frames): vocals 800, bass 799, mixture 800",
@@ -126,6 +128,7 @@ def test_everything_wrong_is_reported_together(tmp_path, write_song, noise):
             "bass.wav: not readable as audio",
             "bass.wav: NaN or infinite sample at 0.000 s",
             "both bass.flac and bass.wav; keep one",
+            "unequal channels: vocals 2, bass 6",
         ),
         strict=True,
     ):
