@@ -1,0 +1,10 @@
+"""One self-contained page about a run: scores, curves, filters and players.
+
+    >>> from sepjax.report import write_report
+
+jax, matplotlib, soundfile and soxr are imported when they are used.
+"""
+
+from sepjax.report.page import write_report
+
+__all__ = ["write_report"]

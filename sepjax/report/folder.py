@@ -1,0 +1,136 @@
+"""What a run folder holds, read once and tolerant of what is not there yet."""
+
+import dataclasses
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+
+@dataclasses.dataclass(frozen=True)
+class RunFolder:
+    """The contents of a run folder; a missing file leaves its field empty."""
+
+    path: Path
+    config: dict[str, Any]
+    train: list[dict[str, Any]]  # lines of metrics.jsonl, by step
+    valid: list[dict[str, Any]]
+    unreadable_lines: int  # lines of metrics.jsonl cut off by a kill
+    results: dict[str, Any]
+    excerpts: list[dict[str, Any]]  # audio/index.json
+    filters: dict[str, np.ndarray]  # "initial/encoder/conv": (length, filters)
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Classes in the order of the configuration: the order of their colors."""
+        known = list(lookup(self.config, "data", "sources") or ())
+        known += [name for name in self.results.get("model", {}) if name not in known]
+        for entry in self.excerpts:
+            known += [name for name in entry["references"] if name not in known]
+        for line in self.valid:
+            names = [key[7:] for key in line if key.startswith("si_sdr/")]
+            known += [name for name in names if name not in known]
+        return tuple(known)
+
+    @property
+    def sample_rate(self) -> float | None:
+        """Hz of the model's audio."""
+        rate = lookup(self.config, "model", "sample_rate")
+        return rate or lookup(self.config, "data", "sample_rate")
+
+
+def read_run(path: Path) -> RunFolder:
+    """Read a run folder.
+
+    Raises:
+        FileNotFoundError: there is no such folder.
+        ValueError: a file of it is not what it should be; names the file.
+    """
+    if not path.is_dir():
+        raise FileNotFoundError(
+            f"{path}: no such run folder; give the --workdir of a run"
+        )
+    train, valid, unreadable = _read_metrics(path / "metrics.jsonl")
+    return RunFolder(
+        path=path,
+        config=_read_json(path / "config.json", {}),
+        train=train,
+        valid=valid,
+        unreadable_lines=unreadable,
+        results=_read_json(path / "results.json", {}),
+        excerpts=_read_json(path / "audio" / "index.json", []),
+        filters=_read_filters(path / "filters.npz"),
+    )
+
+
+def lookup(tree: Any, *keys: str) -> Any:
+    """The value under nested keys, or None.
+
+    Example:
+        >>> lookup({"model": {"L": 20}}, "model", "L"), lookup({}, "model", "L")
+        (20, None)
+    """
+    for key in keys:
+        tree = tree.get(key) if isinstance(tree, dict) else None
+    return tree
+
+
+def number(value: Any) -> float | None:
+    """A finite float, or None for null, NaN, infinities and absent values.
+
+    Example:
+        >>> number(3), number(float("nan")), number(None)
+        (3.0, None, None)
+    """
+    if isinstance(value, int | float) and math.isfinite(value):
+        return float(value)
+    return None
+
+
+def _read_json(path: Path, absent: Any) -> Any:
+    if not path.exists():
+        return absent
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(
+            f"{path}: not valid JSON ({error}); delete it and run the step that "
+            "writes it again"
+        ) from None
+    if not isinstance(content, type(absent)):
+        raise ValueError(f"{path}: must hold a JSON {type(absent).__name__}")
+    return content
+
+
+def _read_metrics(path: Path) -> tuple[list[dict], list[dict], int]:
+    """Lines by kind and step; a step logged again by a resumed run counts once."""
+    lines: dict[str, dict[int, dict]] = {"train": {}, "valid": {}}
+    unreadable = 0
+    for text in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
+        try:
+            line = json.loads(text)
+            lines.setdefault(line["kind"], {})[int(line["step"])] = line
+        except (ValueError, KeyError, TypeError):
+            unreadable += bool(text.strip())
+    train, valid = (
+        [line for _, line in sorted(lines[kind].items())] for kind in ("train", "valid")
+    )
+    return train, valid, unreadable
+
+
+def _read_filters(path: Path) -> dict[str, np.ndarray]:
+    if not path.exists():
+        return {}
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            filters = {name: np.asarray(archive[name], float) for name in archive.files}
+    except Exception as error:
+        raise ValueError(f"{path}: not a readable .npz file ({error})") from None
+    for name, kernel in filters.items():
+        if kernel.ndim != 2 or not kernel.size:
+            raise ValueError(
+                f"{path}: '{name}' has shape {kernel.shape}, expected (length, filters)"
+            )
+    return filters

@@ -1,0 +1,144 @@
+"""The page: its sections in order, and what stands where there is nothing yet."""
+
+import json
+import os
+from collections.abc import Callable
+from importlib import resources
+from pathlib import Path
+from typing import NamedTuple
+
+from sepjax.report.curves import curves_section
+from sepjax.report.filters import filters_section
+from sepjax.report.folder import RunFolder, read_run
+from sepjax.report.listening import listening_section
+from sepjax.report.markup import Markup, element
+from sepjax.report.scores import scored, scores_section, seen_tracks
+from sepjax.report.verdict import facts, verdict
+
+
+class Section(NamedTuple):
+    """A part of the page, and how to get what it needs."""
+
+    anchor: str
+    title: str
+    present: Callable[[RunFolder], object]
+    write: Callable[[RunFolder], Markup]
+    absent: str
+
+
+SECTIONS = (
+    Section(
+        "scores",
+        "Scores",
+        lambda run: scored(run, "si_sdr"),
+        scores_section,
+        "No scores yet: `sepjax evaluate RUN` writes `results.json`, and then "
+        "`sepjax report RUN` this page again.",
+    ),
+    Section(
+        "training",
+        "Training",
+        lambda run: run.train or run.valid,
+        curves_section,
+        "No training curves: this folder has no `metrics.jsonl`. "
+        "`run_experiment.py --mode=train` writes it.",
+    ),
+    Section(
+        "filters",
+        "Learned filters",
+        lambda run: run.filters,
+        filters_section,
+        "No filters: `filters.npz` is written when training ends.",
+    ),
+    Section(
+        "listening",
+        "Listening",
+        lambda run: run.excerpts,
+        listening_section,
+        "Nothing to listen to yet: `sepjax evaluate RUN` writes excerpts into "
+        "`audio/`, as many as `eval.excerpts` says.",
+    ),
+)
+
+
+def write_report(run: Path) -> Path:
+    """Write ``report.html`` into a run folder: one file that needs no other.
+
+    Scores, curves, filters and players of whatever the run has so far; a part that
+    is not there yet is replaced by a line that says how to get it. The same run
+    gives the same bytes.
+
+    Args:
+        run: folder with any of config.json, metrics.jsonl, results.json,
+            filters.npz and audio/index.json.
+
+    Returns:
+        Path of the page.
+
+    Raises:
+        FileNotFoundError: there is no such folder.
+        ValueError: a file of the run is damaged; names it and what to do.
+    """
+    run = Path(run)
+    page = f"<!DOCTYPE html>\n{render(read_run(run))}\n"
+    path = run / "report.html"
+    partial = run / "report.html.partial"
+    partial.write_text(page, encoding="utf-8")
+    os.replace(partial, path)  # a reader never meets half a page
+    return path
+
+
+def render(run: RunFolder) -> Markup:
+    """The whole page as one element."""
+    name = str(run.config.get("name") or run.path.resolve().name)
+    head = element(
+        "head",
+        element("meta", charset="utf-8"),
+        element("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        element("meta", name="color-scheme", content="light dark"),
+        element("title", f"{name} \N{MIDDLE DOT} sepjax report"),
+        # An empty icon: browsers would otherwise ask the network for one.
+        element("link", rel="icon", href="data:,"),
+        element("style", _asset("page.css")),
+    )
+    links = [element("a", part.title, href=f"#{part.anchor}") for part in SECTIONS]
+    seen = element("strong", "SEEN", class_="badge") if seen_tracks(run) else None
+    header = element(
+        "header",
+        element("p", "sepjax \N{MIDDLE DOT} separation report", class_="kicker"),
+        element("h1", name, " ", seen),
+        verdict(run),
+        facts(run),
+        element("nav", links, aria_label="Sections"),
+    )
+    main = element("main", [_section(part, run) for part in SECTIONS], _config(run))
+    body = element("body", header, main, element("script", _asset("page.js")))
+    return element("html", head, body, lang="en")
+
+
+def _section(part: Section, run: RunFolder) -> Markup:
+    if part.present(run):
+        content = part.write(run)
+    else:
+        pieces = enumerate(part.absent.split("`"))
+        text = [element("code", t) if i % 2 else t for i, t in pieces]
+        content = element("p", text, class_="absent")
+    return element(
+        "section",
+        element("h2", part.title, id=f"{part.anchor}-title"),
+        content,
+        id=part.anchor,
+        aria_labelledby=f"{part.anchor}-title",
+    )
+
+
+def _config(run: RunFolder) -> Markup | None:
+    if not run.config:
+        return None
+    text = json.dumps(run.config, indent=2, ensure_ascii=False)
+    summary = element("summary", "The whole configuration")
+    return element("section", element("details", summary, element("pre", text)))
+
+
+def _asset(name: str) -> Markup:
+    return Markup(resources.files("sepjax.report").joinpath(name).read_text("utf-8"))
