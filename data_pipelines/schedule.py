@@ -203,6 +203,7 @@ def _channel(rule: str, channels: int, words: np.ndarray) -> np.ndarray:
 def _uniform(seed: int, stream: int, first: int, count: int, width: int) -> np.ndarray:
     """Uniform numbers in [0, 1), (count, width): row r depends on first + r alone."""
     blocks = -(-width // 4)  # one count of Philox gives four 64-bit words
-    generator = np.random.Philox(key=[seed % 2**64, stream], counter=int(first) * blocks)
+    key = np.array([seed % 2**64, stream], np.uint64)
+    generator = np.random.Philox(key=key, counter=int(first) * blocks)
     words = generator.random_raw(count * blocks * 4).reshape(count, blocks * 4)
     return (words[:, :width] >> 11) * 2.0**-53
