@@ -52,7 +52,10 @@ def build_parser() -> argparse.ArgumentParser:
     _separate_options(command("separate", separate, "write the stems of recordings"))
     sub = command("evaluate", evaluate, "score a run again, on whole tracks")
     sub.add_argument("run", type=Path, help="run folder")
-    sub.add_argument("--split", choices=("train", "valid", "test"))
+    sub.add_argument(
+        "--split", choices=("train", "valid", "test"), help="as the run by default"
+    )
+    sub.add_argument("--root", help="folder of the dataset, where it has moved")
     sub = command("inspect", inspect, "print step, digest and config of a run as JSON")
     sub.add_argument("run", type=Path, help="run folder")
     sub = command("report", report, "write report.html of a run again")
@@ -93,11 +96,10 @@ def separate(arguments: argparse.Namespace) -> int:
     """``sepjax separate FILE... -n RUN -o DIR``."""
     if arguments.float32 and arguments.format == "flac":
         raise ValueError("--float32 needs --format wav: FLAC stores integers only")
-    _check_run(arguments.run)
     _check_writable(arguments.output)
-    import sepjax
+    from sepjax.train.checkpoint import load
 
-    model, variables, config = sepjax.load(arguments.run)
+    model, variables, config = load(arguments.run)
     given = {"chunk": arguments.chunk, "overlap": arguments.overlap}
     options = {"chunk": config.eval.chunk_seconds, "overlap": config.eval.overlap}
     options |= {name: value for name, value in given.items() if value is not None}
@@ -230,14 +232,6 @@ def _write(path: Path, stem: Any, sample_rate: int, kind: str) -> None:
         raise OSError(f"{path}: only a part was stored")
 
 
-def _check_run(run: Path) -> None:
-    if not (run / "config.json").is_file():
-        what = "there is no such folder" if not run.exists() else "no config.json in it"
-        raise FileNotFoundError(
-            f"{run} is not a run folder ({what}): give the --workdir of a training run"
-        )
-
-
 def _check_writable(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -251,25 +245,26 @@ def _check_writable(folder: Path) -> None:
 
 
 def evaluate(arguments: argparse.Namespace) -> int:
-    """``sepjax evaluate RUN [--split test]``."""
-    _check_run(arguments.run)
-    import sepjax
+    """``sepjax evaluate RUN [--split test] [--root DIR]``."""
     from data_pipelines.pipeline import open_data
     from sepjax.evaluation import run
+    from sepjax.train.checkpoint import describe, load
 
-    model, variables, config = sepjax.load(arguments.run)
-    config.eval.split = arguments.split or config.eval.split
+    model, variables, config = load(arguments.run)
+    stored = describe(arguments.run)
+    split = config.eval.split = arguments.split or config.eval.split
+    config.data.root = arguments.root or config.data.root
     data = open_data(config)
-    stored = json.loads((arguments.run / "config.json").read_text(encoding="utf-8"))
     results = run.evaluate(
         model,
         variables,
         config,
-        data.tracks(config.eval.split),
+        data.tracks(split),
         workdir=arguments.run,
         seen={track.name for track in data.manifest.split("train")},
-        provenance=stored.get("provenance", {}) | {"data_digest": data.digest},
-        total=len(data.manifest.split(config.eval.split)),
+        provenance=stored["provenance"]
+        | {"data_sha256": data.digest, "checkpoint": stored["best"]},
+        total=len(data.manifest.split(split)),
     )
     print(run.summary(results))
     return 1 if results["failed"] else 0
@@ -277,7 +272,6 @@ def evaluate(arguments: argparse.Namespace) -> int:
 
 def inspect(arguments: argparse.Namespace) -> int:
     """``sepjax inspect RUN``."""
-    _check_run(arguments.run)
     from sepjax.train.checkpoint import describe
 
     print(json.dumps(describe(arguments.run), indent=1, ensure_ascii=False))
@@ -286,7 +280,6 @@ def inspect(arguments: argparse.Namespace) -> int:
 
 def report(arguments: argparse.Namespace) -> int:
     """``sepjax report RUN``."""
-    _check_run(arguments.run)
     from sepjax.report import write_report
 
     print(write_report(arguments.run))

@@ -77,7 +77,7 @@ def separate(
     wave = _checked(mixture, sample_rate)
     if not (chunk > 0 and 0 <= overlap < 1):
         raise ValueError(f"chunk={chunk} must be positive, overlap={overlap} in [0, 1)")
-    width = getattr(model, "audio_channels", 1)
+    width = _width(model)
     inputs = _widen(_resample(wave, sample_rate, model.sample_rate), width)
     scale = _scale(inputs, width)
     aside = None
@@ -132,6 +132,12 @@ def _checked_references(
             f"{expected}; it cannot separate a recording without them"
         )
     return references
+
+
+def _width(model: Any) -> int:
+    """How many channels the model separates together."""
+    encoder = getattr(model, "encoder", None)
+    return getattr(model, "audio_channels", getattr(encoder, "channels", 1))
 
 
 def _widen(wave: np.ndarray, width: int) -> np.ndarray:
@@ -196,7 +202,7 @@ def _cross_fade(
     weight = np.zeros(padded, np.float32)
     for start in range(0, padded - length + 1, hop):
         weight[start : start + length] += window
-    width = getattr(model, "audio_channels", 1)
+    width = _width(model)
     places = [
         (slice(start, start + length), slice(channel, channel + width))
         for start in range(0, padded - length + 1, hop)

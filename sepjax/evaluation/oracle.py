@@ -65,6 +65,8 @@ def ideal_ratio_mask(
         campaign"; thesis sections 2 and 4.
     """
     hop = hop or n_fft // 2
+    # An integer power is a few products, any other a logarithm and an exponential.
+    power = int(power) if power == int(power) else power
     if n_fft % hop:
         raise ValueError(f"hop={hop} must divide n_fft={n_fft}")
     if references.ndim != 3 or references.shape[1:] != mixture.shape:

@@ -81,8 +81,9 @@ def evaluate(
 def summary(results: Mapping[str, Any]) -> str:
     """The scores as plain text: what they are, the table, and what to beware of."""
     tracks, split = results["tracks"], results["definition"]["split"]
+    count = f"{len(tracks)} track" + "s" * (len(tracks) != 1)
     lines = [
-        f"SI-SDR in dB, mean over tracks ({split}, {len(tracks)} tracks)",
+        f"SI-SDR in dB, mean over tracks (split {split}, {count})",
         aggregate.format_table(results),
     ]
     marked = [track["name"] for track in tracks if track["seen"]]
@@ -123,7 +124,7 @@ def definition(config: Any, provenance: Mapping[str, Any]) -> dict[str, Any]:
         "sample_rate": rate,
         "classes": list(config.data.sources),
         "dataset": config.data.dataset,
-        "data_digest": provenance.get("data_digest"),
+        "data_sha256": provenance.get("data_sha256"),
         "seed": config.seed,
         "commit": provenance.get("commit"),
     }

@@ -1,0 +1,261 @@
+"""The sepjax command on a real, untrained checkpoint, and its dark corners."""
+
+import json
+import math
+import resource
+import subprocess
+import sys
+
+import jax
+import numpy as np
+import pytest
+import soundfile
+
+from sepjax import cli
+from sepjax.config import Config, resolve, to_dict
+from sepjax.models import build_model
+from sepjax.train import checkpoint
+from sepjax.train.optim import make_optimizer
+from sepjax.train.plateau import PlateauState
+from sepjax.train.provenance import provenance
+from sepjax.train.step import init_state
+
+RATE = 8000
+CLASSES = ("bass", "vocals")
+
+
+def noise(frames, channels=1, seed=0, scale=0.1):
+    rng = np.random.default_rng(seed)
+    return rng.uniform(-scale, scale, (frames, channels)).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def music(tmp_path_factory):
+    """A dataset of short songs in the layout of folders."""
+    root = tmp_path_factory.mktemp("music")
+    for seed, split in enumerate(("train", "valid", "test")):
+        folder = root / split / f"{split} song"
+        folder.mkdir(parents=True)
+        for number, name in enumerate(CLASSES):
+            wave = noise(RATE, seed=10 * seed + number)
+            soundfile.write(folder / f"{name}.wav", wave, RATE, "PCM_16")
+    return root
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory, music):
+    """A run folder as training leaves it after its first steps."""
+    config = Config(name="tiny")
+    config.data.dataset, config.data.root = "folder", str(music)
+    config.data.sources, config.data.sample_rate = CLASSES, RATE
+    config.data.chunk_seconds = config.eval.chunk_seconds = 0.5
+    config.eval.excerpt_seconds = 0.25
+    model = config.model
+    model.encoding, model.N, model.B, model.H = "simple", 8, 4, 4
+    model.layers, model.stack = 2, 1
+    config = resolve(config)
+    folder = tmp_path_factory.mktemp("runs") / "tiny"
+    folder.mkdir()
+    net, optimizer = build_model(config.model), make_optimizer(config.optim)
+    state = jax.jit(lambda key: init_state(net, optimizer, key, 4000))(
+        jax.random.key(0)
+    )
+    record = {"config": to_dict(config), "provenance": provenance("0" * 64, 42)}
+    progress = checkpoint.Progress(PlateauState(config.optim.lr))
+    with checkpoint.open_manager(folder, create=True) as manager:
+        checkpoint.save(manager, state, progress, math.inf, record)
+        manager.wait_until_finished()
+    (folder / "config.json").write_text(json.dumps(record["config"]))
+    return folder
+
+
+def separate(run, output, *files, options=()):
+    arguments = [*map(str, files), "-n", str(run), "-o", str(output)]
+    return cli.main(["separate", *arguments, *options])
+
+
+@pytest.mark.parametrize(
+    ("name", "rate", "frames", "channels", "subtype"),
+    [
+        ("mono.wav", 8000, 12345, 1, "PCM_16"),
+        ("stereo.wav", 44100, 30001, 2, "PCM_24"),
+        ("one sample.wav", 8000, 1, 1, "FLOAT"),
+        ("surround.flac", 16000, 5000, 3, "PCM_24"),
+    ],
+)
+def test_stems_have_the_rate_length_and_channels_of_the_file(
+    run, tmp_path, name, rate, frames, channels, subtype
+):
+    file = tmp_path / name
+    soundfile.write(file, noise(frames, channels), rate, subtype)
+    assert separate(run, tmp_path / "out", file) == 0
+    folder = tmp_path / "out" / file.stem
+    stems = sorted(folder.iterdir())
+    assert [stem.name for stem in stems] == ["bass.wav", "vocals.wav"]
+    for stem in stems:
+        info = soundfile.info(stem)
+        assert (info.samplerate, info.frames, info.channels) == (rate, frames, channels)
+        assert info.subtype == "PCM_16"
+
+
+def test_bad_files_are_named_and_the_good_ones_are_separated(run, tmp_path, capsys):
+    good = tmp_path / "good.wav"
+    soundfile.write(good, noise(4000), RATE)
+    whole = good.read_bytes()
+    broken = {
+        "missing": (None, "No such file"),
+        "empty": (b"", "empty file"),
+        "text": (b"this is no audio at all" * 99, "not readable as audio"),
+        "truncated": (whole[:3000], "truncated"),
+        "header": (whole[:44], "truncated"),
+    }
+    files = []
+    for name, (content, _) in broken.items():
+        files.append(tmp_path / f"{name}.wav")
+        if content is not None:
+            files[-1].write_bytes(content)
+    nan = tmp_path / "nan.wav"
+    wave = noise(4000)
+    wave[2000] = np.nan
+    soundfile.write(nan, wave, RATE, "FLOAT")
+    assert separate(run, tmp_path / "out", *files, nan, good) == 1
+    lines = capsys.readouterr().err.splitlines()
+    messages = [line for line in lines if "error" in line]
+    expected = [*(text for _, text in broken.values()), "NaN"]
+    for message, file, text in zip(messages, [*files, nan], expected, strict=True):
+        assert str(file) in message
+        assert text in message
+    assert "6 of 7 files failed" in lines[-1]
+    assert [folder.name for folder in (tmp_path / "out").iterdir()] == ["good"]
+
+
+def test_two_files_of_one_name_do_not_overwrite_each_other(run, tmp_path, capsys):
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        soundfile.write(tmp_path / folder / "song.wav", noise(500), RATE)
+    files = tmp_path / "a/song.wav", tmp_path / "b/song.wav"
+    assert separate(run, tmp_path / "out", *files) == 1
+    assert "would replace those of" in capsys.readouterr().err
+
+
+def test_no_run_no_model(tmp_path, capsys):
+    for command in (["inspect"], ["report"], ["evaluate"]):
+        assert cli.main([*command, str(tmp_path / "nowhere")]) == 1
+        assert "nowhere" in capsys.readouterr().err
+    file = tmp_path / "a.wav"
+    soundfile.write(file, noise(100), RATE)
+    assert separate(tmp_path, tmp_path / "out", file) == 1
+    assert "checkpoints" in capsys.readouterr().err
+
+
+def test_an_output_that_cannot_be_written_is_told_before_anything_else(
+    run, tmp_path, capsys
+):
+    (tmp_path / "file").touch()
+    assert separate(run, tmp_path / "file/out", tmp_path / "a.wav") == 1
+    assert "cannot write to" in capsys.readouterr().err
+
+
+def test_a_full_disk_leaves_no_half_stems(tmp_path):
+    stems = {"bass": noise(50, 1), "vocals": noise(50000, 1)}
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    # A file may not grow beyond this size: the kernel refuses as on a full disk.
+    resource.setrlimit(resource.RLIMIT_FSIZE, (5000, limits[1]))
+    try:
+        with pytest.raises(OSError, match=r"could not be written.*MB free.*make room"):
+            cli.write_stems(tmp_path / "song", stems, RATE, "wav")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert not list(tmp_path.iterdir())
+
+
+def test_stems_larger_than_the_free_space_are_not_begun(
+    run, tmp_path, capsys, monkeypatch
+):
+    file = tmp_path / "song.wav"
+    soundfile.write(file, noise(4000), RATE)
+    usage = cli.shutil.disk_usage(tmp_path)._replace(free=1000)
+    monkeypatch.setattr(cli.shutil, "disk_usage", lambda _: usage)
+    assert separate(run, tmp_path / "out", file) == 1
+    assert "MB are free" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("peak", "kind", "subtype"),
+    [
+        (1.0, "wav", "PCM_16"),
+        (1.5, "wav", "FLOAT"),
+        (0.5, "float32", "FLOAT"),
+        (0.5, "flac", "PCM_16"),
+        (1.5, "flac", "PCM_16"),
+    ],
+)
+def test_nothing_is_clipped(tmp_path, peak, kind, subtype):
+    loud, quiet = noise(1000), noise(1000, seed=1)
+    loud *= peak / np.abs(loud).max()
+    stems = {"loud": loud, "quiet": quiet}
+    note = cli.write_stems(tmp_path / "song", stems, RATE, kind)
+    assert bool(note) == (peak > 1)
+    gain = 1 / peak if kind == "flac" and peak > 1 else 1.0
+    for name, stem in stems.items():
+        (path,) = (tmp_path / "song").glob(f"{name}.*")
+        audio, _ = soundfile.read(path, always_2d=True)
+        assert soundfile.info(path).subtype == subtype
+        # Half a step of 16 bits, and the step that full scale itself is short.
+        np.testing.assert_allclose(audio, gain * stem, atol=1.01 / 2**15)
+
+
+def test_float_flac_is_refused(run, tmp_path, capsys):
+    options = ["--format", "flac", "--float32"]
+    assert separate(run, tmp_path, tmp_path / "a.wav", options=options) == 1
+    assert "--float32 needs --format wav" in capsys.readouterr().err
+
+
+def test_inspect_prints_json(run, capsys):
+    assert cli.main(["inspect", str(run)]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert shown["step"] == 0
+    assert len(shown["params_sha256"]) == 64
+    assert shown["config"]["model"]["N"] == 8
+    assert "provenance" in shown
+
+
+def test_evaluate_and_report(run, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("SEPJAX_CACHE", str(tmp_path))
+    assert cli.main(["evaluate", str(run), "--split", "valid"]) == 0
+    assert "valid, 1 track)" in capsys.readouterr().out
+    results = json.loads((run / "results.json").read_text())
+    assert results["definition"]["split"] == "valid"
+    assert results["tracks"][0]["seen"] is False
+    assert results["oracle"]["bass"]["si_sdr"] > results["model"]["bass"]["si_sdr"]
+    assert cli.main(["evaluate", str(run), "--split", "train"]) == 0
+    assert "SEEN in training (1)" in capsys.readouterr().out
+    assert cli.main(["report", str(run)]) == 0
+    assert capsys.readouterr().out.strip() == str(run / "report.html")
+    assert (run / "report.html").is_file()
+
+
+def test_interruption_is_no_traceback(monkeypatch, capsys, tmp_path):
+    def interrupt(_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(checkpoint, "describe", interrupt)
+    assert cli.main(["inspect", str(tmp_path)]) == 130
+    assert "interrupted" in capsys.readouterr().err
+
+
+def test_help_is_light():
+    """Flags are answered without loading what separates music."""
+    code = (
+        "import sys, sepjax.cli\n"
+        "try: sepjax.cli.main(['--help'])\n"
+        "except SystemExit: pass\n"
+        "heavy = {'tensorflow', 'soundfile', 'flax', 'orbax', 'matplotlib'}\n"
+        "assert not heavy & set(sys.modules), heavy & set(sys.modules)"
+    )
+    shown = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60
+    )
+    assert shown.returncode == 0, shown.stderr
+    for command in ("separate", "evaluate", "inspect", "report"):
+        assert command in shown.stdout
