@@ -80,6 +80,8 @@ def play(
     synth.program_select(
         0, synth.sfload(soundfont), 128 if percussion else bank, preset, percussion
     )
+    if percussion:  # most kits share their cymbals
+        synth.set_tuning(0, rng.uniform(-2.5, 2.5))
     events = []
     for note in notes:
         late, softer = rng.normal(0, 0.004), int(rng.integers(-10, 6))
