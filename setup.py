@@ -35,6 +35,7 @@ setup(
     packages=find_packages(include=["sepjax*", "data_pipelines*"]),
     package_data={
         "sepjax": ["py.typed"],
+        "sepjax.report": ["*.css", "*.js"],
         "data_pipelines.demo": ["takes/*.flac", "takes/*.json", "NOTICE"],
     },
     install_requires=[

@@ -1,1 +1,23 @@
 """Pure functions of arrays: every formula of sepjax, free of state and of Flax."""
+
+from sepjax.functional import (
+    augment,
+    filterbanks,
+    framing,
+    inverse,
+    masking,
+    norms,
+    spectral,
+    tcn,
+)
+
+__all__ = [
+    "augment",
+    "filterbanks",
+    "framing",
+    "inverse",
+    "masking",
+    "norms",
+    "spectral",
+    "tcn",
+]

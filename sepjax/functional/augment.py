@@ -68,9 +68,9 @@ def shuffle_sources(
     mixed = int(fraction * batch + 0.5)
     if mixed < 2:
         return sources
-    item = jnp.arange(batch)[:, None]
-    donor = jnp.where(item < mixed, (item + jnp.arange(count)) % mixed, item)
-    return sources[donor, jnp.arange(count)[None]]
+    item, source = jnp.arange(batch)[:, None], jnp.arange(count)[None]
+    donor = jnp.where(item < mixed, (item + source) % mixed, item)
+    return sources[donor, source]
 
 
 def normalize(excerpt: Excerpt, eps: float = 1e-8) -> Excerpt:

@@ -63,7 +63,7 @@ def sinc_kernel(
         Ravanelli and Bengio 2018, SincNet; Pariente et al. 2020, filterbank design for
         end-to-end speech separation.
     """
-    taps = (jnp.arange(length) - (length - 1) / 2)[:, None]
+    taps = (jnp.arange(length, dtype=low.dtype) - (length - 1) / 2)[:, None]
     envelope = jnp.sinc((high - low)[None] * taps)
     if window == "hamming":
         envelope = envelope * jnp.asarray(np.hamming(length), low.dtype)[:, None]
@@ -110,7 +110,8 @@ def gammatone_kernel(
     envelope = taps ** (order - 1) * jnp.exp(-2 * jnp.pi * bandwidth[None] * taps)
     kernel = envelope * jnp.cos(2 * jnp.pi * center[None] * taps + phase[None])
     if normalize:
-        kernel = kernel / jnp.sqrt(jnp.mean(kernel**2, axis=0) + 1e-8)
+        power = jnp.mean(kernel**2, axis=0, keepdims=True)
+        kernel = kernel / jnp.sqrt(power + 1e-8)
     return kernel
 
 

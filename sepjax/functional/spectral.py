@@ -44,8 +44,9 @@ def stft(
     if center:
         edges = [(0, 0)] * (wave.ndim - 1) + [(n_fft // 2, n_fft // 2)]
         wave = jnp.pad(wave, edges, mode=padding)
-    window = hann(n_fft).astype(wave.dtype)
-    return jnp.fft.rfft(frame(wave, n_fft, hop) * window, axis=-1)
+    frames = frame(wave, n_fft, hop)
+    window = jnp.broadcast_to(hann(n_fft).astype(wave.dtype), frames.shape)
+    return jnp.fft.rfft(frames * window, axis=-1)
 
 
 def istft(
@@ -76,10 +77,9 @@ def istft(
         True
     """
     frames = jnp.fft.irfft(spectrum, n_fft, axis=-1)
-    window = hann(n_fft).astype(frames.dtype)
+    window = jnp.broadcast_to(hann(n_fft).astype(frames.dtype), frames.shape)
     wave = overlap_add(frames * window, hop)
-    squares = jnp.broadcast_to(window**2, (spectrum.shape[-2], n_fft))
-    weight = overlap_add(squares, hop)
+    weight = overlap_add(window**2, hop)
     wave = wave / jnp.where(weight > 1e-8, weight, 1.0)
     start = n_fft // 2 if center else 0
     wave = wave[..., start : start + time]

@@ -1,0 +1,82 @@
+"""Augmentation keeps its promises: exact sums, the stated shuffle, silence."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from sepjax.functional.augment import (
+    Excerpt,
+    normalize,
+    prepare_excerpts,
+    select_channel,
+    shuffle_sources,
+)
+
+
+def batch(items=4, sources=3, time=50, channels=2, seed=0):
+    rng = np.random.default_rng(seed)
+    chunks = rng.integers(-9000, 9000, (items, sources, time, channels), np.int16)
+    return {
+        "chunks": jnp.asarray(chunks),
+        "gains": jnp.asarray(rng.uniform(0.75, 1.25, (items, sources, 2)), jnp.float32),
+        "channel": jnp.asarray(rng.integers(0, 2, (items, sources)), jnp.int32),
+    }
+
+
+@pytest.mark.parametrize("fraction", [0.0, 0.5, 1.0])
+@pytest.mark.parametrize("channels", [1, 2])
+def test_the_mixture_is_the_sum_of_the_sources(fraction, channels):
+    excerpt = prepare_excerpts(batch(channels=channels), shuffle_fraction=fraction)
+    np.testing.assert_allclose(excerpt.sources.sum(1), excerpt.mixture, atol=1e-5)
+    np.testing.assert_allclose(excerpt.mixture.std(-1), 1.0, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("items", "fraction"), [(4, 0.5), (7, 0.5), (5, 1.0), (3, 0.4)]
+)
+def test_shuffle_follows_its_formula(items, fraction):
+    sources = jnp.arange(items * 3.0).reshape(items, 3, 1)
+    mixed = int(fraction * items + 0.5)
+    found = shuffle_sources(sources, fraction)
+    for i in range(items):
+        for c in range(3):
+            donor = (i + c) % mixed if i < mixed and mixed > 1 else i
+            assert found[i, c, 0] == sources[donor, c, 0]
+
+
+def test_shuffle_only_permutes_each_source():
+    sources = prepare_excerpts(batch(items=8)).sources
+    found = shuffle_sources(sources, 0.5)
+    for c in range(3):
+        np.testing.assert_array_equal(
+            np.sort(found[:, c], axis=0), np.sort(sources[:, c], axis=0)
+        )
+
+
+def test_channels():
+    waves = jnp.asarray(np.random.default_rng(0).normal(size=(2, 2, 9, 2)), jnp.float32)
+    left = select_channel(waves, jnp.zeros((2, 2), jnp.int32))
+    mean = select_channel(waves, jnp.full((2, 2), -1, jnp.int32))
+    np.testing.assert_array_equal(left, waves[..., 0])
+    np.testing.assert_allclose(mean, waves.mean(-1), atol=1e-6)
+
+
+def test_silence_stays_silent():
+    silent = batch() | {"chunks": jnp.zeros((4, 3, 50, 2), jnp.int16)}
+    excerpt = prepare_excerpts(silent, shuffle_fraction=0.5)
+    assert (excerpt.mixture == 0).all()
+    assert (excerpt.sources == 0).all()
+
+
+def test_one_factor_for_mixture_and_sources():
+    mixture = jnp.array([[2.0, -2.0]])
+    sources = jnp.array([[[3.0, -1.0], [-1.0, -1.0]]])
+    found = normalize(Excerpt(mixture, sources))
+    np.testing.assert_allclose(found.sources, sources / 2)
+
+
+def test_same_result_jitted():
+    one = prepare_excerpts(batch(), shuffle_fraction=0.5)
+    two = jax.jit(lambda b: prepare_excerpts(b, shuffle_fraction=0.5))(batch())
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), one, two)

@@ -1,0 +1,108 @@
+"""Framing is linear algebra: adjoints, lengths, and exact inverses."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from jax.test_util import check_grads
+
+from sepjax.functional.framing import (
+    analyze,
+    frame,
+    frames_for,
+    overlap_add,
+    synthesize,
+)
+
+
+def noise(seed, *shape):
+    return jnp.asarray(np.random.default_rng(seed).normal(size=shape), jnp.float32)
+
+
+def jit(function, *static, **named):
+    """One compilation for each size, not one for each operation in it."""
+    return jax.jit(lambda x: function(x, *static, **named))
+
+
+sizes = st.tuples(st.integers(1, 24), st.integers(1, 24), st.integers(1, 90))
+
+
+@settings(max_examples=25, deadline=None)
+@given(sizes)
+def test_frame_cuts_where_it_says(size):
+    length, stride, extra = size
+    wave = np.arange(length + extra, dtype=np.float32)
+    frames = np.asarray(jit(frame, length, stride)(jnp.asarray(wave)))
+    assert len(frames) == extra // stride + 1
+    for k, row in enumerate(frames):
+        np.testing.assert_array_equal(row, wave[k * stride : k * stride + length])
+
+
+@settings(max_examples=25, deadline=None)
+@given(sizes)
+def test_overlap_add_is_the_adjoint_of_frame(size):
+    length, stride, extra = size
+    time = (extra // stride) * stride + length
+    x = noise(1, 2, time)
+    y = noise(2, 2, extra // stride + 1, length)
+    left = jnp.sum(jit(frame, length, stride)(x) * y)
+    right = jnp.sum(x * jit(overlap_add, stride)(y))
+    # Sums of at most 2 * 114 * 24 products of unit normals.
+    np.testing.assert_allclose(left, right, atol=2e-3)
+
+
+@settings(max_examples=25, deadline=None)
+@given(sizes)
+def test_synthesize_is_the_adjoint_of_analyze(size):
+    length, stride, time = size
+    length = max(length, stride)
+    kernel, x = noise(3, length, 7), noise(4, time)
+    latent = jit(analyze, kernel, stride)(x)
+    assert latent.shape == (frames_for(time, stride), 7)
+    y = noise(5, *latent.shape)
+    back = jit(synthesize, kernel.T, stride, time=time)(y)
+    assert back.shape == x.shape
+    scale = float(jnp.linalg.norm(latent) * jnp.linalg.norm(y))
+    np.testing.assert_allclose(
+        jnp.sum(latent * y), jnp.sum(x * back), atol=1e-5 * scale
+    )
+
+
+def test_shift_by_a_stride_shifts_frames_by_one():
+    wave, kernel = noise(6, 400), noise(7, 20, 5)
+    latent = analyze(wave, kernel, 10)
+    later = analyze(jnp.roll(wave, 10), kernel, 10)
+    np.testing.assert_allclose(later[3:-3], latent[2:-4], atol=1e-5)
+
+
+@pytest.mark.parametrize(("length", "stride"), [(20, 20), (20, 10), (25, 10), (8, 3)])
+def test_analyze_equals_a_convolution(length, stride):
+    wave, kernel = noise(8, 2, 333), noise(9, length, 6)
+    left = (length - stride) // 2
+    frames = frames_for(333, stride)
+    right = (frames - 1) * stride + length - left - 333
+    expected = jax.lax.conv_general_dilated(
+        wave[:, None],
+        kernel.T[:, None],
+        (stride,),
+        [(left, right)],
+        dimension_numbers=("NCH", "OIH", "NHC"),
+    )
+    np.testing.assert_allclose(analyze(wave, kernel, stride), expected, atol=2e-5)
+
+
+def test_a_signal_shorter_than_a_frame_is_an_error():
+    with pytest.raises(ValueError, match="3 samples has no frame of 4"):
+        frame(jnp.zeros(3), 4, 2)
+
+
+def test_works_under_vmap_and_grad():
+    kernel = noise(10, 12, 4)
+    waves = noise(11, 3, 100)
+    mapped = jax.vmap(lambda wave: analyze(wave, kernel, 5))(waves)
+    np.testing.assert_array_equal(mapped, analyze(waves, kernel, 5))
+    check_grads(
+        lambda k: synthesize(analyze(waves, k, 5), k.T, 5, time=100), (kernel,), 1
+    )

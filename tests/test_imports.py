@@ -1,0 +1,109 @@
+"""The import rule of the house, read from the source, and the cost of an import."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+# What a package may import of ours; a longer prefix wins over a shorter one. The bare
+# "sepjax" is the package's own file (its version), not what lies in it.
+ALLOWED = {
+    "sepjax": set(),
+    "sepjax.config": set(),
+    "sepjax.functional": {"sepjax.functional"},
+    "sepjax.losses": {"sepjax.functional"},
+    "sepjax.models": {"sepjax.models", "sepjax.functional", "sepjax.config"},
+    "sepjax.train": {
+        "sepjax",
+        "sepjax.train",
+        "sepjax.models",
+        "sepjax.losses",
+        "sepjax.functional",
+        "sepjax.config",
+    },
+    "sepjax.evaluation": {"sepjax.evaluation", "sepjax.functional", "sepjax.losses"},
+    "sepjax.evaluation.run": {"sepjax.evaluation", "sepjax.inference"},
+    "sepjax.inference": {"sepjax.models", "sepjax.functional"},
+    "sepjax.report": {"sepjax.report", "sepjax.evaluation"},
+    "sepjax.cli": {
+        "sepjax",
+        "sepjax.inference",
+        "sepjax.evaluation",
+        "sepjax.report",
+        "sepjax.train",
+        "sepjax.config",
+        "data_pipelines",
+    },
+    "data_pipelines": {"data_pipelines", "sepjax.config", "sepjax.functional"},
+    "configs": {"sepjax.config", "configs"},
+}
+TENSORFLOW = {"data_pipelines.streaming", "data_pipelines.tfds_stems"}
+
+
+def modules():
+    for package in ("sepjax", "data_pipelines", "configs"):
+        for path in sorted((ROOT / package).rglob("*.py")):
+            parts = path.relative_to(ROOT).with_suffix("").parts
+            yield ".".join(parts).removesuffix(".__init__"), path
+
+
+def imported(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            for alias in node.names:
+                inner = ROOT / node.module.replace(".", "/") / alias.name
+                is_module = inner.is_dir() or inner.with_suffix(".py").exists()
+                yield f"{node.module}.{alias.name}" if is_module else node.module
+
+
+def within(name, prefix):
+    return name == prefix or name.startswith(prefix + ".")
+
+
+@pytest.mark.parametrize(("name", "path"), modules())
+def test_imports_point_one_way(name, path):
+    rule = max((rule for rule in ALLOWED if within(name, rule)), key=len)
+    for target in imported(path):
+        if target.split(".")[0] not in ("sepjax", "data_pipelines", "configs"):
+            continue
+        allowed = any(
+            target == ok if ok == "sepjax" else within(target, ok)
+            for ok in ALLOWED[rule]
+        )
+        assert allowed, f"{name} imports {target}; {rule} may import {ALLOWED[rule]}"
+
+
+@pytest.mark.parametrize(("name", "path"), modules())
+def test_tensorflow_stays_in_its_rooms(name, path):
+    found = [t for t in imported(path) if t.split(".")[0].startswith("tensorflow")]
+    assert not found or name in TENSORFLOW
+
+
+@pytest.mark.parametrize(("name", "path"), modules())
+def test_files_are_short(name, path):
+    assert len(path.read_text().splitlines()) <= 400
+
+
+def test_import_is_quick_and_light():
+    heavy = ("tensorflow", "soundfile", "mir_eval", "ml_collections", "matplotlib")
+    code = (
+        "import sys, time; began = time.perf_counter(); import sepjax;"
+        "sepjax.functional.filterbanks.sinc_kernel; sepjax.losses.si_sdr;"
+        "sepjax.models.build_model; sepjax.train.make_train_step;"
+        "print(time.perf_counter() - began, *sys.modules)"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    seconds, *loaded = run.stdout.split()
+    assert not set(heavy) & set(loaded)
+    # 1.5 s is the promise for `import sepjax` alone; here all of it is touched, on a
+    # machine that may be busy.
+    assert float(seconds) < 15
