@@ -13,7 +13,7 @@ import json
 import sys
 from pathlib import Path
 
-from absl import app, flags
+from absl import app, flags, logging
 from ml_collections import config_flags
 
 from sepjax.config import Config, resolve, to_dict
@@ -38,6 +38,7 @@ PROCESS = flags.DEFINE_integer("process", 0, "index of this process")
 
 def main(argv: list[str]) -> None:
     """Dispatch on ``--mode``; what a person can mend ends as one clear message."""
+    logging.set_verbosity(logging.WARNING)  # orbax and jax report every file they touch
     if len(argv) > 1:
         raise app.UsageError(f"unknown argument {argv[1]!r}")
     if MODE.value == "list":
