@@ -8,7 +8,8 @@ import argparse
 import json
 import shutil
 import sys
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -103,33 +104,53 @@ def separate(arguments: argparse.Namespace) -> int:
     given = {"chunk": arguments.chunk, "overlap": arguments.overlap}
     options = {"chunk": config.eval.chunk_seconds, "overlap": config.eval.overlap}
     options |= {name: value for name, value in given.items() if value is not None}
-    taken: dict[str, Path] = {}
+    names, taken = track_names(arguments.files), {}
     failed = 0
     for path in arguments.files:
         try:
-            first = taken.setdefault(path.stem, path)
+            name = names[path]
+            first = taken.setdefault(name, path)
             if first != path:
                 raise ValueError(
                     f"{path}: its stems would replace those of {first}; separate it "
                     "into another folder with -o"
                 )
-            note = _separate_file(model, variables, path, arguments, options)
+            folder = arguments.output / name
+            note = _separate_file(model, variables, path, folder, arguments, options)
         except EXPECTED as error:
             failed += 1
             text = str(error) or type(error).__name__
             complain(ValueError(text if str(path) in text else f"{path}: {text}"))
         else:
-            print(f"{path} -> {arguments.output / path.stem}{note}")
+            print(f"{path} -> {folder}{note}")
     if failed:
         total = len(arguments.files)
         print(f"sepjax: {failed} of {total} files failed", file=sys.stderr)
     return 1 if failed else 0
 
 
+def track_names(files: Sequence[Path]) -> dict[Path, str]:
+    """A folder name for each file: its own, with its parent's where several share it.
+
+    Example:
+        >>> names = track_names([Path("a/mixture.wav"), Path("b/mixture.wav")])
+        >>> sorted(names.values())
+        ['a - mixture', 'b - mixture']
+    """
+    shared = Counter(path.stem for path in set(files))
+    return {
+        path: path.stem
+        if shared[path.stem] == 1
+        else f"{path.absolute().parent.name} - {path.stem}"
+        for path in files
+    }
+
+
 def _separate_file(
     model: Any,
     variables: Any,
     path: Path,
+    folder: Path,
     arguments: argparse.Namespace,
     options: Mapping[str, float],
 ) -> str:
@@ -156,7 +177,6 @@ def _separate_file(
         progress=sys.stderr.isatty(),
         **options,
     )
-    folder = arguments.output / path.stem
     kind = "float32" if arguments.float32 else arguments.format
     return write_stems(folder, stems, file.sample_rate, kind)
 

@@ -129,13 +129,15 @@ def test_bad_files_are_named_and_the_good_ones_are_separated(run, tmp_path, caps
     assert [folder.name for folder in (tmp_path / "out").iterdir()] == ["good"]
 
 
-def test_two_files_of_one_name_do_not_overwrite_each_other(run, tmp_path, capsys):
-    for folder in ("a", "b"):
-        (tmp_path / folder).mkdir()
-        soundfile.write(tmp_path / folder / "song.wav", noise(500), RATE)
-    files = tmp_path / "a/song.wav", tmp_path / "b/song.wav"
+def test_files_of_one_name_do_not_overwrite_each_other(run, tmp_path, capsys):
+    files = [tmp_path / name for name in ("a/mix.wav", "b/mix.wav", "b/mix.flac")]
+    for file in files:
+        file.parent.mkdir(exist_ok=True)
+        soundfile.write(file, noise(500), RATE)
     assert separate(run, tmp_path / "out", *files) == 1
-    assert "would replace those of" in capsys.readouterr().err
+    assert f"{files[2]}: its stems would replace" in capsys.readouterr().err
+    folders = sorted(folder.name for folder in (tmp_path / "out").iterdir())
+    assert folders == ["a - mix", "b - mix"]
 
 
 def test_no_run_no_model(tmp_path, capsys):

@@ -171,14 +171,8 @@ def _score_track(
         }
         for column, waves in zip(COLUMNS, (estimates, untouched, masked))
     }
-    collector.add(
-        track.name,
-        track.sample_rate,
-        tuple(model.sources),
-        track.mixture,
-        references,
-        estimates,
-    )
+    waves = track.mixture, references, estimates
+    collector.add(track.name, track.sample_rate, tuple(model.sources), *waves)
     return scores
 
 
