@@ -1,0 +1,33 @@
+# make demo: train, evaluate and report on the shipped music.  make test: all checks.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+RUN ?= runs/demo
+
+.PHONY: demo test lint docs clean
+
+demo: $(VENV)/.core
+	$(BIN)/python run_experiment.py --config=configs/demo.py --workdir=$(RUN)
+
+test: $(VENV)/.test lint
+	$(BIN)/python -m pytest -m "not slow and not gpu"
+
+lint: $(VENV)/.test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+clean:
+	rm -rf $(VENV) .cache build *.egg-info
+
+# A stamp is newer than what it was made from: a second call installs nothing.
+$(BIN)/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "sepjax needs Python 3.11 or newer: make PYTHON=python3.12 ...")'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.core: setup.py constraints.txt | $(BIN)/python
+	$(BIN)/python -m pip install -q -c constraints.txt -e .
+	touch $@
+
+$(VENV)/.test: setup.py constraints.txt | $(BIN)/python
+	$(BIN)/python -m pip install -q -c constraints.txt -e '.[data,test]'
+	touch $(VENV)/.core $@
