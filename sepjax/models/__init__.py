@@ -38,9 +38,9 @@ def build_model(config: ModelConfig) -> nn.Module:
         config: ``config.model`` of a run; later changes to it do not reach the model.
 
     Returns:
-        A module with attributes ``sources`` and ``sample_rate``; ``init(key, mixture)``
-        draws parameters and ``apply(variables, mixture)`` returns a
-        :class:`Separation`.
+        A module with attributes ``sources``, ``sample_rate``, ``audio_channels`` and
+        ``oracle``; ``init(key, mixture)`` draws parameters and
+        ``apply(variables, mixture)`` returns a :class:`Separation`.
 
     Example:
         >>> import jax, jax.numpy as jnp

@@ -53,6 +53,11 @@ class MaskedSeparation(nn.Module):
             estimates = mixture_consistency(estimates, mixture)
         return Separation(estimates, masks, latent)
 
+    @property
+    def audio_channels(self) -> int:
+        """Channels that the model hears at once: 1, or 2 for a stereo model."""
+        return getattr(self.encoder, "channels", 1)
+
     def kernels(self) -> dict[str, Float[Array, "length filters"]]:
         """The taps of every bank, by ``encoder/…`` and ``decoder/…``, for plots."""
         sides = {"encoder": self.encoder, "decoder": self.decoder}

@@ -40,7 +40,7 @@ def init_state(
     model: nn.Module, optimizer: optax.GradientTransformation, key: Array, time: int
 ) -> TrainState:
     """Fresh parameters for chunks of ``time`` samples."""
-    channels = getattr(getattr(model, "encoder", None), "channels", 1)
+    channels = model.audio_channels
     shape = (1, time) if channels == 1 else (1, channels, time)
     mixture = jnp.zeros(shape)
     sources = jnp.zeros((1, len(model.sources), *shape[1:]))
