@@ -72,6 +72,24 @@ def global_norm(
     return group_norm(x, gain, bias, groups=1)
 
 
+def frame_norm(
+    x: Float[Array, "batch frames channels"],
+    gain: Float[Array, " channels"],
+    bias: Float[Array, " channels"],
+) -> Float[Array, "batch frames channels"]:
+    """Normalize every frame over its channels (layer norm, elsewhere called cLN too).
+
+    Example:
+        >>> frame_norm(jnp.array([[[1.0, 3.0]]]), jnp.ones(2), jnp.zeros(2)).tolist()
+        [[[-1.0, 1.0]]]
+    """
+    values = x.astype(jnp.float32)
+    mean = values.mean(-1, keepdims=True)
+    variance = jnp.square(values - mean).mean(-1, keepdims=True)
+    normed = (values - mean) / jnp.sqrt(variance + EPSILON)
+    return _affine(normed, gain, bias).astype(x.dtype)
+
+
 def cumulative_norm(
     x: Float[Array, "batch frames channels"],
     gain: Float[Array, " channels"],
