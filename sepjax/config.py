@@ -319,6 +319,10 @@ def _model_problems(config: Config) -> Iterable[str]:
             "model.causal needs norm='cumulative', input_norm='cumulative' or 'frame'",
         ),
         (
+            config.train.seeds != 1,
+            "train.seeds: one seed a run so far; start a run for each --config.seed",
+        ),
+        (
             not 0 <= config.eval.overlap < 1,
             f"eval.overlap={config.eval.overlap} must be in [0, 1)",
         ),
