@@ -1,0 +1,162 @@
+"""One device, four devices under jit, four under pmap: the same gradients."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from toy import ToyData, toy_config, toy_excerpt
+
+from sepjax.functional.augment import Excerpt, normalize, prepare_excerpts
+from sepjax.losses import separation_loss
+from sepjax.models import build_model
+from sepjax.train import TrainState, make_optimizer, make_train_step
+from sepjax.train.loop import make_program
+from sepjax.train.mesh import batch_sharding, make_mesh, replicated, shard_batch
+from sepjax.train.step import make_gradient
+
+BATCH, DEVICES = 8, 4
+
+
+@pytest.fixture(scope="module")
+def parts():
+    config = toy_config(train__batch_size=BATCH, optim__clip=0.5)
+    model = build_model(config.model)
+    # Shuffling mixes items of several devices: it comes before the split.
+    prepare = jax.jit(prepare_excerpts, static_argnames="shuffle_fraction")
+    excerpt = jax.device_get(prepare(batch_of(config), shuffle_fraction=0.5))
+    params = jax.jit(model.init)(jax.random.key(0), excerpt.mixture[:1])["params"]
+    gradient = make_gradient(model, separation_loss)
+    reference = jax.device_get(jax.jit(gradient)(params, Excerpt(*excerpt)))
+    return config, model, excerpt, params, reference
+
+
+def batch_of(config):
+    """The second class sounds in three of eight items.
+
+    After the shuffle these are items 0, 3 and 7: on three of four devices, so that a
+    mean of the devices' means would weigh them wrongly.
+    """
+    batch = ToyData(config).batch(0)
+    batch["chunks"][2:7, 1] = 0
+    return batch
+
+
+def split(tree):
+    return jax.tree.map(lambda x: x.reshape(DEVICES, -1, *x.shape[1:]), tree)
+
+
+def assert_same(found, expected):
+    """Equal but for the order of float32 sums, on the scale of the largest gradient."""
+    (grads, metrics), (wanted, wanted_metrics) = found, expected
+    largest = max(np.abs(leaf).max() for leaf in jax.tree.leaves(wanted))
+    for leaf, other in zip(jax.tree.leaves(grads), jax.tree.leaves(wanted)):
+        np.testing.assert_allclose(leaf, other, rtol=0, atol=1e-4 * largest)
+    np.testing.assert_allclose(metrics["loss"], wanted_metrics["loss"], rtol=1e-5)
+    np.testing.assert_allclose(metrics["si_sdr"], wanted_metrics["si_sdr"], rtol=1e-4)
+
+
+def test_gradient_of_jit_sharded_batches(parts):
+    _, model, excerpt, params, reference = parts
+    mesh = make_mesh()
+    assert mesh.size == DEVICES
+    gradient = jax.jit(
+        make_gradient(model, separation_loss),
+        in_shardings=(replicated(mesh), batch_sharding(mesh)),
+        out_shardings=replicated(mesh),
+    )
+    assert_same(jax.device_get(gradient(params, excerpt)), reference)
+
+
+def test_gradient_of_pmap(parts):
+    _, model, excerpt, params, reference = parts
+    gradient = jax.pmap(
+        make_gradient(model, separation_loss, axis_name="data"),
+        axis_name="data",
+        in_axes=(None, 0),
+        out_axes=None,
+    )
+    assert_same(jax.device_get(gradient(params, split(excerpt))), reference)
+
+
+def test_naive_mean_over_devices_would_be_wrong(parts):
+    _, model, excerpt, params, reference = parts
+    alone = jax.pmap(make_gradient(model, separation_loss), in_axes=(None, 0))
+    grads, _ = jax.device_get(alone(params, split(excerpt)))
+    naive = jax.tree.map(lambda leaf: leaf.mean(0), grads)
+    norm = sum(np.sum(leaf**2) for leaf in jax.tree.leaves(reference[0])) ** 0.5
+    wrong = jax.tree.map(np.subtract, naive, reference[0])
+    error = sum(np.sum(leaf**2) for leaf in jax.tree.leaves(wrong)) ** 0.5
+    assert error > 0.05 * norm
+
+
+def test_pmapped_training_step(parts):
+    config, model, excerpt, params, reference = parts
+    optimizer = make_optimizer(config.optim)
+    step = jax.pmap(
+        make_train_step(model, separation_loss, optimizer, axis_name="data"),
+        axis_name="data",
+        in_axes=(None, 0),
+        out_axes=None,
+    )
+    state, metrics = step(fresh(optimizer, params), split(excerpt))
+    assert_step(config, state, metrics, params, reference)
+
+
+def test_training_program_of_four_devices(parts):
+    config, _, _, params, reference = parts
+    mesh = make_mesh()
+    program = make_program(config, mesh)
+    state = fresh(make_optimizer(config.optim), params)
+    state = jax.device_put(jax.tree.map(np.array, state), replicated(mesh))
+    batch = shard_batch(mesh, batch_of(config))
+    assert len(batch["chunks"].addressable_shards) == DEVICES
+    assert batch["chunks"].addressable_shards[0].data.shape[0] == BATCH // DEVICES
+    state, metrics = program.train_step(state, batch)
+    assert all(leaf.sharding.is_fully_replicated for leaf in jax.tree.leaves(state))
+    assert_step(config, state, metrics, params, reference)
+
+
+def fresh(optimizer, params):
+    return TrainState(jnp.zeros((), jnp.int32), params, optimizer.init(params))
+
+
+def assert_step(config, state, metrics, params, reference):
+    """The step is the optimizer's with the gradient of one device."""
+    grads, expected = reference
+    optimizer = make_optimizer(config.optim)
+
+    @jax.jit
+    def update(grads, params):
+        updates, _ = optimizer.update(grads, optimizer.init(params), params)
+        return optax.apply_updates(params, updates), optax.tree.norm(grads)
+
+    wanted, norm = jax.device_get(update(grads, params))
+    assert int(state.step) == 1
+    np.testing.assert_allclose(metrics["loss"], expected["loss"], rtol=1e-5)
+    np.testing.assert_allclose(metrics["si_sdr"], expected["si_sdr"], rtol=1e-4)
+    np.testing.assert_allclose(metrics["grad_norm"], norm, rtol=1e-4)
+    assert norm > config.optim.clip  # so clipping takes part
+    # Adam's first step is lr * sign(gradient): where a gradient is all but zero its
+    # sign is a matter of rounding, hence a share of the entries and not all.
+    same = [
+        np.isclose(leaf, other, rtol=0, atol=1e-3 * config.optim.lr).ravel()
+        for leaf, other in zip(*map(jax.tree.leaves, (state.params, wanted)))
+    ]
+    assert np.mean(np.concatenate(same)) > 0.97
+
+
+def test_shuffle_crosses_devices():
+    # Why pmap needs the shuffle before the split.
+    excerpt = toy_excerpt(BATCH)
+    batch = {
+        "chunks": (8000 * excerpt.sources[..., None]).astype(np.int16),
+        "gains": np.ones((BATCH, 2, 1), np.float32),
+        "channel": np.zeros((BATCH, 2), np.int32),
+    }
+    prepare = jax.jit(prepare_excerpts, static_argnames="shuffle_fraction")
+    shuffled, plain = (prepare(batch, shuffle_fraction=f) for f in (0.5, 0.0))
+    unit = [normalize(e) for e in (shuffled, plain)]
+    correlation = np.einsum("bt,dt->bd", *(np.asarray(e.sources[:, 1]) for e in unit))
+    donors = np.argmax(correlation, axis=1)
+    assert donors.tolist() == [1, 2, 3, 0, 4, 5, 6, 7]

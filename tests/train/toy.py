@@ -1,0 +1,98 @@
+"""A model of a thousand weights and music that needs no files."""
+
+import dataclasses
+import json
+from collections.abc import Callable
+
+import jax
+import numpy as np
+from jax.sharding import AxisType
+
+from sepjax.config import Config, resolve, to_dict
+from sepjax.functional.augment import Excerpt
+from sepjax.train import loop
+
+TIME = 2000
+
+
+def toy_config(**fields) -> Config:
+    """Two classes, a quarter of a second at 8 kHz; ``section__field=value`` changes."""
+    config = Config(name="toy", seed=1)
+    config.data.sources = ("bass", "vocals")
+    config.data.chunk_seconds = 0.25
+    model = config.model
+    model.N, model.B, model.H, model.layers, model.stack = 16, 8, 16, 2, 1
+    train = config.train
+    train.steps, train.batch_size = 12, 4
+    train.eval_every, train.checkpoint_every, train.log_every = 4, 2, 2
+    config.optim.lr = 1e-2
+    for name, value in fields.items():
+        section, field = name.split("__")
+        setattr(getattr(config, section), field, value)
+    return resolve(config)
+
+
+def one_device():
+    """A mesh of the first device: compiles quicker than one of four."""
+    return jax.make_mesh(
+        (1,), ("data",), axis_types=(AxisType.Auto,), devices=jax.devices()[:1]
+    )
+
+
+def toy_excerpt(batch: int, sources: int = 2, time: int = TIME, seed: int = 0):
+    """Tones below 400 Hz, above 1 kHz, and so on, with random phases and levels."""
+    rng = np.random.default_rng(seed)
+    shape = (batch, sources, 1)
+    hertz = 120 * 3.7 ** np.arange(sources)[:, None] * rng.uniform(0.8, 1.2, shape)
+    phase, level = rng.uniform(0, 2 * np.pi, shape), rng.uniform(0.5, 1.0, shape)
+    waves = level * np.sin(2 * np.pi * hertz * np.arange(time) / 8000 + phase)
+    waves = waves.astype(np.float32)
+    return Excerpt(waves.sum(1), waves)
+
+
+@dataclasses.dataclass
+class ToyData:
+    """Batches as a function of the step; ``before(step)`` runs ahead of each."""
+
+    config: Config
+    before: Callable[[int], None] = lambda step: None
+    spoil: Callable[[int, dict], dict] = lambda step, batch: batch
+    silent_valid: bool = False
+
+    def train_batches(self, start, stop, process_index=0, process_count=1):
+        for step in range(start, stop):
+            self.before(step)
+            yield self.spoil(step, self.batch(step))
+
+    def valid_batches(self, batch_size, process_index=0, process_count=1):
+        for seed in (10_000, 10_001):
+            batch = self.batch(seed)
+            if self.silent_valid:
+                batch["chunks"] = np.zeros_like(batch["chunks"])
+            yield batch | {"weight": np.ones(batch_size, np.float32)}
+
+    def track_names(self, step):
+        return [f"song_{step}"]
+
+    def batch(self, seed):
+        size, sources = self.config.train.batch_size, len(self.config.data.sources)
+        waves = toy_excerpt(size, sources, TIME, seed).sources
+        return {
+            "chunks": (8000 * waves[..., None]).astype(np.int16),
+            "gains": np.ones((size, sources, 1), np.float32),
+            "channel": np.zeros((size, sources), np.int32),
+        }
+
+
+def share_programs(monkeypatch) -> None:
+    """Compile once for all runs of a module that have the same model and data."""
+    make, made = loop.make_program, {}
+
+    def cached(config, mesh):
+        parts = to_dict(config) | {"train": config.train.batch_size, "name": ""}
+        key = (json.dumps(parts), mesh)
+        if key not in made:
+            made[key] = make(config, mesh)
+        return made[key]
+
+    monkeypatch.setattr(loop, "make_program", cached)
