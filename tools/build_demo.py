@@ -44,7 +44,7 @@ LEVELS = {  # RMS, dB of full scale
     **{"vocals": -20, "drums": -17, "bass": -19},
     **{"electric_guitar": -21, "wind": -22, "other": -23},
 }
-PEAK = 0.9
+PEAK = 0.8  # resampled to another rate, peaks grow
 TILT = {"bass": (-4.0, -1.5), "drums": (-1.0, 0.5)}  # dB per octave
 # Rounding to multiples of 16 (drums: 32) costs noise 55 dB below the take and saves a
 # third of its bytes: FLAC does not store low bits that are always zero.
