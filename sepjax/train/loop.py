@@ -69,7 +69,10 @@ def make_program(config: Config, mesh: Mesh) -> Program:
     every, split = replicated(mesh), batch_sharding(mesh)
     return Program(
         jax.jit(
-            lambda key: init_state(model, optimizer, key, time), out_shardings=every
+            lambda key: init_state(model, optimizer, key, time),
+            out_shardings=every,
+            # It runs once: optimized, it would compile longer than the step.
+            compiler_options={"xla_backend_optimization_level": 0},
         ),
         jax.jit(
             train_step,
