@@ -123,7 +123,8 @@ def _convert(
     if file.data_offset >= 0 and file.sample_rate == sample_rate:
         return file, 0
     kind = "loop" if loop and file.sample_rate != sample_rate else "wav"
-    name = f"{manifest.file_digest(file)}-{sample_rate}-{kind}{VERSION}.wav"
+    rates = f"{file.sample_rate}-{sample_rate}"
+    name = f"{manifest.file_digest(file)}-{rates}-{kind}{VERSION}.wav"
     path, clipped = folder / name, 0
     if not path.exists():
         source = dataclasses.replace(file, path=manifest.path(file))

@@ -4,13 +4,15 @@ Eight sessions, each one key, tempo and progression of four bars; six classes of
 three takes each (``takes/takes.json``; rendered by ``tools/build_demo.py``, licences in
 ``NOTICE``). A song is a session, for each class one of its takes or silence, the bar it
 starts in, gains and pans: thousands of distinct, coherent songs whose mixture is
-exactly the sum of their stems. Validation and test songs come from sessions of their
-own, with instruments and a register of the voice that no training song has.
+exactly the sum of their stems. Training songs are also played at other speeds, as a
+tape would be: key and formants go with the tempo. Validation and test songs come from
+sessions of their own, with instruments and a register of the voice that no training
+song has.
 """
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -24,13 +26,14 @@ SONGS = {"train": 4096, "valid": 8, "test": 12}
 SILENCE = 0.15  # probability that a class is absent
 SECONDS = (24.0, 32.0)  # length of a song, a whole number of bars
 GAIN = 3.0  # dB, either way
+SPEEDS = (0, -2, 2)  # semitones by which the tape of a training song runs fast
 HEADROOM = 0.4  # of every stem, so that mixtures stay below full scale
 WIDTH = {  # farthest pan, 1: fully left or right
     **{"vocals": 0.15, "drums": 0.15, "bass": 0.1},
     **{"electric_guitar": 0.6, "wind": 0.6, "other": 0.5},
 }
 TAKES = Path(__file__).parent / "takes"
-_OWN, _EACH = 5, 4  # random numbers of a song, and of each of its classes
+_OWN, _EACH = 6, 4  # random numbers of a song, and of each of its classes
 
 
 def build_manifest(
@@ -75,17 +78,40 @@ def build_manifest(
         for split in SPLITS
         for track in _songs(split, songs.get(split, 0), takes, tuple(sources), seed)
     ]
+    files = tuple(_files(takes))
     return Manifest(
         name="demo",
         root=str(TAKES),
-        sample_rate=SAMPLE_RATE,
+        sample_rate=max(file.sample_rate for file in files),
         channels=2,
         classes=tuple(sources),
-        files=tuple(
-            AudioFile(take["path"], take["frames"], 1, SAMPLE_RATE) for take in takes
-        ),
+        files=files,
         tracks=tuple(tracks),
     )
+
+
+def _files(takes: list[dict]) -> Iterator[AudioFile]:
+    """The takes at their own speed, then those for training at each other speed.
+
+    A tape that runs fast is one that was recorded at a higher rate than it was.
+    """
+    for semitones in SPEEDS:
+        rate = _rate(semitones)
+        for take in takes if semitones == 0 else _trained(takes):
+            yield AudioFile(take["path"], take["frames"], 1, rate)
+
+
+def _rate(semitones: float) -> int:
+    return round(SAMPLE_RATE * 2 ** (semitones / 12))
+
+
+def _first_file(takes: list[dict], speed: int) -> int:
+    """Where the takes at a speed begin; takes.json lists those for training first."""
+    return len(takes) + (speed - 1) * len(_trained(takes)) if speed else 0
+
+
+def _trained(takes: list[dict]) -> list[dict]:
+    return [take for take in takes if take["split"] == "train"]
 
 
 def _songs(
@@ -105,7 +131,9 @@ def _songs(
     sessions = sorted(shelves)
     tracks = []
     for index in range(count):
-        session_draw, length_draw, bar_draw, drum_draw, wake_draw = own[index]
+        session_draw, length_draw, bar_draw, drum_draw, wake_draw, speed = own[index]
+        speed = int(speed * len(SPEEDS)) if split == "train" else 0
+        first_file = _first_file(takes, speed)
         session = _pick(sessions, session_draw)
         shelf = shelves[session]
         frames, bars = takes[next(iter(shelf.values()))[0]]["frames"], 4
@@ -117,9 +145,12 @@ def _songs(
             bar = int(bars * (drum_draw if name == "drums" else bar_draw))
             file = _pick(shelf[name], each[index][column][0])
             stems[name] = Stem(
-                file, bar * frames // bars, True, tuple(gains[index][column])
+                first_file + file,
+                bar * frames // bars,
+                True,
+                tuple(gains[index][column]),
             )
-        length = _length(frames // bars, length_draw)
+        length = _length(frames // bars, _rate(SPEEDS[speed]), length_draw)
         name = f"{split}-{index:04d}"
         tracks.append(Track(name, split, f"session{session}", length, stems))
     return tracks
@@ -129,10 +160,10 @@ def _pick(items: Sequence, draw: float):
     return items[int(draw * len(items))]
 
 
-def _length(bar_frames: int, draw: float) -> int:
+def _length(bar_frames: int, sample_rate: int, draw: float) -> int:
     """Frames of a song: a whole number of bars within :data:`SECONDS`."""
-    shortest = math.ceil(SECONDS[0] * SAMPLE_RATE / bar_frames)
-    longest = math.floor(SECONDS[1] * SAMPLE_RATE / bar_frames)
+    shortest = math.ceil(SECONDS[0] * sample_rate / bar_frames)
+    longest = math.floor(SECONDS[1] * sample_rate / bar_frames)
     return bar_frames * (shortest + int(draw * (longest - shortest + 1)))
 
 

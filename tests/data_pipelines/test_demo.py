@@ -16,6 +16,7 @@ LEVELS = {
     **{"electric_guitar": -21, "wind": -22, "other": -23},
 }
 INDEX = json.loads((demo.TAKES / "takes.json").read_text())
+BY_PATH = {take["path"]: take for take in INDEX}
 
 
 @cache
@@ -93,13 +94,17 @@ def test_programs_of_the_test_session_are_not_in_training():
 
 def test_songs_stay_within_their_session(manifest):
     for track in manifest.tracks:
-        takes = [INDEX[stem.file] for stem in track.stems.values()]
+        files = [manifest.files[stem.file] for stem in track.stems.values()]
+        takes = [BY_PATH[file.path] for file in files]
+        speeds = {file.sample_rate / demo.SAMPLE_RATE for file in files}
+        assert len(speeds) == 1  # one tape for all
+        assert track.split == "train" or speeds == {1.0}
         assert [take["class"] for take in takes] == list(track.stems)
         assert {f"session{take['session']}" for take in takes} == {track.group}
         assert {take["split"] for take in takes} == {track.split}
         bar = takes[0]["frames"] // takes[0]["bars"]
         assert track.frames % bar == 0
-        assert 24 <= track.frames / demo.SAMPLE_RATE <= 32
+        assert 24 <= track.frames / files[0].sample_rate <= 32
         assert all(stem.loop and stem.start % bar == 0 for stem in track.stems.values())
         harmony = {s.start for name, s in track.stems.items() if name != "drums"}
         assert len(harmony) <= 1  # all change the chord together
