@@ -29,9 +29,13 @@ class DataConfig:
     shuffle_fraction: float = 0.5  # part of the batch whose sources are shuffled
 
 
-@dataclasses.dataclass
+@dataclasses.dataclass(unsafe_hash=True)
 class ModelConfig:
-    """Architecture, in the letters of the thesis' Table A.1."""
+    """Architecture, in the letters of the thesis' Table A.1.
+
+    It hashes by value, so that a model that holds one can be a static argument of
+    ``jit``; a model holds a copy of its own.
+    """
 
     name: str = "tasnet"  # a name of sepjax.models.MODELS
     encoding: str = "hybrid"  # simple | filterbanks | hybrid

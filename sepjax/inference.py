@@ -239,32 +239,19 @@ def _run(
         inputs = [np.stack([wave[place] for place in full])]
         if references is not None:
             inputs.append(np.stack([references[:, *place] for place in full]))
-        estimates = np.asarray(_apply(_ById(model), variables, *inputs))
+        estimates = np.asarray(_apply(model, variables, *inputs))
         yield from estimates[: len(group)]
 
 
-class _ById:
-    """A model as a key of the compilation cache: linen modules may have no hash."""
-
-    def __init__(self, model: Any):
-        self.model = model
-
-    def __hash__(self) -> int:
-        return id(self.model)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _ById) and self.model is other.model
-
-
 @functools.partial(jax.jit, static_argnums=0)
-def _apply(key: _ById, variables: Any, *inputs: jax.Array) -> jax.Array:
+def _apply(model: Any, variables: Any, *inputs: jax.Array) -> jax.Array:
     """Channel-last in and out: (batch, length, width), (batch, sources, ...)."""
     mono = inputs[0].shape[-1] == 1
     waves = [
         wave[..., 0] if mono else jnp.swapaxes(wave, -1, -2)
         for wave in map(jnp.asarray, inputs)
     ]
-    estimates = key.model.apply(variables, *waves).estimates.astype(jnp.float32)
+    estimates = model.apply(variables, *waves).estimates.astype(jnp.float32)
     return estimates[..., None] if mono else jnp.swapaxes(estimates, -1, -2)
 
 

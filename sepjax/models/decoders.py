@@ -4,8 +4,6 @@ Contract: ``(batch, frames, latent), time -> (batch, time)``. Bank decoders are 
 those of the hybrid encoder have one ReLU inside, as the encoder has.
 """
 
-from collections.abc import Sequence
-
 import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -52,10 +50,10 @@ class BankDecoder(nn.Module):
 class BranchDecoder(nn.Module):
     """1x1, ReLU, then a synthesis bank for each share of the channels, summed."""
 
-    banks: Sequence[nn.Module]
-    widths: Sequence[int]
+    banks: tuple[nn.Module, ...]
+    widths: tuple[int, ...]
     stride: int
-    inverses: Sequence[bool]
+    inverses: tuple[bool, ...]
 
     @nn.compact
     def __call__(
@@ -108,12 +106,12 @@ def filterbank_decoder(config: ModelConfig, encoder: BankEncoder) -> BankDecoder
 def hybrid_conv_decoder(config: ModelConfig, encoder: HybridEncoder) -> BranchDecoder:
     """Part ``l`` has ``N / 2^(l+1)`` channels and kernels of ``L 2^l`` taps."""
     layers = range(config.filters)
-    widths = [config.N // 2 ** (layer + 1) for layer in layers]
-    banks = [
+    widths = tuple(config.N // 2 ** (layer + 1) for layer in layers)
+    banks = tuple(
         BANKS.build("conv", config, widths[layer], config.L * 2**layer)
         for layer in layers
-    ]
-    return BranchDecoder(banks, widths, config.W, [False] * config.filters)
+    )
+    return BranchDecoder(banks, widths, config.W, (False,) * config.filters)
 
 
 @DECODERS.register("hybrid_filterbank")
@@ -133,4 +131,4 @@ def hybrid_filterbank_decoder(
         banks.append(encoder.filterbanks[0] if inverse else new)
         widths.append(parametrised)
         inverses.append(inverse)
-    return BranchDecoder(banks, widths, config.W, inverses)
+    return BranchDecoder(tuple(banks), tuple(widths), config.W, tuple(inverses))

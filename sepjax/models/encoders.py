@@ -4,8 +4,6 @@ Contract: ``(batch, time) -> (batch, frames, latent)``, frames = ceil(time / str
 An encoder owns its banks; a decoder that inverts one of them is given the same bank.
 """
 
-from collections.abc import Sequence
-
 import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -61,8 +59,8 @@ class HybridEncoder(nn.Module):
     are concatenated and pass through 1x1, ReLU, 1x1 to the latent channels.
     """
 
-    convolutions: Sequence[nn.Module]
-    filterbanks: Sequence[nn.Module]
+    convolutions: tuple[nn.Module, ...]
+    filterbanks: tuple[nn.Module, ...]
     stride: int
     latent: int
 
@@ -119,9 +117,11 @@ def hybrid_encoder(config: ModelConfig) -> HybridEncoder:
     """``filters`` layers of both kinds, kernels doubling from layer to layer."""
     free, parametrised = branch_widths(config)
 
-    def banks(kind: str, width: int) -> list[nn.Module]:
-        lengths = [config.L * 2**layer for layer in range(config.filters)]
-        return [BANKS.build(kind, config, width, n) for n in lengths] if width else []
+    def banks(kind: str, width: int) -> tuple[nn.Module, ...]:
+        lengths = [
+            config.L * 2**layer for layer in range(config.filters if width else 0)
+        ]
+        return tuple(BANKS.build(kind, config, width, length) for length in lengths)
 
     return HybridEncoder(
         banks("conv", free), banks(config.fb_type, parametrised), config.W, config.N
