@@ -9,14 +9,14 @@ last checkpoint when the same command is given again.
 """
 
 import importlib
-import json
 import sys
+import tempfile
 from pathlib import Path
 
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from sepjax.config import Config, resolve, to_dict
+from sepjax.config import Config, resolve
 
 CONFIG = config_flags.DEFINE_config_file("config", help_string="file.py[:name]")
 WORKDIR = flags.DEFINE_string("workdir", "", "the run folder")
@@ -58,6 +58,8 @@ def main(argv: list[str]) -> None:
 
 def run(config: Config, mode: str) -> bool:
     """Do what ``mode`` says; returns whether all of it succeeded."""
+    import jax
+
     from data_pipelines.pipeline import open_data, summary
     from sepjax.train import mesh as meshes
     from sepjax.train.provenance import provenance
@@ -72,27 +74,26 @@ def run(config: Config, mode: str) -> bool:
             f"{mesh.size} devices: choose a multiple of {mesh.size}"
         )
     data = open_data(config, sharding=meshes.batch_sharding(mesh))
-    for split, facts in summary(data.manifest).items():
+    chief = jax.process_index() == 0
+    for split, facts in summary(data.manifest).items() if chief else ():
         print(f"{split}: " + ", ".join(f"{k} {v:.4g}" for k, v in facts.items()))
     record = provenance(data.digest, config.seed)
     if mode == "check":
         return check(config, data, mesh)
-    if mode == "evaluate":
-        return evaluate(workdir, data, record)
-    return train(config, workdir, data, mesh, record) and (
-        mode == "train" or evaluate(workdir, data, record)
-    )
+    if mode != "evaluate" and not train(config, workdir, data, mesh, record):
+        return False
+    # Other processes of a distributed run wait for the first one as they exit.
+    return mode == "train" or not chief or evaluate(workdir, data, record)
 
 
 def train(config: Config, workdir: Path, data, mesh, record: dict) -> bool:
     """Train, then keep the filters before and after for the report."""
+    import jax
     import numpy as np
 
     from sepjax.train import loop
     from sepjax.train.filters import learned_filters
 
-    text = json.dumps(to_dict(config) | {"provenance": record}, indent=2)
-    (workdir / "config.json").write_text(text + "\n")
     done = loop.train(
         config,
         workdir,
@@ -104,7 +105,8 @@ def train(config: Config, workdir: Path, data, mesh, record: dict) -> bool:
     if not done:
         print(f"stopped; the same command goes on from {workdir}", file=sys.stderr)
         return False
-    np.savez_compressed(workdir / "filters.npz", **learned_filters(workdir))
+    if jax.process_index() == 0:
+        np.savez_compressed(workdir / "filters.npz", **learned_filters(workdir))
     return True
 
 
@@ -148,9 +150,7 @@ def run_folder(name: str) -> Path:
     folder = Path(name)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / ".writable"
-        probe.touch()
-        probe.unlink()
+        tempfile.TemporaryFile(dir=folder).close()
     except OSError as error:
         raise OSError(f"cannot write to --workdir={name}: {error.strerror}") from error
     return folder

@@ -42,7 +42,13 @@ class CheckpointError(RuntimeError):
 
 
 def open_manager(run: Path, *, create: bool = False) -> ocp.CheckpointManager:
-    """The checkpoint manager of a run folder; keeps the latest and the best."""
+    """The checkpoint manager of a run folder; keeps the latest and the best.
+
+    Args:
+        run: the run folder.
+        create: for training. All processes of a distributed run save together;
+            otherwise this one reads alone.
+    """
     keep = preservation_policy.AnyPreservationPolicy(
         [
             preservation_policy.LatestN(1),
@@ -51,13 +57,25 @@ def open_manager(run: Path, *, create: bool = False) -> ocp.CheckpointManager:
             ),
         ]
     )
+    process = jax.process_index()
+    together = ocp.options.MultiprocessingOptions()
+    alone = ocp.options.MultiprocessingOptions(
+        primary_host=process, active_processes={process}, barrier_sync_key_prefix="read"
+    )
+    processes = together if create else alone
     options = ocp.CheckpointManagerOptions(
         best_fn=lambda metrics: metrics["loss"],
         best_mode="min",
         preservation_policy=keep,
         create=create,
+        multiprocessing_options=processes,
     )
-    return ocp.CheckpointManager((run / FOLDER).absolute(), options=options)
+    handlers = {
+        "state": ocp.StandardCheckpointHandler(multiprocessing_options=processes),
+        "meta": ocp.JsonCheckpointHandler(multiprocessing_options=processes),
+    }
+    folder = (run / FOLDER).absolute()
+    return ocp.CheckpointManager(folder, options=options, item_handlers=handlers)
 
 
 def save(
@@ -252,9 +270,11 @@ def _pick(manager: ocp.CheckpointManager, which: str) -> int:
 
 
 def _params(manager: ocp.CheckpointManager, step: int) -> Any:
-    # Without a target orbax returns plain dictionaries of host arrays.
+    # A target of host arrays: the devices that saved it need not be there any more.
+    saved = manager.item_metadata(step).state.tree
+    target = jax.tree.map(lambda leaf: np.empty(leaf.shape, leaf.dtype), dict(saved))
     found = manager.restore(
-        step, args=ocp.args.Composite(state=ocp.args.StandardRestore())
+        step, args=ocp.args.Composite(state=ocp.args.StandardRestore(target))
     )
     return found.state["params"]
 

@@ -17,7 +17,8 @@ def learned_filters(run: Path) -> dict[str, np.ndarray]:
     the best checkpoint.
     """
     model, variables, config = load(run)
-    initial = make_program(config, make_mesh()).init(jax.random.key(config.seed))
+    mesh = make_mesh(jax.local_devices()[:1])
+    initial = make_program(config, mesh).init(jax.random.key(config.seed))
     return {
         f"{moment}/{name}": np.asarray(taps)
         for moment, params in (

@@ -1,6 +1,7 @@
 """A training run, top to bottom."""
 
 import contextlib
+import json
 import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -123,6 +124,7 @@ def train(
                 manager, state, config, force=allow_config_change
             )
         checkpoint.check_space(workdir, state)
+        remember(workdir, record)
         start, last = int(state.step), config.train.steps
         log = stack.enter_context(MetricLog(workdir, start=start, total=last))
         stop_asked = stack.enter_context(stop_signals(every=config.train.log_every))
@@ -151,6 +153,15 @@ def train(
                 break
         checkpoint.finish(manager)
     return done
+
+
+def remember(workdir: Path, record: dict[str, Any]) -> None:
+    """Write ``config.json``: the configuration and where the run comes from."""
+    if jax.process_index() == 0:
+        tree = record["config"] | {"provenance": record["provenance"]}
+        partial = workdir / "config.partial"
+        partial.write_text(json.dumps(tree, indent=2) + "\n")
+        partial.replace(workdir / "config.json")
 
 
 def due(config: Config, step: int) -> bool:

@@ -1,6 +1,6 @@
 """One device mesh for everything, from a single CPU to many hosts."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import jax
 import numpy as np
@@ -18,21 +18,27 @@ def start_distributed(address: str, count: int, index: int) -> None:
         count: number of processes.
         index: this process.
     """
+    # Processes wait for each other as they exit, and the first one evaluates before.
+    patience = dict(shutdown_timeout_seconds=7 * 24 * 3600)
     if address == "auto":
-        jax.distributed.initialize()
+        jax.distributed.initialize(**patience)
     elif count > 1:
-        jax.distributed.initialize(address, count, index)
+        jax.distributed.initialize(address, count, index, **patience)
 
 
-def make_mesh() -> Mesh:
-    """All devices of all processes along one axis, over which batches are split.
+def make_mesh(devices: Sequence[jax.Device] | None = None) -> Mesh:
+    """Devices along one axis, over which batches are split.
+
+    By default all devices of all processes.
 
     Example:
         >>> make_mesh().axis_names
         ('data',)
     """
     # Explicit axes, jax's default, forbid the scatters and gathers of augmentation.
-    return jax.make_mesh((jax.device_count(),), (AXIS,), axis_types=(AxisType.Auto,))
+    devices = jax.devices() if devices is None else devices
+    shape, kind = (len(devices),), (AxisType.Auto,)
+    return jax.make_mesh(shape, (AXIS,), axis_types=kind, devices=devices)
 
 
 def batch_sharding(mesh: Mesh) -> NamedSharding:

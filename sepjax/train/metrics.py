@@ -6,6 +6,7 @@ import sys
 import time
 from pathlib import Path
 
+import jax
 from tqdm import tqdm
 
 
@@ -25,20 +26,20 @@ class MetricLog:
     """Writes every record of a run to ``metrics.jsonl`` and to TensorBoard.
 
     A resumed run first drops what was logged after the checkpoint it starts from, so
-    that the log reads as if the run had never stopped.
+    that the log reads as if the run had never stopped. Only the first process of a
+    distributed run writes.
     """
 
     def __init__(self, folder: Path, *, start: int, total: int):
         self.path = folder / "metrics.jsonl"
-        kept = [r for r in read_log(self.path) if r["step"] <= start]
-        partial = self.path.with_suffix(".partial")
-        partial.write_text("".join(_line(record) for record in kept))
-        partial.replace(self.path)
         self._start, self._total = start, total
-        self._began = time.monotonic()
-        self._before = kept[-1]["seconds"] if kept else 0.0
-        self._file = self.path.open("a")
-        self._events = _event_writer(folder, start)
+        self._began, self._before = time.monotonic(), 0.0
+        self._silent = jax.process_index() > 0
+        self._events = None
+        if not self._silent:
+            self._before = _rewind(self.path, start)
+            self._file = self.path.open("a")
+            self._events = _event_writer(folder, start)
         self._bar = tqdm(
             total=total,
             initial=start,
@@ -46,11 +47,13 @@ class MetricLog:
             desc="training",
             mininterval=1.0,
             dynamic_ncols=True,
-            disable=not sys.stderr.isatty(),
+            disable=self._silent or not sys.stderr.isatty(),
         )
 
     def write(self, kind: str, step: int, values: dict[str, float]) -> None:
         """Record values of one step; ``kind`` is ``train`` or ``valid``."""
+        if self._silent:
+            return
         seconds = self._before + time.monotonic() - self._began
         record = {"kind": kind, "step": step} | values | {"seconds": round(seconds, 3)}
         self._file.write(_line(record))
@@ -61,6 +64,8 @@ class MetricLog:
 
     def progress(self, step: int, text: str) -> None:
         """Move the progress line; without a terminal, print a line instead."""
+        if self._silent:
+            return
         if self._bar.disable:
             rate = (step - self._start) / (time.monotonic() - self._began)
             left = (self._total - step) / rate
@@ -75,17 +80,28 @@ class MetricLog:
 
     def say(self, text: str) -> None:
         """Print a line without breaking the progress line."""
-        self._bar.write(text, file=sys.stdout)
+        if not self._silent:
+            self._bar.write(text, file=sys.stdout)
 
     def __enter__(self) -> "MetricLog":
         return self
 
     def __exit__(self, *error: object) -> None:
         """Flush and close everything."""
-        self._file.close()
+        if not self._silent:
+            self._file.close()
         self._bar.close()
         if self._events is not None:
             self._events.close()
+
+
+def _rewind(path: Path, step: int) -> float:
+    """Drop what was logged after a step; returns the seconds logged by then."""
+    kept = [record for record in read_log(path) if record["step"] <= step]
+    partial = path.with_suffix(".partial")
+    partial.write_text("".join(_line(record) for record in kept))
+    partial.replace(path)
+    return kept[-1]["seconds"] if kept else 0.0
 
 
 def _line(record: dict) -> str:

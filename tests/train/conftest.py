@@ -1,0 +1,12 @@
+"""Compile in half the time: these tests run few steps of small models."""
+
+import jax
+import pytest
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _compile_quickly():
+    jax.config.update("jax_disable_most_optimizations", True)
+    with jax.numpy_rank_promotion("allow"):
+        yield
+    jax.config.update("jax_disable_most_optimizations", False)
