@@ -250,7 +250,7 @@ def validate(config: Config) -> None:
         ValueError: one message that lists every problem with its valid choices.
     """
     problems = [
-        f"{path}={value!r}: {nearest(str(value), choices)}"
+        f"{path}={value!r}: {nearest(str(value), map(str, choices))}"
         for path, choices in CHOICES.items()
         if (value := get_field(config, path)) not in choices
     ]

@@ -1,0 +1,139 @@
+"""Configuration: every problem in one message, and a faithful round trip."""
+
+import dataclasses
+import json
+
+import pytest
+
+from sepjax import config as module
+from sepjax.config import (
+    CHOICES,
+    POSITIVE,
+    Config,
+    differences,
+    from_dict,
+    get_field,
+    resolve,
+    to_dict,
+    validate,
+)
+
+
+def test_defaults_are_valid():
+    validate(Config())
+    assert resolve(Config()) == Config()
+
+
+def test_every_problem_is_listed_at_once():
+    config = Config()
+    config.data.feeder = "resdient"
+    config.data.gain_low = 2.0
+    config.model.N = 0
+    config.model.kernel = 4
+    config.model.mask_act = "tanh"
+    config.train.batch_size = -1
+    config.eval.overlap = 1.0
+    with pytest.raises(ValueError, match="invalid configuration") as caught:
+        validate(config)
+    lines = str(caught.value).splitlines()[1:]
+    assert len(lines) == 7
+    message = "\n".join(lines)
+    assert "data.feeder='resdient': did you mean 'resident'?" in message
+    assert "model.mask_act='tanh': Known: relu, sigmoid, softmax" in message
+    for part in ("gain_low", "model.N=0 must be positive", "kernel=4", "batch_size=-1"):
+        assert part in message
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        (dict(L=10, W=20), "samples are skipped"),
+        (dict(fb_ratio=1.5), "fb_ratio"),
+        (dict(encoding="filterbanks", fb_type="conv"), "param_sinc or pmpgtf"),
+        (dict(encoding="simple", who_is_pinv="dec"), "needs a filterbank"),
+        (dict(who_is_pinv="dec", decoder="conv"), "exclude each other"),
+        (dict(who_is_pinv="enc", encoding="hybrid"), "encoding='filterbanks'"),
+        (dict(encoding="simple", decoder="filterbank"), "needs encoding"),
+        (dict(fb_type="param_sinc", init_type="multiphase"), "gammatones"),
+        (dict(audio_channels=2), "needs model.encoding='simple'"),
+        (dict(audio_channels=3, encoding="simple"), "audio_channels=3"),
+        (dict(causal=True), "model.causal needs"),
+        (dict(causal=True, norm="cumulative"), "input_norm"),
+    ],
+)
+def test_parts_that_do_not_fit_together(fields, message):
+    config = Config()
+    for name, value in fields.items():
+        setattr(config.model, name, value)
+    with pytest.raises(ValueError, match=message):
+        validate(config)
+
+
+@pytest.mark.parametrize("sources", [(), ("bass", "bass")])
+def test_classes_are_named_once(sources):
+    config = Config()
+    config.data.sources = sources
+    with pytest.raises(ValueError, match="must name each class once"):
+        resolve(config)
+
+
+def test_every_rule_names_a_field():
+    for path in (*CHOICES, *POSITIVE):
+        get_field(Config(), path)
+
+
+def test_round_trip_through_json():
+    config = Config(name="other", seed=7)
+    config.data.sources = ("vocals", "rest")
+    config.model.L, config.optim.lr, config.model.causal = 25, 0.1, False
+    again = from_dict(json.loads(json.dumps(to_dict(config))))
+    assert again == config
+    assert isinstance(again.data.sources, tuple)
+
+
+def test_missing_fields_take_their_defaults():
+    assert from_dict({}) == Config()
+    assert from_dict({"train": {"steps": 3}}).train.steps == 3
+
+
+@pytest.mark.parametrize(
+    ("tree", "message"),
+    [
+        ({"modell": {}}, "unknown field 'modell': did you mean 'model'?"),
+        ({"model": {"layer": 3}}, "unknown field 'model.layer': did you mean 'layers'"),
+        ({"zzz": 1}, "unknown field 'zzz': Known: data, eval"),
+    ],
+)
+def test_unknown_fields_suggest_the_nearest(tree, message):
+    with pytest.raises(ValueError, match=message.replace("?", r"\?")):
+        from_dict(tree)
+
+
+def test_resolve_splits_flags_and_informs_the_model():
+    config = Config()
+    config.data.sources = ("vocals, bass",)
+    config.data.sample_rate = 16000
+    done = resolve(config)
+    assert done.data.sources == done.model.sources == ("vocals", "bass")
+    assert done.model.sample_rate == 16000
+    assert config.model.sample_rate == 8000  # the original is left alone
+
+
+def test_differences_name_old_and_new():
+    old, new = Config(), Config()
+    new.model.L, new.data.sources = 25, ("vocals",)
+    lines = differences(old, new)
+    assert lines[1] == "model.L: 20 -> 25"
+    assert lines[0].startswith("data.sources: ['drums'")
+    assert differences(old, Config()) == []
+
+
+def test_no_field_is_none():
+    # Flags cannot spell None; see the module's docstring.
+    def values(node):
+        for field in dataclasses.fields(node):
+            value = getattr(node, field.name)
+            yield from values(value) if dataclasses.is_dataclass(value) else [value]
+
+    assert None not in list(values(Config()))
+    assert module.nearest("x", ["a", "b"]) == "Known: a, b"

@@ -1,0 +1,66 @@
+"""``run_experiment.py`` in another process: tiny, on the demo music."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+TINY = {
+    "data.chunk_seconds": 0.5,
+    "model.N": 16,
+    "model.L": 64,
+    "model.W": 32,
+    "model.B": 8,
+    "model.H": 16,
+    "model.layers": 2,
+    "model.stack": 1,
+    "train.batch_size": 4,
+    "train.steps": 5,
+    "train.eval_every": 3,
+    "train.checkpoint_every": 2,
+    "train.log_every": 2,
+    "eval.split": "valid",
+    "eval.excerpts": 1,
+}
+
+
+def flags(workdir: Path, **fields: object) -> list[str]:
+    """Flags of a tiny run; ``section__field=value`` changes its configuration."""
+    named = TINY | {name.replace("__", "."): value for name, value in fields.items()}
+    return [
+        "--config=configs/demo.py",
+        f"--workdir={workdir}",
+        *(f"--config.{name}={value}" for name, value in named.items()),
+    ]
+
+
+def start(*arguments: str, devices: int = 1) -> subprocess.Popen:
+    """Begin a run; its output is one stream of text."""
+    environment = os.environ | {
+        "JAX_PLATFORMS": "cpu",
+        "JAX_NUM_CPU_DEVICES": str(devices),
+        "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
+        "JAX_COMPILATION_CACHE_DIR": str(ROOT / ".cache" / "jax"),
+    }
+    environment.setdefault("SEPJAX_CACHE", str(ROOT / ".cache" / "sepjax"))
+    return subprocess.Popen(
+        [sys.executable, "run_experiment.py", *arguments],
+        cwd=ROOT,
+        env=environment,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+
+
+def finish(*processes: subprocess.Popen, code: int = 0) -> list[str]:
+    """Wait for runs; returns their outputs."""
+    try:
+        outputs = [process.communicate(timeout=240)[0] for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+    for process, output in zip(processes, outputs):
+        assert process.returncode == code, output[-3000:]
+    return outputs

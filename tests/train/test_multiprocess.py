@@ -1,0 +1,62 @@
+"""Two processes on this machine train together, as on a cluster."""
+
+import json
+import socket
+
+import numpy as np
+import pytest
+
+from sepjax.train import checkpoint
+from sepjax.train.metrics import read_log
+from tests.tiny_run import finish, flags, start
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """The same run by two processes of two devices, and by one of four."""
+    folder = tmp_path_factory.mktemp("runs")
+    one, two = ([*flags(folder / name), "--mode=train"] for name in ("one", "two"))
+    address = f"--distributed=127.0.0.1:{free_port()}"
+    first, second = finish(
+        start(*two, address, "--processes=2", "--process=0", devices=2),
+        start(*two, address, "--processes=2", "--process=1", devices=2),
+    )
+    finish(start(*one, devices=4))
+    return folder / "two", folder / "one", first, second
+
+
+def test_two_processes_train_what_one_does(runs):
+    two, one, *_ = runs
+    ours, theirs = checkpoint.describe(two), checkpoint.describe(one)
+    assert ours["params_sha256"] == theirs["params_sha256"]
+    assert ours["step"] == 5
+    assert ours["best"]["step"] == theirs["best"]["step"]
+    for record, other in zip(*(read_log(run / "metrics.jsonl") for run in (two, one))):
+        assert (record["kind"], record["step"]) == (other["kind"], other["step"])
+        # Sums over processes come in another order than over devices.
+        assert record["loss"] == pytest.approx(other["loss"], rel=1e-5)
+
+
+def test_only_the_first_process_speaks_and_writes(runs):
+    two, _, first, second = runs
+    kinds = [(r["kind"], r["step"]) for r in read_log(two / "metrics.jsonl")]
+    expected = [("train", 2), ("train", 3), ("valid", 3), ("train", 4)]
+    assert kinds == [*expected, ("train", 5), ("valid", 5)]
+    assert len(list((two / "events").iterdir())) == 1
+    assert "step 5/5" in first
+    assert "step" not in second
+    assert "train:" not in second
+
+
+def test_one_folder_with_everything(runs):
+    two, *_ = runs
+    assert json.loads((two / "config.json").read_text())["train"]["steps"] == 5
+    # Made by the first process alone, from a checkpoint that both have written.
+    with np.load(two / "filters.npz") as taps:
+        assert "final/encoder/filters_0" in taps
