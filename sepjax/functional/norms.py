@@ -21,7 +21,8 @@ def prelu(x: Float[Array, "*shape"], slope: Float[Array, ""]) -> Float[Array, "*
 
 
 def _affine(normed: Array, gain: Array, bias: Array) -> Array:
-    return normed * gain.astype(normed.dtype) + bias.astype(normed.dtype)
+    gain, bias = (leaf.astype(normed.dtype)[None, None] for leaf in (gain, bias))
+    return normed * gain + bias
 
 
 def group_norm(
@@ -102,7 +103,7 @@ def cumulative_norm(
     """
     values = x.astype(jnp.float32)
     channels = x.shape[-1]
-    count = channels * jnp.arange(1.0, x.shape[1] + 1)[:, None]
+    count = channels * jnp.arange(1.0, x.shape[1] + 1)[None, :, None]
     mean = jnp.cumsum(values.sum(-1, keepdims=True), 1) / count
     power = jnp.cumsum(jnp.square(values).sum(-1, keepdims=True), 1) / count
     variance = jnp.maximum(power - jnp.square(mean), 0.0)

@@ -12,7 +12,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from sepjax.functional.depthwise import depthwise_conv
 from sepjax.functional.norms import cumulative_norm, global_norm, group_norm, prelu
+from sepjax.functional.tcn_fused import Form, fused_tcn
 
 Norm = Literal["global", "cumulative", "group"]
 
@@ -37,6 +39,8 @@ def init_tcn(
     bottleneck: int,
     hidden: int,
     width: int = 3,
+    skip: bool = True,
+    bias: bool = True,
 ) -> dict:
     """Draw the parameters of a network of ``stacks * layers`` blocks.
 
@@ -50,6 +54,9 @@ def init_tcn(
         bottleneck: Channels of input, residual and skip paths.
         hidden: Channels inside a block.
         width: Taps of the depthwise convolution.
+        skip: Whether there is a skip path; without one the network's output is the
+            last residual.
+        bias: Whether the convolutions have biases.
 
     Returns:
         Arrays with a leading axis over blocks; ``output`` maps hidden to residual
@@ -70,69 +77,23 @@ def init_tcn(
             next(keys), (blocks, *shape), minval=-(fan_in**-0.5), maxval=fan_in**-0.5
         )
 
-    def dense(fan_in: int, fan_out: int) -> dict:
-        return {
-            "kernel": uniform((fan_in, fan_out), fan_in),
-            "bias": uniform((fan_out,), fan_in),
-        }
+    def convolution(shape: tuple[int, int], fan_in: int) -> dict:
+        kernel = {"kernel": uniform(shape, fan_in)}
+        return kernel | ({"bias": uniform(shape[1:], fan_in)} if bias else {})
 
     def norm() -> dict:
         shape = (blocks, hidden)
         return {"gain": jnp.ones(shape), "bias": jnp.zeros(shape)}
 
     return {
-        "input": dense(bottleneck, hidden),
+        "input": convolution((bottleneck, hidden), bottleneck),
         "prelu_1": jnp.full(blocks, 0.25),
         "norm_1": norm(),
-        "depthwise": {
-            "kernel": uniform((width, hidden), width),
-            "bias": uniform((hidden,), width),
-        },
+        "depthwise": convolution((width, hidden), width),
         "prelu_2": jnp.full(blocks, 0.25),
         "norm_2": norm(),
-        "output": dense(hidden, 2 * bottleneck),
+        "output": convolution((hidden, bottleneck * (2 if skip else 1)), hidden),
     }
-
-
-def depthwise_conv(
-    x: Float[Array, "batch frames channels"],
-    taps: Float[Array, "width channels"],
-    dilation: int | Array,
-    *,
-    max_dilation: int,
-    causal: bool = False,
-) -> Float[Array, "batch frames channels"]:
-    """Convolve every channel with its own dilated taps, keeping the frames.
-
-    y[t] = sum_i taps[i] * x[t + (i - (width - 1) / 2) * dilation], zeros outside; the
-    causal form has no frames of the future: x[t + (i - (width - 1)) * dilation].
-
-    A sum of shifted products: XLA's grouped convolutions are 20 to 60 times slower
-    on CPU. Shifts are slices at offsets that may be traced.
-
-    Args:
-        x: Activations.
-        taps: Kernel, oldest frame first (cross-correlation, as PyTorch).
-        dilation: Distance of taps in frames, at most ``max_dilation``; may be traced.
-        max_dilation: Bound that sets the padding.
-        causal: Look only at the present and the past.
-
-    Example:
-        >>> x = jnp.array([[[1.0], [2.0], [3.0]]])
-        >>> taps = jnp.array([[1.0], [0.0], [10.0]])
-        >>> depthwise_conv(x, taps, 1, max_dilation=1)[0, :, 0].tolist()
-        [20.0, 31.0, 2.0]
-    """
-    frames, width = x.shape[1], taps.shape[0]
-    left = width - 1 if causal else (width - 1) // 2
-    right = width - 1 - left
-    padded = jnp.pad(x, ((0, 0), (left * max_dilation, right * max_dilation), (0, 0)))
-
-    def shifted(tap: int) -> Array:
-        start = left * max_dilation + (tap - left) * dilation
-        return jax.lax.dynamic_slice_in_dim(padded, start, frames, axis=1)
-
-    return sum(shifted(tap) * taps[tap] for tap in range(width))
 
 
 def tcn_block(
@@ -164,7 +125,7 @@ def tcn_block(
         "cumulative": cumulative_norm,
         "group": functools.partial(group_norm, groups=groups),
     }[norm]
-    hidden = x @ params["input"]["kernel"] + params["input"]["bias"]
+    hidden = _with_bias(x @ params["input"]["kernel"], params["input"])
     hidden = normalize(prelu(hidden, params["prelu_1"]), **params["norm_1"])
     hidden = depthwise_conv(
         hidden,
@@ -173,10 +134,14 @@ def tcn_block(
         max_dilation=max_dilation,
         causal=causal,
     )
-    hidden = hidden + params["depthwise"]["bias"]
+    hidden = _with_bias(hidden, params["depthwise"])
     hidden = normalize(prelu(hidden, params["prelu_2"]), **params["norm_2"])
-    output = hidden @ params["output"]["kernel"] + params["output"]["bias"]
+    output = _with_bias(hidden @ params["output"]["kernel"], params["output"])
     return output[..., : x.shape[-1]], output[..., x.shape[-1] :]
+
+
+def _with_bias(x: Array, params: dict) -> Array:
+    return x + params["bias"][None, None] if "bias" in params else x
 
 
 def tcn(
@@ -220,24 +185,46 @@ def tcn(
     """
     if causal and norm != "cumulative":
         raise ValueError(f"norm={norm!r} sees the future: causal needs 'cumulative'")
+    dilations = jnp.tile(2 ** jnp.arange(layers), stacks)
+    max_dilation = 2 ** (layers - 1)
+    if norm == "cumulative":
+        residual, skips = _scan(params, dilations, x, max_dilation, causal, remat)
+    else:
+        form = Form(max_dilation, groups if norm == "group" else 1, causal, remat)
+        residual, skips = fused_tcn(form, _with_biases(params), dilations, x)
+    return skips if skips.shape[-1] else residual
+
+
+def _scan(
+    params: dict,
+    dilations: Array,
+    x: Array,
+    max_dilation: int,
+    causal: bool,
+    remat: bool,
+) -> tuple[Array, Array]:
+    """The network with cumulative norms, differentiated automatically."""
     block = functools.partial(
-        tcn_block,
-        max_dilation=2 ** (layers - 1),
-        causal=causal,
-        norm=norm,
-        groups=groups,
+        tcn_block, max_dilation=max_dilation, causal=causal, norm="cumulative"
     )
     if remat:
         block = jax.checkpoint(block, prevent_cse=False)
 
-    def body(carry: tuple[Array, Array], block_params: tuple) -> tuple:
-        residual, skips = carry
-        out, skip = block(*block_params[:1], residual, block_params[1])
-        return (residual + out, skips + skip), None
+    def body(carry: tuple[Array, Array], xs: tuple[dict, Array]) -> tuple:
+        out, skip = block(xs[0], carry[0], xs[1])
+        return (carry[0] + out, carry[1] + skip), None
 
     params = jax.tree.map(lambda leaf: leaf.astype(x.dtype), params)
-    dilations = jnp.tile(2 ** jnp.arange(layers), stacks)
     skip_channels = params["output"]["kernel"].shape[-1] - x.shape[-1]
     skips = jnp.zeros((*x.shape[:-1], skip_channels), x.dtype)
-    (_, skips), _ = jax.lax.scan(body, (x, skips), (params, dilations))
-    return skips
+    return jax.lax.scan(body, (x, skips), (params, dilations))[0]
+
+
+def _with_biases(params: dict) -> dict:
+    """Zeros where a convolution has no bias."""
+
+    def completed(convolution: dict) -> dict:
+        return {"bias": jnp.zeros_like(convolution["kernel"][:, 0])} | convolution
+
+    names = ("input", "depthwise", "output")
+    return params | {name: completed(params[name]) for name in names}

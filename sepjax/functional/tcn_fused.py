@@ -1,0 +1,335 @@
+"""All blocks of the network, with the backward pass written by hand.
+
+One block is, with * for the depthwise convolution and norms as affine maps::
+
+    a = x @ W1 + b1          p = prelu(a)       n = scale1 * p + offset1
+    d = taps * n + bd        q = prelu(d)       u = scale2 * q + offset2
+    z = u @ W2 + b2          x += residual half of z,  skips += skip half
+
+Written out, the derivative needs far fewer passes over memory than autodiff finds:
+
+* The second norm is folded into the 1x1 behind it, the first one into the taps.
+* The sums over frames that a norm's gradient needs fall out of gradients of weights:
+  sum_t du q is the diagonal of W2 (q^T dz)^T, sum_t dn p = sum_i taps_i sum_t dd p_i.
+* Only ``x`` is kept, and ``x @ W1`` where memory allows (``remat=False``); all else is
+  recomputed without a further matmul.
+* A block's parameters travel in the scan's carry. As slices of the stacked arrays they
+  would be read, index and all, inside of every elementwise loop (5 times slower).
+
+Measurements: docs/decisions/0003-tcn-form.md.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from sepjax.functional.depthwise import pad_frames, tap_offsets, window
+from sepjax.functional.norms import EPSILON, prelu
+
+
+class Form(NamedTuple):
+    """What is fixed at compile time."""
+
+    max_dilation: int
+    groups: int = 1
+    causal: bool = False
+    remat: bool = True
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def fused_tcn(
+    form: Form,
+    params: dict,
+    dilations: Array,
+    x: Float[Array, "batch frames bottleneck"],
+) -> tuple[Float[Array, "batch frames bottleneck"], Float[Array, "batch frames skip"]]:
+    """Run all blocks, with global or group norms.
+
+    Differentiable in reverse mode only.
+
+    Args:
+        form: What is fixed at compile time.
+        params: As :func:`sepjax.functional.tcn.init_tcn` makes them, biases included.
+        dilations: One per block.
+        x: Input, whose type is that of matmuls and of stored activations.
+
+    Returns:
+        The last residual and the sum of skips.
+    """
+    return _forward(form, params, dilations, x)[0]
+
+
+def _forward(form: Form, params: dict, dilations: Array, x: Array) -> tuple:
+    def body(carry: tuple, block: tuple, _: None) -> tuple:
+        residual, skips = carry
+        output, saved = _block(form, *block, residual)
+        out, skip = jnp.split(output, [x.shape[-1]], axis=-1)
+        return (residual + out, skips + skip), saved
+
+    skip_channels = params["output"]["kernel"].shape[-1] - x.shape[-1]
+    skips = jnp.zeros((*x.shape[:-1], skip_channels), x.dtype)
+    outputs, saved = _scan_blocks(body, (x, skips), (params, dilations), None)
+    return outputs, (params, dilations, saved)
+
+
+def _backward(form: Form, kept: tuple, cotangents: tuple[Array, Array]) -> tuple:
+    params, dilations, saved = kept
+    d_residual, d_skips = cotangents
+
+    def body(d_x: Array, block: tuple, saved: tuple) -> tuple:
+        d_output = jnp.concatenate([d_x, d_skips], axis=-1)
+        gradients, change = _block_backward(form, *block, saved, d_output)
+        return d_x + change, gradients
+
+    d_x, gradients = _scan_blocks(
+        body, d_residual, (params, dilations), saved, reverse=True
+    )
+    return gradients, None, d_x
+
+
+fused_tcn.defvjp(_forward, _backward)
+
+
+def _scan_blocks(
+    body: Callable, carry: Any, blocks: Any, xs: Any, *, reverse: bool = False
+) -> tuple:
+    """``lax.scan`` whose body sees one block's parameters out of the carry."""
+    first = jax.tree.map(lambda leaf: leaf[-1 if reverse else 0], blocks)
+    following = jax.tree.map(
+        lambda leaf: jnp.roll(leaf, 1 if reverse else -1, 0), blocks
+    )
+
+    def step(state: tuple, x: tuple) -> tuple:
+        carry, block = state
+        carry, y = body(carry, block, x[1])
+        return (carry, x[0]), y
+
+    (carry, _), ys = jax.lax.scan(
+        step, (carry, first), (following, xs), reverse=reverse
+    )
+    return carry, ys
+
+
+def _block(form: Form, params: dict, dilation: Array, x: Array) -> tuple[Array, tuple]:
+    pre = x @ params["input"]["kernel"].astype(x.dtype)
+    *_, depthwise = _to_depthwise(form, params, dilation, pre)
+    active = prelu(depthwise, params["prelu_2"]).astype(x.dtype)
+    norm = _statistics(active, params["norm_2"], x.shape[1], form.groups)
+    kernel, bias = params["output"]["kernel"], params["output"]["bias"]
+    output = jnp.einsum("bfh,bho->bfo", active, _folded(norm, kernel, x.dtype))
+    output += (norm.offset @ kernel + bias[None])[:, None].astype(x.dtype)
+    return output, (x, None if form.remat else pre, norm)
+
+
+class _Norm(NamedTuple):
+    """A norm as scale * x + offset, each (batch, channels) in float32."""
+
+    mean: Array
+    rstd: Array
+    scale: Array
+    offset: Array
+
+
+def _statistics(x: Array, params: dict, frames: int, groups: int) -> _Norm:
+    """Of ``x`` (batch, frames, channels), which may be padded by frames of zeros."""
+    count = frames * x.shape[-1] // groups
+    mean = _over_group(_frame_sum(x), groups) / count
+    power = _over_group(_frame_dot(x, x), groups) / count
+    rstd = jax.lax.rsqrt(jnp.maximum(power - jnp.square(mean), 0.0) + EPSILON)
+    scale = rstd * params["gain"][None]
+    return _Norm(mean, rstd, scale, params["bias"][None] - mean * scale)
+
+
+def _frame_sum(x: Array) -> Array:
+    return jnp.sum(x, axis=1, dtype=jnp.float32)
+
+
+def _frame_dot(x: Array, y: Array) -> Array:
+    return jnp.einsum("bfc,bfc->bc", x, y, preferred_element_type=jnp.float32)
+
+
+def _over_group(x: Array, groups: int) -> Array:
+    """Sum (batch, channels) over each group, repeated for its channels."""
+    grouped = x.reshape(len(x), groups, -1)
+    return jnp.broadcast_to(grouped.sum(-1, keepdims=True), grouped.shape).reshape(
+        x.shape
+    )
+
+
+def _folded(norm: _Norm, kernel: Array, dtype: jnp.dtype) -> Array:
+    """The 1x1's kernel behind the norm, one per item."""
+    return (norm.scale[..., None] * kernel[None]).astype(dtype)
+
+
+def _inside(offset: Array, frames: int) -> Array:
+    """(frames, 1): 1 where the frame at this offset exists."""
+    position = jnp.arange(frames) + offset
+    return ((position >= 0) & (position < frames)).astype(jnp.float32)[:, None]
+
+
+def _reach(form: Form, params: dict) -> int:
+    return (len(params["depthwise"]["kernel"]) - 1) * form.max_dilation
+
+
+def _to_depthwise(form: Form, params: dict, dilation: Array, pre: Array) -> tuple:
+    """From ``x @ W1`` to the depthwise convolution's output: (a, padded p, norm, d)."""
+    frames, reach = pre.shape[1], _reach(form, params)
+    taps = params["depthwise"]["kernel"][:, None]
+    biased = _f32(pre) + params["input"]["bias"][None, None]
+    padded = pad_frames(prelu(biased, params["prelu_1"]).astype(pre.dtype), reach)
+    norm = _statistics(padded, params["norm_1"], frames, form.groups)
+    total = params["depthwise"]["bias"][None, None]
+    for tap, offset in zip(taps, tap_offsets(len(taps), dilation, causal=form.causal)):
+        value = _window(padded, reach + offset, frames) * (norm.scale * tap)[:, None]
+        total = (
+            total + value + _inside(offset, frames)[None] * (norm.offset * tap)[:, None]
+        )
+    return biased, padded, norm, total
+
+
+def _block_backward(
+    form: Form, params: dict, dilation: Array, saved: tuple, d_output: Array
+) -> tuple[dict, Array]:
+    """Gradients of one block's parameters and of its input."""
+    x, pre, norm_2 = saved
+    input_kernel = params["input"]["kernel"].astype(x.dtype)
+    pre = x @ input_kernel if form.remat else pre
+    biased, padded, norm_1, depthwise = _to_depthwise(form, params, dilation, pre)
+    d_depthwise, gradients = _output_backward(form, params, norm_2, depthwise, d_output)
+    d_biased, more = _depthwise_backward(
+        form, params, dilation, (biased, padded, norm_1), d_depthwise
+    )
+    gradients |= more
+    gradients["input"] = {
+        "kernel": _flat(x).T @ _flat(d_biased),
+        "bias": _frame_sum(d_biased).sum(0),
+    }
+    return _like(gradients, params), d_biased @ input_kernel.T
+
+
+def _output_backward(
+    form: Form, params: dict, norm: _Norm, depthwise: Array, d_output: Array
+) -> tuple[Array, dict]:
+    """Through the 1x1, the norm and the PReLU behind the depthwise convolution."""
+    dtype, slope = d_output.dtype, params["prelu_2"]
+    kernel = params["output"]["kernel"]
+    active = prelu(depthwise, slope).astype(dtype)
+    product = jnp.einsum(
+        "bfh,bfo->bho", active, d_output, preferred_element_type=jnp.float32
+    )
+    total = _frame_sum(d_output)
+    norm_gradient, shift, pull = _norm_backward(
+        norm,
+        params["norm_2"],
+        total @ kernel.T,
+        (product * kernel[None]).sum(-1),
+        form,
+        depthwise.shape[1],
+    )
+    back = jnp.einsum("bfo,bho->bfh", d_output, _folded(norm, kernel, dtype))
+    d_active = _f32(back) + shift[:, None] + pull[:, None] * _f32(active)
+    kernel_gradient = (norm.scale[..., None] * product).sum(0) + norm.offset.T @ total
+    return _prelu_backward(depthwise, slope, d_active, dtype), {
+        "prelu_2": _slope_gradient(depthwise, d_active),
+        "norm_2": norm_gradient,
+        "output": {"kernel": kernel_gradient, "bias": total.sum(0)},
+    }
+
+
+def _depthwise_backward(
+    form: Form, params: dict, dilation: Array, inputs: tuple, d_depthwise: Array
+) -> tuple[Array, dict]:
+    """Through the depthwise convolution, the norm and the PReLU before it."""
+    biased, padded, norm = inputs
+    frames, reach, dtype = biased.shape[1], _reach(form, params), d_depthwise.dtype
+    taps, slope = params["depthwise"]["kernel"][:, None], params["prelu_1"]
+    offsets = tap_offsets(len(taps), dilation, causal=form.causal)
+    products = [
+        _frame_dot(d_depthwise, window(padded, reach + offset, frames))
+        for offset in offsets
+    ]
+    masks = jnp.stack([jnp.ones((frames, 1)), *(_inside(o, frames) for o in offsets)])
+    bias, *totals = jnp.einsum(
+        "if,bfc->ibc",
+        masks[..., 0].astype(dtype),
+        d_depthwise,
+        preferred_element_type=jnp.float32,
+    )
+    norm_gradient, shift, pull = _norm_backward(
+        norm,
+        params["norm_1"],
+        sum(tap * total for tap, total in zip(taps, totals)),
+        sum(tap * product for tap, product in zip(taps, products)),
+        form,
+        frames,
+    )
+    behind = pad_frames(d_depthwise, reach)
+    d_active = shift[:, None] + pull[:, None] * _window(padded, reach, frames)
+    for tap, offset in zip(taps, offsets):
+        d_active += (
+            _window(behind, reach - offset, frames) * (norm.scale * tap)[:, None]
+        )
+    tap_gradients = [
+        (norm.scale * product + norm.offset * total).sum(0)
+        for product, total in zip(products, totals)
+    ]
+    return _prelu_backward(biased, slope, d_active, dtype), {
+        "prelu_1": _slope_gradient(biased, d_active),
+        "norm_1": norm_gradient,
+        "depthwise": {"kernel": jnp.stack(tap_gradients), "bias": bias.sum(0)},
+    }
+
+
+def _norm_backward(
+    norm: _Norm, params: dict, total: Array, product: Array, form: Form, frames: int
+) -> tuple[dict, Array, Array]:
+    """Gradients of gain and bias, and what reaches the norm's input besides.
+
+    Args:
+        norm: Its statistics.
+        params: Its gain and bias.
+        total: Sum over frames of the gradient of its output, (batch, channels).
+        product: The same of the gradient times the norm's input.
+        form: For the groups.
+        frames: Number of frames.
+
+    Returns:
+        With (shift, pull), the input's gradient is
+        scale * output's gradient + shift + pull * input.
+    """
+    gain = params["gain"][None]
+    count = frames * norm.mean.shape[-1] // form.groups
+    normed = norm.rstd * (product - norm.mean * total)
+    mean_total = _over_group(gain * total, form.groups) / count
+    mean_normed = _over_group(gain * normed, form.groups) / count
+    pull = -jnp.square(norm.rstd) * mean_normed
+    shift = -norm.rstd * mean_total - pull * norm.mean
+    return {"gain": normed.sum(0), "bias": total.sum(0)}, shift, pull
+
+
+def _prelu_backward(x: Array, slope: Array, gradient: Array, dtype: jnp.dtype) -> Array:
+    return jnp.where(x >= 0, gradient, slope * gradient).astype(dtype)
+
+
+def _slope_gradient(x: Array, gradient: Array) -> Array:
+    return jnp.where(x < 0, x * gradient, 0.0).sum(1).sum()
+
+
+def _f32(x: Array) -> Array:
+    return x.astype(jnp.float32)
+
+
+def _window(padded: Array, start: int | Array, frames: int) -> Array:
+    return _f32(window(padded, start, frames))
+
+
+def _flat(x: Array) -> Array:
+    return x.reshape(-1, x.shape[-1])
+
+
+def _like(gradients: dict, params: dict) -> dict:
+    return jax.tree.map(lambda g, p: g.astype(p.dtype), gradients, params)
