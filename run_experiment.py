@@ -8,6 +8,7 @@ Any field of the configuration is a flag. A run that was interrupted goes on fro
 last checkpoint when the same command is given again.
 """
 
+import functools
 import importlib
 import sys
 import tempfile
@@ -16,7 +17,7 @@ from pathlib import Path
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from sepjax.config import Config, resolve
+from sepjax.config import Config, from_dict, resolve
 
 CONFIG = config_flags.DEFINE_config_file("config", help_string="file.py[:name]")
 WORKDIR = flags.DEFINE_string("workdir", "", "the run folder")
@@ -50,6 +51,8 @@ def main(argv: list[str]) -> None:
     from sepjax.train.loop import NonFiniteError
 
     try:
+        if not isinstance(CONFIG.value, Config):
+            raise ValueError("--config names no file with a configuration: --mode=list")
         sys.exit(0 if run(resolve(CONFIG.value), MODE.value) else 1)
     except (ValueError, OSError, CheckpointError, NonFiniteError) as error:
         print(f"error: {error}", file=sys.stderr)
@@ -164,5 +167,24 @@ def list_configs() -> None:
             print(f"configs/{path.name}:{name:24s} {text}")
 
 
+def parse_flags(argv: list[str]) -> list[str]:
+    """Absl's parser, but what is wrong is said in one line, with the nearest names."""
+    try:
+        for argument in argv[1:]:
+            name, _, value = argument.lstrip("-").partition("=")
+            section, *path = name.split(".")
+            if section == "config" and path:
+                tree = functools.reduce(
+                    lambda tree, part: {part: tree}, path[::-1], value
+                )
+                from_dict(tree)  # raises where a field is not known
+        return flags.FLAGS(argv)
+    except (flags.Error, OSError, ValueError, KeyError, AttributeError) as error:
+        # A failing config file comes with its traceback, which ends with the message.
+        line = str(error).strip().splitlines()[-1].strip()
+        print(f"error: {line.removeprefix('ValueError: ')}", file=sys.stderr)
+        sys.exit(1)
+
+
 if __name__ == "__main__":
-    app.run(main)
+    app.run(main, flags_parser=parse_flags)

@@ -91,11 +91,13 @@ def killed(workdir: Path, steps: int, cache: Path, kills: int, quick: dict) -> l
     while True:
         process = start(workdir, steps, cache)
         last = len(seen) >= kills
-        # A kill in five falls into the start; the others into work of one or two
-        # thirtieths of the run, so that there is work left for those to come.
-        early = rng.random() < 0.2
-        share = rng.uniform(0, 2 * quick["work"] / kills)
-        delay = rng.uniform(0, quick["start"]) if early else quick["start"] + share
+        # A kill in five falls into the start; the others into the training, where each
+        # leaves the others their share of the steps.
+        if not last and rng.random() < 0.2:
+            delay = rng.uniform(0, quick["start"])
+        elif not last:
+            await_progress(process, workdir)
+            delay = rng.uniform(0, 1.5 * quick["work"] / kills)
         try:
             process.wait(timeout=None if last else delay)
         except subprocess.TimeoutExpired:
@@ -110,8 +112,20 @@ def killed(workdir: Path, steps: int, cache: Path, kills: int, quick: dict) -> l
         except CheckpointError:
             saved = 0
         kill = {"logged": reached(workdir), "saved": saved, "delay": round(delay, 2)}
+        kill["unfinished"] = len(list(workdir.glob("checkpoints/*tmp*")))
         seen.append(kill)
         print(json.dumps(kill), file=sys.stderr, flush=True)
+
+
+def await_progress(process: subprocess.Popen, workdir: Path) -> None:
+    """Wait until the run writes to its log again."""
+    log = workdir / "metrics.jsonl"
+    before = log.stat().st_mtime_ns if log.exists() else 0
+    while process.poll() is None:
+        time.sleep(0.02)
+        # The first change drops what was logged after the checkpoint.
+        if log.exists() and log.stat().st_mtime_ns != before:
+            return
 
 
 def main() -> None:

@@ -138,16 +138,18 @@ def train(
             state, metrics = program.train_step(state, shard_batch(mesh, batch))
             recent.append((step, metrics))
             done, loss, stop = step == last, math.inf, stop_asked(step)
-            if done or stop or step % config.train.log_every == 0:
+            judged = done or step % config.train.eval_every == 0
+            saved = judged or stop or step % config.train.checkpoint_every == 0
+            # What is saved was found finite, and a resumed run averages the same steps.
+            if saved or step % config.train.log_every == 0:
                 recent = report(log, config, data, state, recent)
-            if done or step % config.train.eval_every == 0:
-                recent = report(log, config, data, state, recent)
+            if judged:
                 loss, values = validate(program.eval_step, state, data, mesh, config)
                 state, progress = judge(config, state, progress, step, loss)
                 log.write("valid", step, values)
                 log.say(verdict(step, values, progress))
                 done = done or stalled(config, progress, step)
-            if done or stop or math.isfinite(loss) or due(config, step):
+            if saved:
                 checkpoint.save(manager, state, progress, loss, record)
             if done or stop:
                 break
@@ -162,11 +164,6 @@ def remember(workdir: Path, record: dict[str, Any]) -> None:
         partial = workdir / "config.partial"
         partial.write_text(json.dumps(tree, indent=2) + "\n")
         partial.replace(workdir / "config.json")
-
-
-def due(config: Config, step: int) -> bool:
-    """Whether a checkpoint is to be written although nothing was evaluated."""
-    return step % config.train.checkpoint_every == 0
 
 
 def stalled(config: Config, progress: Progress, step: int) -> bool:

@@ -24,7 +24,7 @@ def toy_config(**fields) -> Config:
     model.N, model.B, model.H, model.layers, model.stack = 16, 8, 16, 2, 1
     train = config.train
     train.steps, train.batch_size = 12, 4
-    train.eval_every, train.checkpoint_every, train.log_every = 4, 2, 2
+    train.eval_every, train.checkpoint_every, train.log_every = 4, 3, 2
     config.optim.lr = 1e-2
     for name, value in fields.items():
         section, field = name.split("__")
