@@ -1,0 +1,162 @@
+"""run_experiment.py as a person runs it: the whole road, interruptions, mistakes."""
+
+import json
+import signal
+import time
+
+import pytest
+
+from sepjax.train import checkpoint
+from sepjax.train.metrics import read_log
+from tests.tiny_run import finish, flags, start
+
+LONGER = dict(train__steps=60, train__eval_every=20, train__checkpoint_every=7)
+
+
+def log(folder):
+    records = read_log(folder / "metrics.jsonl")
+    return [{k: v for k, v in r.items() if k != "seconds"} for r in records]
+
+
+def interrupt(workdir, number, step, *more):
+    """Start a run and send it a signal once its log has reached a step."""
+    process = start(*flags(workdir, **LONGER), *more)
+    deadline = time.monotonic() + 200
+    while process.poll() is None and time.monotonic() < deadline:
+        records = read_log(workdir / "metrics.jsonl")
+        if records and records[-1]["step"] >= step:
+            process.send_signal(number)
+            break
+        time.sleep(0.01)
+    output = process.communicate(timeout=100)[0]
+    return process.returncode, output
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A run that was trained, scored and reported without interruption."""
+    folder = tmp_path_factory.mktemp("whole")
+    (output,) = finish(start(*flags(folder, **LONGER)))
+    return folder, output
+
+
+def test_one_command_trains_scores_and_reports(whole):
+    folder, output = whole
+    assert "step 60/60" in output
+    assert f"report: {folder / 'report.html'}" in output
+    config = json.loads((folder / "config.json").read_text())
+    assert config["model"]["N"] == 16
+    assert config["provenance"]["data_sha256"]
+    results = json.loads((folder / "results.json").read_text())
+    classes = ["vocals", "drums", "bass", "electric_guitar", "wind", "other"]
+    for who in ("model", "mixture", "oracle", "improvement"):
+        assert sorted(results[who]) == sorted(classes)
+    # Ideal masks beat sixty steps of a toy: sources and estimates are not mixed up.
+    scores = {
+        who: [results[who][name]["si_sdr"] for name in classes]
+        for who in ("model", "oracle")
+    }
+    assert all(o > m for m, o in zip(scores["model"], scores["oracle"]))
+    page = (folder / "report.html").read_text()
+    assert all(name in page for name in ("vocals", "electric_guitar"))
+    assert page.count("<audio") >= 3
+    assert {r["kind"] for r in log(folder)} == {"train", "valid"}
+
+
+def test_interrupted_runs_end_as_the_whole_one(whole, tmp_path):
+    whole, _ = whole
+    code, output = interrupt(tmp_path, signal.SIGKILL, 16, "--mode=train")
+    assert code == -signal.SIGKILL
+    code, output = interrupt(tmp_path, signal.SIGINT, 30, "--mode=train")
+    assert code == 1
+    assert "saving, then stopping" in output
+    assert f"stopped; the same command goes on from {tmp_path}" in output
+    assert "Traceback" not in output
+    finish(start(*flags(tmp_path, **LONGER), "--mode=train"))
+    ours, theirs = checkpoint.describe(tmp_path), checkpoint.describe(whole)
+    assert ours["params_sha256"] == theirs["params_sha256"]
+    assert ours["step"] == 60
+    assert ours["best"] == theirs["best"]
+    valid = [r for r in log(tmp_path) if r["kind"] == "valid"]
+    assert valid == [r for r in log(whole) if r["kind"] == "valid"]
+
+
+def test_check_tells_what_a_run_would_be(tmp_path):
+    workdir = tmp_path / "not_made"
+    (output,) = finish(start(*flags(workdir), "--mode=check"))
+    for what in ("parameters", "receptive field", "memory of a step", "time of a step"):
+        assert what in output
+    # 1 + (3 - 1) * (2**2 - 1) frames of 32 samples.
+    assert "7 frames, 0.03 s" in output
+    assert "125 frames of 32 samples" in output
+    assert not workdir.exists()
+
+
+def test_another_configuration_does_not_touch_the_run(whole):
+    folder, _ = whole
+    before = checkpoint.describe(folder), (folder / "config.json").read_text()
+    (output,) = finish(start(*flags(folder, **LONGER, optim__lr=0.5)), code=1)
+    assert "trained with another configuration" in output
+    assert "optim.lr: 0.002 -> 0.5" in output
+    assert "--allow_config_change" in output
+    assert "Traceback" not in output
+    assert before == (checkpoint.describe(folder), (folder / "config.json").read_text())
+
+
+DEMO = "--config=configs/demo.py"
+MISTAKES = {
+    "name": (["--config=configs/demo.py:musik"], "did you mean 'music'?"),
+    "file": (["--config=configs/none.py"], "--mode=list"),
+    "file_and_field": (
+        ["--config=configs/none.py", "--config.model.N=8"],
+        "No such file or directory: 'configs/none.py'",
+    ),
+    "field": ([DEMO, "--config.model.layer=3"], "did you mean 'layers'"),
+    "section": ([DEMO, "--config.modle.N=3"], "did you mean 'model'?"),
+    "type": ([DEMO, "--config.model.N=many"], "--config.model.N=many"),
+    "flag": ([DEMO, "--wrkdir=x"], "Did you mean: workdir"),
+    "mode": ([DEMO, "--mode=chek"], "run|check|train|evaluate|list"),
+    "values": (
+        [DEMO, "--config.model.N=0", "--config.data.feeder=stream"],
+        "did you mean 'streaming'?",
+    ),
+    "dataset": ([DEMO, "--config.data.dataset=demmo"], "did you mean 'demo'?"),
+    "workdir": ([DEMO, "--workdir={file}/run"], "cannot write to --workdir="),
+    "no_workdir": ([DEMO, "--workdir="], "--workdir is missing"),
+    "no_root": (
+        ["--config=configs/demo.py:remixed", "--config.data.root={file}/none"],
+        "{file}/none",
+    ),
+    "no_run": ([DEMO, "--mode=evaluate"], "holds no checkpoints"),
+    "devices": ([DEMO, "--config.train.batch_size=6"], "multiple of 4"),
+}
+
+
+@pytest.fixture(scope="module")
+def complaints(tmp_path_factory):
+    """Outputs of all mistakes, three at a time."""
+    folder, outputs, names = tmp_path_factory.mktemp("mistakes"), {}, list(MISTAKES)
+    file = folder / "file"
+    file.touch()
+    for some in (names[i : i + 3] for i in range(0, len(names), 3)):
+        processes = [
+            start(
+                f"--workdir={folder / name}",
+                *(flag.format(file=file) for flag in MISTAKES[name][0]),
+                devices=4,
+            )
+            for name in some
+        ]
+        outputs |= zip(some, finish(*processes, code=1))
+    return file, outputs
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_mistakes_end_in_one_clear_message(complaints, name):
+    file, outputs = complaints
+    output = outputs[name]
+    assert "Traceback" not in output
+    assert "error: " in output
+    assert MISTAKES[name][1].format(file=file) in output
+    if name == "values":  # all problems at once
+        assert "model.N=0 must be positive" in output
