@@ -64,7 +64,13 @@ def initialized(name, time=320):
         jnp.zeros((1, *channels, time)),
         jnp.zeros((1, 4, *channels, time)),
     )
-    return config, model, jax.jit(model.init)(jax.random.key(0), mixture, sources)
+    return config, model, quick(model.init)(jax.random.key(0), mixture, sources)
+
+
+def quick(function, **more):
+    """Jit for a function that runs once or twice."""
+    options = {"xla_backend_optimization_level": 0}
+    return jax.jit(function, compiler_options=options, **more)
 
 
 def noise(*shape, seed=0):
@@ -79,7 +85,7 @@ def call(part, name):
         return getattr(module, part)(*inputs)
 
     # The second input of a decoder is the number of samples, which is static.
-    return jax.jit(
+    return quick(
         lambda x, *time: model.apply(variables, x, *time, method=run), static_argnums=1
     )
 
@@ -98,7 +104,8 @@ def test_shapes(name, ideal):
     config, model = build(name, ideal_mask=ideal)
     channels = (2,) if config.audio_channels == 2 else ()
     params = None
-    for time in (320, 321, 335, 17, 1):
+    # Separators are the same for all encodings: two lengths are enough.
+    for time in (320, 321, 335, 17, 1) if ideal else (321, 1):
         mixture = jax.ShapeDtypeStruct((3, *channels, time), jnp.float32)
         sources = jax.ShapeDtypeStruct((3, 4, *channels, time), jnp.float32)
         inputs = (mixture, sources) if ideal else (mixture,)
@@ -149,7 +156,7 @@ def test_ideal_mask_of_a_single_source_is_encode_and_decode(name):
     _, model, variables = initialized(name)
     wave = noise(2, 320)
     sources = np.stack([wave] + [np.zeros_like(wave)] * 3, axis=1)
-    found = jax.jit(model.apply)(variables, wave, sources)
+    found = quick(model.apply)(variables, wave, sources)
     plain = call("decoder", name)(call("encoder", name)(wave), 320)
     # The mask is |y| / (|y| + 1e-8).
     scale = np.abs(plain).max()
@@ -166,7 +173,7 @@ def test_overcomplete_pseudo_inverse_reconstructs():
     wave = noise(1, 320)
     sources = np.stack([wave] + [np.zeros_like(wave)] * 3, axis=1)
 
-    @jax.jit
+    @quick
     def run(wave, sources):
         return model.init_with_output(jax.random.key(0), wave, sources)[0].estimates
 
@@ -189,7 +196,7 @@ def test_masks_and_consistency(mask_act, consistency):
     _, model = build("simple-conv", mask_act=mask_act, consistency=consistency)
     mixture = noise(2, 320)
 
-    @jax.jit
+    @quick
     def run(mixture):
         return model.init_with_output(jax.random.key(0), mixture)[0]
 
@@ -227,8 +234,8 @@ def test_causal_model_does_not_see_the_future():
     wave = noise(1, 320)
     changed = wave.copy()
     changed[:, 160:] = noise(1, 160, seed=5)
-    variables = jax.jit(model.init)(jax.random.key(0), wave)
-    apply = jax.jit(lambda wave: model.apply(variables, wave).estimates)
+    variables = quick(model.init)(jax.random.key(0), wave)
+    apply = quick(lambda wave: model.apply(variables, wave).estimates)
     before, after = apply(wave), apply(changed)
     np.testing.assert_allclose(before[..., :160], after[..., :160], rtol=0, atol=1e-6)
     assert np.abs(before[..., 160:] - after[..., 160:]).max() > 1e-3
@@ -246,7 +253,7 @@ def test_learned_filters_are_named():
 
 def test_same_seed_same_parameters_other_seed_others():
     _, model = build("hybrid-pmpgtf-conv")
-    init = jax.jit(lambda key: model.init(key, jnp.zeros((1, 320)))["params"])
+    init = quick(lambda key: model.init(key, jnp.zeros((1, 320)))["params"])
     one, same, other = (init(jax.random.key(seed)) for seed in (0, 0, 1))
     jax.tree.map(np.testing.assert_array_equal, one, same)
     kernels = (params["separator"]["mask"]["kernel"] for params in (one, other))

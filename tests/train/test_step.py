@@ -48,13 +48,12 @@ class Lesson:
 def lesson():
     config = toy_config(optim__weight_decay=0.0)
     model, optimizer = build_model(config.model), make_optimizer(config.optim)
-    with jax.numpy_rank_promotion("allow"):
-        init = jax.jit(lambda key: init_state(model, optimizer, key, TIME))
-        return Lesson(
-            jax.jit(make_train_step(model, separation_loss, optimizer)),
-            init(jax.random.key(0)),
-            jax.jit(make_gradient(model, separation_loss)),
-        )
+    init = jax.jit(lambda key: init_state(model, optimizer, key, TIME))
+    return Lesson(
+        jax.jit(make_train_step(model, separation_loss, optimizer)),
+        init(jax.random.key(0)),
+        jax.jit(make_gradient(model, separation_loss)),
+    )
 
 
 def leaves(tree):
