@@ -7,6 +7,5 @@ import pytest
 @pytest.fixture(autouse=True, scope="session")
 def _compile_quickly():
     jax.config.update("jax_disable_most_optimizations", True)
-    with jax.numpy_rank_promotion("allow"):
-        yield
+    yield
     jax.config.update("jax_disable_most_optimizations", False)
