@@ -36,11 +36,11 @@ def depthwise_conv(
         >>> depthwise_conv(x, taps, 1, max_dilation=1)[0, :, 0].tolist()
         [20.0, 31.0, 2.0]
     """
-    reach = (len(taps) - 1) * max_dilation
-    padded = pad_frames(x, reach)
     offsets = tap_offsets(len(taps), dilation, causal=causal)
+    left, right = reach(len(taps), max_dilation, causal=causal)
+    padded = pad_frames(x, left, right)
     return sum(
-        window(padded, reach + offset, x.shape[1]) * tap
+        window(padded, left + offset, x.shape[1]) * tap
         for tap, offset in zip(taps[:, None, None], offsets, strict=True)
     )
 
@@ -56,11 +56,22 @@ def tap_offsets(width: int, dilation: int | Array, *, causal: bool) -> list:
     return [(tap - center) * dilation for tap in range(width)]
 
 
+def reach(width: int, max_dilation: int, *, causal: bool) -> tuple[int, int]:
+    """Frames before and after the present that taps can look at.
+
+    Example:
+        >>> reach(3, 4, causal=False), reach(3, 4, causal=True)
+        ((4, 4), (8, 0))
+    """
+    offsets = tap_offsets(width, max_dilation, causal=causal)
+    return -offsets[0], offsets[-1]
+
+
 def pad_frames(
-    x: Float[Array, "batch frames channels"], reach: int
+    x: Float[Array, "batch frames channels"], left: int, right: int
 ) -> Float[Array, "batch padded channels"]:
-    """Zeros of ``reach`` frames before and after."""
-    return jnp.pad(x, ((0, 0), (reach, reach), (0, 0)))
+    """Frames of zeros before and after."""
+    return jnp.pad(x, ((0, 0), (left, right), (0, 0)))
 
 
 def window(

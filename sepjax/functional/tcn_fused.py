@@ -27,7 +27,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from sepjax.functional.depthwise import pad_frames, tap_offsets, window
+from sepjax.functional.depthwise import pad_frames, reach, tap_offsets, window
 from sepjax.functional.norms import EPSILON, prelu
 
 
@@ -116,13 +116,15 @@ def _scan_blocks(
 
 def _block(form: Form, params: dict, dilation: Array, x: Array) -> tuple[Array, tuple]:
     pre = x @ params["input"]["kernel"].astype(x.dtype)
-    *_, depthwise = _to_depthwise(form, params, dilation, pre)
-    active = prelu(depthwise, params["prelu_2"]).astype(x.dtype)
-    norm = _statistics(active, params["norm_2"], x.shape[1], form.groups)
+    active_1 = _from_input(params, pre)[1]
+    norm_1 = _statistics(active_1, params["norm_1"], form.groups)
+    depthwise = _to_depthwise(form, params, dilation, active_1, norm_1)[1]
+    active_2 = prelu(depthwise, params["prelu_2"]).astype(x.dtype)
+    norm_2 = _statistics(active_2, params["norm_2"], form.groups)
     kernel, bias = params["output"]["kernel"], params["output"]["bias"]
-    output = jnp.einsum("bfh,bho->bfo", active, _folded(norm, kernel, x.dtype))
-    output += (norm.offset @ kernel + bias[None])[:, None].astype(x.dtype)
-    return output, (x, None if form.remat else pre, norm)
+    output = jnp.einsum("bfh,bho->bfo", active_2, _folded(norm_2, kernel, x.dtype))
+    output += (norm_2.offset @ kernel + bias[None])[:, None].astype(x.dtype)
+    return output, (x, None if form.remat else pre, norm_1, norm_2)
 
 
 class _Norm(NamedTuple):
@@ -134,9 +136,8 @@ class _Norm(NamedTuple):
     offset: Array
 
 
-def _statistics(x: Array, params: dict, frames: int, groups: int) -> _Norm:
-    """Of ``x`` (batch, frames, channels), which may be padded by frames of zeros."""
-    count = frames * x.shape[-1] // groups
+def _statistics(x: Array, params: dict, groups: int) -> _Norm:
+    count = x.shape[1] * x.shape[2] // groups
     mean = _over_group(_frame_sum(x), groups) / count
     power = _over_group(_frame_dot(x, x), groups) / count
     rstd = jax.lax.rsqrt(jnp.maximum(power - jnp.square(mean), 0.0) + EPSILON)
@@ -150,6 +151,16 @@ def _frame_sum(x: Array) -> Array:
 
 def _frame_dot(x: Array, y: Array) -> Array:
     return jnp.einsum("bfc,bfc->bc", x, y, preferred_element_type=jnp.float32)
+
+
+def _masked_sums(masks: Array, x: Array) -> Array:
+    """Sums over the frames of each mask: (masks, batch, channels).
+
+    With the masks repeated for every item it is a matmul without a transposed copy.
+    """
+    repeated = jnp.broadcast_to(masks.T, (len(x), *masks.T.shape))
+    sums = jnp.einsum("bfi,bfc->bic", repeated, x, preferred_element_type=jnp.float32)
+    return sums.swapaxes(0, 1)
 
 
 def _over_group(x: Array, groups: int) -> Array:
@@ -171,34 +182,40 @@ def _inside(offset: Array, frames: int) -> Array:
     return ((position >= 0) & (position < frames)).astype(jnp.float32)[:, None]
 
 
-def _reach(form: Form, params: dict) -> int:
-    return (len(params["depthwise"]["kernel"]) - 1) * form.max_dilation
+def _reach(form: Form, taps: Array) -> tuple[int, int]:
+    return reach(len(taps), form.max_dilation, causal=form.causal)
 
 
-def _to_depthwise(form: Form, params: dict, dilation: Array, pre: Array) -> tuple:
-    """From ``x @ W1`` to the depthwise convolution's output: (a, padded p, norm, d)."""
-    frames, reach = pre.shape[1], _reach(form, params)
-    taps = params["depthwise"]["kernel"][:, None]
+def _from_input(params: dict, pre: Array) -> tuple[Array, Array]:
+    """From ``x @ W1`` to the first activation: (a, p)."""
     biased = _f32(pre) + params["input"]["bias"][None, None]
-    padded = pad_frames(prelu(biased, params["prelu_1"]).astype(pre.dtype), reach)
-    norm = _statistics(padded, params["norm_1"], frames, form.groups)
+    return biased, prelu(biased, params["prelu_1"]).astype(pre.dtype)
+
+
+def _to_depthwise(
+    form: Form, params: dict, dilation: Array, active: Array, norm: _Norm
+) -> tuple[Array, Array]:
+    """From the first activation to the depthwise convolution: (padded p, d)."""
+    frames, taps = active.shape[1], params["depthwise"]["kernel"][:, None]
+    left, right = _reach(form, taps)
+    padded = pad_frames(active, left, right)
     total = params["depthwise"]["bias"][None, None]
     for tap, offset in zip(taps, tap_offsets(len(taps), dilation, causal=form.causal)):
-        value = _window(padded, reach + offset, frames) * (norm.scale * tap)[:, None]
-        total = (
-            total + value + _inside(offset, frames)[None] * (norm.offset * tap)[:, None]
-        )
-    return biased, padded, norm, total
+        scale, constant = norm.scale * tap, norm.offset * tap
+        total += _window(padded, left + offset, frames) * scale[:, None]
+        total += _inside(offset, frames)[None] * constant[:, None]
+    return padded, total
 
 
 def _block_backward(
     form: Form, params: dict, dilation: Array, saved: tuple, d_output: Array
 ) -> tuple[dict, Array]:
     """Gradients of one block's parameters and of its input."""
-    x, pre, norm_2 = saved
+    x, pre, norm_1, norm_2 = saved
     input_kernel = params["input"]["kernel"].astype(x.dtype)
     pre = x @ input_kernel if form.remat else pre
-    biased, padded, norm_1, depthwise = _to_depthwise(form, params, dilation, pre)
+    biased, active = _from_input(params, pre)
+    padded, depthwise = _to_depthwise(form, params, dilation, active, norm_1)
     d_depthwise, gradients = _output_backward(form, params, norm_2, depthwise, d_output)
     d_biased, more = _depthwise_backward(
         form, params, dilation, (biased, padded, norm_1), d_depthwise
@@ -232,7 +249,8 @@ def _output_backward(
     )
     back = jnp.einsum("bfo,bho->bfh", d_output, _folded(norm, kernel, dtype))
     d_active = _f32(back) + shift[:, None] + pull[:, None] * _f32(active)
-    kernel_gradient = (norm.scale[..., None] * product).sum(0) + norm.offset.T @ total
+    kernel_gradient = jnp.einsum("bh,bho->ho", norm.scale, product)
+    kernel_gradient += norm.offset.T @ total
     return _prelu_backward(depthwise, slope, d_active, dtype), {
         "prelu_2": _slope_gradient(depthwise, d_active),
         "norm_2": norm_gradient,
@@ -245,20 +263,16 @@ def _depthwise_backward(
 ) -> tuple[Array, dict]:
     """Through the depthwise convolution, the norm and the PReLU before it."""
     biased, padded, norm = inputs
-    frames, reach, dtype = biased.shape[1], _reach(form, params), d_depthwise.dtype
+    frames, dtype = biased.shape[1], d_depthwise.dtype
     taps, slope = params["depthwise"]["kernel"][:, None], params["prelu_1"]
+    left, right = _reach(form, taps)
     offsets = tap_offsets(len(taps), dilation, causal=form.causal)
     products = [
-        _frame_dot(d_depthwise, window(padded, reach + offset, frames))
+        _frame_dot(d_depthwise, window(padded, left + offset, frames))
         for offset in offsets
     ]
     masks = jnp.stack([jnp.ones((frames, 1)), *(_inside(o, frames) for o in offsets)])
-    bias, *totals = jnp.einsum(
-        "if,bfc->ibc",
-        masks[..., 0].astype(dtype),
-        d_depthwise,
-        preferred_element_type=jnp.float32,
-    )
+    bias, *totals = _masked_sums(masks[..., 0].astype(dtype), d_depthwise)
     norm_gradient, shift, pull = _norm_backward(
         norm,
         params["norm_1"],
@@ -267,12 +281,11 @@ def _depthwise_backward(
         form,
         frames,
     )
-    behind = pad_frames(d_depthwise, reach)
-    d_active = shift[:, None] + pull[:, None] * _window(padded, reach, frames)
+    behind = pad_frames(d_depthwise, right, left)
+    d_active = shift[:, None] + pull[:, None] * _window(padded, left, frames)
     for tap, offset in zip(taps, offsets):
-        d_active += (
-            _window(behind, reach - offset, frames) * (norm.scale * tap)[:, None]
-        )
+        scale = norm.scale * tap
+        d_active += _window(behind, right - offset, frames) * scale[:, None]
     tap_gradients = [
         (norm.scale * product + norm.offset * total).sum(0)
         for product, total in zip(products, totals)
