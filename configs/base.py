@@ -9,7 +9,8 @@ with 160 and 640 hidden channels. A step of batch 4 takes about one second (expl
 three (large) on two CPU cores: these want a GPU.
 """
 
-from sepjax.config import Config, nearest
+from sepjax.config import Config
+from sepjax.registry import nearest
 
 NAMES = {
     "full": "Table A.1: 44.1 kHz, layers 10, stack 4",

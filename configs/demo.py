@@ -8,7 +8,8 @@
 folder of songs with the four classes of MUSDB.
 """
 
-from sepjax.config import Config, nearest
+from sepjax.config import Config
+from sepjax.registry import nearest
 
 NAMES = {
     "music": "six classes on the embedded demo music, about 4 minutes on two cores",

@@ -7,25 +7,13 @@ A dataset is one function; registering it makes its name usable in every config:
         ...
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from data_pipelines.manifest import Manifest, check
-from sepjax.config import nearest
+from sepjax.registry import Registry
 
-Builder = Callable[[str, Sequence[str]], Manifest]
-DATASETS: dict[str, Builder] = {}
-
-
-def register(name: str) -> Callable[[Builder], Builder]:
-    """Decorator that adds a dataset under a new name."""
-
-    def add(builder: Builder) -> Builder:
-        if name in DATASETS:
-            raise ValueError(f"dataset '{name}' is registered already")
-        DATASETS[name] = builder
-        return builder
-
-    return add
+DATASETS = Registry("dataset")
+register = DATASETS.register
 
 
 def build_manifest(name: str, root: str, sources: Sequence[str]) -> Manifest:
@@ -35,9 +23,7 @@ def build_manifest(name: str, root: str, sources: Sequence[str]) -> Manifest:
         ValueError: the name is not known; the nearest are suggested.
         DataError: the data cannot be used; all problems are listed.
     """
-    if name not in DATASETS:
-        raise ValueError(f"unknown dataset '{name}': {nearest(name, DATASETS)}")
-    return check(DATASETS[name](root, tuple(sources)))
+    return check(DATASETS.build(name, root, tuple(sources)))
 
 
 # The readers are imported on use, so that one dataset's needs burden no other.

@@ -7,9 +7,10 @@ sentinel ("none", "auto", 0) says so, because flags cannot spell ``None``.
 """
 
 import dataclasses
-import difflib
 from collections.abc import Iterable
 from typing import Any
+
+from sepjax.registry import nearest
 
 
 @dataclasses.dataclass
@@ -152,19 +153,6 @@ POSITIVE = (
     *(f"train.{name}" for name in ("log_every", "seeds")),
     *(f"eval.{name}" for name in ("chunk_seconds", "excerpt_seconds")),
 )
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    """The end of an error message about an unknown name.
-
-    Example:
-        >>> nearest("vocal", ["vocals", "drums"])
-        "did you mean 'vocals'? Known: drums, vocals"
-    """
-    known = sorted(known)
-    close = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
-    hint = " or ".join(repr(match) for match in close)
-    return (f"did you mean {hint}? " if hint else "") + f"Known: {', '.join(known)}"
 
 
 def get_field(config: Config, path: str) -> Any:

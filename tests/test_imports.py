@@ -13,10 +13,16 @@ ROOT = Path(__file__).parent.parent
 # "sepjax" is the package's own file (its version), not what lies in it.
 ALLOWED = {
     "sepjax": set(),
-    "sepjax.config": set(),
+    "sepjax.registry": set(),
+    "sepjax.config": {"sepjax.registry"},
     "sepjax.functional": {"sepjax.functional"},
     "sepjax.losses": {"sepjax.functional"},
-    "sepjax.models": {"sepjax.models", "sepjax.functional", "sepjax.config"},
+    "sepjax.models": {
+        "sepjax.models",
+        "sepjax.functional",
+        "sepjax.config",
+        "sepjax.registry",
+    },
     "sepjax.train": {
         "sepjax",
         "sepjax.train",
@@ -24,6 +30,7 @@ ALLOWED = {
         "sepjax.losses",
         "sepjax.functional",
         "sepjax.config",
+        "sepjax.registry",
     },
     "sepjax.evaluation": {"sepjax.evaluation", "sepjax.functional", "sepjax.losses"},
     "sepjax.evaluation.run": {"sepjax.evaluation", "sepjax.inference"},
@@ -38,8 +45,13 @@ ALLOWED = {
         "sepjax.config",
         "data_pipelines",
     },
-    "data_pipelines": {"data_pipelines", "sepjax.config", "sepjax.functional"},
-    "configs": {"sepjax.config", "configs"},
+    "data_pipelines": {
+        "data_pipelines",
+        "sepjax.config",
+        "sepjax.functional",
+        "sepjax.registry",
+    },
+    "configs": {"sepjax.config", "sepjax.registry", "configs"},
 }
 TENSORFLOW = {"data_pipelines.streaming", "data_pipelines.tfds_stems"}
 

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from data_pipelines.manifest import SPLITS, AudioFile, Manifest, Stem, Track
-from sepjax.config import nearest
+from sepjax.registry import nearest
 
 CLASSES = ("vocals", "drums", "bass", "electric_guitar", "wind", "other")
 SAMPLE_RATE = 16000

@@ -8,14 +8,7 @@ from sepjax.config import ModelConfig
 
 # Importing a family registers its members.
 from sepjax.models import banks, decoders, encoders, separators, tasnet  # noqa: F401
-from sepjax.models.registry import (
-    BANKS,
-    DECODERS,
-    ENCODERS,
-    MODELS,
-    SEPARATORS,
-    Registry,
-)
+from sepjax.models.registry import BANKS, DECODERS, ENCODERS, MODELS, SEPARATORS
 from sepjax.models.tasnet import MaskedSeparation, Separation
 
 __all__ = [
@@ -25,7 +18,6 @@ __all__ = [
     "MODELS",
     "SEPARATORS",
     "MaskedSeparation",
-    "Registry",
     "Separation",
     "build_model",
 ]

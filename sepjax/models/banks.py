@@ -10,6 +10,7 @@ from jaxtyping import Array, Float
 
 from sepjax.config import ModelConfig
 from sepjax.functional import filterbanks
+from sepjax.functional.inverse import pinv_kernel
 from sepjax.models.registry import BANKS
 
 
@@ -100,6 +101,17 @@ class GammatoneBank(nn.Module):
         return filterbanks.gammatone_kernel(
             *physical, self.length, normalize=self.normalize == "rms"
         )
+
+
+class InverseBank(nn.Module):
+    """The pseudo-inverse of another bank, recomputed and differentiated each step."""
+
+    bank: nn.Module
+    stride: int
+
+    def __call__(self) -> Float[Array, "length filters"]:
+        """Taps that undo the other bank's at this stride."""
+        return pinv_kernel(self.bank(), self.stride).T
 
 
 @BANKS.register("conv")

@@ -10,20 +10,19 @@ from jaxtyping import Array, Float
 
 from sepjax.config import ModelConfig
 from sepjax.functional.framing import synthesize
-from sepjax.functional.inverse import pinv_kernel
+from sepjax.models.banks import InverseBank
 from sepjax.models.encoders import BankEncoder, HybridEncoder, branch_widths
 from sepjax.models.registry import BANKS, DECODERS
 
 
 class BankDecoder(nn.Module):
-    """One synthesis filterbank, or the pseudo-inverse of the encoder's bank.
+    """One synthesis filterbank.
 
     With two channels the result is ``(batch, 2, time)``.
     """
 
     bank: nn.Module
     stride: int
-    inverse: bool = False
     channels: int = 1
 
     def __call__(
@@ -31,20 +30,14 @@ class BankDecoder(nn.Module):
     ) -> Float[Array, "*batch time"]:
         """Overlap-add of the weighted synthesis filters."""
         if self.channels == 1:
-            return synthesize(latent, self.kernel().T, self.stride, time=time)
-        kernels = jnp.split(self.kernel(), self.channels)
+            return synthesize(latent, self.bank().T, self.stride, time=time)
+        kernels = jnp.split(self.bank(), self.channels)
         waves = [synthesize(latent, k.T, self.stride, time=time) for k in kernels]
         return jnp.stack(waves, axis=-2)
 
-    def kernel(self) -> Float[Array, "length latent"]:
-        """The synthesis taps, one filter per column."""
-        if self.inverse:
-            return pinv_kernel(self.bank(), self.stride).T
-        return self.bank()
-
     def kernels(self) -> dict[str, Float[Array, "length latent"]]:
         """Every bank's taps by name, for plots."""
-        return {"filters": self.kernel()}
+        return {"filters": self.bank()}
 
 
 class BranchDecoder(nn.Module):
@@ -53,7 +46,6 @@ class BranchDecoder(nn.Module):
     banks: tuple[nn.Module, ...]
     widths: tuple[int, ...]
     stride: int
-    inverses: tuple[bool, ...]
 
     @nn.compact
     def __call__(
@@ -69,19 +61,13 @@ class BranchDecoder(nn.Module):
         ends = [sum(self.widths[:i]) for i in range(1, len(self.widths))]
         parts = jnp.split(hidden, ends, axis=-1)
         return sum(
-            synthesize(part, kernel.T, self.stride, time=time)
-            for part, kernel in zip(parts, self.kernels().values(), strict=True)
+            synthesize(part, bank().T, self.stride, time=time)
+            for part, bank in zip(parts, self.banks, strict=True)
         )
 
     def kernels(self) -> dict[str, Float[Array, "length latent"]]:
         """Every bank's taps by name, for plots."""
-        named = {}
-        for i, (bank, inverse) in enumerate(zip(self.banks, self.inverses)):
-            taps = bank()
-            named[f"filters_{i}"] = (
-                pinv_kernel(taps, self.stride).T if inverse else taps
-            )
-        return named
+        return {f"filters_{i}": bank() for i, bank in enumerate(self.banks)}
 
 
 @DECODERS.register("conv")
@@ -95,11 +81,13 @@ def conv_decoder(config: ModelConfig, encoder: BankEncoder) -> BankDecoder:
 @DECODERS.register("filterbank")
 def filterbank_decoder(config: ModelConfig, encoder: BankEncoder) -> BankDecoder:
     """A free bank of the encoder's type, or both sides from one bank (who_is_pinv)."""
-    if config.who_is_pinv == "none":
-        bank = BANKS.build(config.fb_type, config, config.N, config.L)
+    if config.who_is_pinv == "dec":
+        bank = InverseBank(encoder.bank, config.W)
+    elif config.who_is_pinv == "enc":
+        bank = encoder.bank.bank
     else:
-        bank = encoder.bank
-    return BankDecoder(bank, config.W, inverse=config.who_is_pinv == "dec")
+        bank = BANKS.build(config.fb_type, config, config.N, config.L)
+    return BankDecoder(bank, config.W)
 
 
 @DECODERS.register("hybrid_conv")
@@ -111,7 +99,7 @@ def hybrid_conv_decoder(config: ModelConfig, encoder: HybridEncoder) -> BranchDe
         BANKS.build("conv", config, widths[layer], config.L * 2**layer)
         for layer in layers
     )
-    return BranchDecoder(banks, widths, config.W, (False,) * config.filters)
+    return BranchDecoder(banks, widths, config.W)
 
 
 @DECODERS.register("hybrid_filterbank")
@@ -120,15 +108,12 @@ def hybrid_filterbank_decoder(
 ) -> BranchDecoder:
     """A convolution beside a filterbank, free or inverting the encoder's first one."""
     free, parametrised = branch_widths(config)
-    banks, widths, inverses = [], [], []
+    parts = []
     if free:
-        banks.append(BANKS.build("conv", config, free, config.L))
-        widths.append(free)
-        inverses.append(False)
-    if parametrised:
-        inverse = config.who_is_pinv == "dec"
-        new = BANKS.build(config.fb_type, config, parametrised, config.L)
-        banks.append(encoder.filterbanks[0] if inverse else new)
-        widths.append(parametrised)
-        inverses.append(inverse)
-    return BranchDecoder(tuple(banks), tuple(widths), config.W, tuple(inverses))
+        parts.append((BANKS.build("conv", config, free, config.L), free))
+    if parametrised and config.who_is_pinv == "dec":
+        parts.append((InverseBank(encoder.filterbanks[0], config.W), parametrised))
+    elif parametrised:
+        bank = BANKS.build(config.fb_type, config, parametrised, config.L)
+        parts.append((bank, parametrised))
+    return BranchDecoder(*map(tuple, zip(*parts)), config.W)

@@ -10,12 +10,12 @@ from jaxtyping import Array, Float
 
 from sepjax.config import ModelConfig
 from sepjax.functional.framing import analyze
-from sepjax.functional.inverse import pinv_kernel
+from sepjax.models.banks import InverseBank
 from sepjax.models.registry import BANKS, ENCODERS
 
 
 class BankEncoder(nn.Module):
-    """One filterbank, or the pseudo-inverse of a synthesis bank.
+    """One filterbank.
 
     Stereo waves ``(batch, 2, time)`` are summed through one kernel per channel, which
     lie one above the other in the bank's taps.
@@ -23,7 +23,6 @@ class BankEncoder(nn.Module):
 
     bank: nn.Module
     stride: int
-    inverse: bool = False
     activation: str = "none"
     channels: int = 1
 
@@ -32,24 +31,18 @@ class BankEncoder(nn.Module):
     ) -> Float[Array, "*batch frames latent"]:
         """Correlate with the kernel at every stride."""
         if self.channels == 1:
-            latent = analyze(wave, self.kernel(), self.stride)
+            latent = analyze(wave, self.bank(), self.stride)
         else:
-            kernels = jnp.split(self.kernel(), self.channels)
+            kernels = jnp.split(self.bank(), self.channels)
             latent = sum(
                 analyze(wave[..., channel, :], kernel, self.stride)
                 for channel, kernel in enumerate(kernels)
             )
         return nn.relu(latent) if self.activation == "relu" else latent
 
-    def kernel(self) -> Float[Array, "length latent"]:
-        """The analysis taps."""
-        if self.inverse:
-            return pinv_kernel(self.bank(), self.stride).T
-        return self.bank()
-
     def kernels(self) -> dict[str, Float[Array, "length latent"]]:
         """Every bank's taps by name, for plots."""
-        return {"filters": self.kernel()}
+        return {"filters": self.bank()}
 
 
 class HybridEncoder(nn.Module):
@@ -104,12 +97,9 @@ def simple_encoder(config: ModelConfig) -> BankEncoder:
 def filterbank_encoder(config: ModelConfig) -> BankEncoder:
     """One parametrised filterbank."""
     bank = BANKS.build(config.fb_type, config, config.N, config.L)
-    return BankEncoder(
-        bank,
-        config.W,
-        inverse=config.who_is_pinv == "enc",
-        activation=config.encoder_act,
-    )
+    if config.who_is_pinv == "enc":
+        bank = InverseBank(bank, config.W)
+    return BankEncoder(bank, config.W, activation=config.encoder_act)
 
 
 @ENCODERS.register("hybrid")

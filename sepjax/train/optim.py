@@ -5,9 +5,12 @@ from typing import Any
 import jax
 import optax
 
-from sepjax.config import OptimConfig, nearest
+from sepjax.config import OptimConfig
+from sepjax.registry import Registry
 
-OPTIMIZERS = {"adam": optax.scale_by_adam, "radam": optax.scale_by_radam}
+OPTIMIZERS = Registry("optimizer")
+OPTIMIZERS.register("adam")(optax.scale_by_adam)
+OPTIMIZERS.register("radam")(optax.scale_by_radam)
 
 
 def decayed(params: Any) -> Any:
@@ -42,10 +45,7 @@ def make_optimizer(config: OptimConfig) -> optax.GradientTransformation:
         >>> float(state.hyperparams["learning_rate"])
         0.25
     """
-    if config.optimizer not in OPTIMIZERS:
-        hint = nearest(config.optimizer, OPTIMIZERS)
-        raise ValueError(f"unknown optimiser {config.optimizer!r}: {hint}")
-    moments = OPTIMIZERS[config.optimizer]()
+    moments = OPTIMIZERS.build(config.optimizer)
     steps = []
     if config.clip > 0:
         steps.append(optax.clip_by_global_norm(config.clip))
