@@ -8,10 +8,13 @@ Any field of the configuration is a flag. A run that was interrupted goes on fro
 last checkpoint when the same command is given again.
 """
 
+import errno
 import functools
 import importlib
+import os
 import sys
 import tempfile
+import traceback
 from pathlib import Path
 
 from absl import app, flags, logging
@@ -40,6 +43,8 @@ PROCESS = flags.DEFINE_integer("process", 0, "index of this process")
 def main(argv: list[str]) -> None:
     """Dispatch on ``--mode``; what a person can mend ends as one clear message."""
     logging.set_verbosity(logging.WARNING)  # orbax and jax report every file they touch
+    # What orbax logs as an error in its threads it raises as well.
+    logging.get_absl_logger().addFilter(lambda record: "orbax" not in record.pathname)
     if len(argv) > 1:
         raise app.UsageError(f"unknown argument {argv[1]!r}")
     if MODE.value == "list":
@@ -53,10 +58,34 @@ def main(argv: list[str]) -> None:
     try:
         if not isinstance(CONFIG.value, Config):
             raise ValueError("--config names no file with a configuration: --mode=list")
-        sys.exit(0 if run(resolve(CONFIG.value), MODE.value) else 1)
+        done = run(resolve(CONFIG.value), MODE.value)
     except (ValueError, OSError, CheckpointError, NonFiniteError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(1)
+        leave(f"error: {explain(error)}")
+    except Exception:
+        leave(traceback.format_exc())
+    sys.exit(0 if done else 1)
+
+
+def explain(error: Exception) -> str:
+    """What to do about an error, where its own message does not say."""
+    if getattr(error, "errno", 0) != errno.ENOSPC:
+        return str(error)
+    where = getattr(error, "filename", "") or WORKDIR.value
+    return (
+        f"no space left on the disk of {where}: make room and start the same command "
+        "again to go on from the last checkpoint"
+    )
+
+
+def leave(message: str) -> None:
+    """End at once with a message.
+
+    Threads that were writing would add their tracebacks, and the other processes of a
+    distributed run would be waited for, which wait for this one.
+    """
+    sys.stdout.flush()
+    print(message, file=sys.stderr, flush=True)
+    os._exit(1)
 
 
 def run(config: Config, mode: str) -> bool:
