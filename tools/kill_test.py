@@ -118,14 +118,14 @@ def killed(workdir: Path, steps: int, cache: Path, kills: int, quick: dict) -> l
 
 
 def await_progress(process: subprocess.Popen, workdir: Path) -> None:
-    """Wait until the run writes to its log again."""
-    log = workdir / "metrics.jsonl"
-    before = log.stat().st_mtime_ns if log.exists() else 0
-    while process.poll() is None:
+    """Wait until the run has made steps and written them to its log."""
+    log, changes = workdir / "metrics.jsonl", 0
+    seen = log.stat().st_mtime_ns if log.exists() else 0
+    # The first change drops what was logged after the checkpoint, the second adds.
+    while process.poll() is None and changes < 2:
         time.sleep(0.02)
-        # The first change drops what was logged after the checkpoint.
-        if log.exists() and log.stat().st_mtime_ns != before:
-            return
+        now = log.stat().st_mtime_ns if log.exists() else 0
+        seen, changes = now, changes + (now != seen)
 
 
 def main() -> None:
