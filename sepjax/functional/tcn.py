@@ -168,11 +168,12 @@ def tcn(
         causal: Look only at the present and the past.
         norm: Which statistics the norms use; causal networks need "cumulative".
         groups: Groups of ``norm="group"``.
-        remat: Recompute the blocks' insides in the backward pass instead of
-            storing them.
+        remat: Keep only the inputs of blocks for the backward pass. Without, the first
+            1x1's output is kept too (with cumulative norms, everything).
 
     Raises:
-        ValueError: If a causal network has norms that see the future.
+        ValueError: If a causal network has norms that see the future, or the groups
+            do not divide the hidden channels.
 
     Example:
         >>> params = init_tcn(
@@ -190,7 +191,10 @@ def tcn(
     if norm == "cumulative":
         residual, skips = _scan(params, dilations, x, max_dilation, causal, remat)
     else:
-        form = Form(max_dilation, groups if norm == "group" else 1, causal, remat)
+        groups = groups if norm == "group" else 1
+        if (hidden := params["input"]["kernel"].shape[-1]) % groups:
+            raise ValueError(f"{hidden} channels do not divide into {groups} groups")
+        form = Form(max_dilation, groups, remat)
         residual, skips = fused_tcn(form, _with_biases(params), dilations, x)
     return skips if skips.shape[-1] else residual
 

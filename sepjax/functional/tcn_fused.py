@@ -36,7 +36,6 @@ class Form(NamedTuple):
 
     max_dilation: int
     groups: int = 1
-    causal: bool = False
     remat: bool = True
 
 
@@ -183,7 +182,7 @@ def _inside(offset: Array, frames: int) -> Array:
 
 
 def _reach(form: Form, taps: Array) -> tuple[int, int]:
-    return reach(len(taps), form.max_dilation, causal=form.causal)
+    return reach(len(taps), form.max_dilation, causal=False)
 
 
 def _from_input(params: dict, pre: Array) -> tuple[Array, Array]:
@@ -200,7 +199,7 @@ def _to_depthwise(
     left, right = _reach(form, taps)
     padded = pad_frames(active, left, right)
     total = params["depthwise"]["bias"][None, None]
-    for tap, offset in zip(taps, tap_offsets(len(taps), dilation, causal=form.causal)):
+    for tap, offset in zip(taps, tap_offsets(len(taps), dilation, causal=False)):
         scale, constant = norm.scale * tap, norm.offset * tap
         total += _window(padded, left + offset, frames) * scale[:, None]
         total += _inside(offset, frames)[None] * constant[:, None]
@@ -266,7 +265,7 @@ def _depthwise_backward(
     frames, dtype = biased.shape[1], d_depthwise.dtype
     taps, slope = params["depthwise"]["kernel"][:, None], params["prelu_1"]
     left, right = _reach(form, taps)
-    offsets = tap_offsets(len(taps), dilation, causal=form.causal)
+    offsets = tap_offsets(len(taps), dilation, causal=False)
     products = [
         _frame_dot(d_depthwise, window(padded, left + offset, frames))
         for offset in offsets

@@ -1,0 +1,263 @@
+"""The network against convolutions of XLA, a plain loop, and autodiff."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from sepjax.functional.norms import (
+    cumulative_norm,
+    frame_norm,
+    global_norm,
+    group_norm,
+)
+from sepjax.functional.tcn import (
+    depthwise_conv,
+    init_tcn,
+    receptive_field,
+    tcn,
+    tcn_block,
+)
+
+LAYERS, STACKS, BOTTLENECK, HIDDEN = 2, 2, 8, 16
+QUICK = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
+SHAPE = dict(layers=LAYERS, stacks=STACKS)
+
+
+def draw(seed: int, *shape: int) -> jax.Array:
+    return jax.random.normal(jax.random.key(seed), shape)
+
+
+def parameters(seed: int = 0, **options) -> dict:
+    """A network whose norms and slopes are no identities."""
+
+    def build(key):
+        params = init_tcn(key, **SHAPE, bottleneck=BOTTLENECK, hidden=HIDDEN, **options)
+        noise = functools.partial(jax.random.normal, key)
+        return jax.tree.map(lambda leaf: leaf + 0.1 * noise(leaf.shape), params)
+
+    return jax.jit(build, compiler_options=QUICK)(jax.random.key(seed))
+
+
+def plain_tcn(params: dict, x: jax.Array, **options) -> jax.Array:
+    """The oracle: a loop over blocks, differentiated by JAX."""
+    skips = 0.0
+    for block in range(LAYERS * STACKS):
+        leaves = jax.tree.map(lambda leaf, i=block: leaf[i], params)
+        dilation = 2 ** (block % LAYERS)
+        out, skip = tcn_block(
+            leaves, x, dilation, max_dilation=2 ** (LAYERS - 1), **options
+        )
+        x, skips = x + out, skips + skip
+    return skips if skips.shape[-1] else x
+
+
+def gradients_and_output(network, params: dict, x: jax.Array, **options) -> tuple:
+    """Gradients of a random projection of the output, and the output."""
+    weights = draw(9, *x.shape)
+
+    def loss(params, x):
+        output = network(params, x)
+        return jnp.vdot(weights, output), output
+
+    differentiate = jax.grad(loss, argnums=(0, 1), has_aux=True)
+    return jax.jit(differentiate, compiler_options=options)(params, x)
+
+
+def relative_error(x: jax.Array, y: jax.Array) -> float:
+    return float(jnp.linalg.norm(x - y) / jnp.linalg.norm(y))
+
+
+def assert_close(trees: tuple, expected: tuple, tolerance: float) -> None:
+    errors = jax.tree.map(relative_error, trees, expected)
+    assert max(jax.tree.leaves(errors)) < tolerance, errors
+
+
+# ------------------------------------------------------- depthwise convolution
+
+
+@pytest.mark.parametrize(
+    ("width", "causal"), [(3, False), (5, False), (2, True), (3, True)]
+)
+def test_shifted_products_are_a_grouped_convolution(width, causal):
+    x, taps = draw(0, 2, 20, 4), draw(1, width, 4)
+    convolve = jax.jit(functools.partial(depthwise_conv, max_dilation=8, causal=causal))
+    for dilation in (1, 3, 8):  # traced: one compilation
+        span = (width - 1) * dilation
+        expected = jax.lax.conv_general_dilated(
+            x,
+            taps[:, None],
+            window_strides=(1,),
+            padding=[(span, 0) if causal else (span // 2, span // 2)],
+            rhs_dilation=(dilation,),
+            dimension_numbers=("NTC", "TIO", "NTC"),
+            feature_group_count=4,
+        )
+        np.testing.assert_allclose(convolve(x, taps, dilation), expected, atol=1e-5)
+        static = depthwise_conv(x, taps, dilation, max_dilation=8, causal=causal)
+        np.testing.assert_allclose(static, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("width", [3, 5])
+def test_receptive_field_is_the_support_of_a_stack_of_convolutions(width):
+    field = receptive_field(LAYERS, STACKS, width)
+    x = jnp.zeros((1, field + 10, 1)).at[0, field // 2 + 5].set(1.0)
+    for dilation in [1, 2] * STACKS:
+        x = depthwise_conv(x, jnp.ones((width, 1)), dilation, max_dilation=2)
+    assert int((x > 0).sum()) == field == 1 + STACKS * (width - 1) * 3
+
+
+def test_receptive_fields_of_the_literature():
+    assert [receptive_field(*shape) for shape in ((6, 3), (8, 3), (10, 4))] == [
+        379,
+        1531,
+        8185,
+    ]
+
+
+# ----------------------------------------------------------------------- norms
+
+
+def test_norms_leave_mean_zero_and_variance_one():
+    x = 3.0 + 2.0 * draw(0, 2, 30, 8)
+    ones, zeros = jnp.ones(8), jnp.zeros(8)
+    for normed, axes in (
+        (global_norm(x, ones, zeros), (1, 2)),
+        (group_norm(x, ones, zeros, groups=2)[..., :4], (1, 2)),
+        (group_norm(x, ones, zeros, groups=2)[..., 4:], (1, 2)),
+        (frame_norm(x, ones, zeros), 2),
+    ):
+        np.testing.assert_allclose(normed.mean(axes), 0.0, atol=1e-5)
+        np.testing.assert_allclose(normed.var(axes), 1.0, atol=1e-5)
+
+
+def test_groups_must_divide_channels():
+    with pytest.raises(ValueError, match="8 channels do not divide into 3 groups"):
+        group_norm(jnp.ones((1, 2, 8)), jnp.ones(8), jnp.zeros(8), groups=3)
+    with pytest.raises(ValueError, match="16 channels do not divide into 3 groups"):
+        tcn(parameters(), draw(0, 1, 5, BOTTLENECK), **SHAPE, norm="group", groups=3)
+
+
+def test_cumulative_norm_is_a_loop_over_prefixes():
+    x, gain, bias = np.asarray(draw(0, 2, 30, 4)), np.arange(4.0), np.ones(4)
+    expected = np.empty_like(x)
+    for frame in range(30):
+        past = x[:, : frame + 1]
+        mean = past.mean((1, 2))[:, None]
+        std = np.sqrt(past.var((1, 2)) + 1e-8)[:, None]
+        expected[:, frame] = (x[:, frame] - mean) / std * gain + bias
+    gain, bias = jnp.asarray(gain, jnp.float32), jnp.asarray(bias, jnp.float32)
+    normed = cumulative_norm(jnp.asarray(x), gain, bias)
+    # The running sums of squares lose a few digits where few values are summed.
+    np.testing.assert_allclose(normed, expected, atol=1e-4)
+    last = global_norm(jnp.asarray(x), gain, bias)[:, -1]
+    np.testing.assert_allclose(normed[:, -1], last, atol=1e-5)
+
+
+# --------------------------------------------------------------------- network
+
+
+@pytest.mark.parametrize(
+    ("norm", "frames", "options"),
+    [
+        ("global", 40, {}),
+        ("global", 2, {}),  # fewer frames than a kernel spans
+        ("group", 40, {"skip": False, "bias": False}),
+    ],
+)
+def test_written_gradients_are_those_of_autodiff(norm, frames, options):
+    params, x = parameters(**options), draw(2, 2, frames, BOTTLENECK)
+    oracle = functools.partial(plain_tcn, norm=norm)
+    network = functools.partial(tcn, **SHAPE, norm=norm)
+    expected = gradients_and_output(oracle, params, x, **QUICK)
+    assert_close(gradients_and_output(network, params, x), expected, 1e-5)
+
+
+def test_cumulative_network_is_the_plain_loop():
+    params, x = parameters(), draw(2, 2, 40, BOTTLENECK)
+    options = dict(norm="cumulative", causal=True)
+    expected = gradients_and_output(functools.partial(plain_tcn, **options), params, x)
+    network = functools.partial(tcn, **SHAPE, **options)
+    assert_close(gradients_and_output(network, params, x), expected, 1e-5)
+
+
+def test_recomputation_changes_nothing():
+    params, x = parameters(), draw(2, 2, 40, BOTTLENECK)
+    keep, remat = (
+        gradients_and_output(functools.partial(tcn, **SHAPE, remat=remat), params, x)
+        for remat in (False, True)
+    )
+    assert_close(keep, remat, 2e-6)
+
+
+def test_causal_network_does_not_hear_the_future():
+    params, x = parameters(), draw(2, 1, 40, BOTTLENECK)
+    run = jax.jit(functools.partial(tcn, **SHAPE, causal=True, norm="cumulative"))
+    changed = run(params, x.at[:, 25:].set(5.0)) != run(params, x)
+    assert not changed[:, :25].any()
+    assert changed[:, 25].any()
+    with pytest.raises(ValueError, match="sees the future"):
+        tcn(params, x, **SHAPE, causal=True)
+
+
+def test_one_network_per_source_by_vmap():
+    """Parameters that a hypernetwork generates: one tree per source."""
+    trees = [parameters(seed) for seed in (0, 10, 20)]
+    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)
+    x = draw(2, 2, 20, BOTTLENECK)
+    network = functools.partial(tcn, **SHAPE)
+
+    def grouped(params, x):
+        return jax.vmap(network, in_axes=(0, None), out_axes=1)(params, x).sum(1)
+
+    def looped(params, x):
+        leaves = [jax.tree.map(lambda leaf, i=i: leaf[i], params) for i in range(3)]
+        return sum(network(tree, x) for tree in leaves)
+
+    expected = gradients_and_output(looped, stacked, x, **QUICK)
+    assert_close(gradients_and_output(grouped, stacked, x, **QUICK), expected, 1e-5)
+
+
+def test_bfloat16_is_float32_but_for_two_percent():
+    params, x = parameters(), draw(2, 2, 100, BOTTLENECK)
+    network = functools.partial(tcn, **SHAPE)
+
+    def half(params, x):
+        low = network(params, x.astype(jnp.bfloat16))
+        assert low.dtype == jnp.bfloat16
+        return low.astype(jnp.float32)
+
+    assert relative_error(half(params, x), network(params, x)) < 0.02
+    low = gradients_and_output(half, params, x)
+    # Autodiff of the plain loop in bfloat16 errs by 2 to 11 percent here.
+    assert_close(low, gradients_and_output(network, params, x), 0.12)
+
+
+def test_silence_has_finite_gradients():
+    params = init_tcn(
+        jax.random.key(0), **SHAPE, bottleneck=BOTTLENECK, hidden=HIDDEN, bias=False
+    )
+    x = jnp.zeros((1, 20, BOTTLENECK))
+    result = gradients_and_output(functools.partial(tcn, **SHAPE), params, x)
+    assert all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(result))
+
+
+def test_a_block_has_the_parameters_of_the_paper():
+    def count(**options) -> int:
+        params = init_tcn(
+            jax.random.key(0), layers=1, stacks=1, bottleneck=128, hidden=512, **options
+        )
+        return sum(leaf.size for leaf in jax.tree.leaves(params))
+
+    convolutions = 128 * 512 + 3 * 512 + 512 * 256
+    norms_and_slopes = 2 * (2 * 512 + 1)
+    assert count(bias=False) == convolutions + norms_and_slopes
+    assert count() == count(bias=False) + 512 + 512 + 256
+    assert count(skip=False, bias=False) == count(bias=False) - 512 * 128
+
+
+def test_layers_and_stacks_must_be_those_of_the_parameters():
+    with pytest.raises(ValueError, match="different leading axis sizes"):
+        tcn(parameters(), draw(0, 1, 5, BOTTLENECK), layers=3, stacks=3)
