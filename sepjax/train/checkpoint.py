@@ -27,6 +27,7 @@ from sepjax.train.plateau import PlateauState
 from sepjax.train.step import TrainState
 
 FOLDER = "checkpoints"
+TRASH = "deleted"  # old checkpoints are renamed into it, which no kill can halve
 
 
 class Progress(NamedTuple):
@@ -69,6 +70,7 @@ def open_manager(run: Path, *, create: bool = False) -> ocp.CheckpointManager:
         preservation_policy=keep,
         create=create,
         multiprocessing_options=processes,
+        todelete_subdir=TRASH,
     )
     handlers = {
         "state": ocp.StandardCheckpointHandler(multiprocessing_options=processes),
@@ -106,6 +108,7 @@ def save(
     )
     # JSON has no infinity; the largest float sorts the same.
     metric = min(loss, np.finfo(np.float32).max.item())
+    finish(manager)
     with _explained(Path(manager.directory)):
         saved = manager.save(step, args=arguments, metrics={"loss": metric})
     if not saved:
@@ -116,13 +119,15 @@ def save(
 
 
 def finish(manager: ocp.CheckpointManager) -> None:
-    """Wait until everything saved is on disk.
+    """Wait until everything saved is on disk, and what it replaces is not.
 
     Raises:
         CheckpointError: something could not be written.
     """
     with _explained(Path(manager.directory)):
         manager.wait_until_finished()
+    if jax.process_index() == 0:
+        shutil.rmtree(Path(manager.directory) / TRASH, ignore_errors=True)
 
 
 def check_space(run: Path, state: TrainState) -> None:

@@ -175,6 +175,22 @@ def test_half_written_checkpoint_is_not_seen(folder, fresh, tmp_path):
     assert checkpoint.describe(run)["step"] == 5
 
 
+def test_old_checkpoints_are_renamed_before_they_are_deleted(fresh, tmp_path):
+    config, state = fresh
+    with checkpoint.open_manager(tmp_path, create=True) as manager:
+        for step in (1, 2):
+            save(manager, state, config, step, -float(step), (step, -float(step)))
+        manager.wait_until_finished()
+        # A kill at this moment leaves no half checkpoint among the others.
+        assert list(manager.all_steps()) == [2]
+        trash = tmp_path / "checkpoints" / checkpoint.TRASH
+        assert [path.name for path in trash.iterdir()] == ["1"]
+        save(manager, state, config, 3, math.inf, (2, -2.0))
+        checkpoint.finish(manager)
+        assert list(manager.all_steps()) == [2, 3]
+        assert not trash.exists()
+
+
 def test_lack_of_space_is_told_before_training(fresh, tmp_path, monkeypatch):
     _, state = fresh
     checkpoint.check_space(tmp_path, state)
