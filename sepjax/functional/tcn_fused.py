@@ -78,10 +78,12 @@ def _forward(form: Form, params: dict, dilations: Array, x: Array) -> tuple:
 def _backward(form: Form, kept: tuple, cotangents: tuple[Array, Array]) -> tuple:
     params, dilations, saved = kept
     d_residual, d_skips = cotangents
+    skip_total = _frame_sum(d_skips)
 
     def body(d_x: Array, block: tuple, saved: tuple) -> tuple:
         d_output = jnp.concatenate([d_x, d_skips], axis=-1)
-        gradients, change = _block_backward(form, *block, saved, d_output)
+        total = jnp.concatenate([_frame_sum(d_x), skip_total], axis=-1)
+        gradients, change = _block_backward(form, *block, saved, d_output, total)
         return d_x + change, gradients
 
     d_x, gradients = _scan_blocks(
@@ -207,7 +209,12 @@ def _to_depthwise(
 
 
 def _block_backward(
-    form: Form, params: dict, dilation: Array, saved: tuple, d_output: Array
+    form: Form,
+    params: dict,
+    dilation: Array,
+    saved: tuple,
+    d_output: Array,
+    total: Array,
 ) -> tuple[dict, Array]:
     """Gradients of one block's parameters and of its input."""
     x, pre, norm_1, norm_2 = saved
@@ -215,7 +222,9 @@ def _block_backward(
     pre = x @ input_kernel if form.remat else pre
     biased, active = _from_input(params, pre)
     padded, depthwise = _to_depthwise(form, params, dilation, active, norm_1)
-    d_depthwise, gradients = _output_backward(form, params, norm_2, depthwise, d_output)
+    d_depthwise, gradients = _output_backward(
+        form, params, norm_2, depthwise, d_output, total
+    )
     d_biased, more = _depthwise_backward(
         form, params, dilation, (biased, padded, norm_1), d_depthwise
     )
@@ -228,7 +237,12 @@ def _block_backward(
 
 
 def _output_backward(
-    form: Form, params: dict, norm: _Norm, depthwise: Array, d_output: Array
+    form: Form,
+    params: dict,
+    norm: _Norm,
+    depthwise: Array,
+    d_output: Array,
+    total: Array,
 ) -> tuple[Array, dict]:
     """Through the 1x1, the norm and the PReLU behind the depthwise convolution."""
     dtype, slope = d_output.dtype, params["prelu_2"]
@@ -237,7 +251,6 @@ def _output_backward(
     product = jnp.einsum(
         "bfh,bfo->bho", active, d_output, preferred_element_type=jnp.float32
     )
-    total = _frame_sum(d_output)
     norm_gradient, shift, pull = _norm_backward(
         norm,
         params["norm_2"],
