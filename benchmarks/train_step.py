@@ -80,9 +80,8 @@ def machine_cpu_seconds() -> float:
 
 def peak_mib(device) -> float:
     """Most memory in use: the accelerator's, or this process's resident set."""
-    statistics_ = device.memory_stats() if device.platform != "cpu" else None
-    if statistics_:
-        return statistics_["peak_bytes_in_use"] / 2**20
+    if device.platform != "cpu":
+        return device.memory_stats()["peak_bytes_in_use"] / 2**20
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
@@ -97,16 +96,29 @@ def time_calls(call: Callable[[], None], repeats: int, inner: int) -> list[float
     return seconds
 
 
-def measure(args: argparse.Namespace) -> dict:
-    """Compile and time one preset in this process."""
+def build(config: ModelConfig, shape: tuple[int, ...]) -> tuple:
+    """The jitted step of a real run, its state and a batch of noise."""
     import jax
 
     from sepjax.functional.augment import Excerpt
-    from sepjax.functional.framing import frames_for
     from sepjax.losses import separation_loss
     from sepjax.models import build_model
     from sepjax.train.optim import make_optimizer
     from sepjax.train.step import init_state, make_train_step
+
+    sources = 0.1 * jax.random.normal(jax.random.key(1), shape)
+    model, optimizer = build_model(config), make_optimizer(OptimConfig())
+    init = functools.partial(init_state, model, optimizer, time=shape[-1])
+    state = jax.jit(init)(jax.random.key(0))
+    step = make_train_step(model, separation_loss, optimizer)
+    return jax.jit(step, donate_argnums=0), state, Excerpt(sources.sum(1), sources)
+
+
+def measure(args: argparse.Namespace) -> dict:
+    """Compile and time one preset in this process."""
+    import jax
+
+    from sepjax.functional.framing import frames_for
 
     jax.config.update("jax_default_matmul_precision", PRECISION[args.dtype])
     config, batch = PRESETS[args.preset]
@@ -114,12 +126,7 @@ def measure(args: argparse.Namespace) -> dict:
     batch, samples = args.batch or batch, round(args.seconds * config.sample_rate)
     channels = () if config.audio_channels == 1 else (config.audio_channels,)
     shape = (batch, len(config.sources), *channels, samples)
-    sources = 0.1 * jax.random.normal(jax.random.key(1), shape)
-    excerpt = Excerpt(sources.sum(1), sources)
-    model, optimizer = build_model(config), make_optimizer(OptimConfig())
-    init = functools.partial(init_state, model, optimizer, time=samples)
-    state = jax.jit(init)(jax.random.key(0))
-    step = jax.jit(make_train_step(model, separation_loss, optimizer), donate_argnums=0)
+    step, state, excerpt = build(config, shape)
     began = time.perf_counter()
     compiled = step.lower(state, excerpt).compile()
     compile_s = time.perf_counter() - began
