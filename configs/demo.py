@@ -12,7 +12,7 @@ from sepjax.config import Config
 from sepjax.registry import nearest
 
 NAMES = {
-    "music": "six classes on the embedded demo music, about 4 minutes on two cores",
+    "music": "six classes on the embedded demo music, minutes on two cores",
     "remixed": "four classes on a folder of songs (set config.data.root)",
 }
 
@@ -41,8 +41,8 @@ def small() -> Config:
     model.N, model.L, model.W = 256, 64, 32
     model.B, model.H, model.layers, model.stack = 96, 128, 6, 2
     config.train.batch_size = 8
-    config.train.steps = 600
-    config.train.eval_every = 150
-    config.train.checkpoint_every = 150
-    config.optim.lr = 2e-3
+    config.train.steps = 700
+    config.train.eval_every = 100
+    config.train.checkpoint_every = 100
+    config.optim.lr, config.optim.lr_decay_patience = 2e-3, 1
     return config

@@ -56,11 +56,16 @@ ALLOWED = {
 TENSORFLOW = {"data_pipelines.streaming", "data_pipelines.tfds_stems"}
 
 
-def modules():
-    for package in ("sepjax", "data_pipelines", "configs"):
-        for path in sorted((ROOT / package).rglob("*.py")):
-            parts = path.relative_to(ROOT).with_suffix("").parts
-            yield ".".join(parts).removesuffix(".__init__"), path
+def module_name(path):
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts).removesuffix(".__init__")
+
+
+MODULES = [
+    (module_name(path), path)
+    for package in ("sepjax", "data_pipelines", "configs")
+    for path in sorted((ROOT / package).rglob("*.py"))
+]
 
 
 def imported(path):
@@ -79,7 +84,7 @@ def within(name, prefix):
     return name == prefix or name.startswith(prefix + ".")
 
 
-@pytest.mark.parametrize(("name", "path"), modules())
+@pytest.mark.parametrize(("name", "path"), MODULES)
 def test_imports_point_one_way(name, path):
     rule = max((rule for rule in ALLOWED if within(name, rule)), key=len)
     for target in imported(path):
@@ -92,13 +97,13 @@ def test_imports_point_one_way(name, path):
         assert allowed, f"{name} imports {target}; {rule} may import {ALLOWED[rule]}"
 
 
-@pytest.mark.parametrize(("name", "path"), modules())
+@pytest.mark.parametrize(("name", "path"), MODULES)
 def test_tensorflow_stays_in_its_rooms(name, path):
     found = [t for t in imported(path) if t.split(".")[0].startswith("tensorflow")]
     assert not found or name in TENSORFLOW
 
 
-@pytest.mark.parametrize(("name", "path"), modules())
+@pytest.mark.parametrize(("name", "path"), MODULES)
 def test_files_are_short(name, path):
     assert len(path.read_text().splitlines()) <= 400
 

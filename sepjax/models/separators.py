@@ -46,12 +46,15 @@ class TcnSeparator(nn.Module):
         bias = self.param("norm_bias", nn.initializers.zeros, (width,))
         dense = dict(use_bias=config.bias, dtype=dtype)
         hidden = INPUT_NORMS[config.input_norm](latent, gain, bias)
+        # Flat rows spare the gradients of the weights a transposed copy on CPU.
+        hidden = hidden.reshape(-1, width)
         hidden = nn.Dense(config.B, name="bottleneck", **dense)(hidden)
-        hidden = self._network(hidden)
+        hidden = self._network(hidden.reshape(*latent.shape[:-1], config.B))
         if config.skip:
             slope = self.param("prelu", nn.initializers.constant(0.25), ())
             hidden = prelu(hidden, slope)
         sources = len(config.sources)
+        hidden = hidden.reshape(-1, config.B)
         logits = nn.Dense(sources * width, name="mask", **dense)(hidden)
         logits = logits.reshape(*latent.shape[:-1], sources, width)
         masks = MASK_ACTIVATIONS[config.mask_act](jnp.moveaxis(logits, -2, 1))

@@ -72,5 +72,5 @@ def test_registry_suggests_and_refuses(monkeypatch, odd_manifest):
     assert build_manifest("odd", "", ("x",)) is odd_manifest
     with pytest.raises(ValueError, match="did you mean 'folder'"):
         build_manifest("foldr", "", ("x",))
-    with pytest.raises(ValueError, match="'odd' is registered already"):
+    with pytest.raises(ValueError, match="'odd' is registered twice"):
         register("odd")(lambda root, sources: odd_manifest)
