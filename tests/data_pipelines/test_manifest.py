@@ -67,7 +67,7 @@ def test_an_empty_split_says_what_there_is(odd_manifest):
 
 
 def test_registry_suggests_and_refuses(monkeypatch, odd_manifest):
-    monkeypatch.setattr(registry, "DATASETS", dict(registry.DATASETS))
+    monkeypatch.delitem(registry.DATASETS, "odd", raising=False)
     register("odd")(lambda root, sources: odd_manifest)
     assert build_manifest("odd", "", ("x",)) is odd_manifest
     with pytest.raises(ValueError, match="did you mean 'folder'"):
