@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 RUN ?= runs/demo
 
-.PHONY: demo test lint docs clean
+.PHONY: demo test lint clean
 
 # glibc: keep freed memory, in huge pages; a training step is a fifth faster on CPU.
 demo: export GLIBC_TUNABLES = glibc.malloc.hugetlb=1

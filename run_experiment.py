@@ -100,7 +100,7 @@ def run(config: Config, mode: str) -> bool:
         meshes.start_distributed(DISTRIBUTED.value, PROCESSES.value, PROCESS.value)
     workdir = None if mode == "check" else run_folder(WORKDIR.value)
     mesh = meshes.make_mesh()
-    if config.train.batch_size % mesh.size:
+    if mode != "evaluate" and config.train.batch_size % mesh.size:
         raise ValueError(
             f"train.batch_size={config.train.batch_size} does not divide over "
             f"{mesh.size} devices: choose a multiple of {mesh.size}"
@@ -109,13 +109,13 @@ def run(config: Config, mode: str) -> bool:
     chief = jax.process_index() == 0
     for split, facts in summary(data.manifest).items() if chief else ():
         print(f"{split}: " + ", ".join(f"{k} {v:.4g}" for k, v in facts.items()))
-    record = provenance(data.digest, config.seed)
     if mode == "check":
         return check(config, data, mesh)
+    record = provenance(data.digest, config.seed)
     if mode != "evaluate" and not train(config, workdir, data, mesh, record):
         return False
     # Other processes of a distributed run wait for the first one as they exit.
-    return mode == "train" or not chief or evaluate(workdir, data, record)
+    return mode == "train" or not chief or evaluate(config, workdir, data)
 
 
 def train(config: Config, workdir: Path, data, mesh, record: dict) -> bool:
@@ -142,28 +142,14 @@ def train(config: Config, workdir: Path, data, mesh, record: dict) -> bool:
     return True
 
 
-def evaluate(workdir: Path, data, record: dict) -> bool:
-    """Score the best checkpoint on ``eval.split`` and write the report."""
-    from sepjax.evaluation.run import evaluate as score
-    from sepjax.evaluation.run import summary
-    from sepjax.report import write_report
-    from sepjax.train.checkpoint import load
+def evaluate(config: Config, workdir: Path, data) -> bool:
+    """Score the best checkpoint as ``config.eval`` says and write the report."""
+    from sepjax.cli import score
+    from sepjax.train.checkpoint import describe, require_same
 
-    model, variables, config = load(workdir)
-    tracks = data.manifest.split(config.eval.split)
-    results = score(
-        model,
-        variables,
-        config,
-        data.tracks(config.eval.split),
-        workdir=workdir,
-        seen={track.name for track in data.manifest.split("train")},
-        provenance=record,
-        total=len(tracks),
-    )
-    print(summary(results))
-    print(f"report: {write_report(workdir)}")
-    return not results["failed"]
+    if not FORCE.value:
+        require_same(workdir, describe(workdir), config, data.digest)
+    return score(workdir, config, data)
 
 
 def check(config: Config, data, mesh) -> bool:

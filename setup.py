@@ -15,7 +15,6 @@ EXTRAS = {
     "media": ["av>=14"],
     "import": ["torch>=2.4"],
     "test": [
-        "beartype>=0.19",
         "hypothesis>=6.100",
         "mir_eval>=0.8,<0.9",
         "pytest>=8",
@@ -48,6 +47,7 @@ setup(
         "numpy>=2.0",
         "optax>=0.2.5",
         "orbax-checkpoint>=0.11.30",
+        "pillow>=10",
         "safetensors>=0.5",
         "scipy>=1.13",
         "soundfile>=0.13",

@@ -267,27 +267,47 @@ def _check_writable(folder: Path) -> None:
 def evaluate(arguments: argparse.Namespace) -> int:
     """``sepjax evaluate RUN [--split test] [--root DIR]``."""
     from data_pipelines.pipeline import open_data
+    from sepjax.config import from_dict
+    from sepjax.train.checkpoint import describe
+
+    config = from_dict(describe(arguments.run)["config"])
+    config.eval.split = arguments.split or config.eval.split
+    config.data.root = arguments.root or config.data.root
+    return 0 if score(Path(arguments.run), config, open_data(config)) else 1
+
+
+def score(folder: Path, config: Any, data: Any) -> bool:
+    """Score a run's best checkpoint on ``config.eval.split``; print, write, report.
+
+    Args:
+        folder: the run.
+        config: its configuration, whose ``eval`` section may be another.
+        data: where the tracks come from, as ``data_pipelines.pipeline.open_data``.
+
+    Returns:
+        Whether every track could be scored.
+    """
     from sepjax.evaluation import run
+    from sepjax.report import write_report
     from sepjax.train.checkpoint import describe, load
 
-    model, variables, config = load(arguments.run)
-    stored = describe(arguments.run)
-    split = config.eval.split = arguments.split or config.eval.split
-    config.data.root = arguments.root or config.data.root
-    data = open_data(config)
+    model, variables, _ = load(folder)
+    stored = describe(folder)
+    split = config.eval.split
     results = run.evaluate(
         model,
         variables,
         config,
         data.tracks(split),
-        workdir=arguments.run,
+        workdir=folder,
         seen={track.name for track in data.manifest.split("train")},
         provenance=stored["provenance"]
         | {"data_sha256": data.digest, "checkpoint": stored["best"]},
         total=len(data.manifest.split(split)),
     )
     print(run.summary(results))
-    return 1 if results["failed"] else 0
+    print(f"report: {write_report(folder)}")
+    return not results["failed"]
 
 
 def inspect(arguments: argparse.Namespace) -> int:

@@ -23,7 +23,6 @@ class DataConfig:
     sample_rate: int = 8000  # Hz; audio of another rate is resampled once
     sources: tuple[str, ...] = ("drums", "bass", "other", "vocals")
     chunk_seconds: float = 8.0  # Table A.1 time_length
-    track_samples: int = 64  # random chunks per track that count as one epoch
     channel: str = "random"  # random | mean | left | right: how stereo becomes mono
     gain_low: float = 0.75  # training gain of every source, uniform (thesis 5.1)
     gain_high: float = 1.25
@@ -65,7 +64,7 @@ class ModelConfig:
     normalize: str = "rms"  # rms | none: gammatone gain
     compute_dtype: str = "float32"  # float32 | bfloat16: the separator's matmuls
     consistency: bool = False  # spread the residual so that estimates sum to the mix
-    audio_channels: int = 1  # 2: one stereo model (encoding simple) instead of two runs
+    audio_channels: int = 1  # 2: a stereo model, for imported weights; training is mono
     encoder_act: str = "none"  # none | relu, on bank encoders
     input_norm: str = "global"  # global | frame | cumulative, before the bottleneck
     skip: bool = True  # False: masks from the last residual, as in the music variant
@@ -145,11 +144,14 @@ CHOICES = {
 }
 
 POSITIVE = (
-    *(f"data.{name}" for name in ("sample_rate", "chunk_seconds", "track_samples")),
+    *(f"data.{name}" for name in ("sample_rate", "chunk_seconds")),
     *(f"model.{name}" for name in ("N", "L", "W", "B", "H", "kernel")),
     *(f"model.{name}" for name in ("layers", "stack", "filters")),
     "optim.lr",
-    *(f"train.{name}" for name in ("batch_size", "eval_every", "checkpoint_every")),
+    *(
+        f"train.{name}"
+        for name in ("steps", "batch_size", "eval_every", "checkpoint_every")
+    ),
     *(f"train.{name}" for name in ("log_every", "seeds")),
     *(f"eval.{name}" for name in ("chunk_seconds", "excerpt_seconds")),
 )
@@ -190,6 +192,8 @@ def _fill(node: Any, tree: dict[str, Any], prefix: str) -> Any:
         if name not in known:
             raise ValueError(f"unknown field '{prefix}{name}': {nearest(name, known)}")
         current = getattr(node, name)
+        if dataclasses.is_dataclass(current) and not isinstance(value, dict):
+            raise ValueError(f"'{prefix}{name}' is a section: set one of its fields")
         if dataclasses.is_dataclass(current):
             _fill(current, value, f"{prefix}{name}.")
         else:
@@ -302,8 +306,13 @@ def _model_problems(config: Config) -> Iterable[str]:
             "model.init_type='multiphase' is for gammatones (fb_type='pmpgtf')",
         ),
         (
-            model.audio_channels != 1 and encoding != "simple",
-            "model.audio_channels=2 needs model.encoding='simple'",
+            model.audio_channels != 1,
+            "model.audio_channels=2: training is mono so far; build_model makes stereo "
+            "models",
+        ),
+        (
+            model.norm == "group" and model.H % 8 != 0,
+            f"model.norm='group' needs H={model.H} to be a multiple of 8",
         ),
         (
             model.causal

@@ -1,4 +1,6 @@
-"""Separate music of any length, rate and number of channels in bounded memory.
+"""Separate music of any length, rate and number of channels.
+
+The device sees chunks of one size; the host holds the track and its stems.
 
 A track is resampled to the model's rate, every channel is normalised by its standard
 deviation and cut into chunks of one fixed length, which are separated one batch after

@@ -232,12 +232,13 @@ def _multiphase(filters: int, sample_rate: float) -> tuple[np.ndarray, np.ndarra
     first, scale, offset = 100.0, 9.265, 24.7 * 9.265
     steps = int(scale * np.log((sample_rate / 2 + offset) / (first + offset)))
     centers = (first + offset) * np.exp(np.arange(steps + 1) / scale) - offset
-    pairs = filters // 2
+    pairs = -(-filters // 2)
     counts = np.full(len(centers), pairs // len(centers))
     counts[: pairs % len(centers)] += 1
     center = np.repeat(centers, counts)
     phase = np.concatenate([np.pi * np.arange(n) / n for n in counts if n])
-    return np.tile(center, 2), np.concatenate([phase, phase + np.pi])
+    phases = np.concatenate([phase, phase + np.pi])
+    return np.tile(center, 2)[:filters], phases[:filters]
 
 
 def _spaced(first: float, last: float, count: int, spacing: str) -> np.ndarray:

@@ -128,5 +128,5 @@ def branch_widths(config: ModelConfig) -> tuple[int, int]:
         >>> branch_widths(ModelConfig(N=440, fb_ratio=0.25))
         (330, 110)
     """
-    parametrised = 2 * round(config.fb_ratio * config.N / 2)
+    parametrised = min(2 * round(config.fb_ratio * config.N / 2), config.N)
     return config.N - parametrised, parametrised

@@ -71,7 +71,8 @@ class TcnSeparator(nn.Module):
                 bottleneck=config.B,
                 hidden=config.H,
                 width=config.kernel,
-                **{} if config.skip and config.bias else dict(skip=False, bias=False),
+                skip=config.skip,
+                bias=config.bias,
             ),
         )
         return tcn(params, hidden, **shape, causal=config.causal, norm=config.norm)

@@ -42,7 +42,7 @@ def check_run(config: Config, data: Batches, mesh: Mesh) -> Iterator[tuple[str, 
         began = time.perf_counter()
         state, metrics = jax.block_until_ready(compiled(state, batch))
         seconds.append(time.perf_counter() - began)
-    yield "loss of the first batch", f"{float(metrics['loss']):.2f} dB after 3 steps"
+    yield "loss of the first batch", f"{float(metrics['loss']):.2f} dB after 2 steps"
     hours = min(seconds) * config.train.steps / 3600
     yield "time of a step", f"{min(seconds):.3f} s"
     yield "time of the run", f"{hours:.2f} h for {config.train.steps} steps"

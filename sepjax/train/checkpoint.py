@@ -162,7 +162,12 @@ def _explained(folder: Path) -> Iterator[None]:
 
 
 def restore(
-    manager: ocp.CheckpointManager, state: TrainState, config: Config, *, force: bool
+    manager: ocp.CheckpointManager,
+    state: TrainState,
+    config: Config,
+    *,
+    data_sha256: str = "",
+    force: bool,
 ) -> tuple[TrainState, Progress]:
     """The latest checkpoint, with the layout and sharding of ``state``.
 
@@ -170,7 +175,9 @@ def restore(
         manager: of the run.
         state: a fresh state, or its shapes with shardings.
         config: the resolved configuration of the run about to continue.
-        force: go on although the configuration differs.
+        data_sha256: of the data it is about to see; empty: not compared.
+        force: go on although the configuration or the data differ. Another learning
+            rate then takes effect, and the plateau schedule starts anew.
 
     Raises:
         CheckpointError: the checkpoint was made with another configuration; every
@@ -178,19 +185,39 @@ def restore(
     """
     step = manager.latest_step()
     meta = read_meta(manager, step)
-    changed = differences(from_dict(meta["config"]), config)
-    changed = [line for line in changed if not line.startswith(UNBOUND)]
-    if changed and not force:
-        raise CheckpointError(
-            f"{Path(manager.directory).parent} was trained with another configuration:"
-            "\n  " + "\n  ".join(changed) + "\nUse another --workdir, or "
-            "--allow_config_change to go on with the new one."
-        )
+    run = Path(manager.directory).parent
+    if not force:
+        require_same(run, meta, config, data_sha256)
     target = jax.tree.map(ocp.utils.to_shape_dtype_struct, state)
     restored = manager.restore(
         step, args=ocp.args.Composite(state=ocp.args.StandardRestore(target))
     )
-    return restored.state, _progress_from_json(meta["progress"])
+    state, progress = restored.state, _progress_from_json(meta["progress"])
+    if from_dict(meta["config"]).optim.lr != config.optim.lr:
+        state = state.with_learning_rate(config.optim.lr)
+        progress = progress._replace(plateau=PlateauState(config.optim.lr))
+    return state, progress
+
+
+def require_same(
+    run: Path, meta: dict[str, Any], config: Config, data_sha256: str
+) -> None:
+    """Refuse to go on with a run under another configuration or on other data.
+
+    Raises:
+        CheckpointError: every difference is listed.
+    """
+    changed = differences(from_dict(meta["config"]), config)
+    changed = [line for line in changed if not line.startswith(UNBOUND)]
+    old = meta["provenance"].get("data_sha256", data_sha256)
+    if data_sha256 and old != data_sha256:
+        changed.append(f"content of the data: {old[:12]} -> {data_sha256[:12]}")
+    if changed:
+        raise CheckpointError(
+            f"{run} was trained with another configuration:\n  "
+            + "\n  ".join(changed)
+            + "\nUse another --workdir, or --allow_config_change to go on."
+        )
 
 
 # A run may be prolonged, logged otherwise, scored otherwise and fed otherwise.

@@ -121,7 +121,11 @@ def train(
         progress = Progress(PlateauState(config.optim.lr))
         if manager.latest_step() is not None:
             state, progress = checkpoint.restore(
-                manager, state, config, force=allow_config_change
+                manager,
+                state,
+                config,
+                data_sha256=provenance.get("data_sha256", ""),
+                force=allow_config_change,
             )
         checkpoint.check_space(workdir, state)
         remember(workdir, record)
@@ -212,7 +216,7 @@ def require_finite(config: Config, data: Batches, step: int, metrics: dict) -> N
         f"step {step}: loss {metrics['loss']}, gradient norm {metrics['grad_norm']}; "
         f"not finite: {', '.join(broken) or 'the gradient'}; tracks in the batch: "
         f"{', '.join(data.track_names(step - 1))}. The last checkpoint is sound: lower "
-        "optim.lr or optim.clip, or look at these tracks, and resume."
+        "optim.lr or optim.clip (with --allow_config_change), or look at these tracks."
     )
 
 

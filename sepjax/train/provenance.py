@@ -16,6 +16,8 @@ PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "scip
 def commit() -> str:
     """The checkout's git commit, ``-dirty`` if it has changes, or ``"unknown"``."""
     root = Path(sepjax.__file__).parent.parent
+    if not (root / ".git").exists():  # installed: git would name a stranger's commit
+        return "unknown"
     describe = [
         "git",
         "-C",
