@@ -117,6 +117,11 @@ def test_multiphase_filters_come_with_their_negatives():
     np.testing.assert_allclose(kernel[:, :64], -kernel[:, 64:], atol=1e-4)
 
 
+@pytest.mark.parametrize("spacing", ["mel", "uniform", "multiphase"])
+def test_an_odd_number_of_gammatones_is_what_it_says(spacing):
+    assert gammatone_bank(7, 20, spacing).shape == (20, 7)
+
+
 @pytest.mark.parametrize("bank", [sinc_bank, gammatone_bank])
 @pytest.mark.parametrize("spacing", ["mel", "uniform"])
 @pytest.mark.parametrize(("length", "stride"), [(20, 20), (25, 25), (20, 10), (24, 8)])

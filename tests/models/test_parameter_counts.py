@@ -49,6 +49,17 @@ def test_music_variant(layers, weights):
     assert count(shapes(**MUSIC, layers=layers)) == weights
 
 
+def test_skip_path_and_biases_are_two_switches():
+    small = dict(encoding="simple", N=16, B=8, H=12, layers=2, stack=1)
+    full = shapes(**small)["separator"]["tcn"]
+    no_skip = shapes(**small, skip=False)["separator"]["tcn"]
+    no_bias = shapes(**small, bias=False)["separator"]["tcn"]
+    assert full["output"]["kernel"].shape == no_bias["output"]["kernel"].shape
+    assert no_skip["output"]["kernel"].shape == (2, 12, 8)
+    assert "bias" in no_skip["output"]
+    assert "bias" not in no_bias["output"]
+
+
 @pytest.mark.parametrize(
     ("layers", "stack", "hidden", "millions"),
     [(6, 3, 160, 1.77), (6, 3, 640, 5.99), (10, 4, 160, 3.50)],

@@ -106,13 +106,23 @@ def test_another_configuration_is_refused_with_every_difference(folder, fresh):
     with checkpoint.open_manager(folder) as manager:
         with pytest.raises(CheckpointError) as caught:
             checkpoint.restore(manager, state, other, force=False)
-        found, _ = checkpoint.restore(manager, state, other, force=True)
+        found, progress = checkpoint.restore(manager, state, other, force=True)
+    assert float(found.learning_rate) == 0.5
+    assert progress.plateau == PlateauState(0.5)
     message = str(caught.value)
     assert "optim.lr: 0.01 -> 0.5" in message
     assert "data.chunk_seconds: 0.25 -> 1.0" in message
     assert "train.steps" not in message
     assert "--allow_config_change" in message
     assert int(found.step) == 4
+
+
+def test_other_data_is_refused(fresh):
+    config, _ = fresh
+    meta = {"config": to_dict(config), "provenance": {"data_sha256": "a" * 64}}
+    checkpoint.require_same("run", meta, config, "a" * 64)
+    with pytest.raises(CheckpointError, match="content of the data: a{12} -> b{12}"):
+        checkpoint.require_same("run", meta, config, "b" * 64)
 
 
 def test_length_logging_and_scoring_may_change(folder, fresh):
