@@ -121,7 +121,7 @@ def test_other_data_is_refused(fresh):
     config, _ = fresh
     meta = {"config": to_dict(config), "provenance": {"data_sha256": "a" * 64}}
     checkpoint.require_same("run", meta, config, "a" * 64)
-    with pytest.raises(CheckpointError, match="content of the data: a{12} -> b{12}"):
+    with pytest.raises(CheckpointError, match=r"content of the data: a{12} -> b{12}"):
         checkpoint.require_same("run", meta, config, "b" * 64)
 
 
