@@ -266,17 +266,13 @@ def _data_problems(data: DataConfig) -> Iterable[str]:
 
 
 def _model_problems(config: Config) -> Iterable[str]:
-    model = config.model
+    rules = (*_encoding_rules(config.model), *_network_rules(config))
+    return [message for wrong, message in rules if wrong]
+
+
+def _encoding_rules(model: ModelConfig) -> tuple[tuple[bool, str], ...]:
     inverse, encoding = model.who_is_pinv, model.encoding
-    rules = (
-        (
-            model.kernel % 2 == 0 and not model.causal,
-            f"model.kernel={model.kernel} must be odd unless model.causal",
-        ),
-        (
-            model.L < model.W,
-            f"model.L={model.L} is below model.W={model.W}: samples are skipped",
-        ),
+    return (
         (
             not 0 <= model.fb_ratio <= 1,
             f"model.fb_ratio={model.fb_ratio} must be in [0, 1]",
@@ -305,6 +301,20 @@ def _model_problems(config: Config) -> Iterable[str]:
             model.fb_type == "param_sinc" and model.init_type == "multiphase",
             "model.init_type='multiphase' is for gammatones (fb_type='pmpgtf')",
         ),
+    )
+
+
+def _network_rules(config: Config) -> tuple[tuple[bool, str], ...]:
+    model = config.model
+    return (
+        (
+            model.kernel % 2 == 0 and not model.causal,
+            f"model.kernel={model.kernel} must be odd unless model.causal",
+        ),
+        (
+            model.L < model.W,
+            f"model.L={model.L} is below model.W={model.W}: samples are skipped",
+        ),
         (
             model.audio_channels != 1,
             "model.audio_channels=2: training is mono so far; build_model makes stereo "
@@ -328,4 +338,3 @@ def _model_problems(config: Config) -> Iterable[str]:
             f"eval.overlap={config.eval.overlap} must be in [0, 1)",
         ),
     )
-    return [message for wrong, message in rules if wrong]

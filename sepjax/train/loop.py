@@ -249,7 +249,8 @@ def judge(
     """Remember the best evaluation and lower the learning rate on a plateau.
 
     The schedule ignores an evaluation out of turn, at the end of a run: prolonged, the
-    run goes on as if it had been longer from the start.
+    run trains on as if it had been longer from the start. Such an evaluation may still
+    be the best.
     """
     optim, plateau = config.optim, progress.plateau
     if step % config.train.eval_every == 0:
