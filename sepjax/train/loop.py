@@ -10,8 +10,9 @@ from typing import Any, NamedTuple, Protocol
 import jax
 import numpy as np
 from jax.sharding import Mesh
+from orbax.checkpoint import CheckpointManager
 
-from sepjax.config import Config, to_dict
+from sepjax.config import Config, from_dict, to_dict
 from sepjax.functional.augment import prepare_excerpts
 from sepjax.losses import separation_loss
 from sepjax.models import build_model
@@ -115,30 +116,22 @@ def train(
     """
     program = make_program(config, mesh)
     record = {"config": to_dict(config), "provenance": provenance}
+    last, processes = config.train.steps, (jax.process_index(), jax.process_count())
     with contextlib.ExitStack() as stack:
         manager = stack.enter_context(checkpoint.open_manager(workdir, create=True))
-        state = program.init(jax.random.key(config.seed))
-        progress = Progress(PlateauState(config.optim.lr))
-        if manager.latest_step() is not None:
-            state, progress = checkpoint.restore(
-                manager,
-                state,
-                config,
-                data_sha256=provenance.get("data_sha256", ""),
-                force=allow_config_change,
-            )
+        state, progress = resume(manager, program, record, allow_config_change)
         checkpoint.check_space(workdir, state)
         remember(workdir, record)
-        start, last = int(state.step), config.train.steps
+        start = int(state.step)
+        if start >= last or stalled(config, progress, start):
+            return True
         log = stack.enter_context(MetricLog(workdir, start=start, total=last))
         stop_asked = stack.enter_context(stop_signals(every=config.train.log_every))
-        batches = data.train_batches(
-            start, last, jax.process_index(), jax.process_count()
-        )
+        batches = data.train_batches(start, last, *processes)
         stack.enter_context(contextlib.closing(batches))
 
-        done, recent = start >= last or stalled(config, progress, start), []
-        for step, batch in enumerate(batches if not done else (), start=start + 1):
+        recent = []
+        for step, batch in enumerate(batches, start=start + 1):
             state, metrics = program.train_step(state, shard_batch(mesh, batch))
             recent.append((step, metrics))
             done, loss, stop = step == last, math.inf, stop_asked(step)
@@ -159,6 +152,20 @@ def train(
                 break
         checkpoint.finish(manager)
     return done
+
+
+def resume(
+    manager: CheckpointManager, program: Program, record: dict[str, Any], force: bool
+) -> tuple[TrainState, Progress]:
+    """The latest checkpoint of a run, or its beginning."""
+    config = from_dict(record["config"])
+    state = program.init(jax.random.key(config.seed))
+    if manager.latest_step() is None:
+        return state, Progress(PlateauState(config.optim.lr))
+    data_sha256 = record["provenance"].get("data_sha256", "")
+    return checkpoint.restore(
+        manager, state, config, data_sha256=data_sha256, force=force
+    )
 
 
 def remember(workdir: Path, record: dict[str, Any]) -> None:
