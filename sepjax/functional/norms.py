@@ -25,6 +25,13 @@ def _affine(normed: Array, gain: Array, bias: Array) -> Array:
     return normed * gain + bias
 
 
+def _standardized(x: Array, axes: tuple[int, ...]) -> Array:
+    """Zero mean and unit (biased) variance over the axes."""
+    mean = x.mean(axes, keepdims=True)
+    variance = jnp.square(x - mean).mean(axes, keepdims=True)
+    return (x - mean) / jnp.sqrt(variance + EPSILON)
+
+
 def group_norm(
     x: Float[Array, "batch frames channels"],
     gain: Float[Array, " channels"],
@@ -49,10 +56,8 @@ def group_norm(
     if channels % groups:
         raise ValueError(f"{channels} channels do not divide into {groups} groups")
     grouped = x.astype(jnp.float32).reshape(batch, frames, groups, channels // groups)
-    mean = grouped.mean((1, 3), keepdims=True)
-    variance = jnp.square(grouped - mean).mean((1, 3), keepdims=True)
-    normed = (grouped - mean) / jnp.sqrt(variance + EPSILON)
-    return _affine(normed.reshape(x.shape), gain, bias).astype(x.dtype)
+    normed = _standardized(grouped, (1, 3)).reshape(x.shape)
+    return _affine(normed, gain, bias).astype(x.dtype)
 
 
 def global_norm(
@@ -84,10 +89,7 @@ def frame_norm(
         >>> frame_norm(jnp.array([[[1.0, 3.0]]]), jnp.ones(2), jnp.zeros(2)).tolist()
         [[[-1.0, 1.0]]]
     """
-    values = x.astype(jnp.float32)
-    mean = values.mean(-1, keepdims=True)
-    variance = jnp.square(values - mean).mean(-1, keepdims=True)
-    normed = (values - mean) / jnp.sqrt(variance + EPSILON)
+    normed = _standardized(x.astype(jnp.float32), (-1,))
     return _affine(normed, gain, bias).astype(x.dtype)
 
 

@@ -27,6 +27,14 @@ def xavier_conv(
     return scale * jax.random.normal(key, (length, filters))
 
 
+def declare(module: nn.Module, init: dict[str, Array]) -> dict[str, Array]:
+    """Parameters of a module that start at given values and need no randomness."""
+    return {
+        name: module.param(name, lambda key, value=value: value)
+        for name, value in init.items()
+    }
+
+
 class ConvBank(nn.Module):
     """Free taps, Xavier-normal or initialised as gammatones (thesis gammatone_init)."""
 
@@ -69,10 +77,7 @@ class SincBank(nn.Module):
         init = filterbanks.init_sinc(
             bands, sample_rate=self.sample_rate, spacing=self.init_type
         )
-        params = {
-            name: self.param(name, lambda key, value=value: value)
-            for name, value in init.items()
-        }
+        params = declare(self, init)
         low, high = filterbanks.sinc_params_to_bands(params)
         taps = filterbanks.sinc_kernel(low, high, self.length, phase=self.phase)
         return taps[:, : self.filters]
@@ -93,10 +98,7 @@ class GammatoneBank(nn.Module):
         init = filterbanks.init_gammatone(
             self.filters, sample_rate=self.sample_rate, spacing=self.init_type
         )
-        params = {
-            name: self.param(name, lambda key, value=value: value)
-            for name, value in init.items()
-        }
+        params = declare(self, init)
         physical = filterbanks.gammatone_params_to_physical(params)
         return filterbanks.gammatone_kernel(
             *physical, self.length, normalize=self.normalize == "rms"
