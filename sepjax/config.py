@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from sepjax.registry import nearest
+from sepjax.rules import validate
 
 
 @dataclasses.dataclass
@@ -38,14 +39,33 @@ class ModelConfig:
     """
 
     name: str = "tasnet"  # a name of sepjax.models.MODELS
-    encoding: str = "hybrid"  # simple | filterbanks | hybrid
-    decoder: str = "auto"  # auto | conv | filterbank
+    encoding: str = "hybrid"  # simple | filterbanks | hybrid | deep
+    decoder: str = "auto"  # auto | conv | filterbank | hybrid
     ideal_mask: bool = False  # FB-IRM oracle separator (eq. 5.1) instead of the TCN
     sources: tuple[str, ...] = ("drums", "bass", "other", "vocals")  # set from data
     sample_rate: int = 8000  # Hz, for filter initialisation; set from data
+    audio_channels: int = 1  # 2: a stereo model, for imported weights; training is mono
     N: int = 440  # channels of the latent encoding
     L: int = 20  # encoder kernel, samples
     W: int = 20  # encoder stride, samples
+    # Filterbanks
+    fb_type: str = "pmpgtf"  # param_sinc | pmpgtf | conv | stft (the last two: hybrid)
+    fb_ratio: float = 0.5  # share of filterbank channels in a hybrid encoder
+    fb_parameters: str = "logits"  # logits | hz: the form in which filters are learned
+    fb_act: str = "none"  # none | relu, on the outputs of filterbanks
+    fb_post_conv: bool = False  # 1x1 convolution after a hybrid's filterbank
+    branch_width: str = "prop"  # prop (shares of N) | quarter (N/4 for each branch)
+    filters: int = 1  # layers F: hybrid kernels double, deep layers follow each other
+    init_type: str = "mel"  # mel | uniform | multiphase
+    who_is_pinv: str = "none"  # none | dec | enc: which side is the pseudo-inverse
+    gammatone_init: bool = False  # fill a free convolution with gammatone taps
+    phase: str = "analytic"  # analytic (even and odd pairs) | even: sinc filters
+    force_odd: bool = False  # lengthen sinc kernels of even length by one tap
+    normalize: str = "rms"  # rms | none: gammatone gain
+    deep_mode: str = "full"  # full (a filter per pair of channels) | depthwise
+    deep_strides: tuple[int, ...] = ()  # stride of each deep layer; empty: W in all
+    encoder_act: str = "none"  # none | relu, after a simple encoder
+    # Separator
     B: int = 160  # bottleneck and skip channels
     H: int = 160  # hidden channels of a block
     kernel: int = 3  # depthwise kernel P
@@ -53,22 +73,14 @@ class ModelConfig:
     stack: int = 4  # stacks R
     causal: bool = False  # causal convolutions, cumulative norms
     norm: str = "global"  # global | cumulative | group, inside the TCN
-    mask_act: str = "sigmoid"  # sigmoid | softmax | relu
-    fb_type: str = "pmpgtf"  # param_sinc | pmpgtf | conv
-    fb_ratio: float = 0.5  # share of filterbank channels in a hybrid encoder
-    filters: int = 1  # hybrid layers F, kernels doubling
-    init_type: str = "mel"  # mel | uniform | multiphase
-    who_is_pinv: str = "none"  # none | dec | enc: which side is the pseudo-inverse
-    gammatone_init: bool = False  # fill a free convolution with gammatone taps
-    phase: str = "analytic"  # analytic (even and odd pairs) | even: sinc filters
-    normalize: str = "rms"  # rms | none: gammatone gain
-    compute_dtype: str = "float32"  # float32 | bfloat16: the separator's matmuls
-    consistency: bool = False  # spread the residual so that estimates sum to the mix
-    audio_channels: int = 1  # 2: a stereo model, for imported weights; training is mono
-    encoder_act: str = "none"  # none | relu, on bank encoders
     input_norm: str = "global"  # global | frame | cumulative, before the bottleneck
     skip: bool = True  # False: masks from the last residual, as in the music variant
     bias: bool = True  # biases of the separator's convolutions
+    large_tcn: bool = False  # a separator of its own for every source
+    large_tcn_width: str = "per_source"  # per_source | total: what H counts then
+    mask_act: str = "sigmoid"  # sigmoid | softmax | relu | linear
+    consistency: bool = False  # spread the residual so that estimates sum to the mix
+    compute_dtype: str = "float32"  # float32 | bfloat16: the separator's matmuls
 
 
 @dataclasses.dataclass
@@ -95,7 +107,10 @@ class TrainConfig:
     eval_every: int = 100
     checkpoint_every: int = 100
     log_every: int = 10
-    seeds: int = 1
+    seeds: int = 1  # trained side by side in one program: seed, seed + 1, ...
+    pretrained_from: str = ""  # run folder whose parameters this run starts from
+    freeze: tuple[str, ...] = ()  # parts that stay as they are: encoder, decoder, ...
+    statistics_excerpts: int = 5000  # heard before training for input statistics
     early_stop: int = 0  # evaluations without improvement before stopping; 0: never
 
 
@@ -124,53 +139,15 @@ class Config:
     eval: EvalConfig = dataclasses.field(default_factory=EvalConfig)
 
 
-CHOICES = {
-    "data.feeder": ("resident", "streaming"),
-    "data.channel": ("random", "mean", "left", "right"),
-    "model.decoder": ("auto", "conv", "filterbank"),
-    "model.norm": ("global", "cumulative", "group"),
-    "model.mask_act": ("sigmoid", "softmax", "relu"),
-    "model.fb_type": ("param_sinc", "pmpgtf", "conv"),
-    "model.init_type": ("mel", "uniform", "multiphase"),
-    "model.who_is_pinv": ("none", "dec", "enc"),
-    "model.phase": ("analytic", "even"),
-    "model.encoder_act": ("none", "relu"),
-    "model.input_norm": ("global", "frame", "cumulative"),
-    "model.audio_channels": (1, 2),
-    "model.normalize": ("rms", "none"),
-    "model.compute_dtype": ("float32", "bfloat16"),
-    "optim.weight_decay_kind": ("decoupled", "l2"),
-    "eval.split": ("train", "valid", "test"),
-}
-
-POSITIVE = (
-    *(f"data.{name}" for name in ("sample_rate", "chunk_seconds")),
-    *(f"model.{name}" for name in ("N", "L", "W", "B", "H", "kernel")),
-    *(f"model.{name}" for name in ("layers", "stack", "filters")),
-    "optim.lr",
-    *(
-        f"train.{name}"
-        for name in ("steps", "batch_size", "eval_every", "checkpoint_every")
-    ),
-    *(f"train.{name}" for name in ("log_every", "seeds")),
-    *(f"eval.{name}" for name in ("chunk_seconds", "excerpt_seconds")),
-)
-
-
-def get_field(config: Config, path: str) -> Any:
-    """The value at a dotted path, such as ``"model.L"``."""
-    value = config
-    for name in path.split("."):
-        value = getattr(value, name)
-    return value
-
-
 def to_dict(config: Config) -> dict[str, Any]:
     """Plain JSON-ready nested dictionaries."""
     tree = dataclasses.asdict(config)
-    for section in ("data", "model"):
-        tree[section]["sources"] = list(tree[section]["sources"])
-    return tree
+    return {
+        section: {k: list(v) if isinstance(v, tuple) else v for k, v in node.items()}
+        if isinstance(node, dict)
+        else node
+        for section, node in tree.items()
+    }
 
 
 def from_dict(tree: dict[str, Any]) -> Config:
@@ -226,115 +203,15 @@ def resolve(config: Config) -> Config:
         ValueError: as :func:`validate`.
     """
     config = from_dict(to_dict(config))
-    # A flag turns --config.data.sources=vocals,bass into the one name "vocals,bass".
-    names = (part for name in config.data.sources for part in name.split(","))
-    config.data.sources = tuple(name.strip() for name in names)
+    config.data.sources = _names(config.data.sources)
+    config.train.freeze = _names(config.train.freeze)
     config.model.sources = config.data.sources
     config.model.sample_rate = config.data.sample_rate
     validate(config)
     return config
 
 
-def validate(config: Config) -> None:
-    """Check a configuration.
-
-    Raises:
-        ValueError: one message that lists every problem with its valid choices.
-    """
-    problems = [
-        f"{path}={value!r}: {nearest(str(value), map(str, choices))}"
-        for path, choices in CHOICES.items()
-        if (value := get_field(config, path)) not in choices
-    ]
-    problems += [
-        f"{path}={get_field(config, path)!r} must be positive"
-        for path in POSITIVE
-        if not get_field(config, path) > 0
-    ]
-    problems += list(_data_problems(config.data)) + list(_model_problems(config))
-    if problems:
-        raise ValueError("invalid configuration:\n  " + "\n  ".join(problems))
-
-
-def _data_problems(data: DataConfig) -> Iterable[str]:
-    if not data.sources or len(set(data.sources)) != len(data.sources):
-        yield f"data.sources={data.sources!r} must name each class once"
-    if not 0 < data.gain_low <= data.gain_high:
-        yield f"data.gain_low={data.gain_low} must be in (0, {data.gain_high=}]"
-    if not 0 <= data.shuffle_fraction <= 1:
-        yield f"data.shuffle_fraction={data.shuffle_fraction} must be in [0, 1]"
-
-
-def _model_problems(config: Config) -> Iterable[str]:
-    rules = (*_encoding_rules(config.model), *_network_rules(config))
-    return [message for wrong, message in rules if wrong]
-
-
-def _encoding_rules(model: ModelConfig) -> tuple[tuple[bool, str], ...]:
-    inverse, encoding = model.who_is_pinv, model.encoding
-    return (
-        (
-            not 0 <= model.fb_ratio <= 1,
-            f"model.fb_ratio={model.fb_ratio} must be in [0, 1]",
-        ),
-        (
-            encoding == "filterbanks" and model.fb_type == "conv",
-            "model.encoding='filterbanks' needs fb_type param_sinc or pmpgtf",
-        ),
-        (
-            inverse != "none" and encoding == "simple",
-            "model.who_is_pinv needs a filterbank: encoding filterbanks or hybrid",
-        ),
-        (
-            inverse != "none" and model.decoder == "conv",
-            "model.who_is_pinv and model.decoder='conv' exclude each other",
-        ),
-        (
-            inverse == "enc" and encoding == "hybrid",
-            "model.who_is_pinv='enc' is for encoding='filterbanks'",
-        ),
-        (
-            encoding == "simple" and model.decoder == "filterbank",
-            "model.decoder='filterbank' needs encoding filterbanks or hybrid",
-        ),
-        (
-            model.fb_type == "param_sinc" and model.init_type == "multiphase",
-            "model.init_type='multiphase' is for gammatones (fb_type='pmpgtf')",
-        ),
-    )
-
-
-def _network_rules(config: Config) -> tuple[tuple[bool, str], ...]:
-    model = config.model
-    return (
-        (
-            model.kernel % 2 == 0 and not model.causal,
-            f"model.kernel={model.kernel} must be odd unless model.causal",
-        ),
-        (
-            model.L < model.W,
-            f"model.L={model.L} is below model.W={model.W}: samples are skipped",
-        ),
-        (
-            model.audio_channels != 1,
-            "model.audio_channels=2: training is mono so far; build_model makes stereo "
-            "models",
-        ),
-        (
-            model.norm == "group" and model.H % 8 != 0,
-            f"model.norm='group' needs H={model.H} to be a multiple of 8",
-        ),
-        (
-            model.causal
-            and (model.norm != "cumulative" or model.input_norm == "global"),
-            "model.causal needs norm='cumulative', input_norm='cumulative' or 'frame'",
-        ),
-        (
-            config.train.seeds != 1,
-            "train.seeds: one seed a run so far; start a run for each --config.seed",
-        ),
-        (
-            not 0 <= config.eval.overlap < 1,
-            f"eval.overlap={config.eval.overlap} must be in [0, 1)",
-        ),
-    )
+def _names(given: Iterable[str]) -> tuple[str, ...]:
+    # A flag turns --config.data.sources=vocals,bass into the one name "vocals,bass".
+    parts = (part.strip() for name in given for part in name.split(","))
+    return tuple(part for part in parts if part)

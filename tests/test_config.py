@@ -39,7 +39,7 @@ def test_every_problem_is_listed_at_once():
     assert len(lines) == 7
     message = "\n".join(lines)
     assert "data.feeder='resdient': did you mean 'resident'?" in message
-    assert "model.mask_act='tanh': Known: relu, sigmoid, softmax" in message
+    assert "model.mask_act='tanh': Known: linear, relu, sigmoid, softmax" in message
     for part in ("gain_low", "model.N=0 must be positive", "kernel=4", "batch_size=-1"):
         assert part in message
 
@@ -54,6 +54,11 @@ def test_every_problem_is_listed_at_once():
         (dict(who_is_pinv="dec", decoder="conv"), "exclude each other"),
         (dict(who_is_pinv="enc", encoding="hybrid"), "encoding='filterbanks'"),
         (dict(encoding="simple", decoder="filterbank"), "needs encoding"),
+        (dict(encoding="simple", decoder="hybrid"), "needs encoding hybrid"),
+        (dict(fb_type="stft", decoder="hybrid"), "no filters to synthesize"),
+        (dict(encoding="deep", fb_type="stft"), "encoding=.deep. needs"),
+        (dict(encoding="deep", deep_strides=(4,)*3), "one stride for each"),
+        (dict(large_tcn=True, large_tcn_width="total", H=161), "multiple of the 4"),
         (dict(fb_type="param_sinc", init_type="multiphase"), "gammatones"),
         (dict(audio_channels=2), "training is mono so far"),
         (dict(audio_channels=3, encoding="simple"), "audio_channels=3"),

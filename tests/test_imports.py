@@ -14,7 +14,8 @@ ROOT = Path(__file__).parent.parent
 ALLOWED = {
     "sepjax": set(),
     "sepjax.registry": set(),
-    "sepjax.config": {"sepjax.registry"},
+    "sepjax.config": {"sepjax.registry", "sepjax.rules"},
+    "sepjax.rules": {"sepjax.registry"},
     "sepjax.functional": {"sepjax.functional"},
     "sepjax.losses": {"sepjax.functional"},
     "sepjax.models": {

@@ -1,0 +1,197 @@
+"""What a configuration may say: choices, ranges and which fields go together.
+
+:func:`validate` reports *all* problems of a configuration in one message.
+"""
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from sepjax.registry import nearest
+
+if TYPE_CHECKING:
+    from sepjax.config import Config, DataConfig, ModelConfig
+
+CHOICES = {
+    "data.feeder": ("resident", "streaming"),
+    "data.channel": ("random", "mean", "left", "right"),
+    "model.decoder": ("auto", "conv", "filterbank", "hybrid"),
+    "model.norm": ("global", "cumulative", "group"),
+    "model.mask_act": ("sigmoid", "softmax", "relu", "linear"),
+    "model.large_tcn_width": ("per_source", "total"),
+    "model.fb_type": ("param_sinc", "pmpgtf", "conv", "stft"),
+    "model.fb_parameters": ("logits", "hz"),
+    "model.fb_act": ("none", "relu"),
+    "model.branch_width": ("prop", "quarter"),
+    "model.deep_mode": ("full", "depthwise"),
+    "model.init_type": ("mel", "uniform", "multiphase"),
+    "model.who_is_pinv": ("none", "dec", "enc"),
+    "model.phase": ("analytic", "even"),
+    "model.encoder_act": ("none", "relu"),
+    "model.input_norm": ("global", "frame", "cumulative"),
+    "model.audio_channels": (1, 2),
+    "model.normalize": ("rms", "none"),
+    "model.compute_dtype": ("float32", "bfloat16"),
+    "optim.weight_decay_kind": ("decoupled", "l2"),
+    "eval.split": ("train", "valid", "test"),
+}
+
+POSITIVE = (
+    *(f"data.{name}" for name in ("sample_rate", "chunk_seconds")),
+    *(f"model.{name}" for name in ("N", "L", "W", "B", "H", "kernel")),
+    *(f"model.{name}" for name in ("layers", "stack", "filters")),
+    "optim.lr",
+    *(
+        f"train.{name}"
+        for name in ("steps", "batch_size", "eval_every", "checkpoint_every")
+    ),
+    *(f"train.{name}" for name in ("log_every", "seeds", "statistics_excerpts")),
+    *(f"eval.{name}" for name in ("chunk_seconds", "excerpt_seconds")),
+)
+
+
+def get_field(config: "Config", path: str) -> Any:
+    """The value at a dotted path, such as ``"model.L"``."""
+    value = config
+    for name in path.split("."):
+        value = getattr(value, name)
+    return value
+
+
+def validate(config: "Config") -> None:
+    """Check a configuration.
+
+    Raises:
+        ValueError: one message that lists every problem with its valid choices.
+    """
+    problems = [
+        f"{path}={value!r}: {nearest(str(value), map(str, choices))}"
+        for path, choices in CHOICES.items()
+        if (value := get_field(config, path)) not in choices
+    ]
+    problems += [
+        f"{path}={get_field(config, path)!r} must be positive"
+        for path in POSITIVE
+        if not get_field(config, path) > 0
+    ]
+    problems += list(_data_problems(config.data)) + list(_model_problems(config))
+    if problems:
+        raise ValueError("invalid configuration:\n  " + "\n  ".join(problems))
+
+
+def _data_problems(data: "DataConfig") -> Iterable[str]:
+    if not data.sources or len(set(data.sources)) != len(data.sources):
+        yield f"data.sources={data.sources!r} must name each class once"
+    if not 0 < data.gain_low <= data.gain_high:
+        yield f"data.gain_low={data.gain_low} must be in (0, {data.gain_high=}]"
+    if not 0 <= data.shuffle_fraction <= 1:
+        yield f"data.shuffle_fraction={data.shuffle_fraction} must be in [0, 1]"
+
+
+def _model_problems(config: "Config") -> Iterable[str]:
+    rules = (
+        *_encoding_rules(config.model),
+        *_filter_rules(config.model),
+        *_network_rules(config),
+    )
+    return [message for wrong, message in rules if wrong]
+
+
+def _encoding_rules(model: "ModelConfig") -> tuple[tuple[bool, str], ...]:
+    inverse, encoding, decoder = model.who_is_pinv, model.encoding, model.decoder
+    return (
+        (
+            inverse != "none" and encoding not in ("filterbanks", "hybrid"),
+            "model.who_is_pinv needs a filterbank: encoding filterbanks or hybrid",
+        ),
+        (
+            inverse != "none" and decoder == "conv",
+            "model.who_is_pinv and model.decoder='conv' exclude each other",
+        ),
+        (
+            inverse == "enc" and encoding == "hybrid",
+            "model.who_is_pinv='enc' is for encoding='filterbanks'",
+        ),
+        (
+            encoding != "filterbanks" and decoder == "filterbank",
+            "model.decoder='filterbank' needs encoding filterbanks",
+        ),
+        (
+            encoding != "hybrid" and decoder == "hybrid",
+            "model.decoder='hybrid' needs encoding hybrid",
+        ),
+        (
+            len(model.deep_strides) not in (0, model.filters),
+            f"model.deep_strides={model.deep_strides} needs one stride for each of the "
+            f"{model.filters} layers (model.filters)",
+        ),
+    )
+
+
+def _filter_rules(model: "ModelConfig") -> tuple[tuple[bool, str], ...]:
+    kind, encoding = model.fb_type, model.encoding
+    spectral = kind == "stft"
+    return (
+        (
+            not 0 <= model.fb_ratio <= 1,
+            f"model.fb_ratio={model.fb_ratio} must be in [0, 1]",
+        ),
+        (
+            encoding == "filterbanks" and kind in ("conv", "stft"),
+            "model.encoding='filterbanks' needs fb_type param_sinc or pmpgtf",
+        ),
+        (
+            encoding == "deep" and spectral,
+            "model.encoding='deep' needs fb_type param_sinc, pmpgtf or conv",
+        ),
+        (
+            spectral and (model.decoder == "hybrid" or model.who_is_pinv != "none"),
+            "model.fb_type='stft' has no filters to synthesize from: decoder='conv'",
+        ),
+        (
+            kind == "param_sinc" and model.init_type == "multiphase",
+            "model.init_type='multiphase' is for gammatones (fb_type='pmpgtf')",
+        ),
+    )
+
+
+def _network_rules(config: "Config") -> tuple[tuple[bool, str], ...]:
+    model = config.model
+    return (
+        (
+            model.kernel % 2 == 0 and not model.causal,
+            f"model.kernel={model.kernel} must be odd unless model.causal",
+        ),
+        (
+            model.L < model.W,
+            f"model.L={model.L} is below model.W={model.W}: samples are skipped",
+        ),
+        (
+            model.audio_channels != 1,
+            "model.audio_channels=2: training is mono so far; build_model makes stereo "
+            "models",
+        ),
+        (
+            model.norm == "group" and model.H % 8 != 0,
+            f"model.norm='group' needs H={model.H} to be a multiple of 8",
+        ),
+        (
+            model.causal
+            and (model.norm != "cumulative" or model.input_norm == "global"),
+            "model.causal needs norm='cumulative', input_norm='cumulative' or 'frame'",
+        ),
+        (
+            model.large_tcn
+            and model.large_tcn_width == "total"
+            and model.H % len(model.sources) != 0,
+            f"model.large_tcn_width='total' needs H={model.H} to be a multiple of the "
+            f"{len(model.sources)} sources",
+        ),
+        (
+            bool(config.train.freeze) and not config.train.pretrained_from,
+            "train.freeze keeps parts as they are: name train.pretrained_from",
+        ),
+        (
+            not 0 <= config.eval.overlap < 1,
+            f"eval.overlap={config.eval.overlap} must be in [0, 1)",
+        ),
+    )
