@@ -3,22 +3,60 @@
 An encoder frame ``k`` sees the samples ``k * stride - left ... + length - 1`` with
 ``left = (length - stride) // 2``, so there are ``ceil(time / stride)`` frames whatever
 the kernel length, and frames stay centred on the stride they stand for.
+
+Public Conv-TasNets pad in other ways, which ``padding`` names; their statistics and so
+their outputs depend on it:
+
+- ``"center"``: as above, the default.
+- ``"none"``: only complete frames; what is left over is zero after decoding (asteroid,
+  kaituoxu, Demucs). A signal shorter than one frame is padded to one.
+- ``"naplab"``: ``stride`` zeros at both ends, before them a tail of 1 to ``length``
+  zeros.
+- ``"torchaudio"``: ``stride`` zeros at both ends, before them the least tail with
+  which the frames fit.
 """
 
 import math
+from typing import Literal, get_args
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+Padding = Literal["center", "none", "naplab", "torchaudio"]
 
-def frames_for(time: int, stride: int) -> int:
-    """Number of encoder frames of a signal, ``ceil(time / stride)``.
+
+def frames_for(
+    time: int, stride: int, *, length: int = 0, padding: Padding = "center"
+) -> int:
+    """Number of encoder frames of a signal, ``ceil(time / stride)`` by default.
+
+    The other paddings need the kernel's ``length`` as well.
 
     Example:
         >>> frames_for(64000, 20), frames_for(64001, 20)
         (3200, 3201)
+        >>> frames_for(1234, 8, length=16, padding="naplab")
+        156
     """
-    return math.ceil(time / stride)
+    if padding == "center":
+        return math.ceil(time / stride)
+    return (_extent(time, length, stride, padding)[1] - length) // stride + 1
+
+
+def _extent(time: int, length: int, stride: int, padding: Padding) -> tuple[int, int]:
+    """Zeros before the signal, and samples that the frames may see altogether."""
+    if padding == "center":
+        left = max(length - stride, 0) // 2
+        return left, (frames_for(time, stride) - 1) * stride + length
+    if padding == "none":
+        return 0, max(time, length)
+    if padding == "naplab":
+        tail = length - (stride + time) % length
+        return stride, stride + time + tail + stride
+    if padding == "torchaudio":
+        tail = -(time - length % 2) % stride
+        return stride, stride + time + tail + stride
+    raise ValueError(f"padding={padding!r} is none of {', '.join(get_args(Padding))}")
 
 
 def frame(
@@ -77,6 +115,8 @@ def analyze(
     wave: Float[Array, "*batch time"],
     kernel: Float[Array, "length latent"],
     stride: int,
+    *,
+    padding: Padding = "center",
 ) -> Float[Array, "*batch frames latent"]:
     """Strided correlation with a bank of filters: an encoder without activation.
 
@@ -88,7 +128,8 @@ def analyze(
         (1, 5, 3)
     """
     length = kernel.shape[0]
-    return frame(pad_to_frames(wave, length, stride), length, stride) @ kernel
+    padded = pad_to_frames(wave, length, stride, padding=padding)
+    return frame(padded, length, stride) @ kernel
 
 
 def synthesize(
@@ -97,6 +138,7 @@ def synthesize(
     stride: int,
     *,
     time: int,
+    padding: Padding = "center",
 ) -> Float[Array, "*batch time"]:
     """Overlap-add of weighted synthesis filters: a decoder.
 
@@ -107,23 +149,25 @@ def synthesize(
         >>> synthesize(jnp.ones((1, 5, 3)), jnp.ones((3, 4)), stride=2, time=10).shape
         (1, 10)
     """
-    length = kernel.shape[-1]
-    left = max(length - stride, 0) // 2
+    left, _ = _extent(time, kernel.shape[-1], stride, padding)
     return _fit(overlap_add(latent @ kernel, stride)[..., left:], time)
 
 
 def pad_to_frames(
-    wave: Float[Array, "*batch time"], length: int, stride: int
+    wave: Float[Array, "*batch time"],
+    length: int,
+    stride: int,
+    *,
+    padding: Padding = "center",
 ) -> Float[Array, "*batch padded"]:
-    """Zero-pad so that :func:`frame` yields exactly ``ceil(time / stride)`` frames.
+    """Zero-pad so that :func:`frame` yields the frames of :func:`frames_for`.
 
     Example:
         >>> pad_to_frames(jnp.ones(5), 4, 2)
         Array([0., 1., 1., 1., 1., 1., 0., 0.], dtype=float32)
     """
     time = wave.shape[-1]
-    left = max(length - stride, 0) // 2
-    total = (frames_for(time, stride) - 1) * stride + length
+    left, total = _extent(time, length, stride, padding)
     no_pad = [(0, 0)] * (wave.ndim - 1)
     wave = jnp.pad(wave, [*no_pad, (left, max(total - left - time, 0))])
     return wave[..., :total]

@@ -6,6 +6,7 @@ a stack differ only by their dilation, which is data.
 """
 
 import functools
+from collections.abc import Callable
 from typing import Literal
 
 import jax
@@ -13,10 +14,18 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from sepjax.functional.depthwise import depthwise_conv
-from sepjax.functional.norms import cumulative_norm, global_norm, group_norm, prelu
+from sepjax.functional.norms import (
+    cumulative_norm,
+    frame_norm,
+    global_norm,
+    group_norm,
+    prelu,
+)
 from sepjax.functional.tcn_fused import Form, fused_tcn
 
-Norm = Literal["global", "cumulative", "group"]
+Norm = Literal["global", "cumulative", "group", "frame"]
+CAUSAL = ("cumulative", "frame")
+"""Norms that do not see the future."""
 
 
 def receptive_field(layers: int, stacks: int, width: int = 3) -> int:
@@ -114,7 +123,8 @@ def tcn_block(
         dilation: Distance of taps in frames; may be traced.
         max_dilation: Largest dilation of the network.
         causal: Look only at the present and the past.
-        norm: Which statistics the norms use; causal networks need "cumulative".
+        norm: Which statistics the norms use; causal networks need "cumulative" or
+            "frame".
         groups: Groups of ``norm="group"``.
 
     Returns:
@@ -123,6 +133,7 @@ def tcn_block(
     normalize = {
         "global": global_norm,
         "cumulative": cumulative_norm,
+        "frame": frame_norm,
         "group": functools.partial(group_norm, groups=groups),
     }[norm]
     hidden = _with_bias(x @ params["input"]["kernel"], params["input"])
@@ -166,7 +177,8 @@ def tcn(
         layers: Blocks per stack.
         stacks: Repetitions of the stack.
         causal: Look only at the present and the past.
-        norm: Which statistics the norms use; causal networks need "cumulative".
+        norm: Which statistics the norms use; causal networks need "cumulative" or
+            "frame".
         groups: Groups of ``norm="group"``.
         remat: Keep only the inputs of blocks for the backward pass. Without, the first
             1x1's output is kept too (with cumulative norms, everything).
@@ -184,12 +196,15 @@ def tcn(
 
     Reference: Luo & Mesgarani, "Conv-TasNet", 2019, section II-C.
     """
-    if causal and norm != "cumulative":
-        raise ValueError(f"norm={norm!r} sees the future: causal needs 'cumulative'")
+    if causal and norm not in CAUSAL:
+        raise ValueError(f"norm={norm!r} sees the future: causal needs one of {CAUSAL}")
     dilations = jnp.tile(2 ** jnp.arange(layers), stacks)
     max_dilation = 2 ** (layers - 1)
-    if norm == "cumulative":
-        residual, skips = _scan(params, dilations, x, max_dilation, causal, remat)
+    if norm in CAUSAL:
+        block = functools.partial(
+            tcn_block, max_dilation=max_dilation, causal=causal, norm=norm
+        )
+        residual, skips = _scan(block, params, dilations, x, remat)
     else:
         groups = groups if norm == "group" else 1
         if (hidden := params["input"]["kernel"].shape[-1]) % groups:
@@ -200,17 +215,9 @@ def tcn(
 
 
 def _scan(
-    params: dict,
-    dilations: Array,
-    x: Array,
-    max_dilation: int,
-    causal: bool,
-    remat: bool,
+    block: Callable, params: dict, dilations: Array, x: Array, remat: bool
 ) -> tuple[Array, Array]:
-    """The network with cumulative norms, differentiated automatically."""
-    block = functools.partial(
-        tcn_block, max_dilation=max_dilation, causal=causal, norm="cumulative"
-    )
+    """The network with the norms of ``CAUSAL``, differentiated automatically."""
     if remat:
         block = jax.checkpoint(block, prevent_cse=False)
 
