@@ -63,8 +63,10 @@ class ModelConfig:
     force_odd: bool = False  # lengthen sinc kernels of even length by one tap
     normalize: str = "rms"  # rms | none: gammatone gain
     deep_mode: str = "full"  # full (a filter per pair of channels) | depthwise
+    deep_types: tuple[str, ...] = ()  # fb_type of each deep layer; empty: the same
     deep_strides: tuple[int, ...] = ()  # stride of each deep layer; empty: W in all
     encoder_act: str = "none"  # none | relu, after a simple encoder
+    padding: str = "center"  # center | none | naplab | torchaudio: ends of the signal
     # Separator
     B: int = 160  # bottleneck and skip channels
     H: int = 160  # hidden channels of a block
@@ -72,15 +74,21 @@ class ModelConfig:
     layers: int = 10  # blocks per stack X, dilations 1, 2, 4, ...
     stack: int = 4  # stacks R
     causal: bool = False  # causal convolutions, cumulative norms
-    norm: str = "global"  # global | cumulative | group, inside the TCN
+    norm: str = "global"  # global | cumulative | frame | group, inside the TCN
     input_norm: str = "global"  # global | frame | cumulative, before the bottleneck
     skip: bool = True  # False: masks from the last residual, as in the music variant
+    output_prelu: bool = False  # PReLU before the masks without skips too (asteroid)
     bias: bool = True  # biases of the separator's convolutions
     large_tcn: bool = False  # a separator of its own for every source
     large_tcn_width: str = "per_source"  # per_source | total: what H counts then
     mask_act: str = "sigmoid"  # sigmoid | softmax | relu | linear
     consistency: bool = False  # spread the residual so that estimates sum to the mix
     compute_dtype: str = "float32"  # float32 | bfloat16: the separator's matmuls
+    # Demucs
+    demucs_channels: int = 48  # of the first layer
+    demucs_depth: int = 6  # layers of encoder and decoder
+    demucs_growth: float = 2.0  # factor of the channels from layer to layer
+    demucs_lstm_layers: int = 2  # of the recurrent network between them
 
 
 @dataclasses.dataclass
@@ -137,6 +145,18 @@ class Config:
     optim: OptimConfig = dataclasses.field(default_factory=OptimConfig)
     train: TrainConfig = dataclasses.field(default_factory=TrainConfig)
     eval: EvalConfig = dataclasses.field(default_factory=EvalConfig)
+
+
+def layer_strides(model: ModelConfig) -> tuple[int, ...]:
+    """The stride of every layer of an encoder; their product is a frame's.
+
+    Example:
+        >>> layer_strides(ModelConfig(encoding="deep", filters=2, W=16))
+        (16, 16)
+    """
+    if model.encoding != "deep":
+        return (model.W,)
+    return model.deep_strides or (model.W,) * model.filters
 
 
 def to_dict(config: Config) -> dict[str, Any]:

@@ -15,7 +15,7 @@ CHOICES = {
     "data.feeder": ("resident", "streaming"),
     "data.channel": ("random", "mean", "left", "right"),
     "model.decoder": ("auto", "conv", "filterbank", "hybrid"),
-    "model.norm": ("global", "cumulative", "group"),
+    "model.norm": ("global", "cumulative", "group", "frame"),
     "model.mask_act": ("sigmoid", "softmax", "relu", "linear"),
     "model.large_tcn_width": ("per_source", "total"),
     "model.fb_type": ("param_sinc", "pmpgtf", "conv", "stft"),
@@ -27,6 +27,7 @@ CHOICES = {
     "model.who_is_pinv": ("none", "dec", "enc"),
     "model.phase": ("analytic", "even"),
     "model.encoder_act": ("none", "relu"),
+    "model.padding": ("center", "none", "naplab", "torchaudio"),
     "model.input_norm": ("global", "frame", "cumulative"),
     "model.audio_channels": (1, 2),
     "model.normalize": ("rms", "none"),
@@ -39,6 +40,8 @@ POSITIVE = (
     *(f"data.{name}" for name in ("sample_rate", "chunk_seconds")),
     *(f"model.{name}" for name in ("N", "L", "W", "B", "H", "kernel")),
     *(f"model.{name}" for name in ("layers", "stack", "filters")),
+    *(f"model.demucs_{name}" for name in ("channels", "depth")),
+    *(f"model.demucs_{name}" for name in ("growth", "lstm_layers")),
     "optim.lr",
     *(
         f"train.{name}"
@@ -120,9 +123,27 @@ def _encoding_rules(model: "ModelConfig") -> tuple[tuple[bool, str], ...]:
             "model.decoder='hybrid' needs encoding hybrid",
         ),
         (
+            model.padding != "center" and encoding not in ("simple", "filterbanks"),
+            f"model.padding={model.padding!r} needs encoding simple or filterbanks",
+        ),
+        (
+            model.name == "demucs" and model.ideal_mask,
+            "model.ideal_mask needs masks, which name='demucs' has none of",
+        ),
+        (
+            len(model.deep_types) not in (0, model.filters)
+            or not set(model.deep_types) <= {"param_sinc", "pmpgtf", "conv"},
+            f"model.deep_types={model.deep_types} needs param_sinc, pmpgtf or conv for "
+            f"each of the {model.filters} layers (model.filters)",
+        ),
+        (
             len(model.deep_strides) not in (0, model.filters),
             f"model.deep_strides={model.deep_strides} needs one stride for each of the "
             f"{model.filters} layers (model.filters)",
+        ),
+        (
+            any(not 0 < stride <= model.L for stride in model.deep_strides),
+            f"model.deep_strides={model.deep_strides} must be from 1 to L={model.L}",
         ),
     )
 
@@ -175,9 +196,8 @@ def _network_rules(config: "Config") -> tuple[tuple[bool, str], ...]:
             f"model.norm='group' needs H={model.H} to be a multiple of 8",
         ),
         (
-            model.causal
-            and (model.norm != "cumulative" or model.input_norm == "global"),
-            "model.causal needs norm='cumulative', input_norm='cumulative' or 'frame'",
+            model.causal and bool({"global", "group"} & {model.norm, model.input_norm}),
+            "model.causal needs norm and input_norm 'cumulative' or 'frame'",
         ),
         (
             model.large_tcn

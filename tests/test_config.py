@@ -57,7 +57,7 @@ def test_every_problem_is_listed_at_once():
         (dict(encoding="simple", decoder="hybrid"), "needs encoding hybrid"),
         (dict(fb_type="stft", decoder="hybrid"), "no filters to synthesize"),
         (dict(encoding="deep", fb_type="stft"), "encoding=.deep. needs"),
-        (dict(encoding="deep", deep_strides=(4,)*3), "one stride for each"),
+        (dict(encoding="deep", deep_strides=(4,) * 3), "one stride for each"),
         (dict(large_tcn=True, large_tcn_width="total", H=161), "multiple of the 4"),
         (dict(fb_type="param_sinc", init_type="multiphase"), "gammatones"),
         (dict(audio_channels=2), "training is mono so far"),

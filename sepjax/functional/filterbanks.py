@@ -162,6 +162,95 @@ def gammatone_params_to_physical(
     return center, bandwidth, params["phase"]
 
 
+def sinc_hz_to_bands(
+    params: dict[str, Array],
+    *,
+    sample_rate: float,
+    min_low_hz: float = 50.0,
+    min_band_hz: float = 50.0,
+) -> tuple[Float[Array, " filters"], Float[Array, " filters"]]:
+    r"""Lower and upper edges of sinc bands from parameters in hertz.
+
+    :math:`f_1 = f_{min} + |\theta_1|` and
+    :math:`f_2 = \mathrm{clip}(f_1 + b_{min} + |\theta_2|, f_{min}, f_s / 2)`, returned
+    in cycles per sample. This is how the reference implementations learn; an optimiser
+    that moves a parameter by its learning rate then moves a band by so many hertz, and
+    a band whose upper edge has reached Nyquist no longer learns its width.
+
+    Args:
+        params: ``{"low_hz": theta_1, "band_hz": theta_2}``.
+        sample_rate: Hz.
+        min_low_hz: least lower edge.
+        min_band_hz: least width.
+
+    Example:
+        >>> params = {"low_hz": jnp.array([-50.0]), "band_hz": jnp.array([150.0])}
+        >>> low, high = sinc_hz_to_bands(params, sample_rate=1000)
+        >>> low.tolist(), round(float(high[0]), 3)
+        ([0.10000000149011612], 0.3)
+
+    Reference:
+        Ravanelli and Bengio 2018; Pariente et al. 2020.
+    """
+    low = min_low_hz + jnp.abs(params["low_hz"])
+    high = low + min_band_hz + jnp.abs(params["band_hz"])
+    high = jnp.clip(high, min_low_hz, sample_rate / 2)
+    return low / sample_rate, high / sample_rate
+
+
+def gammatone_hz_to_physical(
+    params: dict[str, Array], *, sample_rate: float
+) -> tuple[Float[Array, " n"], Float[Array, " n"], Float[Array, " n"]]:
+    """Centres, bandwidths and phases from parameters in hertz and radians.
+
+    Their absolute values in cycles per sample, centres up to Nyquist, bandwidths
+    between ``GAMMATONE_FLOOR`` and ``GAMMATONE_CEILING``; what is clipped has no
+    gradient.
+
+    Args:
+        params: ``{"center_hz": Hz, "bandwidth_hz": Hz, "phase": radians}``.
+        sample_rate: Hz.
+
+    Example:
+        >>> params = init_gammatone_hz(4, sample_rate=8000, spacing="mel")
+        >>> center, _, _ = gammatone_hz_to_physical(params, sample_rate=8000)
+        >>> round(float(center[0]) * 8000)
+        50
+    """
+    center = jnp.minimum(jnp.abs(params["center_hz"]) / sample_rate, 0.5)
+    bandwidth = jnp.abs(params["bandwidth_hz"]) / sample_rate
+    bandwidth = jnp.clip(bandwidth, GAMMATONE_FLOOR, GAMMATONE_CEILING)
+    return center, bandwidth, params["phase"]
+
+
+def init_sinc_hz(
+    filters: int, *, sample_rate: float, spacing: Literal["mel", "uniform"]
+) -> dict[str, Array]:
+    """The bands of :func:`init_sinc` as parameters of :func:`sinc_hz_to_bands`.
+
+    Example:
+        >>> sorted(init_sinc_hz(8, sample_rate=8000, spacing="mel"))
+        ['band_hz', 'low_hz']
+    """
+    edges = _sinc_edges(filters, sample_rate, spacing)
+    values = {"low_hz": edges[:-1], "band_hz": np.diff(edges)}
+    return {name: jnp.asarray(hz, jnp.float32) for name, hz in values.items()}
+
+
+def init_gammatone_hz(
+    filters: int, *, sample_rate: float, spacing: Spacing
+) -> dict[str, Array]:
+    """The filters of :func:`init_gammatone` for :func:`gammatone_hz_to_physical`.
+
+    Example:
+        >>> init_gammatone_hz(6, sample_rate=8000, spacing="mel")["phase"].shape
+        (6,)
+    """
+    center, bandwidth, phase = _gammatone_layout(filters, sample_rate, spacing)
+    values = {"center_hz": center, "bandwidth_hz": bandwidth, "phase": phase}
+    return {name: jnp.asarray(value, jnp.float32) for name, value in values.items()}
+
+
 def init_sinc(
     filters: int,
     *,
@@ -183,9 +272,7 @@ def init_sinc(
         >>> sorted(init_sinc(8, sample_rate=8000, spacing="mel"))
         ['low', 'width']
     """
-    if spacing not in ("mel", "uniform"):
-        raise ValueError(f"init_type {spacing!r} is not for sinc filters: mel, uniform")
-    edges = _spaced(30.0, sample_rate / 2 - 100, filters + 1, spacing)
+    edges = _sinc_edges(filters, sample_rate, spacing)
     low = (50 + edges[:-1]) / sample_rate
     high = np.minimum(low + (50 + np.diff(edges)) / sample_rate, 0.5)
     return {
@@ -212,19 +299,32 @@ def init_gammatone(
     Reference:
         Glasberg and Moore 1990; Ditter and Gerkmann 2020.
     """
+    center, bandwidth, phase = _gammatone_layout(filters, sample_rate, spacing)
+    span = GAMMATONE_CEILING - GAMMATONE_FLOOR
+    return {
+        "center": _logit(2 * center / sample_rate),
+        "bandwidth": _logit((bandwidth / sample_rate - GAMMATONE_FLOOR) / span),
+        "phase": jnp.asarray(phase, jnp.float32),
+    }
+
+
+def _sinc_edges(filters: int, sample_rate: float, spacing: str) -> np.ndarray:
+    if spacing not in ("mel", "uniform"):
+        raise ValueError(f"init_type {spacing!r} is not for sinc filters: mel, uniform")
+    return _spaced(30.0, sample_rate / 2 - 100, filters + 1, spacing)
+
+
+def _gammatone_layout(
+    filters: int, sample_rate: float, spacing: str
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Centres and bandwidths in hertz, and phases."""
     if spacing == "multiphase":
         center, phase = _multiphase(filters, sample_rate)
     else:
         half = _spaced(50.0, sample_rate / 2 - 100, (filters + 1) // 2, spacing)
         center = np.concatenate([half, half])[:filters]
         phase = np.repeat([0.0, np.pi / 2], len(half))[:filters]
-    bandwidth = (24.7 + 0.108 * center) * 2 / np.pi / sample_rate
-    span = GAMMATONE_CEILING - GAMMATONE_FLOOR
-    return {
-        "center": _logit(2 * center / sample_rate),
-        "bandwidth": _logit((bandwidth - GAMMATONE_FLOOR) / span),
-        "phase": jnp.asarray(phase, jnp.float32),
-    }
+    return center, (24.7 + 0.108 * center) * 2 / np.pi, phase
 
 
 def _multiphase(filters: int, sample_rate: float) -> tuple[np.ndarray, np.ndarray]:

@@ -1,6 +1,7 @@
 """Short-time Fourier transform and its inverse, channel-last."""
 
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Complex, Float
 
 from sepjax.functional.framing import frame, overlap_add
@@ -85,3 +86,46 @@ def istft(
     wave = wave[..., start : start + time]
     missing = time - wave.shape[-1]
     return jnp.pad(wave, [(0, 0)] * (wave.ndim - 1) + [(0, missing)])
+
+
+def log_power(
+    wave: Float[Array, "*batch time"], *, n_fft: int, hop: int
+) -> Float[Array, "*batch frames bins"]:
+    """Decadic logarithm of the power spectrogram, ``log10(|STFT|^2 + 1e-8)``.
+
+    Signals shorter than half a window are padded with zeros first, since a reflection
+    needs as many samples.
+
+    Example:
+        >>> log_power(jnp.zeros((2, 4096)), n_fft=512, hop=128)[0, 0, 0].round(3)
+        Array(-8., dtype=float32)
+
+    Reference:
+        Samuel, Ganeshan and Naradowsky 2020, Meta-learning extractors for music
+        source separation.
+    """
+    missing = max(n_fft // 2 + 1 - wave.shape[-1], 0)
+    wave = jnp.pad(wave, [(0, 0)] * (wave.ndim - 1) + [(0, missing)])
+    spectrum = stft(wave, n_fft=n_fft, hop=hop)
+    return jnp.log10(jnp.square(spectrum.real) + jnp.square(spectrum.imag) + 1e-8)
+
+
+def interpolate_frames(
+    features: Float[Array, "*batch frames features"], frames: int
+) -> Float[Array, "*batch resampled features"]:
+    """Linear interpolation along the frames, first and last ones aligned.
+
+    Frame ``k`` of the result lies at ``k (S - 1) / (K - 1)`` of the S given ones.
+
+    Example:
+        >>> interpolate_frames(jnp.array([[0.0], [2.0]]), 3).tolist()
+        [[0.0], [1.0], [2.0]]
+    """
+    given = features.shape[-2]
+    place = np.arange(frames) * ((given - 1) / max(frames - 1, 1))
+    before = np.minimum(place.astype(int), max(given - 2, 0))
+    after = np.minimum(before + 1, given - 1)
+    share = jnp.asarray(place - before, features.dtype)
+    share = share.reshape((1,) * (features.ndim - 2) + (frames, 1))
+    low, high = (jnp.take(features, index, axis=-2) for index in (before, after))
+    return low + share * (high - low)

@@ -7,7 +7,15 @@ import flax.linen as nn
 from sepjax.config import ModelConfig
 
 # Importing a family registers its members.
-from sepjax.models import banks, decoders, encoders, separators, tasnet  # noqa: F401
+from sepjax.models import (  # noqa: F401
+    banks,
+    branches,
+    decoders,
+    deep,
+    encoders,
+    separators,
+    tasnet,
+)
 from sepjax.models.registry import BANKS, DECODERS, ENCODERS, MODELS, SEPARATORS
 from sepjax.models.tasnet import MaskedSeparation, Separation
 

@@ -69,16 +69,20 @@ class SincBank(nn.Module):
     sample_rate: int
     init_type: str = "mel"
     phase: str = "analytic"
+    parameters: str = "logits"
 
     @nn.compact
     def __call__(self) -> Float[Array, "length filters"]:
         """Taps computed from the present edges."""
         bands = -(-self.filters // 2) if self.phase == "analytic" else self.filters
-        init = filterbanks.init_sinc(
-            bands, sample_rate=self.sample_rate, spacing=self.init_type
-        )
-        params = declare(self, init)
-        low, high = filterbanks.sinc_params_to_bands(params)
+        layout = dict(sample_rate=self.sample_rate, spacing=self.init_type)
+        if self.parameters == "hz":
+            params = declare(self, filterbanks.init_sinc_hz(bands, **layout))
+            rate = self.sample_rate
+            low, high = filterbanks.sinc_hz_to_bands(params, sample_rate=rate)
+        else:
+            params = declare(self, filterbanks.init_sinc(bands, **layout))
+            low, high = filterbanks.sinc_params_to_bands(params)
         taps = filterbanks.sinc_kernel(low, high, self.length, phase=self.phase)
         return taps[:, : self.filters]
 
@@ -91,15 +95,19 @@ class GammatoneBank(nn.Module):
     sample_rate: int
     init_type: str = "mel"
     normalize: str = "rms"
+    parameters: str = "logits"
 
     @nn.compact
     def __call__(self) -> Float[Array, "length filters"]:
         """Taps computed from the present centres, bandwidths and phases."""
-        init = filterbanks.init_gammatone(
-            self.filters, sample_rate=self.sample_rate, spacing=self.init_type
-        )
-        params = declare(self, init)
-        physical = filterbanks.gammatone_params_to_physical(params)
+        count, rate = self.filters, self.sample_rate
+        layout = dict(sample_rate=rate, spacing=self.init_type)
+        if self.parameters == "hz":
+            params = declare(self, filterbanks.init_gammatone_hz(count, **layout))
+            physical = filterbanks.gammatone_hz_to_physical(params, sample_rate=rate)
+        else:
+            params = declare(self, filterbanks.init_gammatone(count, **layout))
+            physical = filterbanks.gammatone_params_to_physical(params)
         return filterbanks.gammatone_kernel(
             *physical, self.length, normalize=self.normalize == "rms"
         )
@@ -133,10 +141,11 @@ def sinc_bank(config: ModelConfig, filters: int, length: int) -> SincBank:
     """Parametrised sinc filters."""
     return SincBank(
         filters,
-        length,
+        length + (config.force_odd and length % 2 == 0),
         config.sample_rate,
         init_type=config.init_type,
         phase=config.phase,
+        parameters=config.fb_parameters,
     )
 
 
@@ -149,4 +158,5 @@ def gammatone_bank(config: ModelConfig, filters: int, length: int) -> GammatoneB
         config.sample_rate,
         init_type=config.init_type,
         normalize=config.normalize,
+        parameters=config.fb_parameters,
     )

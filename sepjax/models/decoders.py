@@ -24,15 +24,17 @@ class BankDecoder(nn.Module):
     bank: nn.Module
     stride: int
     channels: int = 1
+    padding: str = "center"
 
     def __call__(
         self, latent: Float[Array, "*batch frames latent"], time: int
     ) -> Float[Array, "*batch time"]:
         """Overlap-add of the weighted synthesis filters."""
+        options = dict(stride=self.stride, time=time, padding=self.padding)
         if self.channels == 1:
-            return synthesize(latent, self.bank().T, self.stride, time=time)
+            return synthesize(latent, self.bank().T, **options)
         kernels = jnp.split(self.bank(), self.channels)
-        waves = [synthesize(latent, k.T, self.stride, time=time) for k in kernels]
+        waves = [synthesize(latent, kernel.T, **options) for kernel in kernels]
         return jnp.stack(waves, axis=-2)
 
     def kernels(self) -> dict[str, Float[Array, "length latent"]]:
@@ -75,7 +77,9 @@ def conv_decoder(config: ModelConfig, encoder: BankEncoder) -> BankDecoder:
     """A free transposed convolution."""
     length = config.L * config.audio_channels
     bank = BANKS.build("conv", config, config.N, length)
-    return BankDecoder(bank, config.W, channels=config.audio_channels)
+    return BankDecoder(
+        bank, config.W, channels=config.audio_channels, padding=config.padding
+    )
 
 
 @DECODERS.register("filterbank")
@@ -87,7 +91,7 @@ def filterbank_decoder(config: ModelConfig, encoder: BankEncoder) -> BankDecoder
         bank = encoder.bank.bank
     else:
         bank = BANKS.build(config.fb_type, config, config.N, config.L)
-    return BankDecoder(bank, config.W)
+    return BankDecoder(bank, config.W, padding=config.padding)
 
 
 @DECODERS.register("hybrid_conv")
@@ -102,17 +106,15 @@ def hybrid_conv_decoder(config: ModelConfig, encoder: HybridEncoder) -> BranchDe
     return BranchDecoder(banks, widths, config.W)
 
 
-@DECODERS.register("hybrid_filterbank")
-def hybrid_filterbank_decoder(
-    config: ModelConfig, encoder: HybridEncoder
-) -> BranchDecoder:
+@DECODERS.register("hybrid_hybrid")
+def hybrid_bank_decoder(config: ModelConfig, encoder: HybridEncoder) -> BranchDecoder:
     """A convolution beside a filterbank, free or inverting the encoder's first one."""
     free, parametrised = branch_widths(config)
     parts = []
     if free:
         parts.append((BANKS.build("conv", config, free, config.L), free))
     if parametrised and config.who_is_pinv == "dec":
-        parts.append((InverseBank(encoder.filterbanks[0], config.W), parametrised))
+        parts.append((InverseBank(encoder.filterbanks[0].bank, config.W), parametrised))
     elif parametrised:
         bank = BANKS.build(config.fb_type, config, parametrised, config.L)
         parts.append((bank, parametrised))

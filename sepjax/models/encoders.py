@@ -11,7 +11,10 @@ from jaxtyping import Array, Float
 from sepjax.config import ModelConfig
 from sepjax.functional.framing import analyze
 from sepjax.models.banks import InverseBank
-from sepjax.models.registry import BANKS, ENCODERS
+from sepjax.models.branches import filterbank_branch
+from sepjax.models.registry import BANKS, BRANCHES, ENCODERS
+
+ACTIVATIONS = {"none": lambda latent: latent, "relu": nn.relu}
 
 
 class BankEncoder(nn.Module):
@@ -25,20 +28,22 @@ class BankEncoder(nn.Module):
     stride: int
     activation: str = "none"
     channels: int = 1
+    padding: str = "center"
 
     def __call__(
         self, wave: Float[Array, "*batch time"]
     ) -> Float[Array, "*batch frames latent"]:
         """Correlate with the kernel at every stride."""
+        options = dict(stride=self.stride, padding=self.padding)
         if self.channels == 1:
-            latent = analyze(wave, self.bank(), self.stride)
+            latent = analyze(wave, self.bank(), **options)
         else:
             kernels = jnp.split(self.bank(), self.channels)
             latent = sum(
-                analyze(wave[..., channel, :], kernel, self.stride)
+                analyze(wave[..., channel, :], kernel, **options)
                 for channel, kernel in enumerate(kernels)
             )
-        return nn.relu(latent) if self.activation == "relu" else latent
+        return ACTIVATIONS[self.activation](latent)
 
     def kernels(self) -> dict[str, Float[Array, "length latent"]]:
         """Every bank's taps by name, for plots."""
@@ -48,14 +53,16 @@ class BankEncoder(nn.Module):
 class HybridEncoder(nn.Module):
     """Free convolutions beside filterbanks, then a two-layer bottleneck (thesis 5.3.3).
 
-    Each branch is a bank; convolutions are rectified, filterbanks are not. The branches
-    are concatenated and pass through 1x1, ReLU, 1x1 to the latent channels.
+    Convolutions are rectified, filterbanks are not by default. The branches are
+    concatenated and pass through 1x1, ReLU, 1x1 to the latent channels.
     """
 
     convolutions: tuple[nn.Module, ...]
     filterbanks: tuple[nn.Module, ...]
     stride: int
     latent: int
+    activation: str = "none"
+    post_width: int = 0
 
     @nn.compact
     def __call__(
@@ -65,7 +72,11 @@ class HybridEncoder(nn.Module):
         branches = [
             nn.relu(analyze(wave, bank(), self.stride)) for bank in self.convolutions
         ]
-        branches += [analyze(wave, bank(), self.stride) for bank in self.filterbanks]
+        for index, branch in enumerate(self.filterbanks):
+            feature = ACTIVATIONS[self.activation](branch(wave))
+            if self.post_width:
+                feature = nn.Dense(self.post_width, name=f"post_{index}")(feature)
+            branches.append(feature)
         features = jnp.concatenate(branches, axis=-1)
         xavier = nn.initializers.xavier_normal()
         dense = dict(features=self.latent, use_bias=False, kernel_init=xavier)
@@ -75,9 +86,9 @@ class HybridEncoder(nn.Module):
     def kernels(self) -> dict[str, Float[Array, "length latent"]]:
         """Every bank's taps by name, for plots."""
         named = {f"conv_{i}": bank() for i, bank in enumerate(self.convolutions)}
-        return named | {
-            f"filters_{i}": bank() for i, bank in enumerate(self.filterbanks)
-        }
+        for index, branch in enumerate(self.filterbanks):
+            named |= {f"filters_{index}": taps for taps in branch.kernels().values()}
+        return named
 
 
 @ENCODERS.register("simple")
@@ -90,6 +101,7 @@ def simple_encoder(config: ModelConfig) -> BankEncoder:
         config.W,
         activation=config.encoder_act,
         channels=config.audio_channels,
+        padding=config.padding,
     )
 
 
@@ -99,22 +111,31 @@ def filterbank_encoder(config: ModelConfig) -> BankEncoder:
     bank = BANKS.build(config.fb_type, config, config.N, config.L)
     if config.who_is_pinv == "enc":
         bank = InverseBank(bank, config.W)
-    return BankEncoder(bank, config.W, activation=config.encoder_act)
+    return BankEncoder(
+        bank, config.W, activation=config.fb_act, padding=config.padding
+    )
 
 
 @ENCODERS.register("hybrid")
 def hybrid_encoder(config: ModelConfig) -> HybridEncoder:
-    """``filters`` layers of both kinds, kernels doubling from layer to layer."""
+    """``filters`` layers of both kinds, kernels doubling from layer to layer.
+
+    A branch that is no bank, such as the spectrogram, occurs once.
+    """
     free, parametrised = branch_widths(config)
-
-    def banks(kind: str, width: int) -> tuple[nn.Module, ...]:
-        lengths = [
-            config.L * 2**layer for layer in range(config.filters if width else 0)
-        ]
-        return tuple(BANKS.build(kind, config, width, length) for length in lengths)
-
+    lengths = [config.L * 2**layer for layer in range(config.filters)]
+    once = config.fb_type in BRANCHES
     return HybridEncoder(
-        banks("conv", free), banks(config.fb_type, parametrised), config.W, config.N
+        tuple(BANKS.build("conv", config, free, n) for n in lengths if free),
+        tuple(
+            filterbank_branch(config, parametrised, n)
+            for n in (lengths[:1] if once else lengths)
+            if parametrised
+        ),
+        config.W,
+        config.N,
+        activation=config.fb_act,
+        post_width=parametrised if config.fb_post_conv else 0,
     )
 
 
@@ -122,11 +143,16 @@ def branch_widths(config: ModelConfig) -> tuple[int, int]:
     """Channels of the convolutional and of the filterbank branch of a hybrid layer.
 
     The filterbank has ``fb_ratio * N`` channels, rounded to an even number because its
-    filters come in pairs.
+    filters come in pairs. With ``branch_width="quarter"`` each branch has N/4, as in
+    Meta-TasNet, and the ratio only says whether it exists.
 
     Example:
         >>> branch_widths(ModelConfig(N=440, fb_ratio=0.25))
         (330, 110)
     """
     parametrised = min(2 * round(config.fb_ratio * config.N / 2), config.N)
-    return config.N - parametrised, parametrised
+    free = config.N - parametrised
+    if config.branch_width == "quarter":
+        quarter = config.N // 4
+        return min(free, quarter), min(parametrised, quarter)
+    return free, parametrised

@@ -3,6 +3,7 @@
 from sepjax.registry import Registry
 
 BANKS = Registry("filterbank")
+BRANCHES = Registry("branch of a hybrid encoder")
 ENCODERS = Registry("encoder")
 DECODERS = Registry("decoder")
 SEPARATORS = Registry("separator")

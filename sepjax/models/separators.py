@@ -3,6 +3,8 @@
 Contract: ``(batch, frames, latent) -> masks (batch, sources, frames, latent)``.
 """
 
+import dataclasses
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -22,6 +24,7 @@ INPUT_NORMS = {
 MASK_ACTIVATIONS = {
     "sigmoid": jax.nn.sigmoid,
     "relu": jax.nn.relu,
+    "linear": lambda logits: logits,
     "softmax": lambda logits: jax.nn.softmax(logits, axis=1),
 }
 
@@ -50,7 +53,7 @@ class TcnSeparator(nn.Module):
         hidden = hidden.reshape(-1, width)
         hidden = nn.Dense(config.B, name="bottleneck", **dense)(hidden)
         hidden = self._network(hidden.reshape(*latent.shape[:-1], config.B))
-        if config.skip:
+        if config.skip or config.output_prelu:
             slope = self.param("prelu", nn.initializers.constant(0.25), ())
             hidden = prelu(hidden, slope)
         sources = len(config.sources)
@@ -78,6 +81,38 @@ class TcnSeparator(nn.Module):
         return tcn(params, hidden, **shape, causal=config.causal, norm=config.norm)
 
 
+class SeparatorPerSource(nn.Module):
+    """A whole separator for every source, side by side (thesis large_tcn).
+
+    The same as one network of as many times the channels whose layers are divided into
+    one group per source. Only the activation may join the sources.
+    """
+
+    config: ModelConfig
+
+    @nn.compact
+    def __call__(
+        self, latent: Float[Array, "batch frames latent"]
+    ) -> Float[Array, "batch sources frames latent"]:
+        """Estimate the masks."""
+        config, sources = self.config, self.config.sources
+        shared = config.large_tcn_width == "total"
+        hidden = config.H // len(sources) if shared else config.H
+        one = dataclasses.replace(
+            config, sources=sources[:1], mask_act="linear", H=hidden
+        )
+        each = nn.vmap(
+            TcnSeparator,
+            in_axes=None,
+            out_axes=1,
+            axis_size=len(sources),
+            variable_axes={"params": 0},
+            split_rngs={"params": True},
+        )
+        logits = each(one, name="each")(latent)[:, :, 0]
+        return MASK_ACTIVATIONS[config.mask_act](logits)
+
+
 class IdealMask(nn.Module):
     """Ideal ratio masks from the sources' own latents: FB-IRM (thesis eq. 5.1)."""
 
@@ -89,9 +124,9 @@ class IdealMask(nn.Module):
 
 
 @SEPARATORS.register("tcn")
-def tcn_separator(config: ModelConfig) -> TcnSeparator:
-    """The separator of Conv-TasNet."""
-    return TcnSeparator(config)
+def tcn_separator(config: ModelConfig) -> TcnSeparator | SeparatorPerSource:
+    """The separator of Conv-TasNet, or one of them for every source."""
+    return (SeparatorPerSource if config.large_tcn else TcnSeparator)(config)
 
 
 @SEPARATORS.register("ideal_mask")

@@ -11,11 +11,14 @@ from sepjax.models.registry import DECODERS, ENCODERS, MODELS, SEPARATORS
 
 
 class Separation(NamedTuple):
-    """What a model returns; ``estimates`` are in the order of the model's sources."""
+    """What a model returns; ``estimates`` are in the order of the model's sources.
+
+    A model of the waveform, such as Demucs, has no masks and no latent frames.
+    """
 
     estimates: Float[Array, "batch sources time"]
-    masks: Float[Array, "batch sources frames latent"]
-    latent: Float[Array, "batch frames latent"]
+    masks: Float[Array, "batch sources frames latent"] | None = None
+    latent: Float[Array, "batch frames latent"] | None = None
 
 
 class MaskedSeparation(nn.Module):
@@ -74,9 +77,10 @@ def tasnet(config: ModelConfig) -> MaskedSeparation:
     encoder = ENCODERS.build(config.encoding, config)
     kind = config.decoder
     if kind == "auto":
-        inverse = config.who_is_pinv != "none"
-        kind = "filterbank" if config.encoding == "filterbanks" or inverse else "conv"
-    prefix = "hybrid_" if config.encoding == "hybrid" else ""
+        inverse = config.who_is_pinv != "none" and config.encoding == "hybrid"
+        kind = "filterbank" if config.encoding == "filterbanks" else "conv"
+        kind = "hybrid" if inverse else kind
+    prefix = f"{config.encoding}_" if config.encoding in ("hybrid", "deep") else ""
     return MaskedSeparation(
         encoder=encoder,
         separator=SEPARATORS.build(

@@ -7,10 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from sepjax.config import ModelConfig
+from sepjax.config import ModelConfig, layer_strides
 from sepjax.models import BANKS, DECODERS, ENCODERS, SEPARATORS, build_model
 from sepjax.models.decoders import BankDecoder
 from sepjax.models.encoders import BankEncoder
+from sepjax.models.registry import BRANCHES
 
 SMALL = dict(N=16, L=32, W=16, B=8, H=16, layers=2, stack=1)
 # Every encoder with every decoder that fits it, over every bank.
@@ -38,15 +39,32 @@ PAIRS = {
     "filterbanks-multiphase": dict(encoding="filterbanks", init_type="multiphase"),
     **{
         f"hybrid-{bank}-{name}": dict(encoding="hybrid", fb_type=bank, **fields)
-        for bank in BANKS
+        for bank in (*BANKS, *BRANCHES)
         for name, fields in {
             "conv": dict(),
             "two": dict(filters=2),
-            "filterbank": dict(decoder="filterbank"),
+            "hybrid": dict(decoder="hybrid"),
             "dec": dict(who_is_pinv="dec"),
         }.items()
         if not (bank == "conv" and name == "dec")
+        and not (bank in BRANCHES and name in ("hybrid", "dec"))
     },
+    "hybrid-post-relu": dict(fb_post_conv=True, fb_act="relu"),
+    "hybrid-quarter": dict(branch_width="quarter"),
+    "filterbanks-hz": dict(encoding="filterbanks", fb_parameters="hz"),
+    "filterbanks-sinc-hz": dict(
+        encoding="filterbanks", fb_parameters="hz", fb_type="param_sinc"
+    ),
+    "filterbanks-odd": dict(
+        encoding="filterbanks", force_odd=True, fb_type="param_sinc"
+    ),
+    "deep-one": dict(encoding="deep"),
+    "deep-pmpgtf": dict(encoding="deep", filters=2, W=8),
+    "deep-param_sinc": dict(encoding="deep", filters=2, W=8, fb_type="param_sinc"),
+    "deep-types": dict(encoding="deep", filters=2, W=4, deep_types=("pmpgtf", "conv")),
+    "deep-depthwise": dict(
+        encoding="deep", filters=3, deep_mode="depthwise", deep_strides=(8, 3, 2)
+    ),
 }
 
 
@@ -93,8 +111,10 @@ def call(part, name):
 def test_every_registered_part_is_here():
     kinds = {(build(name)[0].encoding, build(name)[0].fb_type) for name in PAIRS}
     assert {encoding for encoding, _ in kinds} == set(ENCODERS)
-    assert {bank for _, bank in kinds} == set(BANKS)
-    assert set(DECODERS) == {"conv", "filterbank", "hybrid_conv", "hybrid_filterbank"}
+    assert {bank for _, bank in kinds} == set(BANKS) | set(BRANCHES)
+    bank_decoders, hybrid_decoders = {"conv", "filterbank"}, {"conv", "hybrid"}
+    hybrid_decoders = {f"hybrid_{name}" for name in hybrid_decoders}
+    assert set(DECODERS) == bank_decoders | hybrid_decoders | {"deep_conv"}
     assert set(SEPARATORS) == {"tcn", "ideal_mask"}
 
 
@@ -114,7 +134,9 @@ def test_shapes(name, ideal):
         )
         assert found.estimates.shape == (3, 4, *channels, time)
         assert found.estimates.dtype == jnp.float32
-        frames = -(-time // config.W)
+        frames = time
+        for stride in layer_strides(config):
+            frames = -(-frames // stride)
         assert found.latent.shape == (3, frames, config.N)
         assert found.masks.shape == (3, 4, frames, config.N)
         # Parameters do not depend on the length.
@@ -122,7 +144,9 @@ def test_shapes(name, ideal):
         params = again
 
 
-@pytest.mark.parametrize("name", [n for n in PAIRS if "hybrid" not in n])
+@pytest.mark.parametrize(
+    "name", [n for n in PAIRS if n.split("-")[0] not in ("hybrid", "deep")]
+)
 def test_bank_decoders_are_linear(name):
     config, model, _ = initialized(name)
     assert isinstance(model.decoder, BankDecoder)
@@ -212,7 +236,7 @@ def test_masks_and_consistency(mask_act, consistency):
     assert (error < 1e-4) == consistency
 
 
-@pytest.mark.parametrize("decoder", ["conv", "filterbank"])
+@pytest.mark.parametrize("decoder", ["conv", "hybrid"])
 @pytest.mark.parametrize(("ratio", "absent"), [(0.0, "filterbank"), (1.0, "conv")])
 def test_ratio_of_filterbanks_may_be_all_or_nothing(ratio, absent, decoder):
     fields = dict(encoding="hybrid", fb_ratio=ratio, decoder=decoder)
@@ -222,7 +246,7 @@ def test_ratio_of_filterbanks_may_be_all_or_nothing(ratio, absent, decoder):
     assert not [name for name in params["encoder"] if name.startswith(absent)]
     banks = [name for name in params["encoder"] if "bottleneck" not in name]
     assert len(banks) == 1
-    if decoder == "filterbank":
+    if decoder == "hybrid":
         taps = [p for name, p in params["decoder"].items() if name != "bottleneck"]
         assert len(taps) == 1
         assert ("kernel" in taps[0]) == (ratio == 0)

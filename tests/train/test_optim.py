@@ -92,7 +92,7 @@ def test_l2_and_decoupled_decay_differ():
 @pytest.mark.parametrize("fb_type", ["pmpgtf", "param_sinc"])
 def test_decay_touches_kernels_and_nothing_else(fb_type):
     config = ModelConfig(N=16, B=8, H=16, layers=2, stack=1, fb_type=fb_type)
-    config.decoder = "filterbank"
+    config.decoder = "hybrid"
     model = build_model(config)
     shapes = jax.eval_shape(
         lambda: model.init(jax.random.key(0), jnp.zeros((1, 400)))["params"]

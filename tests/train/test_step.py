@@ -29,7 +29,7 @@ FAMILIES = {
     "hybrid_gammatone": dict(encoding="hybrid", **GAMMATONE),
     "hybrid_conv": dict(encoding="hybrid", fb_type="conv"),
     "hybrid_two_layers": dict(encoding="hybrid", filters=2, **GAMMATONE),
-    "hybrid_bank_decoder": dict(encoding="hybrid", decoder="filterbank", **SINC),
+    "hybrid_bank_decoder": dict(encoding="hybrid", decoder="hybrid", **SINC),
     "hybrid_dec": dict(encoding="hybrid", who_is_pinv="dec", **SINC),
 }
 COMPUTED = ("simple", "sinc_dec", "gammatone_enc", "hybrid_bank_decoder", "hybrid_dec")

@@ -1,0 +1,94 @@
+"""Branches of a hybrid encoder that are more than a bank's taps.
+
+Contract: ``(batch, time) -> (batch, frames, width)``, frames = ceil(time / stride).
+"""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from sepjax.config import ModelConfig
+from sepjax.functional.framing import analyze, frames_for
+from sepjax.functional.spectral import interpolate_frames, log_power
+from sepjax.models.registry import BANKS, BRANCHES
+
+STATISTICS = "statistics"
+"""Collection into which modules sow the (mean, variance) that they want to know."""
+
+
+class BankBranch(nn.Module):
+    """Correlation with a bank's taps."""
+
+    bank: nn.Module
+    stride: int
+
+    def __call__(
+        self, wave: Float[Array, "*batch time"]
+    ) -> Float[Array, "*batch frames width"]:
+        """One feature per filter."""
+        return analyze(wave, self.bank(), self.stride)
+
+    def kernels(self) -> dict[str, Float[Array, "length width"]]:
+        """The taps, for plots."""
+        return {"": self.bank()}
+
+
+class SpectrogramBranch(nn.Module):
+    """Standardized log power spectrogram, mapped to ``width`` features of each frame.
+
+    Windows last 128 ms with three quarters of overlap; their frames are interpolated to
+    those of the encoder. Mean and deviation of every bin are facts about the training
+    data (:func:`sepjax.train.statistics.gather`), not learned; a learned scale and
+    offset follow them.
+
+    Reference:
+        Samuel, Ganeshan and Naradowsky 2020, Meta-learning extractors for music source
+        separation.
+    """
+
+    width: int
+    stride: int
+    sample_rate: int
+
+    @nn.compact
+    def __call__(
+        self, wave: Float[Array, "*batch time"]
+    ) -> Float[Array, "*batch frames width"]:
+        """Features of what lies around each frame."""
+        n_fft = 1024 * max(self.sample_rate // 8000, 1)
+        power = log_power(wave, n_fft=n_fft, hop=n_fft // 4)
+        axes = tuple(range(power.ndim - 1))
+        observed = jnp.stack([power.mean(axes), power.var(axes)])
+        self.sow(STATISTICS, "observed", observed)
+        bins = power.shape[-1:]
+        ones, zeros = nn.initializers.ones, nn.initializers.zeros
+        mean = jax.lax.stop_gradient(self.param("mean", zeros, bins))
+        deviation = jax.lax.stop_gradient(self.param("std", ones, bins))
+        scale, bias = self.param("scale", ones, bins), self.param("bias", zeros, bins)
+        shape = (1,) * (power.ndim - 1) + bins
+        mean, deviation, scale, bias = (
+            leaf.reshape(shape) for leaf in (mean, deviation, scale, bias)
+        )
+        normed = (power - mean) / jnp.maximum(deviation, 1e-5) * scale + bias
+        features = nn.Dense(self.width, name="mel")(normed)
+        return interpolate_frames(features, frames_for(wave.shape[-1], self.stride))
+
+    def kernels(self) -> dict[str, Float[Array, "length width"]]:
+        """There are no taps."""
+        return {}
+
+
+def filterbank_branch(config: ModelConfig, width: int, length: int) -> nn.Module:
+    """A branch of ``config.fb_type``: a registered branch, or a registered bank."""
+    if config.fb_type in BRANCHES:
+        return BRANCHES.build(config.fb_type, config, width, length)
+    return BankBranch(BANKS.build(config.fb_type, config, width, length), config.W)
+
+
+@BRANCHES.register("stft")
+def spectrogram_branch(
+    config: ModelConfig, width: int, length: int
+) -> SpectrogramBranch:
+    """The spectrogram has windows of its own, whatever the kernel's length."""
+    return SpectrogramBranch(width, config.W, config.sample_rate)
