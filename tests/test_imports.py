@@ -24,6 +24,13 @@ ALLOWED = {
         "sepjax.config",
         "sepjax.registry",
     },
+    "sepjax.weights": {
+        "sepjax.weights",
+        "sepjax.models",
+        "sepjax.functional",
+        "sepjax.config",
+        "sepjax.registry",
+    },
     "sepjax.train": {
         "sepjax",
         "sepjax.train",

@@ -1,0 +1,102 @@
+r"""Long short-term memory over frames, in both directions.
+
+The products of the inputs do not depend on the state, so that they are one matmul over
+all frames; the scan only holds the product of the state, with the four gates side by
+side.
+"""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray
+
+
+def init_lstm(
+    key: PRNGKeyArray, *, inputs: int, hidden: int, directions: int = 2
+) -> dict[str, Array]:
+    r"""Draw the parameters of an LSTM layer.
+
+    All are uniform within :math:`\pm 1 / \sqrt{hidden}`, as PyTorch draws them.
+
+    Args:
+        key: source of randomness.
+        inputs: channels of a frame.
+        hidden: channels of each direction's state.
+        directions: 1, forward, or 2, forward and backward.
+
+    Returns:
+        Arrays with a leading axis over directions: ``input`` (directions, inputs,
+        4 hidden), ``state`` (directions, hidden, 4 hidden) and ``input_bias`` and
+        ``state_bias`` (directions, 4 hidden), with the gates input, forget, cell and
+        output side by side. One bias would do; there are two, as in PyTorch.
+
+    Example:
+        >>> layer = init_lstm(jax.random.key(0), inputs=3, hidden=5)
+        >>> layer["input"].shape, layer["state"].shape
+        ((2, 3, 20), (2, 5, 20))
+    """
+    shapes = {
+        "input": (directions, inputs, 4 * hidden),
+        "state": (directions, hidden, 4 * hidden),
+        "input_bias": (directions, 4 * hidden),
+        "state_bias": (directions, 4 * hidden),
+    }
+    bound = hidden**-0.5
+    keys = jax.random.split(key, len(shapes))
+    return {
+        name: jax.random.uniform(k, shape, minval=-bound, maxval=bound)
+        for k, (name, shape) in zip(keys, shapes.items())
+    }
+
+
+def lstm(
+    params: dict[str, Array], x: Float[Array, "batch frames inputs"]
+) -> Float[Array, "batch frames states"]:
+    r"""Run an LSTM layer from a state of zeros.
+
+    .. math:: c_t = \sigma(f_t) c_{t-1} + \sigma(i_t) \tanh(g_t), \quad
+              h_t = \sigma(o_t) \tanh(c_t)
+
+    with the gates :math:`(i, f, g, o)_t = W x_t + U h_{t-1} + b`.
+
+    Args:
+        params: as :func:`init_lstm` makes them, with one direction or two.
+        x: frames.
+
+    Returns:
+        The states of all frames; those of the backward direction, which hears the
+        frames from the last to the first, follow the forward ones.
+
+    Example:
+        >>> layer = init_lstm(jax.random.key(0), inputs=3, hidden=5)
+        >>> lstm(layer, jnp.ones((1, 7, 3))).shape
+        (1, 7, 10)
+
+    Reference:
+        Hochreiter and Schmidhuber 1997; gates as in PyTorch.
+    """
+    bias = params["input_bias"] + params["state_bias"]
+    outputs = []
+    for direction, (kernel, state, b) in enumerate(
+        zip(params["input"], params["state"], bias)
+    ):
+        gates = jnp.swapaxes(x, 0, 1) @ kernel + b[None, None]
+        states = _scan(gates, state, reverse=direction == 1)
+        outputs.append(jnp.swapaxes(states, 0, 1))
+    return jnp.concatenate(outputs, axis=-1)
+
+
+def _scan(
+    gates: Float[Array, "frames batch gates"],
+    kernel: Float[Array, "hidden gates"],
+    *,
+    reverse: bool,
+) -> Float[Array, "frames batch hidden"]:
+    def step(carry: tuple[Array, Array], frame: Array) -> tuple:
+        hidden, cell = carry
+        i, f, g, o = jnp.split(frame + hidden @ kernel, 4, axis=-1)
+        cell = jax.nn.sigmoid(f) * cell + jax.nn.sigmoid(i) * jnp.tanh(g)
+        hidden = jax.nn.sigmoid(o) * jnp.tanh(cell)
+        return (hidden, cell), hidden
+
+    zeros = jnp.zeros((gates.shape[1], len(kernel)), gates.dtype)
+    return jax.lax.scan(step, (zeros, zeros), gates, reverse=reverse)[1]

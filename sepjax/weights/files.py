@@ -1,0 +1,82 @@
+"""A model in one plain file: safetensors, with the configuration in its header."""
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import safe_open
+from safetensors.numpy import save_file
+
+from sepjax.config import Config, ModelConfig, from_dict, to_dict
+
+KEY = "sepjax.model"
+
+
+def save_safetensors(path: str | Path, config: ModelConfig, params: Any) -> None:
+    """Write parameters, and the configuration as JSON in the file's metadata.
+
+    The names in the file are the paths in the tree, joined by ``/``. The same model
+    gives the same bytes.
+
+    Args:
+        path: of the file; an existing one is replaced.
+        config: of the model.
+        params: nested dictionaries of arrays.
+
+    Example:
+        >>> import tempfile
+        >>> path = tempfile.mkdtemp() + "/model.safetensors"
+        >>> save_safetensors(path, ModelConfig(L=25), {"encoder": {"taps": np.ones(2)}})
+        >>> config, params = load_safetensors(path)
+        >>> config.L, params["encoder"]["taps"].tolist()
+        (25, [1.0, 1.0])
+    """
+    fields = to_dict(Config(model=config))["model"]
+    metadata = {KEY: json.dumps(fields, sort_keys=True)}
+    # A view with strides would be written in the order of its memory.
+    arrays = {
+        name: np.ascontiguousarray(array).reshape(np.shape(array))
+        for name, array in sorted(_flatten(params))
+    }
+    save_file(arrays, str(path), metadata=metadata)
+
+
+def load_safetensors(path: str | Path) -> tuple[ModelConfig, dict]:
+    """Inverse of :func:`save_safetensors`.
+
+    Returns:
+        The configuration, and nested dictionaries of NumPy arrays.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file has no configuration of ours.
+    """
+    with safe_open(str(path), framework="numpy") as file:
+        metadata = file.metadata() or {}
+        if KEY not in metadata:
+            raise ValueError(
+                f"'{path}' has no '{KEY}' in its metadata: it was not written by "
+                "save_safetensors; read foreign arrays with safetensors itself and "
+                "give them to from_state_dict"
+            )
+        config = from_dict({"model": json.loads(metadata[KEY])}).model
+        params: dict = {}
+        for name in file.keys():
+            *parents, leaf = name.split("/")
+            node = params
+            for parent in parents:
+                node = node.setdefault(parent, {})
+            node[leaf] = file.get_tensor(name)
+    return config, params
+
+
+def _flatten(tree: Any, prefix: str = "") -> Iterable[tuple[str, np.ndarray]]:
+    for name, value in tree.items():
+        if "/" in name:
+            raise ValueError(f"the name '{prefix}{name}' has a '/' of its own")
+        if isinstance(value, dict):
+            yield from _flatten(value, f"{prefix}{name}/")
+        else:
+            yield prefix + name, np.asarray(value)

@@ -1,0 +1,223 @@
+"""Filterbanks of others: asteroid-filterbanks, SincNet and MP-GTF, as taps."""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from sepjax.functional.filterbanks import (
+    gammatone_kernel,
+    sinc_hz_to_bands,
+    sinc_kernel,
+)
+from sepjax.registry import Registry, nearest
+
+Taps = Float[Array, "length filters"]
+KINDS = Registry("kind of filterbank")
+"""Functions of the arrays of one bank and of its sizes that return taps."""
+
+
+def filterbank_from_state_dict(
+    state: Mapping[str, Any],
+    *,
+    kind: str = "free",
+    who_is_pinv: Literal["none", "enc", "dec"] = "none",
+    kernel_size: int,
+    stride: int = 0,
+    sample_rate: float = 8000.0,
+    min_low_hz: float = 50.0,
+    min_band_hz: float = 50.0,
+    rtol: float | None = None,
+) -> tuple[Taps, Taps | None]:
+    r"""Analysis and synthesis taps of a public filterbank, as a function of its state.
+
+    A pseudo-inverse side is :math:`(W/L)\,(F^+)^T` of the other one's taps F, from a
+    singular value decomposition, as in the source. The function can be differentiated
+    with respect to the arrays in the state, so to filters or to parameters in hertz.
+
+    Args:
+        state: names -> arrays, with the prefixes ``encoder.filterbank.`` and
+            ``decoder.filterbank.`` for two banks (``/`` for ``.`` will do), without
+            them for one.
+        kind: a key of :data:`KINDS`: "free", "stft" and "mpgtf" have their taps in the
+            state, "param_sinc" and "sincnet" their edges in hertz.
+        who_is_pinv: which side is the pseudo-inverse of the other, which alone is read.
+        kernel_size: taps that were asked for; sinc filters of an even number get one
+            more, as in the sources.
+        stride: samples between frames; 0: half of the taps.
+        sample_rate: Hz.
+        min_low_hz: least lower edge.
+        min_band_hz: least width of a band.
+        rtol: singular values below this share of the greatest count as zero; by
+            default what rounding leaves of a dependent filter, in the type computed in.
+            The source has 1e-15.
+
+    Returns:
+        Analysis and synthesis taps (length, filters); the latter are ``None`` where the
+        state has one bank and there is no pseudo-inverse.
+
+    Raises:
+        KeyError: an array is missing; the message names it.
+        ValueError: an array has another shape than the sizes imply, or an option is
+            not known.
+
+    Example:
+        >>> state = {"_filters": np.eye(4)[:, None]}
+        >>> analysis, synthesis = filterbank_from_state_dict(
+        ...     state, kernel_size=4, stride=2, who_is_pinv="dec"
+        ... )
+        >>> synthesis.shape, float(synthesis[0, 0])
+        ((4, 4), 0.5)
+
+    Reference:
+        asteroid-filterbanks 0.4; Ravanelli and Bengio 2018 (SincNet).
+    """
+    if who_is_pinv not in ("none", "enc", "dec"):
+        known = nearest(str(who_is_pinv), ("none", "enc", "dec"))
+        raise ValueError(f"who_is_pinv={who_is_pinv!r}: {known}")
+    banks = _banks(state)
+
+    def taps(side: str) -> Taps:
+        arrays, prefix = banks[side]
+        return KINDS.build(
+            kind,
+            _Named(arrays, prefix),
+            kernel_size,
+            sample_rate=sample_rate,
+            min_low_hz=min_low_hz,
+            min_band_hz=min_band_hz,
+        )
+
+    if who_is_pinv == "none":
+        return taps("encoder"), taps("decoder") if "decoder" in banks else None
+    kept = "decoder" if who_is_pinv == "enc" else "encoder"
+    given = taps(kept if kept in banks else next(iter(banks)))
+    hop = stride or len(given) // 2
+    # (L, N) -> (N, L) -> (L, N): the pseudo-inverse of the matrix of filters in rows.
+    inverse = hop / len(given) * jnp.linalg.pinv(given.T, rtol=rtol)
+    return (given, inverse) if who_is_pinv == "dec" else (inverse, given)
+
+
+class _Named(dict):
+    """The arrays of one bank, with errors that say their whole names."""
+
+    def __init__(self, arrays: Mapping[str, Any], prefix: str):
+        super().__init__(arrays)
+        self.prefix = prefix
+
+    def take(self, name: str, *shape: int) -> Array:
+        """The array of a name; ``-1`` in the shape is any size."""
+        if name not in self:
+            hint = nearest(name, self) if self else "it is empty"
+            raise KeyError(f"the state dict has no '{self.prefix}{name}': {hint}")
+        array = jnp.asarray(self[name])
+        fits = [size in (-1, found) for size, found in zip(shape, array.shape)]
+        if array.ndim != len(shape) or not all(fits):
+            wanted = tuple("any" if size < 0 else size for size in shape)
+            name = self.prefix + name
+            raise ValueError(f"'{name}' has shape {array.shape}, expected {wanted}")
+        return array
+
+
+def _banks(state: Mapping[str, Any]) -> dict[str, tuple[dict[str, Any], str]]:
+    """The arrays of every bank without their prefix, and the prefix."""
+    names = {name.removeprefix("module.").replace("/", "."): name for name in state}
+    banks = {}
+    for side in ("encoder", "decoder"):
+        prefix = f"{side}.filterbank."
+        inside = {
+            name.removeprefix(prefix): state[theirs]
+            for name, theirs in names.items()
+            if name.startswith(prefix)
+        }
+        if inside:
+            banks[side] = inside, prefix
+    if not banks:
+        alone = {n.removeprefix("filterbank."): state[names[n]] for n in names}
+        banks["encoder"] = alone, ""
+    return banks
+
+
+@KINDS.register("free")
+@KINDS.register("stft")
+@KINDS.register("mpgtf")
+def stored_taps(bank: _Named, kernel_size: int, **unused: float) -> Taps:
+    """The filters that the state has, (filters, 1, length) there."""
+    return bank.take("_filters", -1, 1, kernel_size)[:, 0].T
+
+
+@KINDS.register("param_sinc")
+def param_sinc_taps(bank: _Named, kernel_size: int, **rates: float) -> Taps:
+    """ParamSincFB of asteroid: all even filters, then all odd ones, Hamming window."""
+    low, high = _edges(bank, **rates)
+    return sinc_kernel(low, high, kernel_size + 1 - kernel_size % 2)
+
+
+@KINDS.register("sincnet")
+def sincnet_taps(bank: _Named, kernel_size: int, **rates: float) -> Taps:
+    r"""SincNet's SincConv_fast: even filters alone under a window of its own.
+
+    Its window :math:`0.54 - 0.46 \cos(2\pi n / L)` is sampled at (L-1)/2 points from
+    0 to L/2 - 1, which are not whole numbers, and mirrored around a centre of one.
+    """
+    low, high = _edges(bank, **rates)
+    length = kernel_size + 1 - kernel_size % 2
+    points = np.linspace(0, length / 2 - 1, length // 2)
+    half = 0.54 - 0.46 * np.cos(2 * np.pi * points / length)
+    window = np.concatenate([half, [1.0], half[::-1]])[:, None]
+    taps = sinc_kernel(low, high, length, window="none", phase="even")
+    return taps * jnp.asarray(window, taps.dtype)
+
+
+def _edges(bank: _Named, **rates: float) -> tuple[Array, Array]:
+    params = {
+        name: bank.take(name + "_", -1, 1)[:, 0] for name in ("low_hz", "band_hz")
+    }
+    return sinc_hz_to_bands(params, **rates)
+
+
+def multiphase_gammatone(
+    filters: int, length: int, *, sample_rate: float, centers: int = 24
+) -> Taps:
+    r"""The multi-phase gammatone filterbank as its authors compute it.
+
+    ``centers`` frequencies one ERB apart from 100 Hz on, whatever the rate; every one
+    has equally many phases over :math:`[0, \pi)`, the lowest ones those left over, and
+    the second half of the bank is the negative of the first. All filters have the root
+    mean square of the loudest one, with time in seconds.
+
+    Args:
+        filters: even number of filters.
+        length: taps.
+        sample_rate: Hz.
+        centers: number of centre frequencies.
+
+    Raises:
+        ValueError: the number of filters is odd.
+
+    Example:
+        >>> multiphase_gammatone(128, 16, sample_rate=8000).shape
+        (16, 128)
+
+    Reference:
+        Ditter and Gerkmann 2020; sp-uhh/mp-gtf.
+    """
+    if filters % 2:
+        raise ValueError(f"filters={filters} must be even: negatives make pairs")
+    scale, offset = 9.265, 24.7 * 9.265  # of ERB numbers; Glasberg and Moore 1990
+    center = (100 + offset) * np.exp(np.arange(centers) / scale) - offset
+    counts = np.full(centers, filters // 2 // centers)
+    counts[: filters // 2 % centers] += 1
+    phase = np.concatenate([np.pi * np.arange(n) / n for n in counts if n])
+    center = np.repeat(center, counts)
+    bandwidth = (24.7 + 0.108 * center) * 2 / np.pi
+    dtype = jnp.result_type(float)
+    physical = (center / sample_rate, bandwidth / sample_rate, phase)
+    half = gammatone_kernel(
+        *(jnp.asarray(values, dtype) for values in physical), length, normalize=False
+    )
+    power = jnp.sqrt(jnp.mean(half**2, axis=0))
+    half = half * (power.max() / power / sample_rate)[None]
+    return jnp.concatenate([half, -half], axis=1)
