@@ -41,7 +41,9 @@ class Data:
         Yields:
             ``chunks`` int16 (batch, sources, time, file channels), ``gains`` float32
             (batch, sources, channels), ``channel`` int32 (batch, sources), -1: mean.
-            A pure function of (config.seed, step), the same from both feeders.
+            A pure function of (config.seed, step), the same from both feeders. With
+            ``train.seeds`` = K there are K times as many rows, and row ``b K + k``
+            is row ``b`` of the run with seed ``config.seed + k``.
         """
         plans = self._train_plans(start_step, stop_step, process_index, process_count)
         if self.config.data.feeder == "streaming":
@@ -76,11 +78,17 @@ class Data:
 
     def track_names(self, step: int) -> list[str]:
         """The training tracks in the batch of a step, each once."""
-        tracks, config = self.manifest.split("train"), self.config
-        (rows,) = schedule.visited_tracks(
-            len(tracks), config.seed, config.train.batch_size, step, step + 1
-        )
-        return list(dict.fromkeys(tracks[row].name for row in rows))
+        tracks, size = self.manifest.split("train"), self.config.train.batch_size
+        rows = [
+            schedule.visited_tracks(len(tracks), seed, size, step, step + 1)[0]
+            for seed in self.seeds
+        ]
+        return list(dict.fromkeys(tracks[row].name for row in np.concatenate(rows)))
+
+    @property
+    def seeds(self) -> range:
+        """The seeds that are trained side by side."""
+        return range(self.config.seed, self.config.seed + self.config.train.seeds)
 
     def tracks(self, split: str) -> Iterator[LoadedTrack]:
         """The whole songs of a split, one after another."""
@@ -104,10 +112,12 @@ class Data:
         rows = schedule.rows_of_process(size, process_index, process_count)
         table = self.table("train")
         for first, last in schedule.windows(start_step, stop_step):
-            plan = schedule.train_plans(
-                table, config.data, config.seed, size, first, last
-            )
-            yield schedule.take(plan, (slice(None), rows))
+            plans = [
+                schedule.train_plans(table, config.data, seed, size, first, last)
+                for seed in self.seeds
+            ]
+            mine = [schedule.take(plan, (slice(None), rows)) for plan in plans]
+            yield schedule.interleave(mine)
 
 
 def open_data(

@@ -155,6 +155,17 @@ def take(plan: Plan, index) -> Plan:
     return Plan(*(field[index] for field in plan))
 
 
+def interleave(plans: list[Plan]) -> Plan:
+    """K plans with the leading axes (steps, batch) as one.
+
+    Row ``b K + k`` of a step is row ``b`` of plan ``k``.
+    """
+    if len(plans) == 1:
+        return plans[0]
+    fields = (np.stack(same, axis=2) for same in zip(*plans))
+    return Plan(*(f.reshape(len(f), -1, *f.shape[3:]) for f in fields))
+
+
 def windows(start: int, stop: int, length: int = 1024) -> Iterator[tuple[int, int]]:
     """Consecutive pieces of a range of steps, so that plans stay small.
 

@@ -56,6 +56,10 @@ class MaskedSeparation(nn.Module):
             estimates = mixture_consistency(estimates, mixture)
         return Separation(estimates, masks, latent)
 
+    def observe(self, mixture: Float[Array, "batch time"]) -> Array:
+        """Encode, for the sake of the statistics that encoders gather."""
+        return self.encoder(mixture)
+
     @property
     def audio_channels(self) -> int:
         """Channels that the model hears at once: 1, or 2 for a stereo model."""

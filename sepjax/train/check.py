@@ -1,5 +1,6 @@
 """Everything worth knowing before a long run starts, from one real step."""
 
+import math
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -7,42 +8,52 @@ from typing import Any
 import jax
 from jax.sharding import Mesh
 
-from sepjax.config import Config
+from sepjax.config import Config, layer_strides
 from sepjax.functional.framing import frames_for
 from sepjax.functional.tcn import receptive_field
-from sepjax.train.loop import Batches, make_program
+from sepjax.train.freeze import frozen_leaves
 from sepjax.train.mesh import shard_batch
+from sepjax.train.program import make_program
+from sepjax.train.seeds import join
+from sepjax.train.start import Batches
 
 
 def check_run(config: Config, data: Batches, mesh: Mesh) -> Iterator[tuple[str, str]]:
     """Build, compile and run one step; yields (what, value) lines as they are known."""
     model = config.model
     rate, chunk = config.data.sample_rate, config.data.chunk_seconds
-    frames = frames_for(round(chunk * rate), model.W)
-    seen = receptive_field(model.layers, model.stack, model.kernel)
-    yield "chunk", f"{chunk:g} s at {rate} Hz, {frames} frames of {model.W} samples"
-    yield "receptive field", f"{seen} frames, {seen * model.W / rate:.2f} s"
+    hop = math.prod(layer_strides(model))
+    frames = frames_for(round(chunk * rate), hop)
+    yield "chunk", f"{chunk:g} s at {rate} Hz, {frames} frames of {hop} samples"
+    if not model.ideal_mask:
+        seen = receptive_field(model.layers, model.stack, model.kernel)
+        yield "receptive field", f"{seen} frames, {seen * hop / rate:.2f} s"
     program = make_program(config, mesh)
     key = jax.random.key(config.seed)
     shapes = jax.eval_shape(program.init, key)
     yield "parameters", f"{parameter_count(shapes.params):,}"
-    for name, part in shapes.params.items():
-        yield f"  {name}", f"{parameter_count(part):,}"
+    frozen = frozen_leaves(shapes.params, config.train.freeze)
+    for name, tree in shapes.params.items():
+        stays = " (frozen)" if all(jax.tree.leaves(frozen[name])) else ""
+        yield f"  {name}", f"{parameter_count(tree):,}{stays}"
+    seeds = config.train.seeds
+    if seeds > 1:
+        yield "seeds", f"{seeds}, side by side in one program"
     batch = next(
         iter(data.train_batches(0, 1, jax.process_index(), jax.process_count()))
     )
     batch = shard_batch(mesh, batch)
     began = time.perf_counter()
-    compiled = program.train_step.lower(shapes, batch).compile()
+    state = join([program.init(key) for key in jax.random.split(key, seeds)], mesh)
+    compiled = program.train_step.lower(state, batch).compile()
     yield "compile time", f"{time.perf_counter() - began:.1f} s"
     yield "memory of a step", memory(compiled, jax.device_count())
-    state = program.init(key)
     seconds = []
     for _ in range(3):
         began = time.perf_counter()
         state, metrics = jax.block_until_ready(compiled(state, batch))
         seconds.append(time.perf_counter() - began)
-    yield "loss of the first batch", f"{float(metrics['loss']):.2f} dB after 2 steps"
+    yield "loss of the first batch", f"{metrics['loss'].mean():.2f} dB after 2 steps"
     hours = min(seconds) * config.train.steps / 3600
     yield "time of a step", f"{min(seconds):.3f} s"
     yield "time of the run", f"{hours:.2f} h for {config.train.steps} steps"

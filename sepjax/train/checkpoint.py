@@ -42,17 +42,20 @@ class CheckpointError(RuntimeError):
     """A checkpoint cannot be written, found or used; the message says what to do."""
 
 
-def open_manager(run: Path, *, create: bool = False) -> ocp.CheckpointManager:
+def open_manager(
+    run: Path, *, create: bool = False, keep_latest: int = 1
+) -> ocp.CheckpointManager:
     """The checkpoint manager of a run folder; keeps the latest and the best.
 
     Args:
         run: the run folder.
         create: for training. All processes of a distributed run save together;
             otherwise this one reads alone.
+        keep_latest: how many of the latest checkpoints are kept.
     """
     keep = preservation_policy.AnyPreservationPolicy(
         [
-            preservation_policy.LatestN(1),
+            preservation_policy.LatestN(keep_latest),
             preservation_policy.BestN(
                 get_metric_fn=lambda metrics: metrics["loss"], reverse=True, n=1
             ),
@@ -130,13 +133,18 @@ def finish(manager: ocp.CheckpointManager) -> None:
         shutil.rmtree(Path(manager.directory) / TRASH, ignore_errors=True)
 
 
-def check_space(run: Path, state: TrainState) -> None:
+def check_space(run: Path, state: TrainState, seeds: int = 1) -> None:
     """Refuse to start where three checkpoints (latest, best, next) do not fit.
+
+    Args:
+        run: the run folder.
+        state: of one seed.
+        seeds: how many runs are saved side by side.
 
     Raises:
         CheckpointError: too little disk space; the message says how much is needed.
     """
-    needed = 3 * sum(leaf.nbytes for leaf in jax.tree.leaves(state))
+    needed = seeds * 3 * sum(leaf.nbytes for leaf in jax.tree.leaves(state))
     free = shutil.disk_usage(run).free
     if free < needed:
         raise CheckpointError(
@@ -166,15 +174,17 @@ def restore(
     state: TrainState,
     config: Config,
     *,
+    step: int | None = None,
     data_sha256: str = "",
     force: bool,
 ) -> tuple[TrainState, Progress]:
-    """The latest checkpoint, with the layout and sharding of ``state``.
+    """A checkpoint with the layout and sharding of ``state``.
 
     Args:
         manager: of the run.
         state: a fresh state, or its shapes with shardings.
         config: the resolved configuration of the run about to continue.
+        step: of the checkpoint; by default the latest.
         data_sha256: of the data it is about to see; empty: not compared.
         force: go on although the configuration or the data differ. Another learning
             rate then takes effect, and the plateau schedule starts anew.
@@ -183,7 +193,7 @@ def restore(
         CheckpointError: the checkpoint was made with another configuration; every
             difference is listed.
     """
-    step = manager.latest_step()
+    step = manager.latest_step() if step is None else step
     meta = read_meta(manager, step)
     run = Path(manager.directory).parent
     if not force:

@@ -6,8 +6,8 @@ import jax
 import numpy as np
 
 from sepjax.train.checkpoint import load
-from sepjax.train.loop import make_program
 from sepjax.train.mesh import make_mesh
+from sepjax.train.program import make_program
 
 
 def learned_filters(run: Path) -> dict[str, np.ndarray]:

@@ -27,14 +27,15 @@ class MetricLog:
 
     A resumed run first drops what was logged after the checkpoint it starts from, so
     that the log reads as if the run had never stopped. Only the first process of a
-    distributed run writes.
+    distributed run writes, and of several logs only one is ``shown`` as it grows.
     """
 
-    def __init__(self, folder: Path, *, start: int, total: int):
+    def __init__(self, folder: Path, *, start: int, total: int, shown: bool = True):
         self.path = folder / "metrics.jsonl"
         self._start, self._total = start, total
         self._began, self._before = time.monotonic(), 0.0
         self._silent = jax.process_index() > 0
+        self._shown = shown and not self._silent
         self._events = None
         if not self._silent:
             self._before = _rewind(self.path, start)
@@ -47,7 +48,7 @@ class MetricLog:
             desc="training",
             mininterval=1.0,
             dynamic_ncols=True,
-            disable=self._silent or not sys.stderr.isatty(),
+            disable=not self._shown or not sys.stderr.isatty(),
         )
 
     def write(self, kind: str, step: int, values: dict[str, float]) -> None:
@@ -64,7 +65,7 @@ class MetricLog:
 
     def progress(self, step: int, text: str) -> None:
         """Move the progress line; without a terminal, print a line instead."""
-        if self._silent:
+        if not self._shown:
             return
         if self._bar.disable:
             rate = (step - self._start) / (time.monotonic() - self._began)
@@ -80,7 +81,7 @@ class MetricLog:
 
     def say(self, text: str) -> None:
         """Print a line without breaking the progress line."""
-        if not self._silent:
+        if self._shown:
             self._bar.write(text, file=sys.stdout)
 
     def __enter__(self) -> "MetricLog":

@@ -1,5 +1,6 @@
 """Optimisers: clipping, moments, decay of the right kind, an injectable rate."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -7,6 +8,7 @@ import optax
 
 from sepjax.config import OptimConfig
 from sepjax.registry import Registry
+from sepjax.train.freeze import frozen_leaves
 
 OPTIMIZERS = Registry("optimizer")
 OPTIMIZERS.register("adam")(optax.scale_by_adam)
@@ -28,13 +30,15 @@ def decayed(params: Any) -> Any:
     )
 
 
-def make_optimizer(config: OptimConfig) -> optax.GradientTransformation:
+def make_optimizer(
+    config: OptimConfig, *, freeze: Sequence[str] = ()
+) -> optax.GradientTransformation:
     """The optimiser of a configuration.
 
     Decoupled decay is AdamW's, ``p -= lr * decay * p``; ``l2`` adds ``decay * p`` to
     the gradient before the moments, as PyTorch's Adam does. The learning rate lies in
     the state's ``hyperparams["learning_rate"]``, where it can be replaced without
-    recompilation.
+    recompilation. What is frozen does not decay; its gradients are zero already.
 
     Raises:
         ValueError: unknown optimiser; the nearest names are suggested.
@@ -49,7 +53,12 @@ def make_optimizer(config: OptimConfig) -> optax.GradientTransformation:
     steps = []
     if config.clip > 0:
         steps.append(optax.clip_by_global_norm(config.clip))
-    decay = optax.add_decayed_weights(config.weight_decay, mask=decayed)
+
+    def mask(params: Any) -> Any:
+        frozen = frozen_leaves(params, freeze)
+        return jax.tree.map(lambda yes, no: yes and not no, decayed(params), frozen)
+
+    decay = optax.add_decayed_weights(config.weight_decay, mask=mask)
     if config.weight_decay == 0:
         steps.append(moments)
     elif config.weight_decay_kind == "l2":

@@ -1,6 +1,6 @@
 """One optimiser step and one evaluation step, as pure functions."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import flax.linen as nn
@@ -12,6 +12,7 @@ from jaxtyping import Array, Float
 
 from sepjax.functional.augment import Excerpt, prepare_excerpts
 from sepjax.losses import active_sources, si_sdr
+from sepjax.train.freeze import stop_gradients
 
 Metrics = dict[str, Array]
 
@@ -28,9 +29,9 @@ class TrainState(flax.struct.PyTreeNode):
         """The rate of the next step."""
         return self.opt_state.hyperparams["learning_rate"]
 
-    def with_learning_rate(self, rate: float) -> "TrainState":
+    def with_learning_rate(self, rate: float | Sequence[float]) -> "TrainState":
         """The same state with another rate; nothing is recompiled."""
-        present = self.learning_rate
+        present = self.learning_rate  # one rate, or one per seed
         new = jax.device_put(jnp.asarray(rate, present.dtype), present.sharding)
         hyperparams = self.opt_state.hyperparams | {"learning_rate": new}
         return self.replace(opt_state=self.opt_state._replace(hyperparams=hyperparams))
@@ -54,6 +55,7 @@ def make_train_step(
     optimizer: optax.GradientTransformation,
     *,
     axis_name: str | None = None,
+    freeze: Sequence[str] = (),
 ) -> Callable[[TrainState, Excerpt], tuple[TrainState, Metrics]]:
     """Forward, loss, gradient, update.
 
@@ -67,6 +69,8 @@ def make_train_step(
         loss: ``loss(reference, estimate, counts=None) -> (scalar, metrics)``.
         optimizer: as :func:`sepjax.train.optim.make_optimizer` makes it.
         axis_name: the axis of ``pmap``, if any.
+        freeze: parts of the model that get no gradient, such as ``"encoder"``; the
+            optimiser must know them too, for weight decay.
 
     Returns:
         ``step(state, excerpt) -> (state, metrics)`` with metrics ``loss``, ``si_sdr``
@@ -86,7 +90,7 @@ def make_train_step(
         >>> int(state.step), sorted(metrics)
         (1, ['grad_norm', 'loss', 'si_sdr'])
     """
-    gradient = make_gradient(model, loss, axis_name=axis_name)
+    gradient = make_gradient(model, loss, axis_name=axis_name, freeze=freeze)
 
     def step(state: TrainState, excerpt: Excerpt) -> tuple[TrainState, Metrics]:
         grads, metrics = gradient(state.params, excerpt)
@@ -103,10 +107,13 @@ def make_gradient(
     loss: Callable[..., tuple[Array, Metrics]],
     *,
     axis_name: str | None = None,
+    freeze: Sequence[str] = (),
 ) -> Callable[[Any, Excerpt], tuple[Any, Metrics]]:
     """``(params, excerpt) -> (gradients, metrics)`` of the whole batch's loss."""
 
     def total(params: Any, excerpt: Excerpt, counts: Array) -> tuple[Array, Metrics]:
+        if freeze:
+            params = stop_gradients(params, freeze)
         output = model.apply({"params": params}, *_inputs(model, excerpt))
         return loss(excerpt.sources, output.estimates, counts)
 

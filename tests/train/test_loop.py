@@ -153,9 +153,7 @@ def test_rate_on_device_follows_the_plateau(tmp_path):
 
 def test_early_stop(tmp_path, monkeypatch):
     losses = iter([-5.0, -6.0, -5.5, -5.9, -7.0])
-    monkeypatch.setattr(
-        loop, "validate", lambda *_: (loss := next(losses), {"loss": loss})
-    )
+    monkeypatch.setattr(loop, "validate", lambda *_: [{"loss": next(losses)}])
     config = toy_config(train__early_stop=2, train__steps=400)
     assert run(tmp_path, config) is True
     found = checkpoint.describe(tmp_path)

@@ -62,7 +62,10 @@ class ToyData:
     def train_batches(self, start, stop, process_index=0, process_count=1):
         for step in range(start, stop):
             self.before(step)
-            yield self.spoil(step, self.batch(step))
+            rows = self.spoil(step, self.batch(step))
+            # Every seed sees the same song: row b K + k is row b of seed k.
+            count = self.config.train.seeds
+            yield {name: np.repeat(x, count, axis=0) for name, x in rows.items()}
 
     def valid_batches(self, batch_size, process_index=0, process_count=1):
         for seed in (10_000, 10_001):
@@ -98,7 +101,8 @@ def share_programs(monkeypatch) -> None:
         for name in ("patience", "gamma"):
             del tree["optim"][f"lr_decay_{name}"]
         del tree["optim"]["plateau_threshold"]
-        key = (json.dumps(tree), config.train.batch_size, mesh)
+        train = config.train
+        key = (json.dumps(tree), train.batch_size, train.seeds, train.freeze, mesh)
         if key not in made:
             made[key] = make(config, mesh)
         return made[key]

@@ -1,0 +1,72 @@
+"""The compiled parts of a run."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+from jax.sharding import Mesh
+
+from sepjax.config import Config
+from sepjax.functional.augment import prepare_excerpts
+from sepjax.losses import separation_loss
+from sepjax.models import build_model
+from sepjax.train.mesh import batch_sharding, replicated
+from sepjax.train.optim import make_optimizer
+from sepjax.train.step import TrainState, init_state, make_eval_step, make_train_step
+
+
+class Program(NamedTuple):
+    """What a run compiles; ``init(key)`` makes the state of one seed.
+
+    With several seeds, the state that the steps act on has a leading axis over seeds
+    (:func:`sepjax.train.seeds.join`), and so have their metrics.
+    """
+
+    init: Callable[[jax.Array], TrainState]
+    train_step: Callable[[TrainState, dict], tuple[TrainState, dict]]
+    eval_step: Callable[[Any, dict], tuple[jax.Array, jax.Array]]
+
+
+def make_program(config: Config, mesh: Mesh) -> Program:
+    """Jit everything a run needs: batches split over the mesh, the state on all of it.
+
+    Nothing is compiled before the first call of each part.
+    """
+    model = build_model(config.model)
+    optimizer = make_optimizer(config.optim, freeze=config.train.freeze)
+    step = make_train_step(
+        model, separation_loss, optimizer, freeze=config.train.freeze
+    )
+    time = round(config.data.chunk_seconds * config.data.sample_rate)
+    fraction, seeds = config.data.shuffle_fraction, config.train.seeds
+
+    def train_step(state: TrainState, batch: dict) -> tuple[TrainState, dict]:
+        return step(state, prepare_excerpts(batch, shuffle_fraction=fraction))
+
+    def train_steps(states: TrainState, batch: dict) -> tuple[TrainState, dict]:
+        # Row b * seeds + k belongs to seed k, so that a device has rows of all seeds.
+        split = jax.tree.map(lambda x: x.reshape(-1, seeds, *x.shape[1:]), batch)
+        return jax.vmap(train_step, in_axes=(0, 1))(states, split)
+
+    eval_step = make_eval_step(model)
+    eval_steps = jax.vmap(eval_step, in_axes=(0, None))
+    every, rows = replicated(mesh), batch_sharding(mesh)
+    return Program(
+        jax.jit(
+            lambda key: init_state(model, optimizer, key, time),
+            out_shardings=every,
+            # It runs once: optimized, it would compile longer than the step.
+            compiler_options={"xla_backend_optimization_level": 0},
+        ),
+        jax.jit(
+            train_step if seeds == 1 else train_steps,
+            in_shardings=(every, rows),
+            out_shardings=(every, every),
+            donate_argnums=0,
+        ),
+        jax.jit(
+            eval_step if seeds == 1 else eval_steps,
+            in_shardings=(every, rows),
+            out_shardings=every,
+        ),
+    )
