@@ -12,6 +12,7 @@ from sepjax.models import (  # noqa: F401
     branches,
     decoders,
     deep,
+    demucs,
     encoders,
     separators,
     tasnet,

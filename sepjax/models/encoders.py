@@ -111,9 +111,7 @@ def filterbank_encoder(config: ModelConfig) -> BankEncoder:
     bank = BANKS.build(config.fb_type, config, config.N, config.L)
     if config.who_is_pinv == "enc":
         bank = InverseBank(bank, config.W)
-    return BankEncoder(
-        bank, config.W, activation=config.fb_act, padding=config.padding
-    )
+    return BankEncoder(bank, config.W, activation=config.fb_act, padding=config.padding)
 
 
 @ENCODERS.register("hybrid")
