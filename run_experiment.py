@@ -10,7 +10,6 @@ last checkpoint when the same command is given again.
 
 import errno
 import functools
-import importlib
 import os
 import sys
 import tempfile
@@ -125,6 +124,7 @@ def train(config: Config, workdir: Path, data, mesh, record: dict) -> bool:
 
     from sepjax.train import loop
     from sepjax.train.filters import learned_filters
+    from sepjax.train.seeds import seed_folders
 
     done = loop.train(
         config,
@@ -138,7 +138,8 @@ def train(config: Config, workdir: Path, data, mesh, record: dict) -> bool:
         print(f"stopped; the same command goes on from {workdir}", file=sys.stderr)
         return False
     if jax.process_index() == 0:
-        np.savez_compressed(workdir / "filters.npz", **learned_filters(workdir))
+        for folder in seed_folders(config, workdir):
+            np.savez_compressed(folder / "filters.npz", **learned_filters(folder))
     return True
 
 
@@ -176,10 +177,9 @@ def run_folder(name: str) -> Path:
 
 def list_configs() -> None:
     """Print every named configuration."""
-    for path in sorted((Path(__file__).parent / "configs").glob("[a-z]*.py")):
-        module = importlib.import_module(f"configs.{path.stem}")
-        for name, text in getattr(module, "NAMES", {}).items():
-            print(f"configs/{path.name}:{name:24s} {text}")
+    from configs.listing import lines
+
+    print("\n".join(lines()))
 
 
 def parse_flags(argv: list[str]) -> list[str]:

@@ -1,0 +1,179 @@
+"""The 74 experiments of the thesis' Appendix A, by their printed names.
+
+    python run_experiment.py --mode=list
+    python run_experiment.py --config=configs/appendix_a.py:large_hybrid_pmpgtf \
+        --workdir=runs/large_hybrid_pmpgtf \
+        --config.data.dataset=folder --config.data.root=/path/to/musdb18hq
+
+Without ``data.root`` a row trains on the embedded demo music: everything runs, but the
+scores are not the thesis'. A row asks for 100 epochs of MUSDB18's 86 training songs,
+ended by ten epochs without improvement: hours on a GPU for the ideal masks (``irm_…``),
+about a day for ``large_…``; ``--mode=check`` measures one step. What to expect is an
+order, not a number (section 5.3): hybrid STFT above gammatones above sinc above
+convolutions; a pseudo-inverse decoder at or above a free one; trained jointly above
+pretrained and frozen.
+
+Cells are read as Table A.1 defaults <- section <- row <- prose. ``threads`` has no
+meaning here: batches are gathered on the device, or by tf.data as it sees fit.
+No row is ``causal``; setting that also asks for ``model.norm`` and ``model.input_norm``
+``cumulative``.
+"""
+
+import difflib
+from collections.abc import Callable
+from typing import Any
+
+from configs.appendix_a_rows import (
+    DEFAULTS,
+    EXTRA,
+    FIGURES,
+    NOT_REPRODUCIBLE,
+    NOTES,
+    SECTIONS,
+    UNLISTED,
+)
+from sepjax.config import Config
+
+ROWS = {name: cells for part in SECTIONS.values() for name, cells in part.rows.items()}
+SECTION_OF = {
+    **{name: key for key, part in SECTIONS.items() for name in part.rows},
+    **{name: section for name, (section, _) in UNLISTED.items()},
+}
+NAMES = {name: SECTIONS[SECTION_OF[name]].title for name in (*ROWS, *UNLISTED)}
+
+TRACKS = 86  # training songs of MUSDB18: track_samples counts chunks of each per epoch
+EPOCHS = 100  # the thesis gives no number
+PATIENCE = 10  # epochs without improvement that end a run
+
+# Name in the appendix -> field of the configuration.
+PATHS = {
+    **{
+        letter: f"model.{letter}"
+        for letter in (
+            *("B", "H", "L", "N", "W", "causal", "decoder", "encoding", "fb_post_conv"),
+            *("fb_ratio", "fb_type", "filters", "gammatone_init", "ideal_mask"),
+            *("init_type", "kernel", "large_tcn", "layers", "stack", "who_is_pinv"),
+        )
+    },
+    **{
+        name: f"optim.{name}"
+        for name in ("lr", "lr_decay_gamma", "lr_decay_patience", "weight_decay")
+    },
+    "bs": "train.batch_size",
+    "freeze": "train.freeze",
+    "model": "model.name",
+    "pretrained_from": "train.pretrained_from",
+    "sample_rate": "data.sample_rate",
+    "seed": "seed",
+    "sources": "data.sources",
+    "stack_layers": "model.deep_types",
+    "time_length": "data.chunk_seconds",
+}
+# How a cell is written in the configuration, where that is not as printed.
+VALUES: dict[str, Callable[[Any], Any]] = {
+    "freeze": tuple,
+    "sample_rate": lambda kilohertz: round(1000 * kilohertz),
+    "sources": tuple,
+    "stack_layers": tuple,
+    "time_length": float,
+    "who_is_pinv": lambda side: side or "none",
+}
+
+
+def overrides(name: str) -> dict[str, Any]:
+    """What a row changes of Table A.1's defaults, in the names of that table.
+
+    Example:
+        >>> overrides("irm_hybrid_pmpgtf")
+        {'ideal_mask': True, 'sample_rate': 8, 'bs': 12}
+    """
+    require(name)
+    if name in UNLISTED:
+        cells = UNLISTED[name][1]
+    else:
+        cells = SECTIONS[SECTION_OF[name]].common | ROWS[name]
+    return {key: value for key, value in cells.items() if value != DEFAULTS[key]}
+
+
+def get_config(name: str = "") -> Config:
+    """The configuration of a row.
+
+    Raises:
+        ValueError: the appendix has no such row; the nearest names are suggested.
+    """
+    cells = DEFAULTS | overrides(name) | EXTRA.get(name, {})
+    if "stack_layers" in cells:
+        cells |= dict(encoding="deep", filters=len(cells["stack_layers"]))
+    config = Config(name=name)
+    for key, path in PATHS.items():
+        if key in cells:
+            _assign(config, path, VALUES.get(key, lambda cell: cell)(cells[key]))
+    config.model.sources = config.data.sources
+    config.model.sample_rate = config.data.sample_rate
+    epoch = TRACKS * cells["track_samples"] // cells["bs"]
+    config.train.eval_every = config.train.checkpoint_every = epoch
+    config.train.steps, config.train.early_stop = EPOCHS * epoch, PATIENCE
+    return config
+
+
+def figures(name: str) -> dict[str, str]:
+    """The figures of chapter 5 that show a row, and how certain that is.
+
+    Example:
+        >>> figures("irm_fb_sinc_pseudodec")
+        {'5.6': 'likely', '5.7': 'likely'}
+    """
+    return {figure: rows[name] for figure, rows in FIGURES.items() if name in rows}
+
+
+def require(name: str) -> None:
+    """Raise a ValueError with the nearest names, unless the appendix has this one."""
+    if name in NAMES:
+        return
+    close = difflib.get_close_matches(name, NAMES, n=3, cutoff=0.5)
+    hint = f"did you mean {' or '.join(close)}? " if close else ""
+    raise ValueError(
+        f"configs/appendix_a.py has no {name!r}: {hint}--mode=list prints all "
+        f"{len(NAMES)} names"
+    )
+
+
+def table() -> list[tuple[str, list[tuple[str, str, str, str, str]]]]:
+    """Sections for ``--mode=list``, each a title and its rows.
+
+    A row is (name, cells as printed, figures, reproducible, note); after a ``+`` the
+    cells are those of the prose.
+    """
+    marks = {"certain": "", "likely": "~", "alternative": "?"}
+    sections: dict[str, list] = {key: [] for key in SECTIONS}
+    for name, section in SECTION_OF.items():
+        common = SECTIONS[section].common
+        cells = ROWS.get(name) or overrides(name).items() - common.items()
+        told = [_cells(cells), *([f"+ {_cells(EXTRA[name])}"] if name in EXTRA else [])]
+        seen = " ".join(f"{key}{marks[kind]}" for key, kind in figures(name).items())
+        again = "no row" if name in UNLISTED else "yes"
+        again = "no" if name in NOT_REPRODUCIBLE else again
+        note = NOTES.get(name, "")
+        sections[section].append((name, " ".join(told).strip(), seen, again, note))
+    return [
+        (f"{key} {part.title}: {_cells(part.common) or 'defaults'}", sections[key])
+        for key, part in SECTIONS.items()
+    ]
+
+
+def _cells(cells: Any) -> str:
+    written = {
+        key: ",".join(value) if isinstance(value, list) else value
+        for key, value in sorted(dict(cells).items(), key=lambda cell: cell[0].lower())
+    }
+    return " ".join(f"{key}={value}" for key, value in written.items())
+
+
+def _assign(config: Config, path: str, value: Any) -> None:
+    *sections, field = path.split(".")
+    node = config
+    for section in sections:
+        node = getattr(node, section)
+    if not hasattr(node, field):
+        raise AttributeError(f"a configuration has no field {path}")
+    setattr(node, field, value)
