@@ -3,6 +3,7 @@
     python run_experiment.py --config=configs/demo.py --workdir=runs/demo
     python run_experiment.py --config=configs/base.py:explore --mode=check \
         --config.model.L=25
+    python run_experiment.py --sweep=figure_5.10 --workdir=runs/sweep --shard=2/4
 
 Any field of the configuration is a flag. A run that was interrupted goes on from its
 last checkpoint when the same command is given again.
@@ -29,6 +30,8 @@ MODE = flags.DEFINE_enum(
     ["run", "check", "train", "evaluate", "list"],
     "run: train, evaluate and report; check: validate and time one step",
 )
+SWEEP = flags.DEFINE_string("sweep", "", "many runs: a name of configs/sweeps.py")
+SHARD = flags.DEFINE_string("shard", "1/1", "k/n: each n-th member of the sweep")
 FORCE = flags.DEFINE_bool(
     "allow_config_change", False, "continue a run with another configuration"
 )
@@ -44,6 +47,8 @@ def main(argv: list[str]) -> None:
     logging.set_verbosity(logging.WARNING)  # orbax and jax report every file they touch
     # What orbax logs as an error in its threads it raises as well.
     logging.get_absl_logger().addFilter(lambda record: "orbax" not in record.pathname)
+    if SWEEP.value:
+        sys.exit(sweep(SWEEP.value, argv[1:]))
     if len(argv) > 1:
         raise app.UsageError(f"unknown argument {argv[1]!r}")
     if MODE.value == "list":
@@ -182,6 +187,31 @@ def list_configs() -> None:
     print("\n".join(lines()))
 
 
+def sweep(name: str, overrides: list[str]) -> int:
+    """Run the members of ``--sweep``; returns the exit code."""
+    from configs.sweeps import SWEEPS
+    from sepjax.sweep import Sweep, missing_sources, select, summary
+
+    try:
+        members = select(SWEEPS, name, SHARD.value)
+        if MODE.value == "list":
+            print("\n".join(f"{run:48s} {m.config}" for run, m in members.items()))
+            return 0
+        if MODE.value == "evaluate" or CONFIG.value is not None or FORCE.value:
+            raise ValueError("--sweep goes with --mode=run, train, check or list only")
+        checking = MODE.value == "check"
+        workdir = Path(WORKDIR.value) if checking else run_folder(WORKDIR.value)
+        for run, source in missing_sources(members, workdir):
+            print(f"note: {run} starts from {source}, which is in another shard")
+        program = Path(__file__).resolve()
+        outcomes = Sweep(members, workdir, MODE.value, overrides, program).run()
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    print(summary(outcomes, len(members)))
+    return 0 if len(outcomes) == len(members) and all(o.good for o in outcomes) else 1
+
+
 def parse_flags(argv: list[str]) -> list[str]:
     """Absl's parser, but what is wrong is said in one line, with the nearest names."""
     try:
@@ -193,6 +223,10 @@ def parse_flags(argv: list[str]) -> list[str]:
                     lambda tree, part: {part: tree}, path[::-1], value
                 )
                 from_dict(tree)  # raises where a field is not known
+        if any(argument.lstrip("-").startswith("sweep=") for argument in argv[1:]):
+            # There is no one config yet that these could override: main passes them on.
+            fields = [a for a in argv[1:] if a.lstrip("-").startswith("config.")]
+            return flags.FLAGS([a for a in argv if a not in fields]) + fields
         return flags.FLAGS(argv)
     except (flags.Error, OSError, ValueError, KeyError, AttributeError) as error:
         # A failing config file comes with its traceback, which ends with the message.

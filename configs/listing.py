@@ -27,6 +27,9 @@ def lines(width: int = 0) -> Iterator[str]:
             continue
         for name, text in getattr(module, "NAMES", {}).items():
             yield f"configs/{path.name}:{name:24s} {text}"
+        for name, members in getattr(module, "SWEEPS", {}).items():
+            text = f"--sweep={name:22s} {len(members):2d} runs  {module.TITLES[name]}"
+            yield from textwrap.wrap(text, width, subsequent_indent=" " * 41)
 
 
 def _table(file: str, sections: list, width: int) -> Iterator[str]:

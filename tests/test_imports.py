@@ -44,8 +44,10 @@ ALLOWED = {
     "sepjax.evaluation.run": {"sepjax.evaluation", "sepjax.inference"},
     "sepjax.inference": {"sepjax.models", "sepjax.functional"},
     "sepjax.report": {"sepjax.report", "sepjax.evaluation"},
+    "sepjax.sweep": {"sepjax.config", "sepjax.registry", "sepjax.report.folder"},
     "sepjax.cli": {
         "sepjax",
+        "configs.appendix_a",
         "sepjax.inference",
         "sepjax.evaluation",
         "sepjax.report",

@@ -1,0 +1,95 @@
+"""Sets of runs: the thesis' comparisons, sections and figures, one command each.
+
+    python run_experiment.py --sweep=encoders_irm --workdir=runs/sweep \
+        --config.data.dataset=folder --config.data.root=/path/to/musdb18hq
+    python run_experiment.py --sweep=figure_5.10 --workdir=runs/sweep --shard=2/4 …
+
+Every member is a run folder of its own, ``WORKDIR/MEMBER``; finished ones are not run
+again, and ``--config.…`` applies to all. ``--mode=list`` prints the members,
+``--mode=check`` times a step of each. A row that starts from another row's parameters
+brings that row along, first. All sweeps may share one workdir: a row is trained once.
+"""
+
+from typing import Any, NamedTuple
+
+from configs.appendix_a import EXTRA, FIGURES, SECTIONS
+
+FILE = "configs/appendix_a.py"
+
+
+class Member(NamedTuple):
+    """A run of a sweep."""
+
+    config: str  # "file.py:name", as of --config
+    overrides: dict[str, Any]  # dotted field -> value, before the user's own
+
+
+def rows(*names: str) -> dict[str, Member]:
+    """Rows of the appendix by name, each once, after the row it starts from.
+
+    Example:
+        >>> list(rows("large_hybrid_pmpgtf_pretrained_encoder"))
+        ['irm_hybrid_pmpgtf', 'large_hybrid_pmpgtf_pretrained_encoder']
+    """
+    sources = {n: EXTRA.get(n, {}).get("pretrained_from") for n in names}
+    first = [source for source in sources.values() if source]
+    order = dict.fromkeys([*first, *names])
+    return {name: Member(f"{FILE}:{name}", {}) for name in order}
+
+
+def figure(*figures: str) -> dict[str, Member]:
+    """The rows of figures without those that the text names as one of several."""
+    shown = [
+        name
+        for key in figures
+        for name, confidence in FIGURES[key].items()
+        if confidence != "alternative"
+    ]
+    return rows(*shown)
+
+
+def in_hertz(members: dict[str, Member]) -> dict[str, Member]:
+    """The same runs with filters learned in Hz, as in the thesis."""
+    return {
+        f"{name}_hz": Member(
+            member.config, {"name": f"{name}_hz", "model.fb_parameters": "hz"}
+        )
+        for name, member in members.items()
+    }
+
+
+def _starting(*starts: str) -> dict[str, Member]:
+    names = [name for part in SECTIONS.values() for name in part.rows]
+    return rows(*(name for name in names if name.startswith(starts)))
+
+
+_RATES = _starting("irm_fb_sinc_free_uniform", "irm_fb_sinc_pseudodec_uniform")
+
+SWEEPS: dict[str, dict[str, Member]] = {
+    "learning_rate": _RATES,
+    "learning_rate_hz": in_hertz(_RATES),
+    "gammatone_ratio": figure("5.12"),
+    "gammatone_ratio_large": rows(
+        *(name for name in SECTIONS["A.4"].rows if name.endswith("H640"))
+    ),
+    "sinc_ratio": figure("5.13"),
+    "encoders_irm": figure("5.6", "5.7", "5.9"),
+    "encoders_tasnet": figure("5.8", "5.10"),
+    **{key: rows(*part.rows) for key, part in SECTIONS.items()},
+    **{f"figure_{key}": figure(key) for key in FIGURES if key[0].isdigit()},
+    "table_5.1": rows(*FIGURES["table_5.1"]),
+    "appendix_a": rows(*(name for part in SECTIONS.values() for name in part.rows)),
+}
+TITLES = {
+    "learning_rate": "sinc banks, free and pseudo-inverse decoder, rates 0.001 to 0.05",
+    "learning_rate_hz": "the same with filters learned in Hz, as in the thesis",
+    "gammatone_ratio": "share of gammatones in a hybrid encoder, H 160 (A.4)",
+    "gammatone_ratio_large": "share of gammatones in a hybrid encoder, H 640 (A.4)",
+    "sinc_ratio": "share of sinc filters in a hybrid encoder, H 160 (A.5)",
+    "encoders_irm": "encoders with ideal masks (figures 5.6, 5.7 and 5.9)",
+    "encoders_tasnet": "encoders with a Conv-TasNet (figures 5.8 and 5.10)",
+    **{key: part.title for key, part in SECTIONS.items()},
+    **{f"figure_{key}": f"the rows of figure {key}" for key in FIGURES},
+    "table_5.1": "both candidates for the model of table 5.1",
+    "appendix_a": "everything",
+}
