@@ -149,13 +149,20 @@ def train(config: Config, workdir: Path, data, mesh, record: dict) -> bool:
 
 
 def evaluate(config: Config, workdir: Path, data) -> bool:
-    """Score the best checkpoint as ``config.eval`` says and write the report."""
+    """Score every seed's best checkpoint as ``config.eval`` says and write reports."""
     from sepjax.cli import score
+    from sepjax.evaluation.band import summarize_band
     from sepjax.train.checkpoint import describe, require_same
+    from sepjax.train.seeds import seed_configs, seed_folders
 
-    if not FORCE.value:
-        require_same(workdir, describe(workdir), config, data.digest)
-    return score(workdir, config, data)
+    folders, good = seed_folders(config, workdir), True
+    for one, folder in zip(seed_configs(config), folders):
+        if not FORCE.value:
+            require_same(folder, describe(folder), one, data.digest)
+        good &= score(folder, one, data)
+    if len(folders) > 1:
+        print(summarize_band(workdir, folders))
+    return good
 
 
 def check(config: Config, data, mesh) -> bool:

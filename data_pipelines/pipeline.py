@@ -29,6 +29,12 @@ class Data:
         """Frames of a chunk."""
         return round(self.config.data.chunk_seconds * self.config.data.sample_rate)
 
+    @property
+    def valid_chunk(self) -> int:
+        """Frames of a chunk of validation."""
+        data = self.config.data
+        return round((data.valid_seconds or data.chunk_seconds) * data.sample_rate)
+
     def train_batches(
         self,
         start_step: int,
@@ -63,7 +69,7 @@ class Data:
             process gets its rows of every batch.
         """
         table = self.table("valid")
-        plan = schedule.valid_plans(table, self.chunk)
+        plan = schedule.valid_plans(table, self.valid_chunk)
         rows = schedule.rows_of_process(batch_size, process_index, process_count)
         count = len(plan.file)
         for first in range(0, count, batch_size):
@@ -72,7 +78,7 @@ class Data:
             weight = (index < count).astype(np.float32)
             file = np.where(weight[:, None] > 0, batch.file, -1).astype(np.int32)
             batch = host.read_chunks(
-                self.manifest, batch._replace(file=file), self.chunk
+                self.manifest, batch._replace(file=file), self.valid_chunk
             )
             yield batch | {"weight": weight}
 

@@ -24,6 +24,7 @@ class DataConfig:
     sample_rate: int = 8000  # Hz; audio of another rate is resampled once
     sources: tuple[str, ...] = ("drums", "bass", "other", "vocals")
     chunk_seconds: float = 8.0  # Table A.1 time_length
+    valid_seconds: float = 0.0  # length of validation chunks; 0: chunk_seconds
     channel: str = "random"  # random | mean | left | right: how stereo becomes mono
     gain_low: float = 0.75  # training gain of every source, uniform (thesis 5.1)
     gain_high: float = 1.25

@@ -86,6 +86,8 @@ def _data_problems(data: "DataConfig") -> Iterable[str]:
         yield f"data.sources={data.sources!r} must name each class once"
     if not 0 < data.gain_low <= data.gain_high:
         yield f"data.gain_low={data.gain_low} must be in (0, {data.gain_high=}]"
+    if data.valid_seconds < 0:
+        yield f"data.valid_seconds={data.valid_seconds} must be 0 or more"
     if not 0 <= data.shuffle_fraction <= 1:
         yield f"data.shuffle_fraction={data.shuffle_fraction} must be in [0, 1]"
 

@@ -36,6 +36,20 @@ def pinv_kernel(
     tall = kernel.T if filters >= length else kernel
     gram = jnp.matmul(tall.T, tall, precision=jax.lax.Precision.HIGHEST)
     loading = ridge * jnp.trace(gram) / length
-    loaded = gram + loading * jnp.eye(len(gram), dtype=gram.dtype)
-    inverse = jax.scipy.linalg.cho_solve(jax.scipy.linalg.cho_factor(loaded), tall.T)
-    return stride / length * (inverse.T if filters >= length else inverse)
+    inverse = _inverse(gram + loading * jnp.eye(len(gram), dtype=gram.dtype))
+    inverse = jnp.matmul(tall, inverse, precision=jax.lax.Precision.HIGHEST)
+    return stride / length * (inverse if filters >= length else inverse.T)
+
+
+@jax.custom_jvp
+def _inverse(gram: Float[Array, "n n"]) -> Float[Array, "n n"]:
+    identity = jnp.eye(len(gram), dtype=gram.dtype)
+    return jax.scipy.linalg.cho_solve(jax.scipy.linalg.cho_factor(gram), identity)
+
+
+@_inverse.defjvp
+def _inverse_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
+    # d(G^-1) = -G^-1 dG G^-1: products only, where Cholesky's own rule solves again.
+    inverse = _inverse(*primals)
+    product = jnp.matmul(inverse, tangents[0], precision=jax.lax.Precision.HIGHEST)
+    return inverse, -jnp.matmul(product, inverse, precision=jax.lax.Precision.HIGHEST)
