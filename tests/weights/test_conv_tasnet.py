@@ -1,6 +1,5 @@
 """Public Conv-TasNets from their state dicts: what their sources estimate."""
 
-import dataclasses
 import json
 import warnings
 
@@ -9,11 +8,20 @@ import numpy as np
 import pytest
 from vectors import assert_near, load, quick
 
+from sepjax.config import ModelConfig
 from sepjax.models import build_model
 from sepjax.weights import from_state_dict
 
 # The README of the vectors: what a float32 implementation can reach.
 TOLERANCE = 1e-5
+VECTORS = (
+    *(("naplab", case) for case in ("causal", "noncausal")),
+    *(("torchaudio", case) for case in ("default_like", "relu")),
+    *(("kaituoxu", case) for case in ("cln_causal", "gln_relu", "gln_softmax")),
+    ("demucs_tasnet", "stereo"),
+    *(("asteroid", case) for case in ("causal_cgln_softmax", "gln_sigmoid")),
+    *(("asteroid", case) for case in ("noskip_relu", "param_sinc")),
+)
 NORMS = {"gLN": "global", "cLN": "frame", "cgLN": "cumulative"}
 
 
@@ -39,25 +47,9 @@ def options(family, kwargs):
     return found
 
 
-def vectors(shared_data):
-    folder = shared_data / "model_ref"
-    for family in ("naplab", "torchaudio", "kaituoxu", "demucs_tasnet", "asteroid"):
-        for path in sorted(folder.glob(f"{family}_*.npz")):
-            if path.stem != "asteroid_cumulative_norm":
-                yield family, path.stem
-
-
-def pytest_generate_tests(metafunc):
-    if "vector" in metafunc.fixturenames:
-        from conftest import SHARED
-
-        found = list(vectors(SHARED)) or [("none", "none")]
-        metafunc.parametrize("vector", found, ids=[name for _, name in found])
-
-
-def test_estimates_are_those_of_the_source(shared_data, vector):
-    family, name = vector
-    arrays, state, meta = load(shared_data, name)
+@pytest.mark.parametrize(("family", "case"), VECTORS)
+def test_estimates_are_those_of_the_source(shared_data, family, case):
+    arrays, state, meta = load(shared_data, f"{family}_{case}")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         config, params = from_state_dict(
@@ -77,3 +69,28 @@ def test_estimates_are_those_of_the_source(shared_data, vector):
     masks = arrays["mid/mask"].transpose(0, 1, 3, 2)
     assert_near(found.masks, masks, TOLERANCE)
     assert_near(found.estimates, arrays["out/y"], TOLERANCE)
+
+
+@pytest.mark.parametrize(
+    ("source", "fields"),
+    [
+        ("naplab_paper_best", dict()),
+        ("asteroid_default_2src", dict(padding="none")),
+        # Without the last block's residual convolution, which nothing uses.
+        ("torchaudio_default", dict(missing=128 * 512 + 128)),
+        (
+            "kaituoxu_paper_best",
+            dict(input_norm="frame", skip=False, bias=False, encoder_act="relu"),
+        ),
+    ],
+)
+def test_published_sizes(shared_data, source, fields):
+    path = shared_data / "model_ref/conv_tasnet_full_size_parameter_counts.json"
+    expected = json.loads(path.read_text())[source]
+    best = dict(N=512, L=16, W=8, B=128, H=512, layers=8, stack=3)
+    missing = fields.pop("missing", 0)
+    best |= dict(encoding="simple", sources=("first", "second"))
+    config = ModelConfig(**best, **fields)
+    wave = np.zeros((1, 800), np.float32)
+    drawn = jax.eval_shape(build_model(config).init, jax.random.key(0), wave)
+    assert sum(leaf.size for leaf in jax.tree.leaves(drawn)) - missing == expected

@@ -17,9 +17,7 @@ def load(shared_data, name):
 
 def quick(function):
     """Jit for a function that runs once or twice."""
-    return jax.jit(
-        function, compiler_options={"xla_backend_optimization_level": 0}
-    )
+    return jax.jit(function, compiler_options={"xla_backend_optimization_level": 0})
 
 
 def assert_near(found, expected, tolerance):
