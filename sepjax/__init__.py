@@ -21,7 +21,7 @@ _NAMES = {
 }
 _SUBMODULES = (
     *("config", "evaluation", "functional", "inference"),
-    *("losses", "models", "report", "train"),
+    *("losses", "models", "report", "train", "weights"),
 )
 
 __all__ = ["__version__", *_NAMES, *_SUBMODULES]

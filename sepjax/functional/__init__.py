@@ -7,6 +7,7 @@ from sepjax.functional import (
     inverse,
     masking,
     norms,
+    recurrent,
     spectral,
     tcn,
 )
@@ -18,6 +19,7 @@ __all__ = [
     "inverse",
     "masking",
     "norms",
+    "recurrent",
     "spectral",
     "tcn",
 ]
