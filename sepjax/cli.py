@@ -59,9 +59,32 @@ def build_parser() -> argparse.ArgumentParser:
     sub.add_argument("--root", help="folder of the dataset, where it has moved")
     sub = command("inspect", inspect, "print step, digest and config of a run as JSON")
     sub.add_argument("run", type=Path, help="run folder")
-    sub = command("report", report, "write report.html of a run again")
-    sub.add_argument("run", type=Path, help="run folder")
+    _report_options(command("report", report, "write report.html of a run again"))
     return parser
+
+
+def _report_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "runs", nargs="*", type=Path, metavar="RUN", help="run folder, or one of runs"
+    )
+    parser.add_argument(
+        "--figure",
+        metavar="ID",
+        help="draw a figure of the thesis' chapter 5 from runs instead: 5.2, 5.6 … "
+        "5.15; or 'comparison' of whatever runs are given",
+    )
+    parser.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        help="the figure's file: .html, .png or .svg, all three without a suffix "
+        "(figure_ID in this folder)",
+    )
+    parser.add_argument(
+        "--by-data",
+        action="store_true",
+        help="panels of their own for runs that were validated on other data",
+    )
 
 
 def _separate_options(parser: argparse.ArgumentParser) -> None:
@@ -319,10 +342,21 @@ def inspect(arguments: argparse.Namespace) -> int:
 
 
 def report(arguments: argparse.Namespace) -> int:
-    """``sepjax report RUN``."""
+    """``sepjax report RUN...`` or ``sepjax report --figure ID RUN... [-o FILE]``."""
+    if arguments.figure:
+        from sepjax.figure import draw
+
+        files, caption = draw(
+            arguments.figure, arguments.runs, arguments.output, arguments.by_data
+        )
+        print(caption, *files, sep="\n")
+        return 0
+    if not arguments.runs:
+        raise ValueError("name a run folder: sepjax report RUN")
     from sepjax.report import write_report
 
-    print(write_report(arguments.run))
+    for run in arguments.runs:
+        print(write_report(run))
     return 0
 
 

@@ -44,10 +44,13 @@ ALLOWED = {
     "sepjax.evaluation.run": {"sepjax.evaluation", "sepjax.inference"},
     "sepjax.inference": {"sepjax.models", "sepjax.functional"},
     "sepjax.report": {"sepjax.report", "sepjax.evaluation"},
+    "sepjax.figure": {
+        *("sepjax", "sepjax.registry", "sepjax.report", "sepjax.functional"),
+    },
     "sepjax.sweep": {"sepjax.config", "sepjax.registry", "sepjax.report.folder"},
     "sepjax.cli": {
         "sepjax",
-        "configs.appendix_a",
+        "sepjax.figure",
         "sepjax.inference",
         "sepjax.evaluation",
         "sepjax.report",

@@ -1,0 +1,86 @@
+"""``sepjax report --figure``: a figure of the thesis by its number, from runs."""
+
+import runpy
+from collections.abc import Sequence
+from pathlib import Path
+
+import sepjax
+from sepjax.registry import nearest
+from sepjax.report.figures import write_figure
+
+FILTERS, ANY = "5.2", "comparison"  # figures that show no rows of the appendix
+
+
+def draw(
+    name: str, runs: Sequence[Path], output: Path | None, by_data: bool = False
+) -> tuple[list[Path], str]:
+    """Draw one figure.
+
+    Args:
+        name: "5.2" (filters of one run, or as they are initialized), "5.6" to "5.15"
+            (validation curves of rows), "comparison" (of whatever is given).
+        runs: run folders, folders of seeds, or folders of them.
+        output: file; ``figure_NAME`` in the working directory by default.
+        by_data: panels of their own for each kind of data.
+
+    Returns:
+        The files, and the caption.
+
+    Raises:
+        FileNotFoundError: there is no such folder.
+        ValueError: no such figure, no runs, or runs that cannot be compared.
+    """
+    output = output or Path(f"figure_{name}".replace(".", "_"))
+    if name == FILTERS:
+        return draw_filters(runs, output)
+    if name == ANY:
+        title, rows = "Comparison of runs", {}
+    else:
+        figures = rows_of_figures()
+        if name not in figures:
+            known = [*figures, FILTERS, ANY]
+            raise ValueError(f"--figure {name}: {nearest(name, known)}")
+        title, rows = f"Figure {name} of the thesis, run again", figures[name]
+    return write_figure(runs, output, title=title, rows=rows, by_data=by_data)
+
+
+def rows_of_figures() -> dict[str, dict[str, str]]:
+    """Figure -> rows of the thesis' appendix and how certain they are.
+
+    Raises:
+        ValueError: the configurations, which stay in the checkout, are not there.
+    """
+    # Beside an editable install, or where the command was given.
+    for root in (Path(sepjax.__file__).parent.parent, Path()):
+        path = root / "configs" / "appendix_a_rows.py"
+        if path.exists():
+            figures = runpy.run_path(str(path))["FIGURES"]
+            return {key: rows for key, rows in figures.items() if key[0].isdigit()}
+    raise ValueError(
+        "configs/appendix_a_rows.py, which knows the rows of each figure, is not here: "
+        f"run this in the checkout of sepjax, or use --figure {ANY}"
+    )
+
+
+def draw_filters(runs: Sequence[Path], output: Path) -> tuple[list[Path], str]:
+    """Figure 5.2: filters of a run's encoder, or of banks as they are initialized."""
+    from sepjax.functional import filterbanks as bank
+    from sepjax.report.filter_figure import run_banks, write_filter_figure
+
+    if len(runs) > 1:
+        raise ValueError("--figure 5.2 shows the filters of one run")
+    if runs:
+        banks, rate = run_banks(runs[0])
+        note = f"Filters of the encoder of {runs[0].resolve().name} after training."
+    else:
+        rate, layout = 8000, dict(sample_rate=8000, spacing="mel")
+        low, high = bank.sinc_params_to_bands(bank.init_sinc(220, **layout))
+        tones = bank.gammatone_params_to_physical(bank.init_gammatone(440, **layout))
+        # The lengths of the rows irm_fb_sinc_free and irm_fb_pmpgtf_free.
+        banks = {
+            "sinc": bank.sinc_kernel(low, high, 25),
+            "gammatone": bank.gammatone_kernel(*tones, 20),
+        }
+        note = "Filters as they are initialized, before training."
+    title = "Figure 5.2 of the thesis, drawn again"
+    return write_filter_figure(banks, rate, output, title=title, note=note)
