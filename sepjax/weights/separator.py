@@ -61,7 +61,7 @@ def read_separator(state: StateReader, naming: Naming) -> tuple[dict, Params]:
     params = {"norm_gain": norm["gain"], "norm_bias": norm["bias"], "mask": mask}
     params |= {"bottleneck": bottleneck, "tcn": _stack(blocks)}
     if naming.prelu:
-        params["prelu"] = state.take(naming.prelu + ".weight", 1)[0]
+        params["prelu"] = state.take(naming.prelu + ".weight", 1).reshape(())
     if skip:
         _widen(params, width, skip)
     fields = dict(
@@ -93,10 +93,10 @@ def _block(state: StateReader, naming: Naming, prefix: str, width: int) -> Param
         output = {name: np.concatenate([output[name], skip[name]], -1) for name in skip}
     return {
         "input": first,
-        "prelu_1": state.take(f"{prefix}{naming.prelu_1}.weight", 1)[0],
+        "prelu_1": state.take(f"{prefix}{naming.prelu_1}.weight", 1).reshape(()),
         "norm_1": _norm(state, naming, prefix + naming.norm_1, hidden),
         "depthwise": depthwise,
-        "prelu_2": state.take(f"{prefix}{naming.prelu_2}.weight", 1)[0],
+        "prelu_2": state.take(f"{prefix}{naming.prelu_2}.weight", 1).reshape(()),
         "norm_2": _norm(state, naming, prefix + naming.norm_2, hidden),
         "output": output,
     }
