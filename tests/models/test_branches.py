@@ -1,0 +1,142 @@
+"""Branches of the hybrid encoder: spectrogram, widths, what follows a filterbank."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import scipy.signal
+
+from sepjax.config import ModelConfig
+from sepjax.functional.spectral import interpolate_frames, log_power
+from sepjax.models import build_model
+from sepjax.models.branches import SpectrogramBranch
+from sepjax.models.encoders import branch_widths
+
+SMALL = dict(N=16, L=20, W=20, B=4, H=4, layers=1, stack=1)
+
+
+def noise(*shape, seed=0):
+    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+
+
+def test_spectrogram_branch_is_what_the_paper_says():
+    wave = noise(1, 4000)
+    branch = SpectrogramBranch(width=5, stride=20, sample_rate=8000)
+    params = branch.init(jax.random.key(0), wave)["params"]
+    keys = iter(jax.random.split(jax.random.key(1), 9))
+    params = jax.tree.map(
+        lambda leaf: 0.5 + jax.random.uniform(next(keys), leaf.shape), params
+    )
+    found = branch.apply({"params": params}, wave)
+    assert found.shape == (1, 200, 5)
+
+    window = scipy.signal.get_window("hann", 1024)
+    padded = np.pad(wave[0].astype(np.float64), 512, mode="reflect")
+    frames = np.lib.stride_tricks.sliding_window_view(padded, 1024)[::256]
+    power = np.abs(np.fft.rfft(frames * window)) ** 2
+    p = jax.tree.map(np.asarray, params)
+    normed = (np.log10(power + 1e-8) - p["mean"]) / p["std"] * p["scale"] + p["bias"]
+    mel = normed @ p["mel"]["kernel"] + p["mel"]["bias"]
+    place = np.linspace(0, len(mel) - 1, 200)
+    expected = [np.interp(place, np.arange(len(mel)), column) for column in mel.T]
+    scale = np.abs(expected).max()
+    np.testing.assert_allclose(found[0].T, expected, rtol=0, atol=1e-5 * scale)
+
+
+def test_statistics_are_constants_to_the_gradient():
+    wave = noise(1, 2000)
+    branch = SpectrogramBranch(width=3, stride=20, sample_rate=8000)
+    variables = branch.init(jax.random.key(0), wave)
+
+    def loss(params):
+        return jnp.sum(branch.apply({"params": params}, wave) ** 2)
+
+    grads = jax.grad(loss)(variables["params"])
+    moved = {name for name in grads if name != "mel" and grads[name].any()}
+    assert moved == {"scale", "bias"}
+    assert grads["mel"]["kernel"].any()
+
+
+@pytest.mark.parametrize("time", [1, 300, 512, 513])
+def test_short_signals_have_a_spectrogram(time):
+    found = log_power(jnp.ones((2, time)), n_fft=1024, hop=256)
+    assert found.shape[-1] == 513
+    assert bool(jnp.isfinite(found).all())
+
+
+@pytest.mark.parametrize(
+    ("given", "wanted"), [(5, 12), (12, 5), (1, 4), (4, 1), (3, 3)]
+)
+def test_interpolation_aligns_both_ends(given, wanted):
+    values = noise(2, given, 3)
+    found = interpolate_frames(jnp.asarray(values), wanted)
+    place = np.linspace(0, given - 1, wanted) if wanted > 1 else [0]
+    for column in range(3):
+        line = np.interp(place, np.arange(given), values[1, :, column])
+        np.testing.assert_allclose(found[1, :, column], line, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("fields", "widths"),
+    [
+        (dict(N=256, fb_ratio=0.5), (128, 128)),
+        (dict(N=440, fb_ratio=0.75), (110, 330)),
+        (dict(N=440, fb_ratio=0.0), (440, 0)),
+        (dict(N=440, fb_ratio=1.0), (0, 440)),
+        (dict(N=440, branch_width="quarter"), (110, 110)),
+        (dict(N=440, branch_width="quarter", fb_ratio=0.0), (110, 0)),
+    ],
+)
+def test_branch_widths(fields, widths):
+    assert branch_widths(ModelConfig(**fields)) == widths
+
+
+def encoder_shapes(**fields):
+    model = build_model(ModelConfig(**SMALL, **fields))
+    tree = jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, 2000)))
+    return jax.tree.map(lambda leaf: leaf.shape, tree["params"]["encoder"])
+
+
+def test_kernels_double_but_the_spectrogram_occurs_once():
+    found = encoder_shapes(filters=2, fb_type="stft")
+    assert found["convolutions_1"]["kernel"] == (40, 8)
+    assert [name for name in found if "filterbanks" in name] == ["filterbanks_0"]
+    assert found["bottleneck_1"]["kernel"] == (2 * 8 + 8, 16)
+    found = encoder_shapes(filters=2)
+    assert found["bottleneck_1"]["kernel"] == (2 * 16, 16)
+
+
+def test_post_convolution_stands_behind_the_filterbank_alone():
+    plain, found = encoder_shapes(), encoder_shapes(fb_post_conv=True)
+    assert set(found) - set(plain) == {"post_0"}
+    assert found["post_0"] == {"kernel": (8, 8), "bias": (8,)}
+
+
+def test_filterbank_activation():
+    wave = noise(1, 2000)
+
+    def encode(**fields):
+        config = ModelConfig(**SMALL, encoding="filterbanks", **fields)
+        model = build_model(config)
+        variables = jax.jit(model.init)(jax.random.key(0), wave)
+        return model.apply(variables, wave, method=lambda m, x: m.encoder(x))
+
+    signed = encode()
+    assert float(signed.min()) < 0
+    np.testing.assert_array_equal(encode(fb_act="relu"), jnp.maximum(signed, 0))
+
+
+def test_activation_in_a_hybrid_is_that_of_its_filterbanks():
+    wave = noise(1, 2000)
+    found = []
+    for activation in ("none", "relu"):
+        model = build_model(ModelConfig(**SMALL, fb_act=activation))
+        variables = jax.jit(model.init)(jax.random.key(0), wave)
+        # The first bottleneck passes the eight filters on, with their sign turned.
+        turned = -jnp.eye(16)[:, ::-1]
+        variables["params"]["encoder"]["bottleneck_1"]["kernel"] = turned
+        latent = model.apply(variables, wave, method=lambda m, x: m.encoder(x))
+        found.append(float(jnp.abs(latent).max()))
+    # Turned, what was rectified is negative, and the bottleneck's ReLU removes it.
+    assert found[0] > 0.1
+    assert found[1] == 0
