@@ -182,7 +182,8 @@ def _facts(line: Line, rows: Mapping[str, str]) -> str:
     """A line of the caption: certainty, batch, steps, seeds."""
     words = []
     if rows:
-        words.append(rows.get(line.row, "not a row of this figure"))
+        known = line.row in rows
+        words.append(f"{rows[line.row]} row" if known else "not a row of this figure")
     if line.field("train", "batch_size"):
         words.append(f"batch {line.field('train', 'batch_size')}")
     words.append(f"{max(line.steps, default=0):,} steps")

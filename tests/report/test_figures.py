@@ -86,8 +86,8 @@ def test_the_caption_tells_rows_data_seeds_and_what_is_missing(runs, tmp_path):
     )
     assert [file.suffix for file in files] == [".html", ".png", ".svg"]
     for part in (
-        "large_hybrid_pmpgtf: certain, batch 12, 4,580 steps, seeds 42, 43, 44",
-        "large_hybrid_sinc: certain, batch 12, 4,580 steps, seed 42",
+        "large_hybrid_pmpgtf: certain row, batch 12, 4,580 steps, seeds 42, 43, 44",
+        "large_hybrid_sinc: certain row, batch 12, 4,580 steps, seed 42",
         "demo, SHA-256 5a5a5a5a5a5a…, 8000 Hz, chunks of 8 s",
         "missing: large_hybrid_conv, large_hybrid_stft",
         "over optimizer steps",
