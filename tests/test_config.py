@@ -6,17 +6,8 @@ import json
 import pytest
 
 from sepjax import config as module
-from sepjax.config import (
-    CHOICES,
-    POSITIVE,
-    Config,
-    differences,
-    from_dict,
-    get_field,
-    resolve,
-    to_dict,
-    validate,
-)
+from sepjax.config import Config, differences, from_dict, resolve, to_dict
+from sepjax.rules import CHOICES, POSITIVE, get_field, validate
 
 
 def test_defaults_are_valid():

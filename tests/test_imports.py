@@ -15,7 +15,7 @@ ALLOWED = {
     "sepjax": set(),
     "sepjax.registry": set(),
     "sepjax.config": {"sepjax.registry", "sepjax.rules"},
-    "sepjax.rules": {"sepjax.registry"},
+    "sepjax.rules": {"sepjax.registry", "sepjax.config"},  # its types only
     "sepjax.functional": {"sepjax.functional"},
     "sepjax.losses": {"sepjax.functional"},
     "sepjax.models": {

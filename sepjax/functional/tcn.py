@@ -24,7 +24,7 @@ from sepjax.functional.norms import (
 from sepjax.functional.tcn_fused import Form, fused_tcn
 
 Norm = Literal["global", "cumulative", "group", "frame"]
-CAUSAL = ("cumulative", "frame")
+FUSED = ("global", "group")  # norms of the fused network
 """Norms that do not see the future."""
 
 
@@ -177,15 +177,14 @@ def tcn(
         layers: Blocks per stack.
         stacks: Repetitions of the stack.
         causal: Look only at the present and the past.
-        norm: Which statistics the norms use; causal networks need "cumulative" or
-            "frame".
+        norm: Which statistics the norms use. A causal network hears nothing of the
+            future only with "cumulative" or "frame"; configurations insist on it.
         groups: Groups of ``norm="group"``.
         remat: Keep only the inputs of blocks for the backward pass. Without, the first
-            1x1's output is kept too (with cumulative norms, everything).
+            1x1's output is kept too (in a scanned network, everything).
 
     Raises:
-        ValueError: If a causal network has norms that see the future, or the groups
-            do not divide the hidden channels.
+        ValueError: If the groups do not divide the hidden channels.
 
     Example:
         >>> params = init_tcn(
@@ -196,13 +195,15 @@ def tcn(
 
     Reference: Luo & Mesgarani, "Conv-TasNet", 2019, section II-C.
     """
-    if causal and norm not in CAUSAL:
-        raise ValueError(f"norm={norm!r} sees the future: causal needs one of {CAUSAL}")
     dilations = jnp.tile(2 ** jnp.arange(layers), stacks)
     max_dilation = 2 ** (layers - 1)
-    if norm in CAUSAL:
+    if causal or norm not in FUSED:
         block = functools.partial(
-            tcn_block, max_dilation=max_dilation, causal=causal, norm=norm
+            tcn_block,
+            max_dilation=max_dilation,
+            causal=causal,
+            norm=norm,
+            groups=groups,
         )
         residual, skips = _scan(block, params, dilations, x, remat)
     else:
@@ -217,7 +218,7 @@ def tcn(
 def _scan(
     block: Callable, params: dict, dilations: Array, x: Array, remat: bool
 ) -> tuple[Array, Array]:
-    """The network with the norms of ``CAUSAL``, differentiated automatically."""
+    """The network as a plain scan, differentiated automatically."""
     if remat:
         block = jax.checkpoint(block, prevent_cse=False)
 

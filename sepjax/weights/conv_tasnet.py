@@ -175,7 +175,7 @@ def kaituoxu(
         W=stride or length // 2,
         audio_channels=channels,
         causal=causal,
-        norm=_norm(norm, ("global", "frame"), causal),
+        norm=_choice("norm", norm, ("global", "frame")),
         input_norm="frame",
         mask_act=_choice("mask_act", mask_act, MASKS),
         encoder_act="relu",
@@ -242,7 +242,7 @@ def asteroid(
         offset="beta",
     )
     fields, separator = read_separator(state, naming)
-    norm = _norm(norm, ("global", "frame", "cumulative"), causal)
+    norm = _choice("norm", norm, ("global", "frame", "cumulative"))
     act = _choice("encoder_act", encoder_act, ("none", "relu"))
     floors = dict(min_low_hz=min_low_hz, min_band_hz=min_band_hz)
     banks, length, more = _asteroid_banks(state, fields["N"], **floors)
@@ -326,15 +326,6 @@ def _choice(name: str, value: str, choices: tuple[str, ...]) -> str:
     if value not in choices:
         raise ValueError(f"{name}={value!r}: {nearest(str(value), choices)}")
     return value
-
-
-def _norm(norm: str, choices: tuple[str, ...], causal: bool) -> str:
-    if causal and norm == "global":
-        raise ValueError(
-            "the network is causal, but norm='global' sees the future: if it was "
-            "trained so, it cannot be run here"
-        )
-    return _choice("norm", norm, choices)
 
 
 def _model(
