@@ -1,9 +1,11 @@
-"""What a spectral mask can reach at best: the ideal ratio mask of chapters 2 and 4."""
+"""What a spectral mask can reach at best: ideal masks of chapters 2 and 4."""
 
 import functools
 import math
+from collections.abc import Callable, Iterator
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from sepjax.functional import masking, spectral
@@ -64,9 +66,85 @@ def ideal_ratio_mask(
         Stöter, Liutkus and Ito 2018, "The 2018 signal separation evaluation
         campaign"; thesis sections 2 and 4.
     """
-    hop = hop or n_fft // 2
     # An integer power is a few products, any other a logarithm and an exponential.
     power = int(power) if power == int(power) else power
+    mask = _ratio_masked(power, n_fft)
+    return separate_blocks(mask, references, mixture, n_fft=n_fft, hop=hop)
+
+
+def ideal_binary_mask(
+    references: np.ndarray,
+    mixture: np.ndarray,
+    *,
+    power: float = 1.0,
+    n_fft: int = 2048,
+    hop: int = 0,
+) -> np.ndarray:
+    r"""Separate a mixture by giving each bin to the sources that make up half of it.
+
+    .. math:: M_j = \left[ \frac{|Y_j|^\alpha}{|X|^\alpha + \epsilon} \ge
+        \frac12 \right]
+
+    Several sources, or none, may claim a bin: the estimates need not sum to the
+    mixture. Arguments, result and errors are those of :func:`ideal_ratio_mask`.
+
+    Example:
+        >>> references = np.random.default_rng(0).normal(size=(2, 5000, 1))
+        >>> ideal_binary_mask(references, references.sum(0), n_fft=512).shape
+        (2, 5000, 1)
+    """
+    power = int(power) if power == int(power) else power
+    mask = _binary_masked(power, n_fft)
+    return separate_blocks(mask, references, mixture, n_fft=n_fft, hop=hop)
+
+
+def mixture_as_estimate(references: np.ndarray, mixture: np.ndarray) -> np.ndarray:
+    """The mixture, shared out equally: what doing nothing scores (MIX).
+
+    Example:
+        >>> mixture_as_estimate(np.zeros((2, 3, 1)), np.ones((3, 1)))[0, 0]
+        array([0.5])
+    """
+    return np.broadcast_to(mixture / len(references), references.shape)
+
+
+def separate_blocks(
+    masked: Callable[..., jax.Array],
+    references: np.ndarray,
+    mixture: np.ndarray,
+    *constants: np.ndarray,
+    n_fft: int,
+    hop: int = 0,
+) -> np.ndarray:
+    """Apply a function of spectra to a track of any length, block by block.
+
+    Args:
+        masked: jittable and hashable, ``(references (channels, sources, frames, bins),
+            mixture (channels, frames, bins), *constants) -> estimates (channels,
+            sources, frames, bins)``.
+        references: ``(sources, time, channels)``.
+        mixture: ``(time, channels)``.
+        constants: arrays that are the same for all blocks.
+        n_fft: window length, samples.
+        hop: samples between frames; 0 for half a window.
+    """
+    hop = check_shapes(references, mixture, n_fft, hop)
+    time, block = mixture.shape[0], BLOCK_FRAMES * hop
+    padded = -(-time // block) * block
+    shape = (len(references), padded, mixture.shape[1])
+    estimates = np.empty(shape, references.dtype)
+    with jax.enable_x64(True):
+        for start, piece in blocks(references, mixture, n_fft, hop):
+            separated = _mask_block(piece, constants, masked, n_fft, hop)
+            estimates[:, start : start + block] = np.moveaxis(separated, 0, -1)
+    return estimates[:, :time]
+
+
+def check_shapes(
+    references: np.ndarray, mixture: np.ndarray, n_fft: int, hop: int
+) -> int:
+    """The hop, after making sure that all fits together."""
+    hop = hop or n_fft // 2
     if n_fft % hop:
         raise ValueError(f"hop={hop} must divide n_fft={n_fft}")
     if references.ndim != 3 or references.shape[1:] != mixture.shape:
@@ -74,29 +152,54 @@ def ideal_ratio_mask(
             f"references {references.shape} must be (sources, time, channels) of the "
             f"mixture (time, channels) {mixture.shape}"
         )
+    return hop
+
+
+def blocks(
+    references: np.ndarray, mixture: np.ndarray, n_fft: int, hop: int
+) -> Iterator[tuple[int, np.ndarray]]:
+    """Pieces (channels, sources + 1, time), the mixture last, in float64.
+
+    Each is a block of ``BLOCK_FRAMES`` hops and ``n_fft`` samples on both sides, which
+    its frames reach into; the number is where the block starts in the track.
+    """
     time, block = mixture.shape[0], BLOCK_FRAMES * hop
     padded = -(-time // block) * block
-    # Frames reach n_fft into the neighbouring blocks; what they see there is cut off.
     edges = ((0, 0), (n_fft, padded - time + n_fft), (0, 0))
     waves = np.pad(np.concatenate([references, mixture[None]]), edges)
-    estimates = np.empty_like(waves[:-1, :padded])
-    with jax.enable_x64(True):
-        for start in range(0, padded, block):
-            piece = waves[:, start : start + block + 2 * n_fft].astype(np.float64)
-            separated = _mask_block(np.moveaxis(piece, -1, 0), power, n_fft, hop)
-            estimates[:, start : start + block] = np.moveaxis(separated, 0, -1)
-    return estimates[:, :time]
+    for start in range(0, padded, block):
+        piece = waves[:, start : start + block + 2 * n_fft].astype(np.float64)
+        yield start, np.moveaxis(piece, -1, 0)
 
 
-@functools.partial(jax.jit, static_argnames=("power", "n_fft", "hop"))
-def _mask_block(waves: jax.Array, power: float, n_fft: int, hop: int) -> jax.Array:
+@functools.partial(jax.jit, static_argnames=("masked", "n_fft", "hop"))
+def _mask_block(
+    waves: jax.Array, constants: tuple, masked: Callable, n_fft: int, hop: int
+) -> jax.Array:
     """(channels, sources + 1, time) -> (channels, sources, time - 2 n_fft)."""
     spectra = spectral.stft(waves, n_fft=n_fft, hop=hop, center=False)
-    # The reference implementation divides the transform by the sum of the window,
-    # which matters only beside eps.
-    scaled = spectra[:, :-1] * (2 / n_fft)
-    masks = masking.ratio_mask(scaled, power=power, eps=EPS)
-    masked = masking.apply_masks(spectra[:, -1], masks)
+    estimates = masked(spectra[:, :-1], spectra[:, -1], *constants)
     time = waves.shape[-1]
-    separated = spectral.istft(masked, n_fft=n_fft, hop=hop, time=time, center=False)
+    separated = spectral.istft(estimates, n_fft=n_fft, hop=hop, time=time, center=False)
     return separated[..., n_fft:-n_fft]
+
+
+# The reference implementation divides transforms by the sum of the window, which
+# matters only beside eps. A mask is made once, so that it is compiled once.
+@functools.cache
+def _ratio_masked(power: float, n_fft: int) -> Callable[..., jax.Array]:
+    def masked(sources: jax.Array, mixture: jax.Array) -> jax.Array:
+        masks = masking.ratio_mask(sources * (2 / n_fft), power=power, eps=EPS)
+        return masking.apply_masks(mixture, masks)
+
+    return masked
+
+
+@functools.cache
+def _binary_masked(power: float, n_fft: int) -> Callable[..., jax.Array]:
+    def masked(sources: jax.Array, mixture: jax.Array) -> jax.Array:
+        part = jnp.abs(sources * (2 / n_fft)) ** power
+        whole = jnp.abs(mixture * (2 / n_fft)) ** power
+        return (part / (EPS + whole[:, None]) >= 0.5) * mixture[:, None]
+
+    return masked

@@ -7,7 +7,13 @@ import pytest
 import scipy.signal
 
 from sepjax.evaluation import ideal_ratio_mask, si_sdr
-from sepjax.evaluation.oracle import BLOCK_FRAMES, fft_size
+from sepjax.evaluation.oracle import (
+    BLOCK_FRAMES,
+    fft_size,
+    ideal_binary_mask,
+    mixture_as_estimate,
+)
+from sepjax.evaluation.oracle_wiener import ideal_wiener_filter
 
 VECTORS = Path(__file__).parents[2] / "../shared/data/umx_ref/oracles.npz"
 
@@ -90,3 +96,58 @@ def test_stored_vectors(power):
     references = case["sources"]
     estimates = ideal_ratio_mask(references, references.sum(0), power=float(power))
     np.testing.assert_allclose(estimates, case[f"irm{power}"], atol=1e-10)
+    estimates = ideal_binary_mask(references, references.sum(0), power=float(power))
+    np.testing.assert_allclose(estimates, case[f"ibm{power}"], atol=1e-10)
+
+
+@pytest.mark.skipif(not VECTORS.exists(), reason="reference vectors are not here")
+@pytest.mark.parametrize(("name", "bug"), [("mwf", True), ("mwf_fixed_trace", False)])
+def test_stored_vectors_of_the_wiener_filter(name, bug):
+    case = np.load(VECTORS)
+    references = case["sources"]
+    found = ideal_wiener_filter(references, references.sum(0), sisec18_bug=bug)
+    # Every bin counts alike in a covariance, however faint; there, transforms of two
+    # libraries differ by 1e-9 of it.
+    np.testing.assert_allclose(found, case[name], rtol=0, atol=1e-6)
+
+
+# Several blocks of 256 * 64 samples, and sources that are mono, stereo and more.
+@pytest.mark.parametrize("channels", [1, 2, 3])
+def test_wiener_filter_sums_to_the_mixture_over_blocks(channels):
+    references = noise(2, 2 * BLOCK_FRAMES * 64 + 77, channels)
+    mixture = references.sum(0)
+    estimates = ideal_wiener_filter(references, mixture, n_fft=128)
+    # Its gains sum to one but for an epsilon beside determinants; the last frame holds
+    # a few samples only, and its are faint.
+    whole = estimates.sum(0)[:-128]
+    np.testing.assert_allclose(whole, mixture[:-128], rtol=0, atol=1e-6)
+    assert np.all(si_sdr(references, estimates) > si_sdr(references, [mixture] * 2))
+
+
+def test_wiener_filter_beats_the_ratio_mask_where_directions_differ():
+    wave = noise(2, 8000, 1)
+    panned = np.concatenate([wave * [[[1.0]], [[0.2]]], wave * [[[0.2]], [[1.0]]]], -1)
+    mixture = panned.sum(0)
+    masked = ideal_ratio_mask(panned, mixture, n_fft=256)
+    filtered = ideal_wiener_filter(panned, mixture, n_fft=256)
+    assert np.all(si_sdr(panned, filtered) > si_sdr(panned, masked) + 10)
+
+
+def test_a_silent_source_stays_silent_in_all_oracles():
+    references = noise(3, 3000, 2)
+    references[1] = 0
+    mixture = references.sum(0)
+    for oracle in (ideal_ratio_mask, ideal_binary_mask, ideal_wiener_filter):
+        estimates = oracle(references, mixture, n_fft=128)
+        assert np.isfinite(estimates).all()
+        assert np.abs(estimates[1]).max() < 1e-9
+
+
+def test_binary_masks_take_all_or_nothing():
+    references = noise(1, 1000, 1)
+    same = ideal_binary_mask(references, references[0], n_fft=128)
+    np.testing.assert_allclose(same, references, atol=1e-12)
+    nothing = ideal_binary_mask(references, 10 * references[0], n_fft=128)
+    assert not nothing.any()
+    shared = mixture_as_estimate(np.zeros((4, 1000, 1)), references[0])
+    np.testing.assert_array_equal(shared[3], references[0] / 4)
