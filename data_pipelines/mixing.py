@@ -1,0 +1,262 @@
+r"""Recorded tracks to the stems of classes and a mixture: four procedures.
+
+Class c has the tracks :math:`u_{c,k}`, :math:`k = 1 \dots K_c`, all of one shape
+(time, channels), int16 or float at full scale 1. The largest sample is M, 32767 or
+:math:`1 - 2^{-15}`, and peak is the largest magnitude over time *and* channels, so that
+a factor never moves the stereo image. Nothing is accumulated in 16 bits, where sums
+would wrap around: sat() clips, and what it clips is counted.
+
+========= ================================= ==================================
+procedure stem s_c                          mixture
+========= ================================= ==================================
+summing   sat(sum_k u)                      sat(sum_c s_c)
+averaging (1/K_c) sum_k u                   (1/C) sum_c s_c, C: also silent ones
+scaling   b_c sum_k u, b_c = min(1, M/peak) b sum_c s_c, b likewise
+adaptive  a b_c sum_k u                     a sum_c b_c sum_k u, a = min(1, M/peak)
+========= ================================= ==================================
+
+Only summing (while nothing clips) and adaptive keep mixture = sum of stems.
+
+Reference:
+    Chapter 4 of the thesis "Musical source separation" (EPFL and Logitech, 2020).
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from sepjax.registry import Registry, nearest
+
+Tracks = Sequence[Sequence[np.ndarray]]  # class -> track -> (time, channels)
+BETA = ("when_needed", "always")  # when classes are scaled to full scale
+
+
+class Mix(NamedTuple):
+    """A song that is ready to be separated; of the dtype of its tracks."""
+
+    mixture: np.ndarray  # (time, channels)
+    stems: np.ndarray  # (classes, time, channels)
+    clipped: np.ndarray  # (classes,) samples of each stem that were clipped
+    mixture_clipped: int  # samples of the mixture that were clipped
+    factors: np.ndarray  # (classes,) each stem over the sum of its tracks
+    mixture_factor: float  # the mixture over the sum of the stems
+
+
+PROCEDURES: Registry = Registry("mixing procedure")
+
+
+def mix(tracks: Tracks, procedure: str, *, beta: str = "when_needed") -> Mix:
+    """Mix by the name of a procedure.
+
+    Args:
+        tracks: of every class; a class without tracks is silent.
+        procedure: "summing", "averaging", "scaling" or "adaptive".
+        beta: of scaling and adaptive: "when_needed" turns classes down whose sum
+            exceeds full scale, "always" brings every class to full scale.
+
+    Raises:
+        ValueError: an unknown name, or tracks of unequal shape or dtype.
+
+    Example:
+        >>> song = [[np.full((2, 1), 20000, np.int16)] * 2, [], [np.ones((2, 1), "i2")]]
+        >>> mix(song, "summing").clipped.tolist()
+        [2, 0, 0]
+        >>> mix(song, "adaptive").stems[:, 0, 0].tolist()
+        [32766, 0, 1]
+    """
+    if procedure not in PROCEDURES:
+        raise ValueError(
+            f"unknown mixing procedure {procedure!r}: {nearest(procedure, PROCEDURES)}"
+        )
+    if beta not in BETA:
+        raise ValueError(f"unknown beta {beta!r}: {nearest(beta, BETA)}")
+    if procedure in ("scaling", "adaptive"):
+        return PROCEDURES[procedure](tracks, beta=beta)
+    return PROCEDURES[procedure](tracks)
+
+
+@PROCEDURES.register("summing")
+def summing(tracks: Tracks) -> Mix:
+    """``s_c = sat(sum_k u_ck)``, ``x = sat(sum_c s_c)``: what overflows is clipped.
+
+    Example:
+        >>> summing([[np.array([[0.5]])], [np.array([[0.25]])]]).mixture
+        array([[0.75]])
+    """
+    sums, dtype = _sums(tracks)
+    stems, clipped = _store_all(sums, np.ones(len(sums)), dtype)
+    total = sum(stem.astype(sums.dtype) for stem in stems)
+    return _mix(total, stems, clipped, np.ones(len(sums)), 1.0)
+
+
+@PROCEDURES.register("averaging")
+def averaging(tracks: Tracks) -> Mix:
+    """``s_c = (1 / K_c) sum_k u_ck``, ``x = (1 / C) sum_c s_c``: nothing overflows.
+
+    C counts all classes, also those without tracks, so x is not the sum of stems.
+
+    Example:
+        >>> averaging([[np.array([[0.5]])], [np.array([[0.25]])], []]).mixture
+        array([[0.25]])
+    """
+    sums, dtype = _sums(tracks)
+    factors = np.array([1 / max(len(group), 1) for group in tracks])
+    stems, clipped = _store_all(sums, factors, dtype)
+    total = _weighted(sums, factors) / len(sums)
+    return _mix(total, stems, clipped, factors, 1 / len(sums))
+
+
+@PROCEDURES.register("scaling")
+def scaling(tracks: Tracks, *, beta: str = "when_needed") -> Mix:
+    """``s_c = b_c sum_k u_ck`` and ``x = b sum_c s_c``, each turned down on its own.
+
+    Example:
+        >>> mixed = scaling([[np.array([[0.75]])], [np.array([[0.75]])]])
+        >>> mixed.stems.ravel().tolist(), round(mixed.mixture_factor, 3)
+        ([0.75, 0.75], 0.667)
+    """
+    sums, dtype = _sums(tracks)
+    full = full_scale(dtype)
+    factors = np.array([_factor(wave, full, beta) for wave in sums])
+    total = _weighted(sums, factors)
+    factor = _factor(total, full, beta)
+    stems, clipped = _store_all(sums, factors, dtype)
+    return _mix(total * factor, stems, clipped, factors, factor)
+
+
+@PROCEDURES.register("adaptive")
+def adaptive(tracks: Tracks, *, beta: str = "when_needed") -> Mix:
+    """``s_c = a b_c sum_k u_ck`` and ``x = sum_c s_c``: one more factor for all.
+
+    Before samples are rounded to 16 bits the mixture is exactly the sum of the stems;
+    after it, to (C + 1) / 2 steps: half a step of each rounding.
+
+    Example:
+        >>> mixed = adaptive([[np.array([[0.75]])], [np.array([[0.75]])]])
+        >>> mixed.stems.ravel().round(2).tolist(), mixed.mixture.item() < 1
+        ([0.5, 0.5], True)
+    """
+    sums, dtype = _sums(tracks)
+    full = full_scale(dtype)
+    factors = np.array([_factor(wave, full, beta) for wave in sums])
+    total = _weighted(sums, factors)
+    alpha = _factor(total, full)
+    stems, clipped = _store_all(sums, alpha * factors, dtype)
+    return _mix(alpha * total, stems, clipped, alpha * factors, 1.0)
+
+
+def full_scale(dtype: np.dtype) -> float:
+    """The largest sample M of a kind of audio.
+
+    Example:
+        >>> full_scale(np.dtype("int16")), 1 - full_scale(np.dtype("float32"))
+        (32767.0, 3.0517578125e-05)
+    """
+    return 32767.0 if dtype == np.int16 else 1 - 2.0**-15
+
+
+def align(tracks: Tracks, channels: int) -> list[list[np.ndarray]]:
+    """The same tracks with one length and number of channels, ready to be mixed.
+
+    Shorter tracks are followed by zeros. Mono tracks, and the mean over the channels
+    of tracks with any other number of them, go to all channels.
+
+    Args:
+        tracks: of every class, (time, channels) each.
+        channels: of the song.
+
+    Example:
+        >>> song = [[np.ones((3, 1), np.int16)], [np.full((2, 3), 7, np.int16)]]
+        >>> [group[0].tolist() for group in align(song, 2)]
+        [[[1, 1], [1, 1], [1, 1]], [[7, 7], [7, 7], [0, 0]]]
+    """
+    time = max((len(track) for group in tracks for track in group), default=0)
+    return [[_aligned(track, time, channels) for track in group] for group in tracks]
+
+
+def _aligned(track: np.ndarray, time: int, channels: int) -> np.ndarray:
+    if track.shape[1] not in (1, channels):
+        mean = track.mean(axis=1, keepdims=True, dtype=np.float64)
+        mean = np.rint(mean) if track.dtype == np.int16 else mean
+        track = mean.astype(track.dtype)
+    track = np.broadcast_to(track, (len(track), channels))
+    if len(track) == time:
+        return track
+    return np.pad(track, ((0, time - len(track)), (0, 0)))
+
+
+def saturate(wave: np.ndarray, dtype: np.dtype) -> tuple[np.ndarray, int]:
+    """Round to the kind of audio that is asked for and clip; also how many samples.
+
+    Example:
+        >>> saturate(np.array([40000.0, -0.6, -32768.0]), np.dtype("int16"))
+        (array([ 32767,     -1, -32768], dtype=int16), 1)
+    """
+    high = full_scale(dtype)
+    low = -high - 1 if dtype == np.int16 else -1.0
+    if dtype == np.int16:
+        wave = np.rint(wave)
+    # A factor of M / peak may miss M by the last bit of a float, which is no clipping.
+    slack = 1e-9 * high
+    clipped = np.count_nonzero((wave > high + slack) | (wave < low - slack))
+    return np.clip(wave, low, high).astype(dtype), int(clipped)
+
+
+def _sums(tracks: Tracks) -> tuple[np.ndarray, np.dtype]:
+    """The sum of each class, int32 or float64 (classes, time, channels)."""
+    every = [track for group in tracks for track in group]
+    if not every:
+        raise ValueError("nothing to mix: no class has a track")
+    shape, dtype = every[0].shape, every[0].dtype
+    if dtype != np.int16 and not np.issubdtype(dtype, np.floating):
+        raise ValueError(f"tracks are int16 or float, not {dtype}")
+    for track in every:
+        if (track.shape, track.dtype) != (shape, dtype):
+            raise ValueError(
+                f"tracks of unequal kind: {shape} {dtype} and {track.shape} "
+                f"{track.dtype}; align() gives them one length and width"
+            )
+    wide = np.int32 if dtype == np.int16 else np.float64
+    sums = np.zeros((len(tracks), *shape), wide)
+    for total, group in zip(sums, tracks):
+        for track in group:
+            total += track
+    return sums, dtype
+
+
+def _weighted(sums: np.ndarray, factors: np.ndarray) -> np.ndarray:
+    """``sum_c factor_c sums_c`` in float64, one class at a time to save memory."""
+    total = np.zeros(sums.shape[1:])
+    for wave, factor in zip(sums, factors):
+        total += factor * wave
+    return total
+
+
+def _factor(wave: np.ndarray, full: float, beta: str = "when_needed") -> float:
+    """``min(1, M / peak)``, or ``M / peak`` always; 1 for silence."""
+    peak = max(float(wave.max()), -float(wave.min())) if wave.size else 0.0
+    if peak == 0:
+        return 1.0
+    return full / peak if beta == "always" else min(1.0, full / peak)
+
+
+def _store_all(
+    sums: np.ndarray, factors: np.ndarray, dtype: np.dtype
+) -> tuple[np.ndarray, np.ndarray]:
+    stems = np.empty(sums.shape, dtype)
+    clipped = np.zeros(len(sums), int)
+    for index, (wave, factor) in enumerate(zip(sums, factors)):
+        stems[index], clipped[index] = saturate(factor * wave, dtype)
+    return stems, clipped
+
+
+def _mix(
+    total: np.ndarray,
+    stems: np.ndarray,
+    clipped: np.ndarray,
+    factors: np.ndarray,
+    mixture_factor: float,
+) -> Mix:
+    mixture, mixture_clipped = saturate(total, stems.dtype)
+    return Mix(mixture, stems, clipped, mixture_clipped, factors, mixture_factor)
