@@ -1,0 +1,188 @@
+"""Windows of an evaluation: where they lie, what is silent in them, and their checks.
+
+NumPy arrays are read piece by piece, so that a track is never copied as a whole; traced
+arrays take the same way through ``jax.numpy``.
+"""
+
+import math
+from collections.abc import Iterator
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import scipy.fft
+
+SILENCE = ("drop", "source", "museval")
+Silence = Literal["drop", "source", "museval"]
+_PIECE = 1 << 20  # samples looked at in one go
+
+
+class Blocks(NamedTuple):
+    """How a stretch of samples is cut for the FFT."""
+
+    block: int  # new samples in each block
+    fft_size: int  # at least block + filters - 1
+    count: int  # blocks in one step
+    steps: int
+
+
+def windows(length: int, window: float, hop: float) -> list[slice]:
+    """Samples of every window, as museval cuts them.
+
+    ``floor((length - window + hop) / hop)`` windows; a rest shorter than a window is
+    left out. A signal that is no longer than the window is one, shorter, window.
+
+    Example:
+        >>> windows(10, 4, 2.5)
+        [slice(0, 4, None), slice(2, 6, None), slice(5, 9, None)]
+        >>> windows(10, math.inf, math.inf)
+        [slice(0, 10, None)]
+    """
+    for name, value in (("window", window), ("hop", hop)):
+        if not value >= 1:
+            raise ValueError(f"{name}={value!r} must be at least one sample")
+    if not (window < length and hop < math.inf):
+        return [slice(0, int(min(window, length)))]
+    count = math.floor((length - window + hop) / hop)
+    return [
+        slice(math.floor(t * hop), math.floor(min(t * hop + window, length)))
+        for t in range(count)
+    ]
+
+
+def plan_blocks(length: int, filters: int, most: int) -> Blocks:
+    """Blocks that cover ``length`` samples, at most ``most`` of them in one step.
+
+    Fifteen filter lengths of new samples in each keep the overlap cheap and a block of
+    all channels in the processor's cache; blocks are made equal rather than the last
+    one left nearly empty.
+    """
+    total = math.ceil(length / max(15 * filters + 1, 2048))
+    steps = math.ceil(total / most)
+    count = math.ceil(total / steps)
+    samples = math.ceil(length / (count * steps))
+    fft_size = scipy.fft.next_fast_len(samples + filters - 1, real=True)
+    return Blocks(fft_size - filters + 1, fft_size, count, steps)
+
+
+def segment(wave: Any, start: int, stop: int, bounds: slice) -> Any:
+    """``wave[:, start:stop]`` with zeros wherever that lies outside ``bounds``."""
+    low = min(max(start, bounds.start), bounds.stop)
+    high = min(max(stop, low), bounds.stop)
+    if low == start and high == stop:
+        return wave[:, start:stop]
+    padding = ((0, 0), (low - start, stop - high), (0, 0))
+    return numpy_of(wave).pad(wave[:, low:high], padding)
+
+
+def numpy_of(*waves: Any) -> Any:
+    """``jax.numpy`` where something is traced, NumPy where all values are at hand."""
+    return jnp if any(isinstance(wave, jax.core.Tracer) for wave in waves) else np
+
+
+def sounding(wave: Any, part: slice) -> Any:
+    """``(sources,)``, whether the sum of the channels is not zero all the time.
+
+    That is museval's rule: a source with L = -R counts as silent.
+    """
+    xp = numpy_of(wave)
+    heard = xp.zeros(wave.shape[0], bool)
+    for start in range(part.start, part.stop, _PIECE):
+        piece = wave[:, start : min(start + _PIECE, part.stop)]
+        heard = heard | (piece.sum(-1, dtype=np.float64) != 0).any(-1)
+    return heard
+
+
+def scored_pairs(
+    sounds: Any, parts: Any, silence: Silence, permute: bool
+) -> Iterator[Any]:
+    """For every window, which (reference, estimate) pairs have scores.
+
+    Args:
+        sounds: two ``(sources,)``, who sounds anywhere, in references and estimates.
+        parts: for every window the same two.
+        silence: as in :func:`sepjax.evaluation.bss_eval`.
+        permute: all pairs rather than each reference with its own estimate.
+
+    Yields:
+        ``(sources, sources)`` or ``(sources, 1)`` booleans.
+    """
+    whole_pair = _pairs(*sounds, permute)
+    for reference, estimate in parts:
+        if silence == "source":
+            yield _pairs(reference, estimate, permute)
+        else:
+            # One silent source takes the window from all, except a source that is
+            # silent in every window: it would take the whole track.
+            complete = (reference | ~sounds[0]).all() & (estimate | ~sounds[1]).all()
+            yield whole_pair & complete
+
+
+def _pairs(reference: Any, estimate: Any, permute: bool) -> Any:
+    others = estimate[None] if permute else estimate[:, None]
+    return numpy_of(reference).logical_and(reference[:, None], others)
+
+
+def check(reference: Any, estimate: Any) -> tuple[Any, Any]:
+    """Both as arrays of (sources, time, channels), or an error that says why not."""
+    arrays = []
+    for name, wave in (("reference", reference), ("estimate", estimate)):
+        if not isinstance(wave, jax.core.Tracer):
+            wave = np.asarray(wave)
+        if wave.ndim != 3 or 0 in wave.shape:
+            raise ValueError(
+                f"{name} has shape {wave.shape}; give (sources, time, channels), none "
+                "of them 0 (mono: one channel)"
+            )
+        if not jnp.issubdtype(wave.dtype, jnp.floating) and wave.dtype != np.int16:
+            raise ValueError(f"{name} is {wave.dtype}; give floats or 16-bit integers")
+        arrays.append(wave)
+    reference, estimate = arrays
+    if reference.shape != estimate.shape:
+        raise ValueError(_mismatch(reference.shape, estimate.shape))
+    if numpy_of(*arrays) is np:
+        _check_finite("reference", reference)
+        _check_finite("estimate", estimate)
+    return reference, estimate
+
+
+def _mismatch(reference: tuple[int, ...], estimate: tuple[int, ...]) -> str:
+    axis = int(np.argmax(np.not_equal(reference, estimate)))
+    name = ("sources", "samples", "channels")[axis]
+    hint = ""
+    if name == "samples":
+        hint = "; cut the estimate or pad it with zeros at its end, as museval does"
+    return (
+        f"reference {reference} and estimate {estimate} differ in {name}: "
+        f"{reference[axis]} and {estimate[axis]}{hint}"
+    )
+
+
+def _check_finite(name: str, wave: np.ndarray) -> None:
+    for start in range(0, wave.shape[1], _PIECE):
+        piece = wave[:, start : start + _PIECE]
+        # A sum is finite unless a sample is not; looking at each sample costs more.
+        if np.isfinite(piece.sum(dtype=np.float64)):
+            continue
+        bad = np.argwhere(~np.isfinite(piece))
+        if len(bad):
+            source, sample, channel = bad[0]
+            raise ValueError(
+                f"{name} is not finite: source {source}, sample {start + sample}, "
+                f"channel {channel} is {piece[tuple(bad[0])]}"
+            )
+
+
+def check_silence(silence: str, sounds: Any) -> None:
+    """Raise what museval raises on a silent source, where that is asked for."""
+    if silence not in SILENCE:
+        raise ValueError(f"silence={silence!r} must be one of {', '.join(SILENCE)}")
+    if silence != "museval" or numpy_of(*sounds) is not np:
+        return
+    for name, heard in zip(("reference", "estimate"), sounds):
+        if not heard.all():
+            raise ValueError(
+                f"{name} {int(np.argmin(heard))} is silent throughout, which museval "
+                "refuses; silence='drop' leaves it out and scores the others"
+            )
