@@ -40,7 +40,11 @@ ALLOWED = {
         "sepjax.config",
         "sepjax.registry",
     },
-    "sepjax.evaluation": {"sepjax.evaluation", "sepjax.functional", "sepjax.losses"},
+    "sepjax.evaluation": {
+        *("sepjax.evaluation", "sepjax.functional", "sepjax.losses", "sepjax.registry"),
+    },
+    # Reading files is the business of the data pipelines; this is its only way in.
+    "sepjax.evaluation.reading": {"sepjax.evaluation", "data_pipelines.audio"},
     "sepjax.evaluation.run": {"sepjax.evaluation", "sepjax.inference"},
     "sepjax.inference": {"sepjax.models", "sepjax.functional"},
     "sepjax.report": {"sepjax.report", "sepjax.evaluation"},
