@@ -63,6 +63,22 @@ def test_one_command_trains_scores_and_reports(whole):
     assert {r["kind"] for r in log(folder)} == {"train", "valid"}
 
 
+def test_several_seeds_are_several_runs_and_a_band(tmp_path):
+    short = dict(train__seeds=2, train__steps=3, model__ideal_mask=True)
+    (output,) = finish(start(*flags(tmp_path, **short)))
+    assert "± " in output
+    assert "over 2 seeds" in output
+    band = json.loads((tmp_path / "band.json").read_text())
+    assert band["seeds"] == [42, 43]
+    for seed in band["seeds"]:
+        folder = tmp_path / f"seed_{seed}"
+        assert (folder / "report.html").exists()
+        results = json.loads((folder / "results.json").read_text())
+        assert results["definition"]["seed"] == seed
+        score = results["model"]["vocals"]["si_sdr"]
+        assert score in band["model"]["vocals"]["values"]
+
+
 def test_interrupted_runs_end_as_the_whole_one(whole, tmp_path):
     whole, _ = whole
     code, output = interrupt(tmp_path, signal.SIGKILL, 16, "--mode=train")
