@@ -15,6 +15,7 @@ from sepjax.models import build_model
 from sepjax.train import checkpoint, loop
 from sepjax.train.checkpoint import CheckpointError
 from sepjax.train.freeze import frozen_leaves
+from sepjax.train.mesh import make_mesh
 from sepjax.train.metrics import read_log
 
 
@@ -26,13 +27,13 @@ def _programs():
     patch.undo()
 
 
-def run(folder, config, **data):
+def run(folder, config, mesh=None, **data):
     folder.mkdir(exist_ok=True, parents=True)
     return loop.train(
         config,
         folder,
         ToyData(config, **data),
-        one_device(),
+        mesh or one_device(),
         provenance={"commit": "x", "data_sha256": "d" * 64},
     )
 
@@ -76,6 +77,14 @@ def test_each_seed_is_a_run_of_its_own(band, tmp_path):
     assert [r["step"] for r in logs[0]] == [r["step"] for r in logs[1]]
     losses = [[r["loss"] for r in log] for log in logs]
     np.testing.assert_allclose(*losses, rtol=0, atol=0.05)
+
+
+def test_devices_share_the_rows_of_all_seeds(band, tmp_path):
+    assert jax.device_count() == 4
+    assert run(tmp_path, toy_config(train__seeds=2), make_mesh()) is True
+    for name in ("seed_1", "seed_2"):
+        # Sums over devices round otherwise, as above.
+        assert_close(latest(band / name), latest(tmp_path / name), 1e-3)
 
 
 def test_seeds_that_are_a_checkpoint_apart_go_on_together(band, tmp_path):
@@ -122,7 +131,8 @@ def test_frozen_parts_stay_and_the_rest_learns(oracle):
     given, found = checkpoint.load(oracle)[1]["params"], latest(folder)
     for name in ("encoder", "decoder"):
         assert_close(given[name], found[name], 0)
-    start = build_model(toy_config().model).init(jax.random.key(1), jnp.ones((1, 2000)))
+    init = jax.jit(build_model(toy_config().model).init)
+    start = init(jax.random.key(1), jnp.ones((1, 2000)))
     moved = jax.tree.map(
         lambda a, b: float(np.abs(a - b).max()),
         start["params"]["separator"],
