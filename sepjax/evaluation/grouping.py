@@ -1,0 +1,172 @@
+"""From songs to a set: medians, overlaps, and which classes to merge."""
+
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+MARK = 6.0  # dB of SI-SDR that an oracle should reach before training is worth while
+REFERENCE = "adaptive"  # the procedure whose scores decide
+METRICS = ("si_sdr", "sdr")
+
+Groups = tuple[tuple[str, ...], ...]
+
+
+def summarize(
+    songs: Sequence[Mapping[str, Any]], classes: Sequence[str], mark: float = MARK
+) -> dict[str, Any]:
+    """Numbers of a set from those of its songs.
+
+    Args:
+        songs: as written under ``"tracks"`` of the report's JSON: ``seconds``,
+            ``classes`` (name -> seconds, share, level), ``scores`` (procedure -> name
+            -> metric), ``clipped`` and ``overlap``.
+        classes: in the order of the overlap matrices.
+        mark: dB of SI-SDR.
+
+    Returns:
+        ``classes``: name -> songs in which it sounds, activity, level (median over
+        these songs) and whether it reaches the mark; ``scores``: procedure -> name ->
+        medians over songs; ``clipped``: procedure -> sums; ``overlap``: the mean over
+        songs in which both sound, and the pairs by size.
+    """
+    procedures = list(songs[0]["scores"])
+    scores = {
+        procedure: median_scores([song["scores"][procedure] for song in songs])
+        for procedure in procedures
+    }
+    matrices = np.array([song["overlap"] for song in songs], float)
+    matrix = _nan_mean(matrices)
+    return {
+        "classes": {
+            name: _class(songs, name)
+            | {"reaches_mark": reaches(scores[REFERENCE][name], mark)}
+            for name in classes
+        },
+        "scores": scores,
+        "clipped": {name: _clipped(songs, name) for name in procedures},
+        "overlap": {"matrix": matrix.tolist(), "pairs": _pairs(matrix, classes)},
+    }
+
+
+def median_scores(
+    songs: Sequence[Mapping[str, Mapping[str, float]]],
+) -> dict[str, dict[str, float]]:
+    """Medians over the songs in which a class sounds.
+
+    Example:
+        >>> songs = [{"bass": {"si_sdr": x, "sdr": x + 1}} for x in (1.0, 2.0, 6.0)]
+        >>> median_scores(songs)
+        {'bass': {'si_sdr': 2.0, 'sdr': 3.0}}
+    """
+    return {
+        name: {metric: _median([s[name][metric] for s in songs]) for metric in METRICS}
+        for name in songs[0]
+    }
+
+
+def _median(values: Sequence[float]) -> float:
+    known = [value for value in values if not math.isnan(value)]
+    return float(np.median(known)) if known else math.nan
+
+
+def reaches(scores: Mapping[str, float], mark: float) -> bool:
+    """Whether a class scores the mark; one that never sounds does not."""
+    return scores["si_sdr"] >= mark
+
+
+def next_groups(
+    groups: Groups,
+    scores: Mapping[str, Mapping[str, float]],
+    overlaps: Mapping[frozenset, float],
+    mark: float = MARK,
+) -> Groups | None:
+    """Merge the group that is farthest below the mark with what masks it most.
+
+    Groups that reach the mark are never merged with each other, so as many classes as
+    possible stay apart. The overlap of two groups is the mean over their pairs of
+    classes (average linkage).
+
+    Args:
+        groups: of names of classes.
+        scores: name of a group (:func:`group_name`) -> metric -> dB.
+        overlaps: pair of classes -> overlap.
+        mark: dB of SI-SDR.
+
+    Returns:
+        One group less; None if all reach the mark, or only two are left.
+
+    Example:
+        >>> groups = (("bass",), ("drums",), ("shaker",))
+        >>> scores = {g[0]: {"si_sdr": s} for g, s in zip(groups, (9.0, 8.0, 1.0))}
+        >>> pairs = [("bass", "drums"), ("bass", "shaker"), ("drums", "shaker")]
+        >>> overlaps = dict(zip(map(frozenset, pairs), (0.5, 0.1, 0.4)))
+        >>> next_groups(groups, scores, overlaps)
+        (('bass',), ('drums', 'shaker'))
+    """
+    below = [g for g in groups if not reaches(scores[group_name(g)], mark)]
+    if not below or len(groups) <= 2:
+        return None
+    worst = min(below, key=lambda group: scores[group_name(group)]["si_sdr"])
+    others = [group for group in groups if group != worst]
+    partner = max(others, key=lambda group: group_overlap(group, worst, overlaps))
+    merged = tuple(sorted(worst + partner))
+    return tuple(sorted([*(g for g in others if g != partner), merged]))
+
+
+def group_overlap(
+    one: tuple[str, ...], other: tuple[str, ...], overlaps: Mapping[frozenset, float]
+) -> float:
+    """Mean overlap of the classes of two groups; 0 for pairs that never meet."""
+    values = [overlaps.get(frozenset(p), 0.0) for p in itertools.product(one, other)]
+    return math.fsum(values) / len(values)
+
+
+def group_name(group: Sequence[str]) -> str:
+    """How a group is called.
+
+    Example:
+        >>> group_name(("drums", "shaker"))
+        'drums+shaker'
+    """
+    return "+".join(group)
+
+
+def _class(songs: Sequence[Mapping[str, Any]], name: str) -> dict[str, Any]:
+    rows = [song["classes"][name] for song in songs]
+    heard = [row["level"] for row in rows if row["seconds"]]
+    return {
+        "songs": len(heard),
+        "activity": sum(r["seconds"] for r in rows) / sum(s["seconds"] for s in songs),
+        "level": _median(heard),
+    }
+
+
+def _clipped(songs: Sequence[Mapping[str, Any]], procedure: str) -> dict[str, Any]:
+    rows = [song["clipped"][procedure] for song in songs]
+    return {
+        "mixture": sum(row["mixture"] for row in rows),
+        "stems": {
+            name: sum(row["stems"][name] for row in rows) for name in rows[0]["stems"]
+        },
+        "songs": sum(row["mixture"] + sum(row["stems"].values()) > 0 for row in rows),
+        "samples": sum(song["samples"] for song in songs),
+    }
+
+
+def _nan_mean(matrices: np.ndarray) -> np.ndarray:
+    known = ~np.isnan(matrices)
+    count = known.sum(0)
+    total = np.where(known, matrices, 0.0).sum(0)
+    return np.divide(total, count, where=count > 0, out=np.full(total.shape, np.nan))
+
+
+def _pairs(matrix: np.ndarray, classes: Sequence[str]) -> list[dict[str, Any]]:
+    pairs = [
+        {"classes": [classes[a], classes[b]], "overlap": float(matrix[a, b])}
+        for a, b in itertools.combinations(range(len(classes)), 2)
+        if not np.isnan(matrix[a, b])
+    ]
+    return sorted(pairs, key=lambda pair: -pair["overlap"])
