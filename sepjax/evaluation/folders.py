@@ -26,7 +26,7 @@ from sepjax.evaluation.tracks import Pair, pair_tracks
 
 # What bad files and data raise; anything else is a bug of ours and stops everything.
 EXPECTED = (OSError, ValueError, ArithmeticError, RuntimeError, MemoryError)
-MOST_JOBS = 8  # by default: each holds a whole track in memory
+MOST_JOBS = 4  # by default: each holds a whole track in memory
 
 
 def evaluate_folders(
@@ -47,7 +47,7 @@ def evaluate_folders(
         estimates: folder of the separated stems.
         protocol: what is measured, :func:`sepjax.evaluation.protocol.make_protocol`.
         classes: the only classes to score; all that are in both folders otherwise.
-        jobs: processes; 0 for one per processor, at most eight.
+        jobs: processes; 0 for one per processor, at most four.
         progress: show a bar with the expected time on stderr.
         provenance: where the numbers come from; written along.
 

@@ -85,6 +85,7 @@ class Protocol:
         return {
             "preset": self.preset,
             **words,
+            "window_seconds": self.window_seconds,
             "window": f"{window} (SI-SDR, uSDR: the whole track)",
             **self._filters(),
             "channels": f"{channels} (SI-SDR); all at once (others)",

@@ -143,6 +143,8 @@ def _songs_in(
 
 def _file(songs: dict[str, Files], song: str, name: str, path: Path) -> None:
     song = unicodedata.normalize("NFC", song)
+    if not song:  # "notes.wav" beside songs: no class of anything
+        return
     songs.setdefault(song, {}).setdefault(_key(name), []).append(path)
 
 

@@ -1,0 +1,212 @@
+"""Scores of folders as files, and as a table for the terminal."""
+
+import csv
+import json
+import math
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from sepjax.evaluation import aggregate
+from sepjax.evaluation.protocol import LABELS, LEAKAGE, UNITS, WINDOWED
+
+CSV_COLUMNS = (
+    *("subset", "track", "class", "metric", "value", "unit", "averaged"),
+    *("windows_scored", "windows", "window_seconds", "preset", "silence"),
+)
+
+
+def write_scores(folder: Path, results: Mapping[str, Any]) -> list[Path]:
+    """Write ``results.json``, ``scores.csv`` and ``museval/[subset/]track.json``.
+
+    Args:
+        folder: where to; created where needed.
+        results: of :func:`sepjax.evaluation.folders.evaluate_folders`.
+
+    Returns:
+        The files; the museval files are named by their folder.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    tracks = [
+        {key: value for key, value in track.items() if key != "windows"}
+        for track in results["tracks"]
+    ]
+    files = [folder / "results.json", folder / "scores.csv"]
+    aggregate.write_json(files[0], spelled({**results, "tracks": tracks}))
+    _write_csv(files[1], results)
+    complete = [t for t in results["tracks"] if _has_all(t)]
+    for track in complete:
+        path = folder / "museval" / f"{track['title']}.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        seconds = results["definition"]["window_seconds"]
+        text = json.dumps(museval_tree(track, seconds), indent=1)
+        _replace(path, text)
+    return [*files, folder / "museval"] if complete else files
+
+
+def spelled(tree: Any) -> Any:
+    """The same tree for strict JSON: NaN (not measured) is None, infinity a word.
+
+    JavaScript, Python and pandas read "Infinity" and "-Infinity" as numbers.
+
+    Example:
+        >>> spelled({"si_sdr": [1.5, float("nan"), float("-inf")]})
+        {'si_sdr': [1.5, None, '-Infinity']}
+    """
+    if isinstance(tree, Mapping):
+        return {key: spelled(value) for key, value in tree.items()}
+    if isinstance(tree, list | tuple):
+        return [spelled(value) for value in tree]
+    if isinstance(tree, float) and math.isinf(tree):
+        return "Infinity" if tree > 0 else "-Infinity"
+    return tree
+
+
+def _write_csv(path: Path, results: Mapping[str, Any]) -> None:
+    part = path.with_name(path.name + ".part")
+    with part.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(CSV_COLUMNS)
+        writer.writerows(_csv_rows(results))
+    os.replace(part, path)
+
+
+def _csv_rows(results: Mapping[str, Any]) -> Iterator[tuple[Any, ...]]:
+    """A row for each track, class and metric; an empty value was not measured."""
+    definition = results["definition"]
+    seconds, aggregation = definition["window_seconds"], definition["aggregation"]
+    ends = definition["preset"], definition["silence"].partition(":")[0]
+    for track in results["tracks"]:
+        for name, scores in track["scores"].items():
+            counts = scores["windows_scored"], scores["windows"], seconds
+            for metric in (metric for metric in aggregation if metric in LABELS):
+                value = scores[metric]
+                over = ("", "", "")
+                averaged = "whole track"
+                if metric in WINDOWED:
+                    averaged, over = "median over windows", counts
+                elif metric == LEAKAGE:
+                    averaged = "silent windows"
+                yield (
+                    *(track["subset"], track["name"], name, metric),
+                    *("" if math.isnan(value) else value, UNITS[metric], averaged),
+                    *(*over, *ends),
+                )
+
+
+def _has_all(track: Mapping[str, Any]) -> bool:
+    return all(set(WINDOWED) <= set(curves) for curves in track["windows"].values())
+
+
+def museval_tree(track: Mapping[str, Any], seconds: float) -> dict[str, Any]:
+    """Scores of a track's windows as museval 0.4 stores them.
+
+    Rounded half to even at the fifth digit; infinities are NaN, which museval writes
+    bare. The exact values are not for this format.
+    """
+    targets = []
+    for name, curves in track["windows"].items():
+        frames = [
+            {
+                "time": index * seconds,
+                "duration": seconds,
+                "metrics": {
+                    metric.upper(): _stored(curves[metric][index])
+                    for metric in ("sdr", "sir", "sar", "isr")
+                },
+            }
+            for index in range(len(curves["sdr"]))
+        ]
+        targets.append({"name": name, "frames": frames})
+    return {"targets": targets, "museval_version": "0.4.1"}
+
+
+def _stored(value: float) -> float:
+    return round(float(value), 5) if math.isfinite(value) else math.nan
+
+
+def _replace(path: Path, text: str) -> None:
+    part = path.with_name(path.name + ".part")
+    part.write_text(text, encoding="utf-8")
+    os.replace(part, path)
+
+
+# --- the terminal ----------------------------------------------------------------
+
+
+def summary(results: Mapping[str, Any]) -> str:
+    """What was scored, the table, what each column is, and what to beware of."""
+    tracks, failed = results["tracks"], results["failed"]
+    lines = [f"note: {remark}" for remark in results["remarks"]]
+    lines += [
+        f"note: {track['title']}: {note}" for track in tracks for note in track["notes"]
+    ]
+    if len(lines) > 20:
+        lines = [*lines[:20], f"... and {len(lines) - 20} more notes (results.json)"]
+    if tracks:
+        lines += ["", table(results), "", *_captions(results)]
+    lines += [f"FAILED {item['name']}: {item['error']}" for item in failed]
+    if failed:
+        total = len(tracks) + len(failed)
+        lines.append(f"{len(failed)} of {total} tracks failed and count in no number")
+    return "\n".join(lines).lstrip("\n")
+
+
+def table(results: Mapping[str, Any]) -> str:
+    """Aligned lines, one for each class, the last one the mean over classes."""
+    scores = results["scores"]
+    metrics = shown_metrics(results)
+    heads = [f"{LABELS[m]} {UNITS[m]}" if m == LEAKAGE else LABELS[m] for m in metrics]
+    rows = [["class", *heads, "tracks", "windows"]]
+    for name, row in scores.items():
+        windows = f"{row['windows_scored']}/{row['windows']}"
+        cells = [_cell(row[metric]) for metric in metrics]
+        rows.append([name, *cells, str(row["tracks"]), windows])
+    if len(scores) > 1:
+        means = [_cell(results["mean"].get(metric, math.nan)) for metric in metrics]
+        rows.append(["mean", *means, "", ""])
+    return "\n".join(_aligned(rows))
+
+
+def shown_metrics(results: Mapping[str, Any]) -> list[str]:
+    """Metrics with a column: leakage only where something was silent."""
+    rows = results["scores"].values()
+    return [
+        metric
+        for metric in results["definition"]["aggregation"]
+        if metric in LABELS
+        and (metric != LEAKAGE or any(not math.isnan(row[metric]) for row in rows))
+    ]
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    for row in rows:
+        cells = [
+            cell.rjust(width) if i else cell.ljust(width)
+            for i, (cell, width) in enumerate(zip(row, widths))
+        ]
+        yield "  ".join(cells).rstrip()
+
+
+def _cell(value: float) -> str:
+    return "-" if math.isnan(value) else f"{value:.2f}"
+
+
+def _captions(results: Mapping[str, Any]) -> Iterator[str]:
+    """Columns of one kind of average on one line, with what they are."""
+    definition = results["definition"]
+    alike: dict[tuple[str, str], list[str]] = {}
+    for metric in shown_metrics(results):
+        kind = UNITS[metric], definition["aggregation"][metric]
+        alike.setdefault(kind, []).append(LABELS[metric])
+    for (unit, how), labels in alike.items():
+        yield f"{', '.join(labels)} in {unit}: {how}"
+    count = len(results["tracks"])
+    subsets = "" if definition["split"] == "all" else f", {definition['split']}"
+    yield (
+        f"{count} track{'s' * (count != 1)}{subsets}; silence: "
+        f"{definition['silence'].partition(':')[0]}; windows: scored of all"
+    )
