@@ -51,14 +51,16 @@ def build_parser() -> argparse.ArgumentParser:
         return sub
 
     _separate_options(command("separate", separate, "write the stems of recordings"))
-    sub = command("evaluate", evaluate, "score a run again, on whole tracks")
-    sub.add_argument("run", type=Path, help="run folder")
-    sub.add_argument(
-        "--split", choices=("train", "valid", "test"), help="as the run by default"
-    )
-    sub.add_argument("--root", help="folder of the dataset, where it has moved")
+    from sepjax import evaluate_command
+
+    text = "score a run again, or anyone's folder of estimates"
+    evaluate_command.add_options(command("evaluate", evaluate, text))
     sub = command("inspect", inspect, "print step, digest and config of a run as JSON")
     sub.add_argument("run", type=Path, help="run folder")
+    from sepjax import feasibility_command
+
+    text = "what a set of songs promises, before anything is trained"
+    feasibility_command.add_options(command("oracle", feasibility_command.oracle, text))
     _report_options(command("report", report, "write report.html of a run again"))
     return parser
 
@@ -288,7 +290,16 @@ def _check_writable(folder: Path) -> None:
 
 
 def evaluate(arguments: argparse.Namespace) -> int:
-    """``sepjax evaluate RUN [--split test] [--root DIR]``."""
+    """``sepjax evaluate RUN`` or ``sepjax evaluate --references A --estimates B``."""
+    if arguments.references or arguments.estimates:
+        from sepjax import evaluate_command
+
+        return evaluate_command.evaluate(arguments)
+    if arguments.run is None:
+        raise ValueError(
+            "name a run folder, `sepjax evaluate RUN`, or two folders of stems, "
+            "`sepjax evaluate --references DIR --estimates DIR`"
+        )
     from data_pipelines.pipeline import open_data
     from sepjax.config import from_dict
     from sepjax.train.checkpoint import describe

@@ -52,8 +52,20 @@ ALLOWED = {
         *("sepjax", "sepjax.registry", "sepjax.report", "sepjax.functional"),
     },
     "sepjax.sweep": {"sepjax.config", "sepjax.registry", "sepjax.report.folder"},
+    "sepjax.feasibility_command": {
+        "sepjax",
+        "sepjax.evaluation",
+        "sepjax.report",
+        "sepjax.train.provenance",
+        "data_pipelines",
+    },
+    "sepjax.evaluate_command": {
+        *("sepjax.evaluation", "sepjax.report", "sepjax.train.provenance"),
+    },
     "sepjax.cli": {
         "sepjax",
+        "sepjax.evaluate_command",
+        "sepjax.feasibility_command",
         "sepjax.figure",
         "sepjax.inference",
         "sepjax.evaluation",
