@@ -50,6 +50,13 @@ def render(results: Mapping[str, Any]) -> Markup:
         ),
         element("h1", name),
         verdict(results),
+        element(
+            "p",
+            "A prediction before training, ",
+            element("a", "not an upper bound", href="#meaning"),
+            ".",
+            class_="note",
+        ),
         _failed(results),
     )
     parts = (

@@ -34,7 +34,7 @@ def _scores(results: Mapping[str, Any]) -> str:
     count = f"{define['songs']} song" + "s" * (define["songs"] != 1)
     title = (
         f"Oracle mask (power {define['power']:g}), {count}: SI-SDR of whole songs and "
-        f"SDR of {define['window_seconds']:g} s, medians in dB\n"
+        f"SDR of windows of {define['window_seconds']:g} s, medians, dB\n"
     )
     rows = [["", "", "", "", *["SI-SDR", "", "", ""], *["SDR", "", "", ""], ""]]
     rows += [["class", "songs", "active", "dBFS", *PROCEDURES, *PROCEDURES, "mark"]]
