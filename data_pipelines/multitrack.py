@@ -83,11 +83,10 @@ def open_recordings(
             f"{classes[1]}, ...): sort tracks into folders <song>/<class>/<track>.wav, "
             "or choose classes with --sources a,b,c"
         )
-    songs = [
+    return classes, [
         Recording(name, functools.partial(_read, base, files, classes))
         for (name, base), files in found.items()
     ]
-    return classes, songs
 
 
 def _find(root: Path, split: str) -> dict[tuple[str, Path], dict[str, list[Path]]]:

@@ -25,16 +25,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--sources", default="", metavar="A,B", help="classes to mix (all that exist)"
     )
-    parser.add_argument(
-        "--split", choices=("train", "valid", "test"), help="(all; of the demo test)"
-    )
-    parser.add_argument(
-        "--jobs",
-        type=int,
-        default=1,
-        help="songs at a time; one of 5 minutes with six stereo classes at 44.1 kHz "
-        "takes some 4 GB (%(default)s)",
-    )
+    splits = ("train", "valid", "test")
+    parser.add_argument("--split", choices=splits, help="(all songs; of the demo test)")
+    text = "songs at a time; 5 minutes of six stereo classes at 44.1 kHz take 4.5 GB"
+    parser.add_argument("--jobs", type=int, default=1, help=f"{text} (%(default)s)")
     numbers = {
         "power": (2.0, "exponent of the ratio mask"),
         "window": (6.0, "seconds of a window of SDR"),

@@ -108,9 +108,8 @@ def overlap(stems: np.ndarray, *, sample_rate: int, power: float = 2.0) -> np.nd
     .. math:: O_{ab} = \frac{\sum E \min(M_a, M_b)}
         {\min\left(\sum E M_a, \sum E M_b\right)}
 
-    For :math:`\alpha = 2`, :math:`E M_a = |Y_a|^2`: the energy that lies under the
-    other class, as a share of the quieter class. 0: they never meet in a bin. 1: the
-    quieter one is covered completely.
+    For :math:`\alpha = 2`, :math:`E M_a = |Y_a|^2`: the share of the quieter class's
+    energy that lies under the other. 0: they never meet. 1: it is covered completely.
 
     Args:
         stems: ``(classes, time, channels)``, float.
@@ -134,9 +133,8 @@ def overlap(stems: np.ndarray, *, sample_rate: int, power: float = 2.0) -> np.nd
     for start in range(0, stems.shape[1], block):
         # Every block reaches half a window into the next, so that each bin counts once.
         piece = stems[:, start : start + block + n_fft // 2].astype(np.float32)
-        missing = block + n_fft // 2 - piece.shape[1]
-        piece = np.pad(piece, ((0, 0), (0, missing), (0, 0)))
-        waves = np.moveaxis(piece, -1, 1)
+        rest = block + n_fft // 2 - piece.shape[1]
+        waves = np.pad(np.moveaxis(piece, -1, 1), ((0, 0), (0, 0), (0, rest)))
         common += np.asarray(_common_energy(waves, power, n_fft), np.float64)
     own = np.diagonal(common)
     least = np.minimum(own[:, None], own[None])
