@@ -100,7 +100,7 @@ def evaluate(arguments: argparse.Namespace) -> int:
             )
     from sepjax.evaluation.folders import evaluate_folders
     from sepjax.evaluation.protocol import make_protocol
-    from sepjax.evaluation.score_files import summary, write_scores
+    from sepjax.evaluation.score_files import prepare_output, summary, write_scores
     from sepjax.report.score_page import write_score_page
     from sepjax.report.score_plots import write_plots
     from sepjax.train.provenance import provenance
@@ -111,7 +111,7 @@ def evaluate(arguments: argparse.Namespace) -> int:
     if arguments.metrics is not None:
         changes["metrics"] = arguments.metrics
     record = provenance("", 0)
-    arguments.output.mkdir(parents=True, exist_ok=True)  # rather now than in the end
+    prepare_output(arguments.output)  # rather now than in the end
     results = evaluate_folders(
         arguments.references,
         arguments.estimates,

@@ -4,12 +4,13 @@ import csv
 import json
 import math
 import os
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from sepjax.evaluation import aggregate
-from sepjax.evaluation.protocol import LABELS, LEAKAGE, UNITS, WINDOWED
+from sepjax.evaluation.protocol import LABELS, LEAKAGE, UNITS, WHOLE, WINDOWED
 
 CSV_COLUMNS = (
     *("subset", "track", "class", "metric", "value", "unit", "averaged"),
@@ -28,7 +29,7 @@ def write_scores(folder: Path, results: Mapping[str, Any]) -> list[Path]:
         The files; the museval files are named by their folder.
     """
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    prepare_output(folder)
     tracks = [
         {key: value for key, value in track.items() if key != "windows"}
         for track in results["tracks"]
@@ -46,6 +47,26 @@ def write_scores(folder: Path, results: Mapping[str, Any]) -> list[Path]:
     return [*files, folder / "museval"] if complete else files
 
 
+def prepare_output(folder: Path) -> None:
+    """Create the folder, or take the windows and plots of older scores out of it.
+
+    Otherwise files of other tracks, or of another definition, would stay beside the
+    new ones.
+
+    Raises:
+        FileExistsError: it is a run folder, whose own results are not to be replaced.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    if (folder / "checkpoints").exists() or (folder / "config.json").exists():
+        raise FileExistsError(
+            f"{folder} is a run folder: its results.json and report.html would be "
+            "replaced; give another folder with -o"
+        )
+    if (folder / "scores.csv").exists():
+        for name in ("museval", "plots"):
+            shutil.rmtree(folder / name, ignore_errors=True)
+
+
 def spelled(tree: Any) -> Any:
     """The same tree for strict JSON: NaN (not measured) is None, infinity a word.
 
@@ -59,9 +80,9 @@ def spelled(tree: Any) -> Any:
         return {key: spelled(value) for key, value in tree.items()}
     if isinstance(tree, list | tuple):
         return [spelled(value) for value in tree]
-    if isinstance(tree, float) and math.isinf(tree):
-        return "Infinity" if tree > 0 else "-Infinity"
-    return tree
+    if not isinstance(tree, float) or math.isfinite(tree):
+        return tree
+    return None if math.isnan(tree) else ("Infinity" if tree > 0 else "-Infinity")
 
 
 def _write_csv(path: Path, results: Mapping[str, Any]) -> None:
@@ -163,7 +184,7 @@ def table(results: Mapping[str, Any]) -> str:
     for name, row in scores.items():
         windows = f"{row['windows_scored']}/{row['windows']}"
         cells = [_cell(row[metric]) for metric in metrics]
-        rows.append([name, *cells, str(row["tracks"]), windows])
+        rows.append([name, *cells, tracks_scored(row), windows])
     if len(scores) > 1:
         means = [_cell(results["mean"].get(metric, math.nan)) for metric in metrics]
         rows.append(["mean", *means, "", ""])
@@ -179,6 +200,21 @@ def shown_metrics(results: Mapping[str, Any]) -> list[str]:
         if metric in LABELS
         and (metric != LEAKAGE or any(not math.isnan(row[metric]) for row in rows))
     ]
+
+
+def tracks_scored(row: Mapping[str, Any]) -> str:
+    """How many tracks count for a class, as a range where metrics differ in it.
+
+    A track all of whose windows hold something silent has an SI-SDR, but no SDR.
+
+    Example:
+        >>> tracks_scored({"sdr": 1.0, "sdr_tracks": 4, "usdr": 1.2, "usdr_tracks": 5})
+        '4-5'
+    """
+    # SIR does not count: with a single class nothing can interfere.
+    metrics = [m for m in (*WINDOWED, *WHOLE) if m in row and m != "sir"] or ["sir"]
+    counts = [row[f"{metric}_tracks"] for metric in metrics]
+    return "-".join(map(str, sorted({min(counts), max(counts)})))
 
 
 def _aligned(rows: Sequence[Sequence[str]]) -> Iterator[str]:
@@ -210,3 +246,10 @@ def _captions(results: Mapping[str, Any]) -> Iterator[str]:
         f"{count} track{'s' * (count != 1)}{subsets}; silence: "
         f"{definition['silence'].partition(':')[0]}; windows: scored of all"
     )
+    rows = results["scores"].values()
+    share = min((r["windows_scored"] / max(r["windows"], 1) for r in rows), default=1)
+    if share < 0.5 and not definition["silence"].startswith("source"):
+        yield (
+            "A window in which any class is silent counts for none of them, as in "
+            "museval; --silence source scores each class by itself."
+        )

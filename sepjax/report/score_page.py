@@ -8,18 +8,21 @@ from pathlib import Path
 from typing import Any
 
 from sepjax.evaluation.protocol import LABELS, UNITS
-from sepjax.evaluation.score_files import shown_metrics
+from sepjax.evaluation.score_files import shown_metrics, tracks_scored
 from sepjax.report.figures import render
 from sepjax.report.markup import Markup, element, join
 from sepjax.report.pictures import MINUS, data_uri, decibels
 from sepjax.report.score_plots import (
     box_figure,
     drawn_metrics,
+    has_curves,
     windows_figure,
 )
 from sepjax.report.scores import spell
 
-PICTURE = "width:100%;height:auto;background:#fff;border-radius:.4rem;margin:.4rem 0"
+# On a phone a picture scrolls rather than shrinks beyond reading.
+PICTURE = "display:block;width:100%;min-width:36rem;height:auto;"
+PICTURE += "background:#fff;border-radius:.4rem;margin:.4rem 0"
 MOST_CURVES = 60  # tracks whose curves are on the page; all are among the plots
 GAP = "\N{EN DASH}"
 
@@ -88,7 +91,10 @@ def _lead(results: Mapping[str, Any]) -> Markup | str:
     count = len(results["tracks"])
     if not count:
         return "No track could be scored."
-    classes = len(results["scores"])
+    rows = results["scores"].values()
+    classes = sum(not math.isnan(row[metric]) for row in rows)
+    if not classes:
+        return f"{LABELS[metric]} could be measured in no track."
     mean = "" if classes == 1 else f", mean of {classes} classes"
     return join(
         [
@@ -144,9 +150,11 @@ def _class_table(results: Mapping[str, Any]) -> Markup:
     rows = [
         element(
             "tr",
-            element("th", _swatch(index, name), scope="row"),
+            element(
+                "th", _swatch(index, name), scope="row", style="white-space:nowrap"
+            ),
             [_cell(row[metric]) for metric in metrics],
-            element("td", row["tracks"], class_="quiet"),
+            element("td", tracks_scored(row), class_="quiet"),
             element("td", f"{row['windows_scored']}/{row['windows']}", class_="quiet"),
         )
         for index, (name, row) in enumerate(results["scores"].items())
@@ -162,7 +170,11 @@ def _class_table(results: Mapping[str, Any]) -> Markup:
         element("tfoot", foot) if len(rows) > 1 else None,
         class_="scores",
     )
-    note = "Windows: those that were scored, of all. A dash: nothing to measure."
+    note = (
+        "Windows: those that were scored, of all. Tracks: fewer count for scores of "
+        "windows where none of a track's windows was scored. A dash: nothing to "
+        "measure."
+    )
     return join(
         [
             element("div", table, class_="wide", tabindex=0),
@@ -207,7 +219,8 @@ def _boxes(results: Mapping[str, Any]) -> Markup | None:
 
 def _picture(figure: Any, text: str) -> Markup:
     uri = data_uri("image/svg+xml", render(figure, "svg"))
-    return element("img", src=uri, alt=text, style=PICTURE, loading="lazy")
+    image = element("img", src=uri, alt=text, style=PICTURE, loading="lazy")
+    return element("div", image, class_="wide", tabindex=0)
 
 
 def _track_table(results: Mapping[str, Any]) -> Markup | None:
@@ -248,7 +261,9 @@ def _track_row(track: Mapping[str, Any], names: Sequence[str], metric: str) -> M
 
 
 def _curves(results: Mapping[str, Any]) -> Markup | None:
-    tracks, names = results["tracks"][:MOST_CURVES], list(results["scores"])
+    names = list(results["scores"])
+    scored = [track for track in results["tracks"] if has_curves(track)]
+    tracks = scored[:MOST_CURVES]
     if not tracks:
         return None
     seconds = results["definition"]["window_seconds"]
@@ -264,7 +279,7 @@ def _curves(results: Mapping[str, Any]) -> Markup | None:
         )
         for track in tracks
     ]
-    more = len(results["tracks"]) - len(tracks)
+    more = len(scored) - len(tracks)
     rest = f"The curves of {more} more tracks are in plots/tracks." if more else None
     note = "Lines are broken where something is silent and nothing was scored."
     return element("div", items, element("p", note, " ", rest, class_="fine"))

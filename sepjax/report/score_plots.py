@@ -29,11 +29,17 @@ def write_plots(folder: Path, results: Mapping[str, Any]) -> list[Path]:
         title = f"{results['provenance']['estimates']}: scores by class"
         _save(files[0], box_figure(results, title))
     classes = list(results["scores"])
-    for track in results["tracks"]:
+    tracks = [track for track in results["tracks"] if has_curves(track)]
+    for track in tracks:
         seconds = results["definition"]["window_seconds"]
         figure = windows_figure(track, classes, seconds, track["title"])
         _save(folder / "tracks" / f"{track['title']}.png", figure)
-    return [*files, folder / "tracks"] if results["tracks"] else files
+    return [*files, folder / "tracks"] if tracks else files
+
+
+def has_curves(track: Mapping[str, Any]) -> bool:
+    """Whether any window of a track was scored."""
+    return any(score["windows_scored"] for score in track["scores"].values())
 
 
 def _save(path: Path, figure: Any) -> None:
@@ -185,6 +191,8 @@ def windows_figure(
     curves = {name: curve["sdr"] for name, curve in track["windows"].items()}
     low, high = _range(np.concatenate([*curves.values()]))
     for name, values in curves.items():
+        if np.isnan(values).all():
+            continue
         place = list(classes).index(name)
         time = (np.arange(len(values)) + 0.5) * window_seconds
         style = "-" if place < len(COLORS) else "--"

@@ -176,9 +176,16 @@ def test_subsets_of_stems_and_broken_files(copy, capsys, tmp_path):
     shown = capsys.readouterr().out
     assert "FAILED test/b: " in shown
     assert "1 of 3 tracks failed" in shown
+    old = tmp_path / "o/plots/tracks/test/a.png"
+    assert old.exists()
     assert "uSDR, SI-SDR in dB: mean over tracks" in shown
     (copy / "guess/test/b/vocals.wav").unlink()
+    shutil.rmtree(copy / "guess/test/a")
     assert cli.main(command) == 0
+    assert not old.exists(), "a picture of other scores"
+    (tmp_path / "o/config.json").touch()
+    assert cli.main(command) == 1
+    assert "is a run folder" in capsys.readouterr().err
 
 
 def test_silent_references_have_leakage_and_no_score(copy):
