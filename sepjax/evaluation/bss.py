@@ -10,7 +10,9 @@ from sepjax.evaluation import bss_projection as projection
 from sepjax.evaluation import bss_windows as framing
 from sepjax.evaluation.bss_scores import BssScores, decibels, score
 
-_BLOCKS = 16  # of about 15 filter lengths each, in one step of the computation
+# Blocks in one step of the computation, of about 15 filter lengths each. With twice as
+# many, temporaries are so large that the allocator hands them back to the kernel.
+_BLOCKS = 8
 
 
 def bss_eval(
@@ -212,7 +214,7 @@ def _solve(
     sources, _, channels = reference.shape
     plan = framing.plan_blocks(part.stop - part.start, filters, _BLOCKS)
     width = sources * channels
-    total = jnp.zeros((2, width, 2 * width, plan.fft_size // 2 + 1))
+    total = jnp.zeros((width, 2 * width, plan.fft_size // 2 + 1), complex)
     step = plan.block * plan.count
     for i in range(plan.steps):
         start = part.start + i * step
