@@ -3,6 +3,7 @@
 import argparse
 import functools
 import hashlib
+import math
 import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -180,9 +181,9 @@ def groupings(
         frozenset(pair["classes"]): pair["overlap"]
         for pair in summary["overlap"]["pairs"]
     }
-    sounding = [name for name in classes if summary["classes"][name]["songs"]]
-    groups = tuple(sorted((name,) for name in sounding))
-    scores = {name: summary["scores"][grouping.REFERENCE][name] for name in sounding}
+    known = summary["scores"][grouping.REFERENCE]
+    scores = {k: row for k, row in known.items() if not math.isnan(row["si_sdr"])}
+    groups = tuple(sorted((name,) for name in scores))
     steps: list[dict[str, Any]] = []
     while groups:
         done = all(grouping.reaches(row, options.mark) for row in scores.values())
@@ -265,7 +266,8 @@ def definition(
         "overlap": "sum E min(M_a, M_b) / min(sum E M_a, sum E M_b) over all bins, "
         "with masks M and energy E = sum_k |Y_k|^2, under adaptive mixing; mean over "
         "songs",
-        "silence": "a class that is all zeros in a song is not scored there",
+        "silence": "a class that is all zeros in a song, or alone in it, is not scored "
+        "there",
         "beta": options.beta,
         "classes": list(classes),
         "split": options.split or ("test" if options.data == "demo" else "all"),

@@ -121,6 +121,18 @@ def test_mistakes_are_named(music, tmp_path, capsys, options, message):
     assert message in capsys.readouterr().err
 
 
+def test_classes_alone_or_silent_have_no_score_and_a_page(tmp_path):
+    write(tmp_path / "music" / "one" / "bass.wav", tone(100, 0.5))
+    write(tmp_path / "music" / "two" / "ghost.wav", np.zeros(1))
+    output = tmp_path / "out"
+    assert cli.main(["oracle", str(tmp_path / "music"), "-o", str(output)]) == 0
+    stored = json.loads((output / "oracle.json").read_text())
+    assert stored["scores"]["adaptive"]["bass"] == {"si_sdr": None, "sdr": None}
+    assert stored["classes"]["ghost"]["songs"] == 0
+    assert stored["groupings"] == []
+    assert "0 of 2 classes" in (output / "oracle.html").read_text()
+
+
 def test_no_song_at_all_is_an_error(tmp_path, capsys):
     (tmp_path / "music" / "one").mkdir(parents=True)
     (tmp_path / "music" / "one" / "bass.wav").write_bytes(b"")

@@ -77,7 +77,8 @@ def oracle_scores(
 
     Returns:
         ``si_sdr`` of the whole song and ``sdr``, the median over the windows in which
-        the class sounds, in dB. NaN for a class that is silent.
+        the class sounds, in dB. NaN for a class that is silent, or alone in the song:
+        then there is nothing to separate.
 
     Example:
         >>> noise = np.random.default_rng(0).normal(0, 0.1, (2, 16000, 1))
@@ -88,6 +89,9 @@ def oracle_scores(
     Reference:
         Thesis, chapter 4: power 2, SDR in windows of 6 s.
     """
+    if np.any(stems, axis=(1, 2)).sum() < 2:
+        nothing = [math.nan] * len(stems)
+        return {"si_sdr": nothing, "sdr": nothing}
     n_fft = fft_size(sample_rate)
     estimates = ideal_ratio_mask(stems, mixture, power=power, n_fft=n_fft)
     # One class at a time: scores are in float64, which a whole song would feel.

@@ -106,7 +106,7 @@ def next_groups(
         >>> next_groups(groups, scores, overlaps)
         (('bass',), ('drums', 'shaker'))
     """
-    below = [g for g in groups if not reaches(scores[group_name(g)], mark)]
+    below = [g for g in groups if scores[group_name(g)]["si_sdr"] < mark]  # not NaN
     if not below or len(groups) <= 2:
         return None
     worst = min(below, key=lambda group: scores[group_name(group)]["si_sdr"])

@@ -162,10 +162,10 @@ def _class_row(results: Mapping[str, Any], name: str) -> Markup:
 
 def _groups(results: Mapping[str, Any]) -> Markup:
     steps, mark = results["groupings"], results["definition"]["mark"]
-    if len(steps) == 1:
+    if len(steps) < 2:
         text = (
             "All classes reach the mark as they are: nothing to merge."
-            if steps[0]["reaches_mark"]
+            if steps and steps[0]["reaches_mark"]
             else "There are too few classes to merge any."
         )
         return element("p", text, class_="absent")

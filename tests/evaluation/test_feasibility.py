@@ -63,6 +63,14 @@ def test_oracle_scores_are_those_of_the_mask(power):
     assert math.isnan(scores["sdr"][2])
 
 
+@pytest.mark.parametrize("sounding", [0, 1])
+def test_where_nothing_is_mixed_nothing_is_scored(sounding):
+    stems = noise(2, 4000)
+    stems[sounding:] = 0
+    scores = oracle_scores(stems, stems.sum(0), sample_rate=RATE)
+    assert np.isnan([scores["si_sdr"], scores["sdr"]]).all()
+
+
 def test_sdr_counts_only_windows_in_which_the_class_sounds():
     stems = noise(2, 4 * RATE)
     stems[0, RATE:] = 0
