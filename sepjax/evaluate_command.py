@@ -20,6 +20,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--split", choices=("train", "valid", "test"), help="as the run by default"
     )
     run.add_argument("--root", help="folder of the dataset, where it has moved")
+    _folder_options(parser)
+
+
+def _folder_options(parser: argparse.ArgumentParser) -> None:
     two = parser.add_argument_group(
         "two folders: estimates of any program against references, paired by name",
         "Layouts: <song>/<class>.wav, perhaps below train/ and test/; or "
@@ -36,6 +40,24 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "(%(default)s)",
     )
     two.add_argument(
+        "--classes",
+        type=_names,
+        default=(),
+        metavar="A,B",
+        help="score only these (all that are in both folders)",
+    )
+    two.add_argument(
+        "--jobs",
+        type=int,
+        default=0,
+        help="tracks at a time; each takes 2 to 3 GB for 5 minutes of four stereo "
+        "stems (one per processor, at most 4)",
+    )
+    _score_options(parser.add_argument_group("what is measured on two folders"))
+
+
+def _score_options(two: Any) -> None:
+    two.add_argument(
         "--preset",
         choices=("museval", "thesis", "mdx"),
         default="museval",
@@ -47,20 +69,6 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         type=_names,
         help="only these of sdr,isr,sir,sar,si_sdr,usdr; without isr, sir and sar it "
         "takes a tenth of the time",
-    )
-    two.add_argument(
-        "--classes",
-        type=_names,
-        default=(),
-        metavar="A,B",
-        help="score only these (all that are in both folders)",
-    )
-    two.add_argument(
-        "--jobs",
-        type=int,
-        default=0,
-        help="tracks at a time; each takes 1 to 2 GB for 5 minutes of four stereo "
-        "stems (one per processor, at most 4)",
     )
     two.add_argument(
         "--channels",
@@ -87,17 +95,7 @@ def _names(text: str) -> tuple[str, ...]:
 
 def evaluate(arguments: argparse.Namespace) -> int:
     """Score two folders; print, write and draw. 1 if a track failed."""
-    if arguments.run or arguments.split or arguments.root:
-        raise ValueError(
-            "either a run, `sepjax evaluate RUN [--split SPLIT] [--root DIR]`, or two "
-            "folders, `sepjax evaluate --references DIR --estimates DIR`; not both"
-        )
-    for name in ("references", "estimates"):
-        if getattr(arguments, name) is None:
-            raise ValueError(
-                f"--{name} DIR is missing: `sepjax evaluate --references DIR "
-                "--estimates DIR`"
-            )
+    _check_command(arguments)
     from sepjax.evaluation.folders import evaluate_folders
     from sepjax.evaluation.protocol import make_protocol
     from sepjax.evaluation.score_files import prepare_output, summary, write_scores
@@ -127,3 +125,17 @@ def evaluate(arguments: argparse.Namespace) -> int:
     print(summary(results))
     print("written:", *files)
     return 1 if results["failed"] else 0
+
+
+def _check_command(arguments: argparse.Namespace) -> None:
+    if arguments.run or arguments.split or arguments.root:
+        raise ValueError(
+            "either a run, `sepjax evaluate RUN [--split SPLIT] [--root DIR]`, or two "
+            "folders, `sepjax evaluate --references DIR --estimates DIR`; not both"
+        )
+    for name in ("references", "estimates"):
+        if getattr(arguments, name) is None:
+            raise ValueError(
+                f"--{name} DIR is missing: `sepjax evaluate --references DIR "
+                "--estimates DIR`"
+            )

@@ -26,10 +26,12 @@ def write_scores(folder: Path, results: Mapping[str, Any]) -> list[Path]:
         results: of :func:`sepjax.evaluation.folders.evaluate_folders`.
 
     Returns:
-        The files; the museval files are named by their folder.
+        The files; the museval files are named by their folder. Plots and museval files
+        of earlier scores in the folder are removed.
     """
     folder = Path(folder)
     prepare_output(folder)
+    _remove_older(folder)
     tracks = [
         {key: value for key, value in track.items() if key != "windows"}
         for track in results["tracks"]
@@ -48,10 +50,7 @@ def write_scores(folder: Path, results: Mapping[str, Any]) -> list[Path]:
 
 
 def prepare_output(folder: Path) -> None:
-    """Create the folder, or take the windows and plots of older scores out of it.
-
-    Otherwise files of other tracks, or of another definition, would stay beside the
-    new ones.
+    """Create the folder for scores.
 
     Raises:
         FileExistsError: it is a run folder, whose own results are not to be replaced.
@@ -62,6 +61,10 @@ def prepare_output(folder: Path) -> None:
             f"{folder} is a run folder: its results.json and report.html would be "
             "replaced; give another folder with -o"
         )
+
+
+def _remove_older(folder: Path) -> None:
+    """Files of other tracks, or of another definition, must not stay beside new ones."""
     if (folder / "scores.csv").exists():
         for name in ("museval", "plots"):
             shutil.rmtree(folder / name, ignore_errors=True)
