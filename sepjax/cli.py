@@ -61,10 +61,6 @@ def build_parser() -> argparse.ArgumentParser:
 
     text = "what a set of songs promises, before anything is trained"
     feasibility_command.add_options(command("oracle", feasibility_command.oracle, text))
-    from sepjax import feasibility_command
-
-    text = "what a set of songs promises, before anything is trained"
-    feasibility_command.add_options(command("oracle", feasibility_command.oracle, text))
     _report_options(command("report", report, "write report.html of a run again"))
     return parser
 

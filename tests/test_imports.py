@@ -62,16 +62,8 @@ ALLOWED = {
     "sepjax.evaluate_command": {
         *("sepjax.evaluation", "sepjax.report", "sepjax.train.provenance"),
     },
-    "sepjax.feasibility_command": {
-        "sepjax",
-        "sepjax.evaluation",
-        "sepjax.report",
-        "sepjax.train.provenance",
-        "data_pipelines",
-    },
     "sepjax.cli": {
         "sepjax",
-        "sepjax.feasibility_command",
         "sepjax.evaluate_command",
         "sepjax.feasibility_command",
         "sepjax.figure",

@@ -64,7 +64,7 @@ def prepare_output(folder: Path) -> None:
 
 
 def _remove_older(folder: Path) -> None:
-    """Files of other tracks, or of another definition, must not stay beside new ones."""
+    """No file of other tracks or another definition may stay beside the new ones."""
     if (folder / "scores.csv").exists():
         for name in ("museval", "plots"):
             shutil.rmtree(folder / name, ignore_errors=True)
