@@ -121,8 +121,10 @@ def _order(sir: Any, mode: str, silence: str) -> Any:
         return np.broadcast_to(same, shape).copy()
     if numpy_of(sir) is np:
         return _assign(sir, mode, silence)
-    result = jax.ShapeDtypeStruct(shape, int)
-    return jax.pure_callback(lambda x: _assign(x, mode, silence), result, sir)
+    result = jax.ShapeDtypeStruct(shape, np.int32)
+    return jax.pure_callback(
+        lambda sir: _assign(sir, mode, silence).astype(np.int32), result, sir
+    )
 
 
 def _assign(sir: Any, mode: str, silence: str) -> np.ndarray:

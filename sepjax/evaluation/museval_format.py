@@ -1,0 +1,106 @@
+"""Scores of one track as museval 0.4 stores them: JSON that its tools read.
+
+    {"targets": [{"name": "vocals", "frames": [{"time": 0.0, "duration": 1.0,
+     "metrics": {"SDR": 5.2, "SIR": 3.2, "SAR": 3.9, "ISR": 6.0}}, ...]}, ...],
+     "museval_version": "0.4.1"}
+
+Values are rounded to five decimals and infinities are NaN, which stands bare in the
+file: museval's reader needs that, strict JSON forbids it. What is exact belongs
+elsewhere.
+"""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+METRICS = ("SDR", "SIR", "SAR", "ISR")
+Curves = Mapping[str, Mapping[str, Sequence[float]]]  # class -> metric -> windows
+
+
+def museval_tree(
+    curves: Curves, *, window_seconds: float = 1.0, hop_seconds: float = 1.0
+) -> dict[str, Any]:
+    """The tree that museval writes.
+
+    Args:
+        curves: for each class the values of SDR, ISR, SIR and SAR (in any case) in all
+            windows, as the fields of :class:`sepjax.evaluation.BssScores`.
+        window_seconds: length of a window.
+        hop_seconds: from window to window.
+
+    Raises:
+        ValueError: a class lacks a metric.
+
+    Example:
+        >>> scores = dict(sdr=[5.247482], isr=[2.0], sir=[float("inf")], sar=[1.0])
+        >>> museval_tree({"vocals": scores})["targets"][0]["frames"][0]["metrics"]
+        {'SDR': 5.24748, 'SIR': nan, 'SAR': 1.0, 'ISR': 2.0}
+    """
+    targets = []
+    for name, values in curves.items():
+        upper = {metric.upper(): values[metric] for metric in values}
+        missing = [metric for metric in METRICS if metric not in upper]
+        if missing:
+            raise ValueError(f"{name!r} has no {', '.join(missing)}; museval needs it")
+        frames = [
+            {
+                "time": index * float(hop_seconds),
+                "duration": float(window_seconds),
+                "metrics": {
+                    metric: _stored(upper[metric][index]) for metric in METRICS
+                },
+            }
+            for index in range(len(upper["SDR"]))
+        ]
+        targets.append({"name": name, "frames": frames})
+    return {"targets": targets, "museval_version": "0.4.1"}
+
+
+def _stored(value: float) -> float:
+    # Half to even at the fifth decimal of the exact binary value, as museval's Decimal.
+    return round(float(value), 5) if math.isfinite(value) else math.nan
+
+
+def write_museval(path: Path, curves: Curves, **seconds: float) -> None:
+    """Write :func:`museval_tree`; museval reads ``<folder>/test/**/<track>.json``."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    tree = museval_tree(curves, **seconds)
+    path.write_text(json.dumps(tree, indent=2, ensure_ascii=False), encoding="utf-8")
+
+
+def read_museval(path: Path) -> dict[str, dict[str, np.ndarray]]:
+    """Class -> metric -> values of all windows; NaN and null are both NaN.
+
+    Raises:
+        ValueError: the file is not of this format.
+    """
+    try:
+        targets = json.loads(Path(path).read_text("utf-8"))["targets"]
+        return {
+            target["name"]: {
+                metric: np.array(
+                    [frame["metrics"][metric] for frame in target["frames"]], float
+                )
+                for metric in METRICS
+            }
+            for target in targets
+        }
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path} is not a track of museval: {error!r}") from error
+
+
+def median_of_windows(values: Sequence[float]) -> float:
+    """Median of the finite values: museval's number of a track; NaN if there is none.
+
+    Example:
+        >>> median_of_windows([1.0, float("nan"), 2.0, float("inf"), 9.0])
+        2.0
+    """
+    values = np.asarray(values, float)
+    finite = values[np.isfinite(values)]
+    return float(np.median(finite)) if len(finite) else math.nan
