@@ -1,7 +1,6 @@
 """Scores of folders as files, and as a table for the terminal."""
 
 import csv
-import json
 import math
 import os
 import shutil
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sepjax.evaluation import aggregate
+from sepjax.evaluation.museval_format import write_museval
 from sepjax.evaluation.protocol import LABELS, LEAKAGE, UNITS, WHOLE, WINDOWED
 
 CSV_COLUMNS = (
@@ -40,12 +40,11 @@ def write_scores(folder: Path, results: Mapping[str, Any]) -> list[Path]:
     aggregate.write_json(files[0], spelled({**results, "tracks": tracks}))
     _write_csv(files[1], results)
     complete = [t for t in results["tracks"] if _has_all(t)]
+    window = results["definition"]["window_seconds"]
+    seconds = {"window_seconds": window, "hop_seconds": window}
     for track in complete:
         path = folder / "museval" / f"{track['title']}.json"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        seconds = results["definition"]["window_seconds"]
-        text = json.dumps(museval_tree(track, seconds), indent=1)
-        _replace(path, text)
+        write_museval(path, track["windows"], **seconds)
     return [*files, folder / "museval"] if complete else files
 
 
@@ -122,39 +121,6 @@ def _csv_rows(results: Mapping[str, Any]) -> Iterator[tuple[Any, ...]]:
 
 def _has_all(track: Mapping[str, Any]) -> bool:
     return all(set(WINDOWED) <= set(curves) for curves in track["windows"].values())
-
-
-def museval_tree(track: Mapping[str, Any], seconds: float) -> dict[str, Any]:
-    """Scores of a track's windows as museval 0.4 stores them.
-
-    Rounded half to even at the fifth digit; infinities are NaN, which museval writes
-    bare. The exact values are not for this format.
-    """
-    targets = []
-    for name, curves in track["windows"].items():
-        frames = [
-            {
-                "time": index * seconds,
-                "duration": seconds,
-                "metrics": {
-                    metric.upper(): _stored(curves[metric][index])
-                    for metric in ("sdr", "sir", "sar", "isr")
-                },
-            }
-            for index in range(len(curves["sdr"]))
-        ]
-        targets.append({"name": name, "frames": frames})
-    return {"targets": targets, "museval_version": "0.4.1"}
-
-
-def _stored(value: float) -> float:
-    return round(float(value), 5) if math.isfinite(value) else math.nan
-
-
-def _replace(path: Path, text: str) -> None:
-    part = path.with_name(path.name + ".part")
-    part.write_text(text, encoding="utf-8")
-    os.replace(part, path)
 
 
 # --- the terminal ----------------------------------------------------------------
