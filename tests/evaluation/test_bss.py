@@ -103,7 +103,8 @@ def spread(wave, channels, gain=1.0, reverse=False):
 @pytest.mark.parametrize(
     ("case", "kind"),
     [
-        *((case, "Sources") for case in ("01", "02", "03", "09")),
+        ("02", "Sources"),
+        ("09", "Sources"),
         ("09", "Framewise"),
         ("09", "Images"),
         ("01", "Images"),
