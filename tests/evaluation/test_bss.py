@@ -105,7 +105,6 @@ def spread(wave, channels, gain=1.0, reverse=False):
     [
         ("02", "Sources"),
         ("09", "Sources"),
-        ("09", "Framewise"),
         ("09", "Images"),
         ("01", "Images"),
     ],
