@@ -20,7 +20,7 @@ from pathlib import Path
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from sepjax.config import Config, from_dict, resolve
+from sepjax.config import Config, from_dict, resolve, seed_configs, seed_folders
 
 CONFIG = config_flags.DEFINE_config_file("config", help_string="file.py[:name]")
 WORKDIR = flags.DEFINE_string("workdir", "", "the run folder")
@@ -129,7 +129,6 @@ def train(config: Config, workdir: Path, data, mesh, record: dict) -> bool:
 
     from sepjax.train import loop
     from sepjax.train.filters import learned_filters
-    from sepjax.train.seeds import seed_folders
 
     done = loop.train(
         config,
@@ -153,7 +152,6 @@ def evaluate(config: Config, workdir: Path, data) -> bool:
     from sepjax.cli import score
     from sepjax.evaluation.band import summarize_band
     from sepjax.train.checkpoint import describe, require_same
-    from sepjax.train.seeds import seed_configs, seed_folders
 
     folders, good = seed_folders(config, workdir), True
     for one, folder in zip(seed_configs(config), folders):
@@ -230,10 +228,13 @@ def parse_flags(argv: list[str]) -> list[str]:
                     lambda tree, part: {part: tree}, path[::-1], value
                 )
                 from_dict(tree)  # raises where a field is not known
-        if any(argument.lstrip("-").startswith("sweep=") for argument in argv[1:]):
+        if any(a.lstrip("-").partition("=")[0] == "sweep" for a in argv[1:]):
             # There is no one config yet that these could override: main passes them on.
             fields = [a for a in argv[1:] if a.lstrip("-").startswith("config.")]
-            return flags.FLAGS([a for a in argv if a not in fields]) + fields
+            left = flags.FLAGS([a for a in argv if a not in fields])
+            if left[1:]:
+                raise ValueError(f"unknown argument {left[1]!r}; fields need '='")
+            return left + fields
         return flags.FLAGS(argv)
     except (flags.Error, OSError, ValueError, KeyError, AttributeError) as error:
         # A failing config file comes with its traceback, which ends with the message.

@@ -6,8 +6,10 @@ sentinel ("none", "auto", 0) says so, because flags cannot spell ``None``.
 :func:`validate` reports *all* problems of a configuration in one message.
 """
 
+import copy
 import dataclasses
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 from sepjax.registry import nearest
@@ -160,6 +162,37 @@ def layer_strides(model: ModelConfig) -> tuple[int, ...]:
     return model.deep_strides or (model.W,) * model.filters
 
 
+def seed_configs(config: Config) -> tuple[Config, ...]:
+    """One configuration per seed, each of a run of one seed.
+
+    Example:
+        >>> config = Config(seed=7)
+        >>> config.train.seeds = 3
+        >>> [one.seed for one in seed_configs(config)]
+        [7, 8, 9]
+    """
+    found = []
+    for offset in range(config.train.seeds):
+        one = copy.deepcopy(config)
+        one.seed, one.train.seeds = config.seed + offset, 1
+        found.append(one)
+    return tuple(found)
+
+
+def seed_folders(config: Config, workdir: Path) -> tuple[Path, ...]:
+    """Where each seed's run lies: in the run folder itself if there is but one.
+
+    Example:
+        >>> config = Config(seed=7)
+        >>> config.train.seeds = 2
+        >>> [str(folder) for folder in seed_folders(config, Path("runs"))]
+        ['runs/seed_7', 'runs/seed_8']
+    """
+    if config.train.seeds == 1:
+        return (workdir,)
+    return tuple(workdir / f"seed_{one.seed}" for one in seed_configs(config))
+
+
 def to_dict(config: Config) -> dict[str, Any]:
     """Plain JSON-ready nested dictionaries."""
     tree = dataclasses.asdict(config)
@@ -226,6 +259,7 @@ def resolve(config: Config) -> Config:
     config = from_dict(to_dict(config))
     config.data.sources = _names(config.data.sources)
     config.train.freeze = _names(config.train.freeze)
+    config.model.deep_types = _names(config.model.deep_types)
     config.model.sources = config.data.sources
     config.model.sample_rate = config.data.sample_rate
     validate(config)

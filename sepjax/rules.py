@@ -96,6 +96,7 @@ def _model_problems(config: "Config") -> Iterable[str]:
     rules = (
         *_encoding_rules(config.model),
         *_filter_rules(config.model),
+        *_idle_rules(config.model),
         *_network_rules(config),
     )
     return [message for wrong, message in rules if wrong]
@@ -171,8 +172,47 @@ def _filter_rules(model: "ModelConfig") -> tuple[tuple[bool, str], ...]:
             "model.fb_type='stft' has no filters to synthesize from: decoder='conv'",
         ),
         (
-            kind == "param_sinc" and model.init_type == "multiphase",
+            encoding != "simple"
+            and "param_sinc" in (model.deep_types or (kind,))
+            and model.init_type == "multiphase",
             "model.init_type='multiphase' is for gammatones (fb_type='pmpgtf')",
+        ),
+        (
+            model.who_is_pinv != "none" and kind == "pmpgtf" and model.L > 50,
+            f"model.who_is_pinv with gammatones of L={model.L} taps: beyond 50 the "
+            "last are hardly excited, and float32 cannot invert the bank",
+        ),
+        (
+            encoding == "hybrid" and 0 < model.N < 4,
+            f"model.N={model.N} must be 4 or more for a hybrid encoder",
+        ),
+    )
+
+
+def _idle_rules(model: "ModelConfig") -> tuple[tuple[bool, str], ...]:
+    """Fields that would do nothing where they are set."""
+    tasnet, encoding = model.name == "tasnet", model.encoding
+    deep = model.deep_types or model.deep_strides or model.deep_mode != "full"
+    return (
+        (
+            tasnet and model.fb_post_conv and encoding != "hybrid",
+            "model.fb_post_conv is for encoding='hybrid'",
+        ),
+        (
+            tasnet and bool(deep) and encoding != "deep",
+            "model.deep_types, deep_strides and deep_mode are for encoding='deep'",
+        ),
+        (
+            tasnet and model.filters != 1 and encoding in ("simple", "filterbanks"),
+            "model.filters counts the layers of encoding='hybrid' or 'deep'",
+        ),
+        (
+            model.large_tcn and (model.ideal_mask or not tasnet),
+            "model.large_tcn needs a TCN: not ideal_mask, name='tasnet'",
+        ),
+        (
+            model.consistency and not tasnet,
+            "model.consistency is for name='tasnet'",
         ),
     )
 
@@ -194,8 +234,9 @@ def _network_rules(config: "Config") -> tuple[tuple[bool, str], ...]:
             "models",
         ),
         (
-            model.norm == "group" and model.H % 8 != 0,
-            f"model.norm='group' needs H={model.H} to be a multiple of 8",
+            model.norm == "group" and _hidden(model) % 8 != 0,
+            f"model.norm='group' needs H={model.H}, of each source, to be a multiple "
+            "of 8",
         ),
         (
             model.causal and bool({"global", "group"} & {model.norm, model.input_norm}),
@@ -217,3 +258,8 @@ def _network_rules(config: "Config") -> tuple[tuple[bool, str], ...]:
             f"eval.overlap={config.eval.overlap} must be in [0, 1)",
         ),
     )
+
+
+def _hidden(model: "ModelConfig") -> int:
+    shared = model.large_tcn and model.large_tcn_width == "total"
+    return model.H // len(model.sources) if shared else model.H

@@ -5,8 +5,7 @@ touching the next. Where a sweep is split over machines, every shard takes each 
 member of one fixed order.
 """
 
-import dataclasses
-import importlib
+import json
 import re
 import signal
 import subprocess
@@ -16,7 +15,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-from sepjax.config import Config, differences, from_dict, resolve
+from absl import flags
+from ml_collections import config_flags
+
+from sepjax.config import (
+    Config,
+    differences,
+    from_dict,
+    resolve,
+    seed_configs,
+    seed_folders,
+)
 from sepjax.registry import nearest
 from sepjax.report.folder import number, read_run
 
@@ -91,30 +100,19 @@ def configuration(member: Member, overrides: Sequence[str] = ()) -> Config:
         member: its file and its fields.
         overrides: the user's, as ``--config.section.field=value``; they win.
     """
-    file, _, name = member.config.partition(":")
-    module = importlib.import_module(file.removesuffix(".py").replace("/", "."))
-    config = module.get_config(name)
-    for path, value in member.overrides.items():
-        _set(config, path, value)
-    for flag in overrides:
-        path, _, text = flag.partition("=")
-        _set(config, path.lstrip("-").removeprefix("config."), text)
-    return resolve(config)
-
-
-def _set(config: Config, path: str, value: Any) -> None:
-    """Set a field; text becomes a value of the field's type, as flags do it."""
-    *sections, field = path.split(".")
-    node: Any = config
-    for section in sections:
-        node = getattr(node, section)
-    kind = type(getattr(node, field))
-    if isinstance(value, str) and kind is bool:
-        value = value.lower() in ("true", "1", "yes")
-    elif isinstance(value, str) and kind is tuple:
-        value = tuple(filter(None, re.split(r"[,\s()'\"]+", value)))
-        value = tuple(int(part) if part.isdigit() else part for part in value)
-    setattr(node, field, kind(value))
+    given = [f"--config.{path}={value}" for path, value in member.overrides.items()]
+    argv = ["sweep", f"--config={member.config}", *given, *overrides]
+    # The parser of the run itself: what it reads is what the run will be.
+    values = flags.FlagValues()
+    holder = config_flags.DEFINE_config_file(
+        "config", flag_values=values, sys_argv=argv
+    )
+    try:
+        values(argv)
+    except (flags.Error, TypeError, ValueError) as error:
+        line = str(error).strip().splitlines()[-1]
+        raise ValueError(f"{member.config} {' '.join(overrides)}: {line}") from error
+    return resolve(holder.value)
 
 
 def finished(folder: Path, config: Config) -> bool:
@@ -128,14 +126,13 @@ def finished(folder: Path, config: Config) -> bool:
         fields = stored.config if stored else {}
         tree = {name: part for name, part in fields.items() if name != "provenance"}
         return bool(tree) and not differences(from_dict(tree), config)
-    seeds = range(config.seed, config.seed + config.train.seeds)
-    alone = dataclasses.replace(config.train, seeds=1)
-    return (folder / "band.json").exists() and all(
-        finished(
-            folder / f"seed_{seed}", dataclasses.replace(config, seed=seed, train=alone)
-        )
-        for seed in seeds
-    )
+    band = folder / "band.json"
+    ones = seed_configs(config)
+    if not band.exists() or json.loads(band.read_text())["seeds"] != [
+        one.seed for one in ones
+    ]:
+        return False
+    return all(map(finished, seed_folders(config, folder), ones))
 
 
 class Sweep:
@@ -187,12 +184,12 @@ class Sweep:
             folder, configuration(member, self.overrides)
         ):
             print(f"{head}  finished before", flush=True)
-            return Outcome(name, "finished before", best=best(folder))
+            return Outcome(name, "finished before", best=self._best(name, member))
         print(f"{head} …{left}", flush=True)
         began = time.monotonic()
         code = self._launch(folder, member)
         minutes = (time.monotonic() - began) / 60
-        score = "" if self.mode == "check" else best(folder)
+        score = "" if self.mode == "check" else self._best(name, member)
         if self._stopped and code:
             return Outcome(name, "stopped", minutes, score)
         if code and self.mode != "check":
@@ -202,6 +199,10 @@ class Sweep:
             ]
             print(f"  failed: {lines[-1]}\n  the whole output: {log}", flush=True)
         return Outcome(name, "failed" if code else "done", minutes, score)
+
+    def _best(self, name: str, member: Member) -> str:
+        config = configuration(member, self.overrides)
+        return best(seed_folders(config, self.workdir / name))
 
     def _launch(self, folder: Path, member: Member) -> int:
         command = [sys.executable, str(self.program), f"--config={member.config}"]
@@ -246,12 +247,12 @@ def eta(outcomes: Sequence[Outcome], total: int) -> str:
     return f"  about {text} left"
 
 
-def best(folder: Path) -> str:
-    """The best validation SI-SDR of a run, or its mean over several seeds."""
-    runs = [run for run in sorted(folder.glob("seed_*")) or [folder] if run.is_dir()]
+def best(folders: Sequence[Path]) -> str:
+    """The best validation SI-SDR of a run, or its mean over the runs of its seeds."""
     found = [
         [loss for line in read_run(run).valid if (loss := number(line.get("loss")))]
-        for run in runs
+        for run in folders
+        if run.is_dir()
     ]
     values = [-min(losses) for losses in found if losses]
     if not values:

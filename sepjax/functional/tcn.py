@@ -24,8 +24,8 @@ from sepjax.functional.norms import (
 from sepjax.functional.tcn_fused import Form, fused_tcn
 
 Norm = Literal["global", "cumulative", "group", "frame"]
-FUSED = ("global", "group")  # norms of the fused network
-"""Norms that do not see the future."""
+FUSED = ("global", "group")
+"""Norms of the fused network."""
 
 
 def receptive_field(layers: int, stacks: int, width: int = 3) -> int:

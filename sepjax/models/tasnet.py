@@ -78,6 +78,11 @@ class MaskedSeparation(nn.Module):
 @MODELS.register("tasnet")
 def tasnet(config: ModelConfig) -> MaskedSeparation:
     """Conv-TasNet with the encoding, decoder and separator that the config names."""
+    if config.audio_channels != 1 and config.encoding != "simple":
+        raise ValueError(
+            f"model.audio_channels={config.audio_channels} needs encoding='simple': "
+            f"{config.encoding} encoders hear one channel"
+        )
     encoder = ENCODERS.build(config.encoding, config)
     kind = config.decoder
     if kind == "auto":

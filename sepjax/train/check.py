@@ -22,12 +22,15 @@ def check_run(config: Config, data: Batches, mesh: Mesh) -> Iterator[tuple[str, 
     """Build, compile and run one step; yields (what, value) lines as they are known."""
     model = config.model
     rate, chunk = config.data.sample_rate, config.data.chunk_seconds
-    hop = math.prod(layer_strides(model))
-    frames = frames_for(round(chunk * rate), hop)
-    yield "chunk", f"{chunk:g} s at {rate} Hz, {frames} frames of {hop} samples"
-    if not model.ideal_mask:
-        seen = receptive_field(model.layers, model.stack, model.kernel)
-        yield "receptive field", f"{seen} frames, {seen * hop / rate:.2f} s"
+    if model.name == "tasnet":
+        hop = math.prod(layer_strides(model))
+        frames = frames_for(round(chunk * rate), hop)
+        yield "chunk", f"{chunk:g} s at {rate} Hz, {frames} frames of {hop} samples"
+        if not model.ideal_mask:
+            seen = receptive_field(model.layers, model.stack, model.kernel)
+            yield "receptive field", f"{seen} frames, {seen * hop / rate:.2f} s"
+    if config.train.pretrained_from:
+        yield "starts from", f"{config.train.pretrained_from}, looked for as it starts"
     program = make_program(config, mesh)
     key = jax.random.key(config.seed)
     shapes = jax.eval_shape(program.init, key)

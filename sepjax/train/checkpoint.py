@@ -134,7 +134,9 @@ def finish(manager: ocp.CheckpointManager) -> None:
 
 
 def check_space(run: Path, state: TrainState, seeds: int = 1) -> None:
-    """Refuse to start where three checkpoints (latest, best, next) do not fit.
+    """Refuse to start where the checkpoints (latest, best, next) do not fit.
+
+    Of several seeds the latest two are kept.
 
     Args:
         run: the run folder.
@@ -144,7 +146,11 @@ def check_space(run: Path, state: TrainState, seeds: int = 1) -> None:
     Raises:
         CheckpointError: too little disk space; the message says how much is needed.
     """
-    needed = seeds * 3 * sum(leaf.nbytes for leaf in jax.tree.leaves(state))
+    needed = (
+        seeds
+        * (3 if seeds == 1 else 4)
+        * sum(leaf.nbytes for leaf in jax.tree.leaves(state))
+    )
     free = shutil.disk_usage(run).free
     if free < needed:
         raise CheckpointError(

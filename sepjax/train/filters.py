@@ -7,18 +7,22 @@ import numpy as np
 
 from sepjax.train.checkpoint import load
 from sepjax.train.mesh import make_mesh
+from sepjax.train.pretrained import find_run, start_from
 from sepjax.train.program import make_program
 
 
 def learned_filters(run: Path) -> dict[str, np.ndarray]:
     """Taps ``(length, filters)`` as ``initial/<name>`` and ``final/<name>``.
 
-    The initial ones are drawn again from the run's seed; the final ones are those of
-    the best checkpoint.
+    The initial ones are drawn again from the run's seed, or those of the run it started
+    from; the final ones are those of the best checkpoint.
     """
     model, variables, config = load(run)
     mesh = make_mesh(jax.local_devices()[:1])
     initial = make_program(config, mesh).init(jax.random.key(config.seed))
+    if config.train.pretrained_from:
+        source = find_run(config.train.pretrained_from, run, config.seed)
+        initial, _ = start_from(initial, source, config)
     return {
         f"{moment}/{name}": np.asarray(taps)
         for moment, params in (

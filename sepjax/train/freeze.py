@@ -16,7 +16,8 @@ def frozen_leaves(params: Any, freeze: Sequence[str]) -> Any:
         freeze: paths in it, such as ``"encoder"`` or ``"separator/mask"``.
 
     Raises:
-        ValueError: a path leads to nothing; the nearest ones are suggested.
+        ValueError: a path leads to nothing (the nearest ones are suggested), or
+            nothing is left to be trained.
 
     Example:
         >>> params = {"encoder": {"kernel": 1.0}, "decoder": {"kernel": 1.0}}
@@ -32,6 +33,8 @@ def frozen_leaves(params: Any, freeze: Sequence[str]) -> Any:
             raise ValueError(
                 f"train.freeze: the model has no part {path!r}: {nearest(path, parts)}"
             )
+    if names and all(any(_within(name, path) for path in freeze) for name in names):
+        raise ValueError(f"train.freeze={tuple(freeze)} leaves nothing to train")
     inside = [any(_within(name, path) for path in freeze) for name in names]
     return jax.tree_util.tree_unflatten(structure, inside)
 

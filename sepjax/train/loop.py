@@ -100,15 +100,24 @@ def save(runs: list[SeedRun], state: TrainState, losses: list[float]) -> None:
     """Write a checkpoint of every seed; ``losses`` are infinite where none is known."""
     for index, (run, loss) in enumerate(zip(runs, losses)):
         own = part(state, index, len(runs))
+        if retired(run, int(own.step)):
+            loss = math.inf  # alone it had ended: no later state may be its best
         checkpoint.save(run.manager, own, run.progress, loss, run.record)
 
 
 def stalled(runs: list[SeedRun], step: int) -> bool:
     """Whether ``early_stop`` evaluations in sequence brought no seed a new best."""
-    train = runs[0].config.train
-    patience = train.early_stop * train.eval_every
-    best = max(run.progress.best_step for run in runs)
-    return 0 < patience <= step - best
+    return all(0 < patience(run) <= step - run.progress.best_step for run in runs)
+
+
+def retired(run: SeedRun, step: int) -> bool:
+    """Whether a seed had ended before this step, if others did not still improve."""
+    return 0 < patience(run) < step - run.progress.best_step
+
+
+def patience(run: SeedRun) -> int:
+    """Steps without a new best that end a seed; 0: none do."""
+    return run.config.train.early_stop * run.config.train.eval_every
 
 
 def report(
@@ -205,6 +214,8 @@ def judge(
     """
     before = [run.progress.plateau.learning_rate for run in runs]
     for run, loss in zip(runs, losses):
+        if retired(run, step):
+            continue
         optim, plateau = run.config.optim, run.progress.plateau
         if step % run.config.train.eval_every == 0:
             plateau = plateau_step(

@@ -116,7 +116,7 @@ def _line(record: dict) -> str:
 def _event_writer(folder: Path, start: int):
     try:
         from tensorboardX import SummaryWriter
-    except ImportError:  # an accelerator machine without it still trains
+    except ImportError:  # tensorboardX is optional
         return None
     return SummaryWriter(
         str(folder / "events"), purge_step=start + 1 if start else None

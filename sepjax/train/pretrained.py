@@ -6,26 +6,36 @@ from typing import Any
 import jax
 import numpy as np
 
-from sepjax.config import Config
+from sepjax.config import Config, from_dict
 from sepjax.train import checkpoint
 from sepjax.train.checkpoint import CheckpointError
+from sepjax.train.freeze import frozen_leaves
 from sepjax.train.step import TrainState
 
+# Fields that say what the numbers of an encoder and a decoder mean; their sizes show in
+# the parameters. What a separator means depends on all fields, the classes among them.
+ENCODING = (
+    *("encoding", "decoder", "W", "fb_type", "fb_parameters", "fb_act", "phase"),
+    *("force_odd", "normalize", "who_is_pinv", "encoder_act", "deep_mode", "padding"),
+    *("deep_types", "deep_strides", "filters"),
+)
+FREE = ("sample_rate", "init_type", "gammatone_init", "compute_dtype", "consistency")
 
-def find_run(name: str, workdir: Path, seed: int) -> Path:
+
+def find_run(name: str, folder: Path, seed: int) -> Path:
     """The run folder that ``train.pretrained_from`` means.
 
-    A path, or the name of a run beside this one. Of a folder of several seeds it is the
-    run of the same seed.
+    A path, or the name of a run beside this one or beside the folder of its seeds. Of a
+    folder of several seeds it is the run of the same seed.
 
     Raises:
         CheckpointError: there is none; the message names the places.
     """
-    places = [Path(name), workdir.parent / name, workdir.parent.parent / name]
+    places = [Path(name), folder.parent / name, folder.parent.parent / name]
     for place in places:
-        for folder in (place / f"seed_{seed}", place):
-            if (folder / checkpoint.FOLDER).is_dir():
-                return folder
+        for run in (place / f"seed_{seed}", place):
+            if (run / checkpoint.FOLDER).is_dir():
+                return run
     looked = ", ".join(str(place) for place in places)
     raise CheckpointError(
         f"train.pretrained_from={name!r}: no trained run (of seed {seed}) in {looked}. "
@@ -44,40 +54,81 @@ def start_from(
         config: resolved, of the new run.
 
     Returns:
-        The state, and what provenance should tell: run, commit, hashes.
+        The state, and what provenance should tell: run, step, hashes.
 
     Raises:
-        CheckpointError: a parameter of the other run is not in this model or has
-            another shape, or its audio has another rate.
+        CheckpointError: the run has not ended; a parameter of it is not in this model,
+            has another shape or would mean something else; a frozen part is not in it.
     """
     _, variables, other = checkpoint.load(run)
-    ours, theirs = config.data.sample_rate, other.data.sample_rate
-    if ours != theirs:
-        raise CheckpointError(
-            f"{run} was trained at {theirs} Hz, this run hears {ours} Hz: its filters "
-            "would mean other frequencies"
-        )
-    new, structure = jax.tree_util.tree_flatten_with_path(state.params)
+    record = checkpoint.describe(run)
+    require_ended(run, record)
     given = dict(jax.tree_util.tree_flatten_with_path(variables["params"])[0])
-    shapes = {path: leaf.shape for path, leaf in new}
-    wrong = [
-        f"{jax.tree_util.keystr(path, simple=True, separator='/')} {leaf.shape}"
-        for path, leaf in given.items()
-        if shapes.get(path) != leaf.shape
-    ]
-    if wrong:
+    new, structure = jax.tree_util.tree_flatten_with_path(state.params)
+    require_fitting(run, given, dict(new))
+    require_same_meaning(run, other, config, "separator" in variables["params"])
+    frozen = jax.tree.leaves(frozen_leaves(state.params, config.train.freeze))
+    bare = [path for (path, _), yes in zip(new, frozen) if yes and path not in given]
+    if bare:
         raise CheckpointError(
-            f"{run} does not fit this model: it has no " + ", ".join(wrong[:5])
+            f"train.freeze: {run} has no {_name(bare[0])}, which would stay as it was "
+            "drawn"
         )
     leaves = [
         jax.device_put(np.asarray(given.get(path, leaf)), leaf.sharding)
         for path, leaf in new
     ]
-    params = jax.tree_util.tree_unflatten(structure, leaves)
-    record = checkpoint.describe(run)
     facts = {
         "run": str(run),
+        "step": record["best"]["step"],
         "params_sha256": checkpoint.params_sha256(variables["params"]),
         "data_sha256": record["provenance"].get("data_sha256", ""),
     }
+    params = jax.tree_util.tree_unflatten(structure, leaves)
     return state.replace(params=params), facts
+
+
+def require_ended(run: Path, record: dict[str, Any]) -> None:
+    """Refuse the parameters of a run that is still being trained."""
+    train, step = from_dict(record["config"]).train, record["step"]
+    patience = train.early_stop * train.eval_every
+    if step < train.steps and not 0 < patience <= step - record["best"]["step"]:
+        raise CheckpointError(
+            f"{run} is at step {step} of {train.steps}: let it end first, or end it "
+            f"there with --config.train.steps={step}"
+        )
+
+
+def require_fitting(run: Path, given: dict, new: dict) -> None:
+    """Refuse parameters that the new model does not have."""
+    wrong = [
+        f"{_name(path)} {leaf.shape}"
+        for path, leaf in given.items()
+        if path not in new or new[path].shape != leaf.shape
+    ]
+    if wrong:
+        raise CheckpointError(
+            f"{run} does not fit this model: it has no " + ", ".join(wrong[:5])
+        )
+
+
+def require_same_meaning(run: Path, old: Config, new: Config, separator: bool) -> None:
+    """Refuse parameters of the right shapes that would mean something else here."""
+    names = set(ENCODING)
+    if separator:
+        names = set(vars(old.model)) - set(FREE) - {"ideal_mask", "name"}
+    pairs = {
+        f"model.{name}": (getattr(old.model, name), getattr(new.model, name))
+        for name in sorted(names)
+    }
+    pairs["data.sample_rate"] = (old.data.sample_rate, new.data.sample_rate)
+    changed = [f"{name}: {a!r} -> {b!r}" for name, (a, b) in pairs.items() if a != b]
+    if changed:
+        raise CheckpointError(
+            f"the parameters of {run} would mean something else here:\n  "
+            + "\n  ".join(changed)
+        )
+
+
+def _name(path: tuple) -> str:
+    return jax.tree_util.keystr(path, simple=True, separator="/")

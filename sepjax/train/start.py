@@ -11,7 +11,7 @@ import jax
 from jax.sharding import Mesh
 from orbax.checkpoint import CheckpointManager
 
-from sepjax.config import Config, to_dict
+from sepjax.config import Config, seed_configs, seed_folders, to_dict
 from sepjax.models import build_model
 from sepjax.train import checkpoint
 from sepjax.train.checkpoint import Progress
@@ -19,7 +19,7 @@ from sepjax.train.metrics import MetricLog
 from sepjax.train.plateau import PlateauState
 from sepjax.train.pretrained import find_run, start_from
 from sepjax.train.program import Program
-from sepjax.train.seeds import join, seed_configs, seed_folders
+from sepjax.train.seeds import join
 from sepjax.train.statistics import gather, wants_statistics
 from sepjax.train.step import TrainState
 
@@ -77,27 +77,56 @@ def resume(
     """The step to go on from and its state: the latest that all seeds have saved.
 
     Raises:
-        CheckpointError: a checkpoint does not fit the configuration.
+        CheckpointError: a checkpoint does not fit the configuration, or the seeds have
+            none in common.
     """
-    found = [run.manager.latest_step() for run in runs]
+    step = common_step(runs, force)
     states = [begin(run, program) for run in runs]
-    if None in found:
-        states = [prepare(run, s, runs, data, mesh) for run, s in zip(runs, states)]
-        return 0, join(states, mesh)
+    if step == 0:
+        return 0, join(prepare(runs, states, data, mesh), mesh)
     for index, run in enumerate(runs):
-        digest = run.record["provenance"].get("data_sha256", "")
         states[index], run.progress = checkpoint.restore(
             run.manager,
             states[index],
             run.config,
-            step=min(found),
-            data_sha256=digest,
+            step=step,
+            data_sha256=run.record["provenance"].get("data_sha256", ""),
             force=force,
         )
-        pretrained = checkpoint.read_meta(run.manager, min(found))["provenance"]
-        if "pretrained" in pretrained:
-            run.record["provenance"]["pretrained"] = pretrained["pretrained"]
-    return min(found), join(states, mesh)
+        before = checkpoint.read_meta(run.manager, step)["provenance"]
+        if "pretrained" in before:
+            run.record["provenance"]["pretrained"] = before["pretrained"]
+    return step, join(states, mesh)
+
+
+def common_step(runs: list[SeedRun], force: bool) -> int:
+    """The latest step of which every seed has a checkpoint; later ones are removed.
+
+    A kill between the seeds of one save leaves some of them a checkpoint ahead, or
+    with the first one of all. What else keeps seeds apart is refused.
+    """
+    saved = [set(run.manager.all_steps()) for run in runs]
+    train = runs[0].config.train
+    first = min(train.eval_every, train.checkpoint_every, train.steps)
+    common = set.intersection(*saved)
+    step = max(common, default=0)
+    for run, steps in zip(runs, saved):
+        if steps and not force:
+            meta = checkpoint.read_meta(run.manager, max(steps))
+            digest = run.record["provenance"].get("data_sha256", "")
+            checkpoint.require_same(run.folder, meta, run.config, digest)
+    ahead = [max(steps, default=0) for steps in saved]
+    if not common and max(ahead) > first:
+        each = ", ".join(f"{r.folder.name} {s}" for r, s in zip(runs, ahead))
+        raise checkpoint.CheckpointError(
+            f"these seeds have no checkpoint in common (latest steps: {each}): train "
+            "the missing ones alone (--config.seed=… --config.train.seeds=1, in their "
+            "folders), or use another --workdir"
+        )
+    for run, steps in zip(runs, saved):
+        for later in sorted(other for other in steps if other > step):
+            run.manager.delete(later)
+    return step
 
 
 def begin(run: SeedRun, program: Program) -> TrainState:
@@ -106,30 +135,34 @@ def begin(run: SeedRun, program: Program) -> TrainState:
 
 
 def prepare(
-    run: SeedRun, state: TrainState, runs: list[SeedRun], data: Batches, mesh: Mesh
-) -> TrainState:
+    runs: list[SeedRun], states: list[TrainState], data: Batches, mesh: Mesh
+) -> list[TrainState]:
     """Parameters from another run and statistics of the data, where they are wanted."""
-    config, count = run.config, len(runs)
+    config = runs[0].config
     if config.train.pretrained_from:
-        workdir = run.folder if count == 1 else run.folder.parent
-        source = find_run(config.train.pretrained_from, workdir, config.seed)
-        state, facts = start_from(state, source, config)
-        run.record["provenance"]["pretrained"] = facts
-        return state
-    if not wants_statistics(state.params):
-        return state
-    steps = -(-config.train.statistics_excerpts // config.train.batch_size)
+        return [start_pretrained(run, state) for run, state in zip(runs, states)]
+    if not wants_statistics(states[0].params):
+        return states
+    wanted = config.train.statistics_excerpts
+    steps = -(-wanted // config.train.batch_size)
     batches = data.train_batches(0, steps, jax.process_index(), jax.process_count())
     params = gather(
         build_model(config.model),
-        state.params,
+        [state.params for state in states],
         batches,
         mesh,
-        excerpts=config.train.statistics_excerpts,
-        index=runs.index(run),
-        seeds=count,
+        excerpts=wanted,
     )
-    return state.replace(params=params)
+    return [state.replace(params=own) for state, own in zip(states, params)]
+
+
+def start_pretrained(run: SeedRun, state: TrainState) -> TrainState:
+    """The parameters of ``train.pretrained_from``, told in the provenance."""
+    config = run.config
+    source = find_run(config.train.pretrained_from, run.folder, config.seed)
+    state, facts = start_from(state, source, config)
+    run.record["provenance"]["pretrained"] = facts
+    return state
 
 
 def remember(workdir: Path, record: dict[str, Any]) -> None:

@@ -5,7 +5,7 @@ sows ``observed``, the mean and the variance of what it meets, into the collecti
 "statistics". Both parameters are constants to the optimiser.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import flax.linen as nn
@@ -33,48 +33,52 @@ def wants_statistics(params: Any) -> bool:
 
 def gather(
     model: nn.Module,
-    params: Any,
+    params: Sequence[Any],
     batches: Iterator[dict],
     mesh: Mesh,
     *,
     excerpts: int,
-    index: int = 0,
-    seeds: int = 1,
-) -> Any:
+) -> list[Any]:
     """Parameters whose ``mean`` and ``std`` are those of random training excerpts.
 
-    Over all items and frames of the excerpts heard.
+    Over all items and frames of the mixtures that each seed hears. What is observed
+    must not depend on parameters.
 
     Args:
         model: of the parameters; ``observe(mixture)`` runs what has statistics.
-        params: fresh.
+        params: fresh, of every seed; row ``b K + k`` of a batch is heard by seed k.
         batches: of training, as a feeder makes them.
         mesh: over which they are split.
-        excerpts: to be heard at least.
-        index: of the seed whose rows are taken,
-        seeds: where there are several.
+        excerpts: to be heard by each seed, at least.
     """
+    count = len(params)
 
     def observe(params: Any, batch: dict) -> Any:
-        batch = {name: rows[index::seeds] for name, rows in batch.items()}
-        mixture = prepare_excerpts(batch).mixture
         _, found = model.apply(
-            {"params": params}, mixture, method="observe", mutable=[STATISTICS]
+            {"params": params},
+            prepare_excerpts(batch).mixture,
+            method="observe",
+            mutable=[STATISTICS],
         )
         return found[STATISTICS]
 
+    def observe_each(params: Any, batch: dict) -> Any:
+        split = jax.tree.map(lambda x: x.reshape(-1, count, *x.shape[1:]), batch)
+        return jax.vmap(observe, in_axes=(None, 1))(params, split)
+
     every = replicated(mesh)
-    observe = jax.jit(
-        observe, in_shardings=(every, batch_sharding(mesh)), out_shardings=every
+    run = jax.jit(
+        observe_each, in_shardings=(every, batch_sharding(mesh)), out_shardings=every
     )
     heard, found = 0, []
     for batch in batches:
         batch = shard_batch(mesh, batch)
-        found.append(jax.device_get(observe(params, batch)))
-        heard += len(batch["gains"]) // seeds
+        found.append(jax.device_get(run(params[0], batch)))
+        heard += len(batch["gains"]) // count
         if heard >= excerpts:
             break
-    return _with_statistics(params, found)
+    own = [jax.tree.map(lambda leaf, k=k: leaf[k], found) for k in range(count)]
+    return [_with_statistics(tree, seen) for tree, seen in zip(params, own)]
 
 
 def _with_statistics(params: Any, found: list[Any]) -> Any:

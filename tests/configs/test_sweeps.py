@@ -11,7 +11,7 @@ import pytest
 
 from configs import appendix_a
 from configs.sweeps import SWEEPS, TITLES, Member
-from sepjax.config import Config, to_dict
+from sepjax.config import Config, seed_folders, to_dict
 from sepjax.sweep import (
     Sweep,
     best,
@@ -172,11 +172,12 @@ def test_several_seeds_are_finished_together(tmp_path):
         (folder / "metrics.jsonl").write_text(json.dumps(line))
         (folder / "results.json").write_text("{}")
     assert not finished(tmp_path, config)
-    (tmp_path / "band.json").write_text("{}")
+    (tmp_path / "band.json").write_text('{"seeds": [42, 43]}')
     assert finished(tmp_path, config)
-    config.train.seeds = 3
-    assert not finished(tmp_path, config)
-    assert best(tmp_path) == "42.50 dB (mean of 2)"
+    assert best(seed_folders(config, tmp_path)) == "42.50 dB (mean of 2)"
+    for other in (1, 3):
+        config.train.seeds = other
+        assert not finished(tmp_path, config)
 
 
 def test_ctrl_c_ends_the_run_and_the_sweep(tmp_path, program):
@@ -203,3 +204,22 @@ def test_ctrl_c_ends_the_run_and_the_sweep(tmp_path, program):
     assert "stopped" in told
     assert "0 of 2 members are done" in told
     assert not (tmp_path / "b").exists()
+
+
+@pytest.mark.parametrize(
+    ("flag", "message"),
+    [
+        ("--config.train.seeds=x", "invalid literal"),
+        ("--config.model.deep_types=pmpgtf,convv", "deep_types"),
+    ],
+)
+def test_a_wrong_value_is_one_message(flag, message):
+    with pytest.raises(ValueError, match=message):
+        configuration(MEMBERS["low"], [flag])
+
+
+def test_flags_mean_what_they_mean_to_a_run():
+    more = ["--config.train.seeds", "3", "--config.model.consistency"]
+    config = configuration(MEMBERS["low"], more)
+    assert config.train.seeds == 3
+    assert config.model.consistency is True

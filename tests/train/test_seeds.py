@@ -1,7 +1,9 @@
 """Several seeds in one program, and runs that start from other runs."""
 
 import json
+import os
 import shutil
+import signal
 
 import jax
 import jax.numpy as jnp
@@ -36,6 +38,10 @@ def run(folder, config, mesh=None, **data):
         mesh or one_device(),
         provenance={"commit": "x", "data_sha256": "d" * 64},
     )
+
+
+def stop():
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def latest(folder):
@@ -105,6 +111,32 @@ def test_seeds_that_are_a_checkpoint_apart_go_on_together(band, tmp_path):
         assert steps[0] == steps[1]
 
 
+def test_a_band_that_was_enlarged_is_refused_before_its_logs_are_touched(
+    band, tmp_path
+):
+    folder = tmp_path / "band"
+    shutil.copytree(band, folder)
+    before = (folder / "seed_1" / "metrics.jsonl").read_bytes()
+    with pytest.raises(CheckpointError, match=r"no checkpoint in common.*seed_3 0"):
+        run(folder, toy_config(train__seeds=3))
+    assert (folder / "seed_1" / "metrics.jsonl").read_bytes() == before
+    with pytest.raises(CheckpointError, match=r"optim\.lr"):
+        run(folder, toy_config(train__seeds=3, optim__lr=0.5))
+
+
+def test_seeds_that_share_no_checkpoint_are_refused(band, tmp_path):
+    folder = tmp_path / "band"
+    shutil.copytree(band, folder)
+    alone = toy_config(train__steps=15)
+    alone.seed = 2
+    assert run(folder / "seed_2", alone) is True
+    with pytest.raises(CheckpointError, match="seed_1 12, seed_2 15"):
+        run(folder, toy_config(train__seeds=2, train__steps=15))
+    alone.seed = 1  # as the message advises
+    assert run(folder / "seed_1", alone) is True
+    assert run(folder, toy_config(train__seeds=2, train__steps=15)) is True
+
+
 def test_one_seed_of_a_band_goes_on_alone(band, tmp_path):
     folder = tmp_path / "seed_2"
     shutil.copytree(band / "seed_2", folder)
@@ -151,8 +183,24 @@ def test_a_pretrained_run_that_is_missing_or_does_not_fit(oracle, tmp_path):
     with pytest.raises(CheckpointError, match="does not fit this model: it has no"):
         run(tmp_path / "y", wrong)
     wrong = toy_config(train__pretrained_from=str(oracle), data__sample_rate=4000)
-    with pytest.raises(CheckpointError, match="8000 Hz, this run hears 4000 Hz"):
+    with pytest.raises(CheckpointError, match="sample_rate: 8000 -> 4000"):
         run(tmp_path / "z", wrong)
+    wrong = toy_config(train__pretrained_from=str(oracle), model__fb_act="relu")
+    with pytest.raises(CheckpointError, match="fb_act: 'none' -> 'relu'"):
+        run(tmp_path / "w", wrong)
+    # The oracle has no separator: frozen, it would stay as it was drawn.
+    bare = dict(train__pretrained_from=str(oracle), train__freeze=("separator/mask",))
+    with pytest.raises(CheckpointError, match="has no separator/mask"):
+        run(tmp_path / "v", toy_config(**bare))
+
+
+def test_a_run_that_is_still_trained_is_no_source(oracle, tmp_path):
+    half = tmp_path / "half"
+    shutil.copytree(oracle, half)
+    meta = toy_config(model__ideal_mask=True, train__steps=100)
+    assert run(half, meta, before=lambda step: step == 13 and stop()) is False
+    with pytest.raises(CheckpointError, match=r"is at step \d+ of 100: let it end"):
+        run(tmp_path / "x", toy_config(train__pretrained_from=str(half)))
 
 
 def test_freezing_what_is_not_there_suggests_what_is():
