@@ -87,7 +87,18 @@ def format_table(results: Mapping[str, Any], metric: str = "si_sdr") -> str:
         rows.append((name, *_cells(values), str(scores["tracks"])))
     means = [results["mean"][column].get(metric) for column in columns]
     rows.append(("mean", *_cells(means), ""))
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    return aligned(rows)
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> str:
+    """Columns as wide as they need to be, the first at the left.
+
+    Example:
+        >>> print(aligned([["a", "b"], ["long", "1.00"]]))
+        a        b
+        long  1.00
+    """
+    widths = [max(map(len, column)) for column in zip(*rows)]
     return "\n".join(
         "  ".join(
             cell.rjust(width) if i else cell.ljust(width)

@@ -4,7 +4,7 @@ import csv
 import math
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -157,7 +157,7 @@ def table(results: Mapping[str, Any]) -> str:
     if len(scores) > 1:
         means = [_cell(results["mean"].get(metric, math.nan)) for metric in metrics]
         rows.append(["mean", *means, "", ""])
-    return "\n".join(_aligned(rows))
+    return aggregate.aligned(rows)
 
 
 def shown_metrics(results: Mapping[str, Any]) -> list[str]:
@@ -184,16 +184,6 @@ def tracks_scored(row: Mapping[str, Any]) -> str:
     metrics = [m for m in (*WINDOWED, *WHOLE) if m in row and m != "sir"] or ["sir"]
     counts = [row[f"{metric}_tracks"] for metric in metrics]
     return "-".join(map(str, sorted({min(counts), max(counts)})))
-
-
-def _aligned(rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    for row in rows:
-        cells = [
-            cell.rjust(width) if i else cell.ljust(width)
-            for i, (cell, width) in enumerate(zip(row, widths))
-        ]
-        yield "  ".join(cells).rstrip()
 
 
 def _cell(value: float) -> str:

@@ -1,7 +1,9 @@
 """The feasibility report as plain text, for a terminal."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
+
+from sepjax.evaluation.aggregate import aligned
 
 PROCEDURES = ("summing", "averaging", "scaling", "adaptive")  # columns of Table 4.1
 METRICS = {"si_sdr": "SI-SDR", "sdr": "SDR"}
@@ -92,21 +94,3 @@ def number(value: float | None) -> str:
         ('3.14', '-')
     """
     return "-" if value is None else f"{value:.2f}"
-
-
-def aligned(rows: Sequence[Sequence[str]]) -> str:
-    """Columns as wide as they need to be, the first at the left.
-
-    Example:
-        >>> print(aligned([["a", "b"], ["long", "1.00"]]))
-        a        b
-        long  1.00
-    """
-    widths = [max(map(len, column)) for column in zip(*rows)]
-    return "\n".join(
-        "  ".join(
-            cell.rjust(width) if i else cell.ljust(width)
-            for i, (cell, width) in enumerate(zip(row, widths))
-        ).rstrip()
-        for row in rows
-    )
