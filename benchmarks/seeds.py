@@ -1,6 +1,6 @@
 """The cost of K seeds in one program beside one seed, for a small FB-IRM model.
 
-    python benchmarks/seeds.py --seeds 1,8 --config irm_fb_sinc_free
+    python -m benchmarks.seeds --seeds 1,8 --config irm_fb_sinc_free
 
 Steps of the real training program on seeded noise, float32; every K is timed in turn,
 ``--rounds`` times, so that drift of the machine hits all alike. Prints a table: step

@@ -22,7 +22,7 @@ SETTING = {
     "data": ("provenance", "data_sha256"),
     "dataset": ("data", "dataset"),
     "rate": ("data", "sample_rate"),
-    "chunk": ("data", "chunk_seconds"),
+    "chunk": ("data", "valid_seconds"),
 }
 
 
@@ -153,6 +153,8 @@ def setting(line: Line) -> dict[str, object]:
     """What a line's curves were measured on."""
     found = {name: line.field(*keys) for name, keys in SETTING.items()}
     found["data"] = str(found["data"] or "unknown")[:12]
+    # Validation chunks are as long as those of training unless the field says more.
+    found["chunk"] = found["chunk"] or line.field("data", "chunk_seconds")
     return found | {"classes": sorted(line.curves)}
 
 
