@@ -80,6 +80,16 @@ def test_a_run_that_was_named_is_drawn_though_it_is_no_row(runs):
         assert len(lines) == 3
 
 
+def test_chunks_are_those_of_validation(tmp_path):
+    folder = write_curves(tmp_path / "short", "short")
+    path = folder / "config.json"
+    tree = json.loads(path.read_text())
+    tree["data"] |= {"chunk_seconds": 0.5, "valid_seconds": 6.0}
+    path.write_text(json.dumps(tree))
+    _, text = write_figure([folder], tmp_path / "figure.svg", title="Curves", rows={})
+    assert "chunks of 6 s" in text
+
+
 def test_the_caption_tells_rows_data_seeds_and_what_is_missing(runs, tmp_path):
     files, text = write_figure(
         [runs], tmp_path / "out" / "figure", title="Figure 5.10", rows=ROWS
