@@ -95,6 +95,7 @@ def _data_problems(data: "DataConfig") -> Iterable[str]:
 def _model_problems(config: "Config") -> Iterable[str]:
     rules = (
         *_encoding_rules(config.model),
+        *_deep_rules(config.model),
         *_filter_rules(config.model),
         *_idle_rules(config.model),
         *_network_rules(config),
@@ -133,6 +134,11 @@ def _encoding_rules(model: "ModelConfig") -> tuple[tuple[bool, str], ...]:
             model.name == "demucs" and model.ideal_mask,
             "model.ideal_mask needs masks, which name='demucs' has none of",
         ),
+    )
+
+
+def _deep_rules(model: "ModelConfig") -> tuple[tuple[bool, str], ...]:
+    return (
         (
             len(model.deep_types) not in (0, model.filters)
             or not set(model.deep_types) <= {"param_sinc", "pmpgtf", "conv"},

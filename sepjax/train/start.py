@@ -116,12 +116,14 @@ def common_step(runs: list[SeedRun], force: bool) -> int:
             digest = run.record["provenance"].get("data_sha256", "")
             checkpoint.require_same(run.folder, meta, run.config, digest)
     ahead = [max(steps, default=0) for steps in saved]
-    if not common and max(ahead) > first:
+    # The seeds that a kill left behind stand at the common step; before any was common,
+    # the others have but their first.
+    if step not in ahead or (step == 0 and max(ahead) > first):
         each = ", ".join(f"{r.folder.name} {s}" for r, s in zip(runs, ahead))
         raise checkpoint.CheckpointError(
-            f"these seeds have no checkpoint in common (latest steps: {each}): train "
-            "the missing ones alone (--config.seed=… --config.train.seeds=1, in their "
-            "folders), or use another --workdir"
+            f"these seeds have no checkpoint in common to go on from (latest: {each}): "
+            "train the missing ones alone (--config.seed=… --config.train.seeds=1, in "
+            "their folders), or use another --workdir"
         )
     for run, steps in zip(runs, saved):
         for later in sorted(other for other in steps if other > step):

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import signal
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +15,7 @@ from toy import ToyData, one_device, share_programs, toy_config
 from sepjax.functional.augment import prepare_excerpts
 from sepjax.functional.spectral import log_power
 from sepjax.models import build_model
-from sepjax.train import checkpoint, loop
+from sepjax.train import checkpoint, loop, start
 from sepjax.train.checkpoint import CheckpointError
 from sepjax.train.freeze import frozen_leaves
 from sepjax.train.mesh import make_mesh
@@ -137,6 +138,45 @@ def test_seeds_that_share_no_checkpoint_are_refused(band, tmp_path):
     assert run(folder, toy_config(train__seeds=2, train__steps=15)) is True
 
 
+class Saved:
+    """The steps of a checkpoint manager."""
+
+    def __init__(self, *steps):
+        self.steps = list(steps)
+
+    def all_steps(self):
+        return list(self.steps)
+
+    def delete(self, step):
+        self.steps.remove(step)
+
+
+@pytest.mark.parametrize(
+    ("saved", "step"),
+    [
+        (((), ()), 0),
+        (((9, 12), (9, 12)), 12),
+        (((9, 12), (6, 9)), 9),  # killed while step 12 was saved
+        (((3,), ()), 0),  # killed while the first was
+        (((6, 9), ()), None),  # enlarged
+        (((4, 9, 12), (4, 24)), None),  # one went on alone: only an old best is shared
+    ],
+)
+def test_the_step_to_go_on_from(saved, step):
+    config = toy_config(train__seeds=2)
+    runs = [
+        start.SeedRun(config, Path(f"seed_{i}"), {}, Saved(*steps), None)
+        for i, steps in enumerate(saved)
+    ]
+    if step is None:
+        with pytest.raises(CheckpointError, match="no checkpoint in common"):
+            start.common_step(runs, force=True)
+        assert [run.manager.steps for run in runs] == [list(s) for s in saved]
+    else:
+        assert start.common_step(runs, force=True) == step
+        assert all(max(run.manager.steps, default=0) == step for run in runs)
+
+
 def test_one_seed_of_a_band_goes_on_alone(band, tmp_path):
     folder = tmp_path / "seed_2"
     shutil.copytree(band / "seed_2", folder)
@@ -164,10 +204,10 @@ def test_frozen_parts_stay_and_the_rest_learns(oracle):
     for name in ("encoder", "decoder"):
         assert_close(given[name], found[name], 0)
     init = jax.jit(build_model(toy_config().model).init)
-    start = init(jax.random.key(1), jnp.ones((1, 2000)))
+    drawn = init(jax.random.key(1), jnp.ones((1, 2000)))
     moved = jax.tree.map(
         lambda a, b: float(np.abs(a - b).max()),
-        start["params"]["separator"],
+        drawn["params"]["separator"],
         found["separator"],
     )
     assert min(jax.tree.leaves(moved["mask"])) > 1e-3
