@@ -93,10 +93,7 @@ def bss_eval(
     with jax.enable_x64(True):
         reference, estimate = framing.check(reference, estimate)
         parts = framing.windows(reference.shape[1], window, hop)
-        whole = slice(0, reference.shape[1])
-        sounds = [framing.sounding(wave, whole) for wave in (reference, estimate)]
-        framing.check_silence(silence, sounds)
-        scored = _scored_pairs(reference, estimate, parts, sounds, silence, permute)
+        scored = _scored_pairs(reference, estimate, parts, silence, permute)
         energies, solved = _measure(
             *(reference, estimate, parts, scored, mode, filters, permute)
         )
@@ -137,10 +134,7 @@ def sdr_frames(
     """
     reference, estimate = framing.check(reference, estimate)
     parts = framing.windows(reference.shape[1], window, hop)
-    whole = slice(0, reference.shape[1])
-    sounds = [framing.sounding(wave, whole) for wave in (reference, estimate)]
-    framing.check_silence(silence, sounds)
-    scored = _scored_pairs(reference, estimate, parts, sounds, silence, False)
+    scored = _scored_pairs(reference, estimate, parts, silence, False)
     columns = []
     for part, valid in zip(parts, scored):
         s, e = (_full_scale(wave[:, part]) for wave in (reference, estimate))
@@ -166,12 +160,16 @@ def _full_scale(wave: np.ndarray) -> np.ndarray:
 
 
 def _scored_pairs(
-    reference: Any, estimate: Any, parts: Any, sounds: Any, silence: Any, permute: bool
+    reference: Any, estimate: Any, parts: Any, silence: Any, permute: bool
 ) -> list[Any]:
-    heard = (
-        [framing.sounding(wave, part) for wave in (reference, estimate)]
-        for part in parts
-    )
+    """Which pairs of sources count in each window, by the rule for silence."""
+
+    def sounding(part: slice) -> list[Any]:
+        return [framing.sounding(wave, part) for wave in (reference, estimate)]
+
+    sounds = sounding(slice(0, reference.shape[1]))
+    framing.check_silence(silence, sounds)
+    heard = (sounding(part) for part in parts)
     return list(framing.scored_pairs(sounds, heard, silence, permute))
 
 

@@ -82,7 +82,7 @@ def frame(
         raise ValueError(f"a signal of {time} samples has no frame of {length}")
     hops = math.ceil(length / stride)
     total = (frames + hops - 1) * stride
-    wave = _fit(wave, total).reshape(*batch, frames + hops - 1, stride)
+    wave = fit(wave, total).reshape(*batch, frames + hops - 1, stride)
     shifted = [wave[..., hop : hop + frames, :] for hop in range(hops)]
     return jnp.concatenate(shifted, axis=-1)[..., :length]
 
@@ -100,7 +100,7 @@ def overlap_add(
     """
     *batch, count, length = frames.shape
     hops = math.ceil(length / stride)
-    frames = _fit(frames, hops * stride)
+    frames = fit(frames, hops * stride)
     blocks = frames.reshape(*batch, count, hops, stride)
     no_pad = [(0, 0)] * len(batch)
     wave = sum(
@@ -150,7 +150,7 @@ def synthesize(
         (1, 10)
     """
     left, _ = _extent(time, kernel.shape[-1], stride, padding)
-    return _fit(overlap_add(latent @ kernel, stride)[..., left:], time)
+    return fit(overlap_add(latent @ kernel, stride)[..., left:], time)
 
 
 def pad_to_frames(
@@ -173,8 +173,13 @@ def pad_to_frames(
     return wave[..., :total]
 
 
-def _fit(x: Array, size: int) -> Array:
-    """Crop or zero-pad the last axis to ``size``."""
+def fit(x: Array, size: int) -> Array:
+    """Crop or zero-pad the last axis to ``size``.
+
+    Example:
+        >>> fit(jnp.ones(2), 3).tolist(), fit(jnp.ones(3), 1).tolist()
+        ([1.0, 1.0, 0.0], [1.0])
+    """
     missing = size - x.shape[-1]
     if missing > 0:
         x = jnp.pad(x, [(0, 0)] * (x.ndim - 1) + [(0, missing)])

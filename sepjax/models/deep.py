@@ -14,6 +14,7 @@ from jaxtyping import Array, Float
 from sepjax.config import ModelConfig, layer_strides
 from sepjax.functional.framing import (
     analyze,
+    fit,
     frame,
     frames_for,
     overlap_add,
@@ -61,10 +62,7 @@ def synthesize_channels(
     form = "...kn,nl->...nkl" if kernel.ndim == 2 else "...kn,ncl->...ckl"
     rows = overlap_add(jnp.einsum(form, latent, kernel), stride)
     left = max(length - stride, 0) // 2
-    rows = rows[..., left : left + frames]
-    missing = frames - rows.shape[-1]
-    rows = jnp.pad(rows, [(0, 0)] * (rows.ndim - 1) + [(0, missing)])
-    return jnp.swapaxes(rows, -1, -2)
+    return jnp.swapaxes(fit(rows[..., left:], frames), -1, -2)
 
 
 class FreeLayer(nn.Module):

@@ -2,10 +2,10 @@
 
 import os
 from collections.abc import Mapping
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from sepjax.report.document import head
 from sepjax.report.feasibility_chart import (
     REFERENCE,
     mark_chart,
@@ -34,15 +34,6 @@ def write_page(results: Mapping[str, Any], path: Path) -> Path:
 def render(results: Mapping[str, Any]) -> Markup:
     """The whole page as one element."""
     name = Path(str(results["provenance"]["data"])).name
-    head = element(
-        "head",
-        element("meta", charset="utf-8"),
-        element("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        element("meta", name="color-scheme", content="light dark"),
-        element("title", f"{name} \N{MIDDLE DOT} sepjax oracle"),
-        element("link", rel="icon", href="data:,"),  # no request for an icon
-        element("style", _asset("page.css"), _asset("feasibility.css")),
-    )
     header = element(
         "header",
         element(
@@ -69,7 +60,12 @@ def render(results: Mapping[str, Any]) -> Markup:
         ("meaning", "What this is, and what it is not", _meaning),
     )
     main = element("main", [_section(*part, results) for part in parts])
-    return element("html", head, element("body", header, main), lang="en")
+    return element(
+        "html",
+        head(f"{name} \N{MIDDLE DOT} sepjax oracle", "feasibility.css"),
+        element("body", header, main),
+        lang="en",
+    )
 
 
 def verdict(results: Mapping[str, Any]) -> Markup:
@@ -289,7 +285,3 @@ def _meaning(results: Mapping[str, Any]) -> Markup:
     terms = element("dl", items, class_="definitions")
     details = element("details", element("summary", "All definitions"), terms)
     return element("div", [element("p", text) for text in texts], details, class_="say")
-
-
-def _asset(name: str) -> Markup:
-    return Markup(resources.files("sepjax.report").joinpath(name).read_text("utf-8"))

@@ -9,7 +9,6 @@ import io
 import os
 import textwrap
 from collections.abc import Mapping, Sequence
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from sepjax.report.comparison import (
     require_comparable,
     setting,
 )
+from sepjax.report.document import head
 from sepjax.report.markup import Markup, element
 from sepjax.report.pictures import data_uri, decibels
 
@@ -117,16 +117,7 @@ def render(figure: Any, kind: str) -> bytes:
 
 
 def _page(title: str, text: str, draw: Any, table: Markup | None) -> bytes:
-    css = resources.files("sepjax.report").joinpath("page.css").read_text("utf-8")
     drawing = data_uri("image/svg+xml", render(draw("", ""), "svg"))
-    head = element(
-        "head",
-        element("meta", charset="utf-8"),
-        element("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        element("title", title),
-        element("link", rel="icon", href="data:,"),
-        element("style", Markup(css)),
-    )
     image = element(
         "img", src=drawing, alt=text, style="width:100%;background:#fff;margin:1rem 0"
     )
@@ -137,7 +128,7 @@ def _page(title: str, text: str, draw: Any, table: Markup | None) -> bytes:
         element("figure", image, element("figcaption", text, style="max-width:none")),
         table,
     )
-    page = element("html", head, body, lang="en")
+    page = element("html", head(title, scheme=None), body, lang="en")
     return f"<!DOCTYPE html>\n{page}\n".encode()
 
 

@@ -3,11 +3,11 @@
 import json
 import os
 from collections.abc import Callable
-from importlib import resources
 from pathlib import Path
 from typing import NamedTuple
 
 from sepjax.report.curves import curves_section
+from sepjax.report.document import asset, head
 from sepjax.report.filters import filters_section
 from sepjax.report.folder import RunFolder, read_run
 from sepjax.report.listening import listening_section
@@ -91,16 +91,6 @@ def write_report(run: Path) -> Path:
 def render(run: RunFolder) -> Markup:
     """The whole page as one element."""
     name = str(run.config.get("name") or run.path.resolve().name)
-    head = element(
-        "head",
-        element("meta", charset="utf-8"),
-        element("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        element("meta", name="color-scheme", content="light dark"),
-        element("title", f"{name} \N{MIDDLE DOT} sepjax report"),
-        # An empty icon: browsers would otherwise ask the network for one.
-        element("link", rel="icon", href="data:,"),
-        element("style", _asset("page.css")),
-    )
     links = [element("a", part.title, href=f"#{part.anchor}") for part in SECTIONS]
     seen = element("strong", "SEEN", class_="badge") if seen_tracks(run) else None
     header = element(
@@ -112,8 +102,10 @@ def render(run: RunFolder) -> Markup:
         element("nav", links, aria_label="Sections"),
     )
     main = element("main", [_section(part, run) for part in SECTIONS], _config(run))
-    body = element("body", header, main, element("script", _asset("page.js")))
-    return element("html", head, body, lang="en")
+    body = element("body", header, main, element("script", asset("page.js")))
+    return element(
+        "html", head(f"{name} \N{MIDDLE DOT} sepjax report"), body, lang="en"
+    )
 
 
 def _section(part: Section, run: RunFolder) -> Markup:
@@ -138,7 +130,3 @@ def _config(run: RunFolder) -> Markup | None:
     text = json.dumps(run.config, indent=2, ensure_ascii=False)
     summary = element("summary", "The whole configuration")
     return element("section", element("details", summary, element("pre", text)))
-
-
-def _asset(name: str) -> Markup:
-    return Markup(resources.files("sepjax.report").joinpath(name).read_text("utf-8"))

@@ -3,12 +3,12 @@
 import math
 import os
 from collections.abc import Mapping, Sequence
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from sepjax.evaluation.protocol import LABELS, UNITS
 from sepjax.evaluation.score_files import shown_metrics, tracks_scored
+from sepjax.report.document import head
 from sepjax.report.figures import render
 from sepjax.report.markup import Markup, element, join
 from sepjax.report.pictures import MINUS, data_uri, decibels
@@ -46,17 +46,7 @@ def write_score_page(folder: Path, results: Mapping[str, Any]) -> Path:
 
 def page(results: Mapping[str, Any]) -> Markup:
     """The whole page as one element."""
-    css = resources.files("sepjax.report").joinpath("page.css").read_text("utf-8")
     name = Path(results["provenance"]["estimates"]).name or "estimates"
-    head = element(
-        "head",
-        element("meta", charset="utf-8"),
-        element("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        element("meta", name="color-scheme", content="light dark"),
-        element("title", f"{name} \N{MIDDLE DOT} sepjax scores"),
-        element("link", rel="icon", href="data:,"),
-        element("style", Markup(css)),
-    )
     header = element(
         "header",
         element("p", "sepjax \N{MIDDLE DOT} scores of a folder", class_="kicker"),
@@ -76,7 +66,12 @@ def page(results: Mapping[str, Any]) -> Markup:
             for title, content in sections
         ],
     )
-    return element("html", head, element("body", header, main), lang="en")
+    return element(
+        "html",
+        head(f"{name} \N{MIDDLE DOT} sepjax scores"),
+        element("body", header, main),
+        lang="en",
+    )
 
 
 def headline(results: Mapping[str, Any]) -> str:
