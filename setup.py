@@ -18,6 +18,7 @@ EXTRAS = {
         "hypothesis>=6.100",
         "mir_eval>=0.8,<0.9",
         "pytest>=8",
+        "pytest-xdist>=3.6",
         "ruff>=0.9",
         "selenium>=4.20",
     ],
