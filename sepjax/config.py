@@ -87,6 +87,13 @@ class ModelConfig:
     mask_act: str = "sigmoid"  # sigmoid | softmax | relu | linear
     consistency: bool = False  # spread the residual so that estimates sum to the mix
     compute_dtype: str = "float32"  # float32 | bfloat16: the separator's matmuls
+    # Meta-TasNet: N, L and W are those of the first stage and double from it
+    stages: int = 1  # the last hears sample_rate, each before it half of the next one
+    mels: int = 256  # features of the encoder's spectrogram
+    embedding: int = 8  # numbers that describe an instrument
+    generator_bottleneck: int = 5  # dimensions of a layer's space of parameters
+    independent_params: bool = False  # a network of its own for each instrument
+    residual_bias: bool = False  # biases of the residual and skip convolutions
     # Demucs
     demucs_channels: int = 48  # of the first layer
     demucs_depth: int = 6  # layers of encoder and decoder
@@ -95,14 +102,28 @@ class ModelConfig:
 
 
 @dataclasses.dataclass
+class LossConfig:
+    """What is minimised: negative SI-SDR, and terms of Meta-TasNet beside it."""
+
+    over_sources: str = "mean"  # mean | sum of the sources' SI-SDR
+    dissimilarity: float = 0.0  # weight of the resemblance of different sources
+    similarity: float = 0.0  # of the resemblance of a source to itself, elsewhere
+    reconstruction: float = 0.0  # of the SI-SDR of the mixture that is not masked
+
+
+@dataclasses.dataclass
 class OptimConfig:
-    """Optimiser, decay and the plateau schedule."""
+    """Optimiser, decay and the schedule of the learning rate."""
 
     optimizer: str = "adam"  # a name of sepjax.train.optim.OPTIMIZERS
     lr: float = 1e-3
     weight_decay: float = 5e-4
     weight_decay_kind: str = "decoupled"  # decoupled (AdamW) | l2 (torch's Adam)
+    decay: str = "kernels"  # kernels | all: what decays, of what is trained
     clip: float = 5.0  # global gradient norm; 0: off
+    schedule: str = "plateau"  # plateau | restarts: what lowers the rate
+    restart_every: int = 200_000  # steps along a cosine until it starts again
+    restart_decay: float = 0.85  # factor of the rate from restart to restart
     lr_decay_gamma: float = 0.5  # plateau factor
     lr_decay_patience: int = 3  # evaluations without improvement that are tolerated
     lr_decay_cooldown: int = 0
@@ -145,6 +166,7 @@ class Config:
     seed: int = 42
     data: DataConfig = dataclasses.field(default_factory=DataConfig)
     model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
+    loss: LossConfig = dataclasses.field(default_factory=LossConfig)
     optim: OptimConfig = dataclasses.field(default_factory=OptimConfig)
     train: TrainConfig = dataclasses.field(default_factory=TrainConfig)
     eval: EvalConfig = dataclasses.field(default_factory=EvalConfig)

@@ -1,5 +1,6 @@
 """Loss values per batch item and source; the mean over active sources is separate."""
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
@@ -115,3 +116,62 @@ def separation_loss(
     active = active_sources(reference)
     mean, each = mean_over_active(si_sdr(reference, estimate), active, counts)
     return -mean, {"si_sdr": each, "active": active}
+
+
+def latent_dissimilarity(
+    latents: Float[Array, "batch sources frames latent"],
+    active: Bool[Array, "batch sources"],
+) -> Float[Array, ""]:
+    r"""How much the sources of a mixture resemble each other in the latent space.
+
+    The cosine of the magnitudes of two latent frames, averaged over frames and over
+    pairs of active sources of the same item; between 0, no channel in common, and 1.
+
+    .. math:: \cos(|q_c|, |q_d|) = \frac{\langle |q_c|, |q_d| \rangle}{\|q_c\| \|q_d\|}
+
+    Example:
+        >>> alone = jnp.eye(2)[None, :, None]
+        >>> float(latent_dissimilarity(alone, jnp.ones((1, 2), bool)))
+        0.0
+
+    Reference:
+        Samuel et al. 2020 (Meta-TasNet).
+    """
+    unit = _unit_frames(jnp.abs(latents), active)
+    active = active.astype(latents.dtype)
+    # Of a sum of unit vectors the square has every pair twice, and themselves once.
+    pairs = jnp.square(unit.sum(1)).sum(-1) - jnp.square(unit).sum((1, -1))
+    count = (jnp.square(active.sum(1)) - active.sum(1)).sum() / 2
+    return jnp.mean(pairs.sum(0) / 2) / (count + 1e-8)
+
+
+def latent_similarity(
+    latents: Float[Array, "batch sources frames latent"],
+    active: Bool[Array, "batch sources"],
+) -> Float[Array, ""]:
+    r"""How much a source resembles itself in other mixtures, in the latent space.
+
+    The cosine of the latents of a source in neighbouring items of the batch (the first
+    one's neighbour is the last), averaged over frames and over sources that are active
+    in both; between -1 and 1.
+
+    Example:
+        >>> latents = jnp.ones((2, 1, 3, 4))
+        >>> round(float(latent_similarity(latents, jnp.ones((2, 1), bool))), 3)
+        1.0
+
+    Reference:
+        Samuel et al. 2020 (Meta-TasNet).
+    """
+    unit = _unit_frames(latents, active)
+    both = active & jnp.roll(active, 1, axis=0)
+    cosines = (unit * jnp.roll(unit, 1, axis=0)).sum(-1)
+    return jnp.mean(cosines.sum((0, 1))) / jnp.maximum(both.sum(), 1)
+
+
+def _unit_frames(latents: Array, active: Array) -> Array:
+    """Frames of norm one; zero where the source is silent."""
+    latents = jnp.where(active[..., None, None], latents, 0.0)
+    # The floor stands inside of the root, whose gradient at zero is not finite.
+    energy = jnp.maximum(jnp.square(latents).sum(-1, keepdims=True), 1e-16)
+    return latents * jax.lax.rsqrt(energy)

@@ -32,7 +32,10 @@ CHOICES = {
     "model.audio_channels": (1, 2),
     "model.normalize": ("rms", "none"),
     "model.compute_dtype": ("float32", "bfloat16"),
+    "loss.over_sources": ("mean", "sum"),
     "optim.weight_decay_kind": ("decoupled", "l2"),
+    "optim.decay": ("kernels", "all"),
+    "optim.schedule": ("plateau", "restarts"),
     "eval.split": ("train", "valid", "test"),
 }
 
@@ -40,9 +43,10 @@ POSITIVE = (
     *(f"data.{name}" for name in ("sample_rate", "chunk_seconds")),
     *(f"model.{name}" for name in ("N", "L", "W", "B", "H", "kernel")),
     *(f"model.{name}" for name in ("layers", "stack", "filters")),
+    *(f"model.{n}" for n in ("stages", "mels", "embedding", "generator_bottleneck")),
     *(f"model.demucs_{name}" for name in ("channels", "depth")),
     *(f"model.demucs_{name}" for name in ("growth", "lstm_layers")),
-    "optim.lr",
+    *(f"optim.{name}" for name in ("lr", "restart_every", "restart_decay")),
     *(
         f"train.{name}"
         for name in ("steps", "batch_size", "eval_every", "checkpoint_every")
@@ -99,6 +103,7 @@ def _model_problems(config: "Config") -> Iterable[str]:
         *_filter_rules(config.model),
         *_idle_rules(config.model),
         *_network_rules(config),
+        *_stage_rules(config),
     )
     return [message for wrong, message in rules if wrong]
 
@@ -262,6 +267,45 @@ def _network_rules(config: "Config") -> tuple[tuple[bool, str], ...]:
         (
             not 0 <= config.eval.overlap < 1,
             f"eval.overlap={config.eval.overlap} must be in [0, 1)",
+        ),
+    )
+
+
+def _stage_rules(config: "Config") -> tuple[tuple[bool, str], ...]:
+    model, loss = config.model, config.loss
+    meta = model.name == "meta_tasnet"
+    terms = loss.dissimilarity or loss.similarity or loss.reconstruction
+    lowest = 2 ** (model.stages - 1)
+    wide = [name for name in ("N", "B", "H") if getattr(model, name) % 8]
+    plain = (model.norm, model.causal, model.mask_act) == ("group", False, "softmax")
+    return (
+        (
+            not meta and bool(terms or loss.over_sources == "sum"),
+            "loss.dissimilarity, similarity, reconstruction and over_sources='sum' are "
+            "for name='meta_tasnet'",
+        ),
+        (
+            not meta and model.stages != 1,
+            "model.stages counts those of name='meta_tasnet'",
+        ),
+        (
+            meta and not plain,
+            "model.name='meta_tasnet' needs norm='group', mask_act='softmax' and "
+            "causal=False: it knows no others",
+        ),
+        (
+            meta and bool(wide),
+            f"model.name='meta_tasnet' needs {', '.join(wide)} to be multiples of 8, "
+            "for its norms of eight groups",
+        ),
+        (
+            meta and bool(model.ideal_mask or model.consistency),
+            "model.ideal_mask and consistency are for name='tasnet'",
+        ),
+        (
+            model.sample_rate % lowest != 0,
+            f"data.sample_rate={model.sample_rate} must divide by {lowest}, so that "
+            f"each of the {model.stages} stages has a rate",
         ),
     )
 

@@ -14,6 +14,7 @@ from sepjax.models import (  # noqa: F401
     deep,
     demucs,
     encoders,
+    meta_tasnet,
     separators,
     tasnet,
 )

@@ -54,7 +54,8 @@ class HybridEncoder(nn.Module):
     """Free convolutions beside filterbanks, then a two-layer bottleneck (thesis 5.3.3).
 
     Convolutions are rectified, filterbanks are not by default. The branches are
-    concatenated and pass through 1x1, ReLU, 1x1 to the latent channels.
+    concatenated and pass through 1x1, ReLU, 1x1 to the latent channels. ``interleave``
+    orders the channels of the convolutions by filter, then by branch.
     """
 
     convolutions: tuple[nn.Module, ...]
@@ -63,6 +64,7 @@ class HybridEncoder(nn.Module):
     latent: int
     activation: str = "none"
     post_width: int = 0
+    interleave: bool = False
 
     @nn.compact
     def __call__(
@@ -72,6 +74,9 @@ class HybridEncoder(nn.Module):
         branches = [
             nn.relu(analyze(wave, bank(), self.stride)) for bank in self.convolutions
         ]
+        if self.interleave:
+            together = jnp.stack(branches, axis=-1)
+            branches = [together.reshape(*together.shape[:-2], -1)]
         for index, branch in enumerate(self.filterbanks):
             feature = ACTIVATIONS[self.activation](branch(wave))
             if self.post_width:

@@ -143,6 +143,7 @@ def report(
         mean = jax.tree.map(lambda *values: np.mean(values, axis=0), *own)
         values = {"loss": float(mean["loss"])}
         values |= per_source(run.config, mean["si_sdr"])
+        values |= {name: float(term) for name, term in mean.get("terms", {}).items()}
         rate = float(rates[index])
         values |= {"grad_norm": float(mean["grad_norm"]), "learning_rate": rate}
         run.log.write("train", steps[-1], values)
@@ -154,7 +155,7 @@ def report(
 
 def require_finite(config: Config, data: Batches, step: int, metrics: dict) -> None:
     """Stop a run whose numbers have left the reals, and say where it happened."""
-    if all(np.all(np.isfinite(value)) for value in metrics.values()):
+    if all(np.all(np.isfinite(value)) for value in jax.tree.leaves(metrics)):
         return
     names = per_source(config, metrics["si_sdr"])
     broken = [name for name, value in names.items() if not math.isfinite(value)]
@@ -184,7 +185,8 @@ def validate(
     total = count = np.zeros((len(runs), len(config.data.sources)))
     processes = jax.process_index(), jax.process_count()
     for batch in data.valid_batches(config.train.batch_size, *processes):
-        sums, counts = eval_step(state.params, shard_batch(mesh, batch))
+        batch = shard_batch(mesh, batch)
+        sums, counts = eval_step(state.params, batch, state.memory)
         shape = total.shape
         total = total + np.reshape(sums, shape)
         count = count + np.reshape(counts, shape)
@@ -208,16 +210,18 @@ def judge(
 ) -> TrainState:
     """Remember the best evaluations and lower learning rates on a plateau.
 
-    The schedule ignores an evaluation out of turn, at the end of a run: prolonged, the
-    run trains on as if it had been longer from the start. Such an evaluation may still
-    be the best.
+    The plateau schedule ignores an evaluation out of turn, at the end of a run:
+    prolonged, the run trains on as if it had been longer from the start. Such an
+    evaluation may still be the best. Restarts (``optim.schedule``) follow from the
+    steps alone.
     """
     before = [run.progress.plateau.learning_rate for run in runs]
     for run, loss in zip(runs, losses):
         if retired(run, step):
             continue
         optim, plateau = run.config.optim, run.progress.plateau
-        if step % run.config.train.eval_every == 0:
+        in_turn = step % run.config.train.eval_every == 0
+        if in_turn and optim.schedule == "plateau":
             plateau = plateau_step(
                 plateau,
                 loss,

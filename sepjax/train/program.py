@@ -8,11 +8,11 @@ from jax.sharding import Mesh
 
 from sepjax.config import Config
 from sepjax.functional.augment import prepare_excerpts
-from sepjax.losses import separation_loss
 from sepjax.models import build_model
 from sepjax.train.mesh import batch_sharding, replicated
+from sepjax.train.objective import make_objective
 from sepjax.train.optim import make_optimizer
-from sepjax.train.step import TrainState, init_state, make_eval_step, make_train_step
+from sepjax.train.step import TrainState, init_state, make_eval_step, make_step
 
 
 class Program(NamedTuple):
@@ -24,7 +24,7 @@ class Program(NamedTuple):
 
     init: Callable[[jax.Array], TrainState]
     train_step: Callable[[TrainState, dict], tuple[TrainState, dict]]
-    eval_step: Callable[[Any, dict], tuple[jax.Array, jax.Array]]
+    eval_step: Callable[[Any, dict, dict], tuple[jax.Array, jax.Array]]
 
 
 def make_program(config: Config, mesh: Mesh) -> Program:
@@ -34,9 +34,8 @@ def make_program(config: Config, mesh: Mesh) -> Program:
     """
     model = build_model(config.model)
     optimizer = make_optimizer(config.optim, freeze=config.train.freeze)
-    step = make_train_step(
-        model, separation_loss, optimizer, freeze=config.train.freeze
-    )
+    objective = make_objective(model, config.loss)
+    step = make_step(objective, optimizer, freeze=config.train.freeze)
     time = round(config.data.chunk_seconds * config.data.sample_rate)
     fraction, seeds = config.data.shuffle_fraction, config.train.seeds
 
@@ -49,7 +48,7 @@ def make_program(config: Config, mesh: Mesh) -> Program:
         return jax.vmap(train_step, in_axes=(0, 1))(states, split)
 
     eval_step = make_eval_step(model)
-    eval_steps = jax.vmap(eval_step, in_axes=(0, None))
+    eval_steps = jax.vmap(eval_step, in_axes=(0, None, 0))
     every, rows = replicated(mesh), batch_sharding(mesh)
     return Program(
         jax.jit(
@@ -66,7 +65,7 @@ def make_program(config: Config, mesh: Mesh) -> Program:
         ),
         jax.jit(
             eval_step if seeds == 1 else eval_steps,
-            in_shardings=(every, rows),
+            in_shardings=(every, rows, every),
             out_shardings=every,
         ),
     )

@@ -13,8 +13,13 @@ from jaxtyping import Array, Float
 from sepjax.functional.augment import Excerpt, prepare_excerpts
 from sepjax.losses import active_sources, si_sdr
 from sepjax.train.freeze import stop_gradients
-
-Metrics = dict[str, Array]
+from sepjax.train.objective import (
+    Metrics,
+    Objective,
+    estimate_objective,
+    initial_memory,
+    model_inputs,
+)
 
 
 class TrainState(flax.struct.PyTreeNode):
@@ -23,6 +28,8 @@ class TrainState(flax.struct.PyTreeNode):
     step: Array
     params: Any
     opt_state: optax.OptState
+    # What a model remembers of the batches it saw, such as running statistics.
+    memory: dict[str, Any] = flax.struct.field(default_factory=dict)
 
     @property
     def learning_rate(self) -> Array:
@@ -45,8 +52,14 @@ def init_state(
     shape = (1, time) if channels == 1 else (1, channels, time)
     mixture = jnp.zeros(shape)
     sources = jnp.zeros((1, len(model.sources), *shape[1:]))
-    params = model.init(key, *_inputs(model, Excerpt(mixture, sources)))["params"]
-    return TrainState(jnp.zeros((), jnp.int32), params, optimizer.init(params))
+    variables = model.init(key, *model_inputs(model, Excerpt(mixture, sources)))
+    params = variables["params"]
+    return TrainState(
+        jnp.zeros((), jnp.int32),
+        params,
+        optimizer.init(params),
+        initial_memory(model, variables, key),
+    )
 
 
 def make_train_step(
@@ -90,14 +103,26 @@ def make_train_step(
         >>> int(state.step), sorted(metrics)
         (1, ['grad_norm', 'loss', 'si_sdr'])
     """
-    gradient = make_gradient(model, loss, axis_name=axis_name, freeze=freeze)
+    objective = estimate_objective(model, loss)
+    return make_step(objective, optimizer, axis_name=axis_name, freeze=freeze)
+
+
+def make_step(
+    objective: Objective,
+    optimizer: optax.GradientTransformation,
+    *,
+    axis_name: str | None = None,
+    freeze: Sequence[str] = (),
+) -> Callable[[TrainState, Excerpt], tuple[TrainState, Metrics]]:
+    """As :func:`make_train_step`, of any objective."""
+    gradient = objective_gradient(objective, axis_name=axis_name, freeze=freeze)
 
     def step(state: TrainState, excerpt: Excerpt) -> tuple[TrainState, Metrics]:
-        grads, metrics = gradient(state.params, excerpt)
+        grads, metrics, memory = gradient(state.params, excerpt, state.memory)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
         metrics["grad_norm"] = optax.tree.norm(grads)
-        return TrainState(state.step + 1, params, opt_state), metrics
+        return TrainState(state.step + 1, params, opt_state, memory), metrics
 
     return step
 
@@ -110,44 +135,59 @@ def make_gradient(
     freeze: Sequence[str] = (),
 ) -> Callable[[Any, Excerpt], tuple[Any, Metrics]]:
     """``(params, excerpt) -> (gradients, metrics)`` of the whole batch's loss."""
+    objective = estimate_objective(model, loss)
+    gradient = objective_gradient(objective, axis_name=axis_name, freeze=freeze)
+    return lambda params, excerpt: gradient(params, excerpt, {})[:2]
 
-    def total(params: Any, excerpt: Excerpt, counts: Array) -> tuple[Array, Metrics]:
+
+def objective_gradient(
+    objective: Objective,
+    *,
+    axis_name: str | None = None,
+    freeze: Sequence[str] = (),
+) -> Callable[..., tuple[Any, Metrics, dict]]:
+    """``(params, excerpt, memory) -> (gradients, metrics, memory)``, of any objective."""
+
+    def total(params: Any, memory: dict, excerpt: Excerpt, counts: Array) -> tuple:
         if freeze:
             params = stop_gradients(params, freeze)
-        output = model.apply({"params": params}, *_inputs(model, excerpt))
-        return loss(excerpt.sources, output.estimates, counts)
+        return objective(params, memory, excerpt, counts)
 
-    def gradient(params: Any, excerpt: Excerpt) -> tuple[Any, Metrics]:
+    def gradient(
+        params: Any, excerpt: Excerpt, memory: dict
+    ) -> tuple[Any, Metrics, dict]:
         counts = jnp.sum(active_sources(excerpt.sources), axis=0, dtype=jnp.float32)
         if axis_name is not None:
             counts = jax.lax.psum(counts, axis_name)
         differentiate = jax.value_and_grad(total, has_aux=True)
-        (value, aux), grads = differentiate(params, excerpt, counts)
-        metrics = {"loss": value, "si_sdr": aux["si_sdr"]}
+        (value, (metrics, memory)), grads = differentiate(
+            params, memory, excerpt, counts
+        )
+        metrics = {"loss": value} | metrics
         if axis_name is not None:
             grads, metrics = jax.lax.psum((grads, metrics), axis_name)
-        return grads, metrics
+        return grads, metrics, memory
 
     return gradient
 
 
 def make_eval_step(
     model: nn.Module,
-) -> Callable[[Any, dict[str, Array]], tuple[Float[Array, " s"], Float[Array, " s"]]]:
-    """``(params, batch) -> (sum of SI-SDR, count)`` per source over active items.
+) -> Callable[..., tuple[Float[Array, " s"], Float[Array, " s"]]]:
+    """``(params, batch, memory={}) -> (sum of SI-SDR, count)`` per source.
 
-    The batch is a feeder's, with ``weight`` 0 for rows that only fill it up.
+    Over active items. The batch is a feeder's, with ``weight`` 0 for rows that only
+    fill it up.
     """
 
-    def step(params: Any, batch: dict[str, Array]) -> tuple[Array, Array]:
+    def step(
+        params: Any, batch: dict[str, Array], memory: dict | None = None
+    ) -> tuple[Array, Array]:
         excerpt = prepare_excerpts(batch)
-        output = model.apply({"params": params}, *_inputs(model, excerpt))
+        variables = {"params": params} | (memory or {})
+        output = model.apply(variables, *model_inputs(model, excerpt))
         values = si_sdr(excerpt.sources, output.estimates)
         counted = active_sources(excerpt.sources) & (batch["weight"] > 0)[:, None]
         return jnp.sum(jnp.where(counted, values, 0.0), 0), jnp.sum(counted, 0)
 
     return step
-
-
-def _inputs(model: nn.Module, excerpt: Excerpt) -> tuple[Array, ...]:
-    return tuple(excerpt) if getattr(model, "oracle", False) else (excerpt.mixture,)

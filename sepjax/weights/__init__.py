@@ -7,7 +7,7 @@ model in one plain file.
 """
 
 # Importing a family registers its members.
-from sepjax.weights import conv_tasnet, demucs  # noqa: F401
+from sepjax.weights import conv_tasnet, demucs, meta_tasnet  # noqa: F401
 from sepjax.weights.families import FAMILIES, from_state_dict
 from sepjax.weights.files import load_safetensors, save_safetensors
 from sepjax.weights.filterbanks import (
