@@ -55,8 +55,15 @@ def build_parser() -> argparse.ArgumentParser:
 
     text = "score a run again, or anyone's folder of estimates"
     evaluate_command.add_options(command("evaluate", evaluate, text))
-    sub = command("inspect", inspect, "print step, digest and config of a run as JSON")
-    sub.add_argument("run", type=Path, help="run folder")
+    text = "print what a run folder or a folder of imported weights holds, as JSON"
+    sub = command("inspect", inspect, text)
+    sub.add_argument("run", type=Path, help="run folder, or imported weights")
+    from sepjax import import_command
+
+    text = "make a model of a checkpoint of PyTorch, without PyTorch"
+    import_command.add_options(
+        command("import-weights", import_command.import_weights, text)
+    )
     from sepjax import feasibility_command
 
     text = "what a set of songs promises, before anything is trained"
@@ -94,7 +101,10 @@ def _separate_options(parser: argparse.ArgumentParser) -> None:
         "files", nargs="+", type=Path, metavar="FILE", help="WAV, FLAC, OGG or MP3"
     )
     parser.add_argument(
-        "-n", "--run", type=Path, required=True, help="run folder with the model"
+        *("-n", "--run"),
+        type=Path,
+        required=True,
+        help="folder with the model: of a run, or of imported weights",
     )
     parser.add_argument(
         "-o",
@@ -123,11 +133,15 @@ def separate(arguments: argparse.Namespace) -> int:
     if arguments.float32 and arguments.format == "flac":
         raise ValueError("--float32 needs --format wav: FLAC stores integers only")
     _check_writable(arguments.output)
-    from sepjax.train.checkpoint import load
+    from sepjax.loading import load, weight_facts
 
     model, variables, config = load(arguments.run)
+    facts = weight_facts(arguments.run)
+    if facts.get("licence_notice"):
+        print(f"sepjax: {facts['licence_notice']}", file=sys.stderr)
     given = {"chunk": arguments.chunk, "overlap": arguments.overlap}
     options = {"chunk": config.eval.chunk_seconds, "overlap": config.eval.overlap}
+    options |= facts.get("separate", {})
     options |= {name: value for name, value in given.items() if value is not None}
     names, taken = track_names(arguments.files), {}
     failed = 0
@@ -184,6 +198,7 @@ def _separate_file(
 
     from data_pipelines.audio import probe, read_blocks
     from sepjax.inference import separate
+    from sepjax.stems import write_stems
 
     file = probe(str(path))
     depth = 4 if arguments.float32 else 2
@@ -204,77 +219,6 @@ def _separate_file(
     )
     kind = "float32" if arguments.float32 else arguments.format
     return write_stems(folder, stems, file.sample_rate, kind)
-
-
-def write_stems(
-    folder: Path, stems: Mapping[str, Any], sample_rate: int, kind: str
-) -> str:
-    """Write ``folder/<source>.wav`` or ``.flac``: all stems of a track, or none.
-
-    Nothing is clipped. Where a stem exceeds full scale, all stems of the track become
-    32-bit float ("wav"), or are turned down by one common gain ("flac"), so that they
-    still sum to the mixture up to that gain.
-
-    Args:
-        folder: of the track, created where needed; older stems in it are replaced.
-        stems: source -> ``(time, channels)`` float32.
-        sample_rate: Hz.
-        kind: "wav" (16 bit), "flac" (16 bit) or "float32" (WAV).
-
-    Returns:
-        A note on what was done about the level, or an empty string.
-
-    Raises:
-        OSError: the stems could not be written, for instance to a full disk.
-    """
-    import numpy as np
-    import soundfile
-
-    peak = max(float(np.abs(stem).max()) for stem in stems.values())
-    note, gain = "", 1.0
-    if peak > 1 and kind == "wav":
-        kind, note = "float32", f" (32-bit float: a stem peaks at {peak:.2f})"
-    elif peak > 1 and kind == "flac":
-        gain = 1 / peak
-        note = f" (all stems {20 * np.log10(gain):.2f} dB: one peaked at {peak:.2f})"
-    part = folder.with_name(folder.name + ".part")
-    shutil.rmtree(part, ignore_errors=True)
-    try:
-        part.mkdir(parents=True)
-        for source, stem in stems.items():
-            _write(part / source, stem * np.float32(gain), sample_rate, kind)
-        folder.mkdir(exist_ok=True)
-        for file in part.iterdir():
-            file.replace(folder / file.name)
-    except (OSError, AssertionError, soundfile.LibsndfileError) as error:
-        # libsndfile has no word for a full disk, so the free space is told, too.
-        free = shutil.disk_usage(folder.parent).free
-        reason = getattr(error, "strerror", None) or str(error) or "cannot write"
-        raise OSError(
-            f"{folder}: the stems could not be written ({reason}; {free / 1e6:.1f} MB "
-            "free there): make room or give another folder with -o"
-        ) from error
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
-    return note
-
-
-def _write(path: Path, stem: Any, sample_rate: int, kind: str) -> None:
-    import soundfile
-
-    from data_pipelines.audio import to_int16
-
-    if kind == "float32":
-        # The sizes in a WAV header have 32 bits; RF64 is its successor.
-        container = "RF64" if stem.nbytes > 2**32 - 2**12 else "WAV"
-        audio, subtype, suffix = stem, "FLOAT", "wav"
-    else:
-        container, subtype, suffix = kind.upper(), "PCM_16", kind
-        audio, _ = to_int16(stem)
-    path = path.with_name(f"{path.name}.{suffix}")
-    soundfile.write(path, audio, sample_rate, subtype, format=container)
-    if soundfile.info(path).frames != len(stem):
-        raise OSError(f"{path}: only a part was stored")
 
 
 def _check_writable(folder: Path) -> None:
@@ -346,7 +290,7 @@ def score(folder: Path, config: Any, data: Any) -> bool:
 
 def inspect(arguments: argparse.Namespace) -> int:
     """``sepjax inspect RUN``."""
-    from sepjax.train.checkpoint import describe
+    from sepjax.loading import describe
 
     print(json.dumps(describe(arguments.run), indent=1, ensure_ascii=False))
     return 0

@@ -14,6 +14,7 @@ import soundfile
 from sepjax import cli
 from sepjax.config import Config, resolve, to_dict
 from sepjax.models import build_model
+from sepjax.stems import write_stems
 from sepjax.train import checkpoint
 from sepjax.train.optim import make_optimizer
 from sepjax.train.plateau import PlateauState
@@ -165,7 +166,7 @@ def test_a_full_disk_leaves_no_half_stems(tmp_path):
     resource.setrlimit(resource.RLIMIT_FSIZE, (5000, limits[1]))
     try:
         with pytest.raises(OSError, match=r"could not be written.*MB free.*make room"):
-            cli.write_stems(tmp_path / "song", stems, RATE, "wav")
+            write_stems(tmp_path / "song", stems, RATE, "wav")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert not list(tmp_path.iterdir())
@@ -196,7 +197,7 @@ def test_nothing_is_clipped(tmp_path, peak, kind, subtype):
     loud, quiet = noise(1000), noise(1000, seed=1)
     loud *= peak / np.abs(loud).max()
     stems = {"loud": loud, "quiet": quiet}
-    note = cli.write_stems(tmp_path / "song", stems, RATE, kind)
+    note = write_stems(tmp_path / "song", stems, RATE, kind)
     assert bool(note) == (peak > 1)
     gain = 1 / peak if kind == "flac" and peak > 1 else 1.0
     for name, stem in stems.items():

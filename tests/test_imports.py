@@ -25,6 +25,7 @@ ALLOWED = {
         "sepjax.registry",
     },
     "sepjax.weights": {
+        "sepjax",
         "sepjax.weights",
         "sepjax.models",
         "sepjax.functional",
@@ -62,8 +63,14 @@ ALLOWED = {
     "sepjax.evaluate_command": {
         *("sepjax.evaluation", "sepjax.report", "sepjax.train.provenance"),
     },
+    "sepjax.loading": {"sepjax.train", "sepjax.weights"},
+    "sepjax.stems": {"data_pipelines.audio"},
+    "sepjax.import_command": {"sepjax.weights"},
     "sepjax.cli": {
         "sepjax",
+        "sepjax.import_command",
+        "sepjax.loading",
+        "sepjax.stems",
         "sepjax.evaluate_command",
         "sepjax.feasibility_command",
         "sepjax.figure",

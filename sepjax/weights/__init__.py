@@ -3,23 +3,33 @@
 :func:`from_state_dict` turns the state dict of a public PyTorch implementation into a
 configuration and parameters of ours, :func:`filterbank_from_state_dict` that of a pair
 of filterbanks into taps; :func:`save_safetensors` and :func:`load_safetensors` keep a
-model in one plain file.
+model in one plain file. :func:`read_torch_file` opens a checkpoint without PyTorch,
+:data:`IMPORTERS` turn such files into models, and :func:`write_imported` and
+:func:`load_imported` keep them in a folder.
 """
 
 # Importing a family registers its members.
-from sepjax.weights import conv_tasnet, demucs, meta_tasnet  # noqa: F401
+from sepjax.weights import checkpoints, conv_tasnet, demucs, meta_tasnet  # noqa: F401
 from sepjax.weights.families import FAMILIES, from_state_dict
 from sepjax.weights.files import load_safetensors, save_safetensors
 from sepjax.weights.filterbanks import (
     filterbank_from_state_dict,
     multiphase_gammatone,
 )
+from sepjax.weights.imported import load_imported, write_imported
+from sepjax.weights.importers import IMPORTERS, run_importer
+from sepjax.weights.torch_file import read_torch_file
 
 __all__ = [
     "FAMILIES",
+    "IMPORTERS",
     "filterbank_from_state_dict",
     "from_state_dict",
+    "load_imported",
     "load_safetensors",
     "multiphase_gammatone",
+    "read_torch_file",
+    "run_importer",
     "save_safetensors",
+    "write_imported",
 ]

@@ -188,10 +188,23 @@ def kaituoxu(
 
 @FAMILIES.register("demucs_tasnet")
 def demucs_tasnet(
-    state: StateReader, *, sample_rate: int = 44100, **options: object
+    state: StateReader,
+    *,
+    norm: str = "global",
+    mask_act: str = "relu",
+    stride: int = 0,
+    sources: tuple[str, ...] = (),
+    sample_rate: int = 44100,
 ) -> tuple[ModelConfig, dict]:
     """The Conv-TasNet of Demucs v1: kaituoxu's, for several channels at once."""
-    return kaituoxu(state, sample_rate=sample_rate, **options)
+    return kaituoxu(
+        state,
+        norm=norm,
+        mask_act=mask_act,
+        stride=stride,
+        sources=sources,
+        sample_rate=sample_rate,
+    )
 
 
 @FAMILIES.register("asteroid")

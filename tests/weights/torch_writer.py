@@ -68,3 +68,15 @@ def write_stream(path, program, storages=(), system=None):
         data += struct.pack("<q", count) + raw
     path.write_bytes(data)
     return path
+
+
+def tensors_of(state):
+    """Names -> tensors of float32 arrays, and the storages that they are views of."""
+    tensors = {
+        key: tensor(
+            *("FloatStorage", str(number), array.size, array.shape),
+            tuple(stride // 4 for stride in array.strides),
+        )
+        for number, (key, array) in enumerate(state.items())
+    }
+    return tensors, {str(n): array.tobytes() for n, array in enumerate(state.values())}

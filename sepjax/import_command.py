@@ -1,0 +1,94 @@
+"""``sepjax import-weights FAMILY FILE... -o DIR``: others' checkpoints as models."""
+
+import argparse
+import sys
+import warnings
+from pathlib import Path
+
+# Heavy imports wait inside the functions: the options are wanted for every --help.
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """The options of the subcommand."""
+    parser.add_argument(
+        "family",
+        metavar="FAMILY",
+        help="whose code wrote the file: asteroid, demucs, demucs_tasnet, kaituoxu, "
+        "naplab, torchaudio, ... (a wrong one lists all)",
+    )
+    parser.add_argument(
+        "files",
+        nargs="+",
+        type=Path,
+        metavar="FILE",
+        help="checkpoint of PyTorch, also inside gzip; its code is never run",
+    )
+    parser.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="folder for model.safetensors and weights.json: the -n of separate",
+    )
+    parser.add_argument(
+        "--sources", metavar="A,B,...", help="names of the classes, in their order"
+    )
+    parser.add_argument("--sample-rate", metavar="HZ", help="of the model")
+    parser.add_argument(
+        "--option",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="what the file does not tell, as layers=8; docs/weights.md lists them",
+    )
+    parser.add_argument(
+        "--licence",
+        metavar="TEXT",
+        help="of the weights, if you know it; what restricts use is told at every use",
+    )
+
+
+def import_weights(arguments: argparse.Namespace) -> int:
+    """Import, check, write, and say what it is."""
+    options = _options(arguments)
+    from sepjax.weights import IMPORTERS, run_importer, write_imported
+    from sepjax.weights.imported import count_parameters
+    from sepjax.weights.importers import notice
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        try:
+            config, params, facts = run_importer(
+                arguments.family, arguments.files, options
+            )
+        except (LookupError, ValueError) as error:
+            # A KeyError's text is the repr of its message.
+            text = str(error.args[0] if error.args else error)
+            if arguments.family in IMPORTERS and str(arguments.files[0]) not in text:
+                text = f"{', '.join(map(str, arguments.files))}: {text}"
+            raise ValueError(text) from error
+    for warning in caught:
+        print(f"sepjax: warning: {warning.message}", file=sys.stderr)
+    if arguments.licence:
+        facts["licence"] = arguments.licence
+        facts["licence_notice"] = notice(arguments.licence)
+    write_imported(arguments.output, config, params, facts)
+    print(
+        f"{arguments.output}: {facts['family']}, {count_parameters(params):,} "
+        f"parameters, {config.sample_rate} Hz, sources {', '.join(config.sources)}"
+    )
+    if facts["licence_notice"]:
+        print(f"sepjax: {facts['licence_notice']}", file=sys.stderr)
+    return 0
+
+
+def _options(arguments: argparse.Namespace) -> dict[str, str]:
+    options = {}
+    for text in arguments.option:
+        name, equals, value = text.partition("=")
+        if not (name and equals):
+            raise ValueError(f"--option {text}: write it as KEY=VALUE")
+        options[name.strip().replace("-", "_")] = value.strip()
+    given = {"sources": arguments.sources, "sample_rate": arguments.sample_rate}
+    return options | {name: text for name, text in given.items() if text is not None}
