@@ -10,6 +10,8 @@ from sepjax.functional import (
     masking,
     norms,
     recurrent,
+    resample,
+    resample_kaiser,
     spectral,
     tcn,
 )
@@ -24,6 +26,8 @@ __all__ = [
     "masking",
     "norms",
     "recurrent",
+    "resample",
+    "resample_kaiser",
     "spectral",
     "tcn",
 ]
