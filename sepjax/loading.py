@@ -51,6 +51,8 @@ def weight_facts(path: str | Path) -> dict[str, Any]:
 
 
 def _is_imported(path: str | Path) -> bool:
-    from sepjax.weights.imported import is_imported
-
-    return is_imported(path)
+    # A run may have been saved as a file, too; it remains a run.
+    path = Path(path)
+    return (path / "model.safetensors").is_file() and not (
+        path / "checkpoints"
+    ).exists()

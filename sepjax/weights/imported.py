@@ -89,11 +89,6 @@ def write_imported(
         shutil.rmtree(part, ignore_errors=True)
 
 
-def is_imported(folder: str | Path) -> bool:
-    """Whether a folder holds imported weights."""
-    return (Path(folder) / MODEL).is_file()
-
-
 def load_imported(folder: str | Path) -> tuple[Any, Any, Config]:
     """Model, variables and configuration of imported weights.
 
