@@ -14,6 +14,7 @@ from sepjax.functional import (
     resample_kaiser,
     spectral,
     tcn,
+    wiener,
 )
 
 __all__ = [
@@ -30,4 +31,5 @@ __all__ = [
     "resample_kaiser",
     "spectral",
     "tcn",
+    "wiener",
 ]
