@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 MANY = 1000  # names in a file of weights are a dozen; each takes memory
+DEEP = 200  # a file of weights nests a dozen deep
 
 
 class Refused(ValueError):
@@ -114,15 +115,65 @@ def load_pickle(stream: BytesIO) -> tuple[Any, dict[str, Storage]]:
 
 
 def _check_opcodes(stream: BytesIO) -> None:
-    """Walk through a pickle without obeying it: all there, no place beyond its size."""
-    count = 0
+    """Walk through a pickle without obeying it: all there, of sizes that can be."""
+    count, nesting = 0, _Nesting()
     for opcode, argument, _ in pickletools.genops(stream):
         count += 1
         # The reader makes room for as many objects as the greatest place says.
-        if opcode.name in ("PUT", "BINPUT", "LONG_BINPUT") and argument > count:
+        if opcode.name in PUTS and argument > count:
             raise ValueError(f"an object is put at place {argument} of {count}")
         if opcode.name == "BYTEARRAY8":
             raise ValueError("a byte array, which no checkpoint has")
+        # Tuples are hashed in C, where too deep ones would end the whole process.
+        if nesting.follow(opcode, argument) > DEEP:
+            raise ValueError("it is nested too deeply")
+
+
+PUTS = ("PUT", "BINPUT", "LONG_BINPUT")
+GETS = ("GET", "BINGET", "LONG_BINGET")
+FILLS = ("APPEND", "APPENDS", "SETITEM", "SETITEMS", "ADDITEMS", "BUILD")
+
+
+class _Nesting:
+    """How deep the objects on a pickle's stack are nested, those of tuples exactly."""
+
+    def __init__(self):
+        self.stack: list[int] = []
+        self.marks: list[int] = []
+        self.memo: dict[int, int] = {}
+
+    def follow(self, opcode: Any, argument: Any) -> int:
+        """The depth of what an opcode leaves on the stack."""
+        name, stack = opcode.name, self.stack
+        if name == "MARK":
+            self.marks.append(len(stack))
+        elif name in PUTS:
+            self.memo[argument] = stack[-1]
+        elif name == "MEMOIZE":
+            self.memo[len(self.memo)] = stack[-1]
+        elif name in GETS:
+            stack.append(self.memo[argument])
+        elif name == "DUP":
+            stack.append(stack[-1])
+        elif name == "POP" and self.marks and self.marks[-1] == len(stack):
+            self.marks.pop()
+        else:
+            self._replace(opcode)
+        return stack[-1] if stack else 0
+
+    def _replace(self, opcode: Any) -> None:
+        before = opcode.stack_before
+        start = len(self.stack) - len(before)
+        if pickletools.markobject in before:
+            start = self.marks.pop() - before.index(pickletools.markobject)
+        if start < 0:
+            raise ValueError(f"{opcode.name} finds nothing to work with")
+        taken = self.stack[start:]
+        del self.stack[start:]
+        depth = 1 + max(taken, default=-1)
+        if opcode.name in FILLS:  # what is filled is no deeper for being filled again
+            depth = max(taken[0], 1 + max(taken[1:], default=-1))
+        self.stack += [depth] * len(opcode.stack_after)
 
 
 class _Unpickler(pickle.Unpickler):

@@ -243,10 +243,31 @@ def test_files_that_would_fill_the_memory(tmp_path):
         read_torch_file(path)
 
 
-def test_deep_nesting(tmp_path):
-    program = b"\x80\x02" + b"]" * 100000 + b"a" * 99999 + b"."
+@pytest.mark.parametrize(
+    "program",
+    [
+        b"]" * 100000 + b"a" * 99999 + b".",
+        b")" + b"\x85" * 100000 + b".",
+        # As a key it is hashed in C, without a limit of its own.
+        b"})" + b"\x85" * 1000000 + b"Ns.",
+        b"})" + b"\x85q\x00h\x000h\x00" * 9999 + b"Ns.",
+        b"cbuiltins\nset\n])" + b"\x85" * 1000000 + b"a\x85R.",
+        b"(" * 300 + b"t" * 300 + b".",
+    ],
+)
+def test_deep_nesting(tmp_path, program):
     with pytest.raises(ValueError, match="nested too deeply"):
-        read_torch_file(write_zip(tmp_path / "a.pth", program))
+        read_torch_file(write_zip(tmp_path / "a.pth", b"\x80\x02" + program))
+
+
+def test_wide_content_is_not_deep(tmp_path):
+    content = {
+        "a": {str(n): [(n,)] for n in range(3000)},
+        "b": [[n] for n in range(999)],
+    }
+    for protocol in (0, 1, 2, 4, 5):
+        program = pickle.dumps(content, protocol)
+        assert read_torch_file(write_zip(tmp_path / "a.pth", program)) == content
 
 
 @pytest.mark.parametrize(
