@@ -125,6 +125,12 @@ class Manifest:
             )
         return tracks
 
+    def with_songs(self, count: int) -> "Manifest":
+        """The same with the first ``count`` tracks of the training split alone."""
+        kept = {track.name for track in self.split("train")[:count]}
+        tracks = (t for t in self.tracks if t.split != "train" or t.name in kept)
+        return dataclasses.replace(self, tracks=tuple(tracks))
+
     def digest(self) -> str:
         """SHA-256 of what is heard: tracks, stems and the bytes of every file.
 

@@ -157,6 +157,8 @@ def open_data(
     data = config.data
     manifest = build_manifest(data.dataset, data.root, data.sources)
     digest = manifest.digest()
+    if data.songs:
+        manifest = manifest.with_songs(data.songs)
     manifest = canonicalize(manifest, data.sample_rate, cache)
     return Data(config, manifest, digest, sharding)
 

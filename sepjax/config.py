@@ -30,6 +30,7 @@ class DataConfig:
     channel: str = "random"  # random | mean | left | right: how stereo becomes mono
     gain_low: float = 0.75  # training gain of every source, uniform (thesis 5.1)
     gain_high: float = 1.25
+    songs: int = 0  # of the training split, the first ones; 0: all
     shuffle_fraction: float = 0.5  # part of the batch whose sources are shuffled
 
 
@@ -99,6 +100,17 @@ class ModelConfig:
     demucs_depth: int = 6  # layers of encoder and decoder
     demucs_growth: float = 2.0  # factor of the channels from layer to layer
     demucs_lstm_layers: int = 2  # of the recurrent network between them
+    # Open-Unmix
+    umx_hidden: int = 512  # channels; each of two directions has half as many
+    umx_layers: int = 3  # of the recurrent network
+    umx_bidirectional: bool = True  # False: only the past is heard
+    umx_bandwidth: float = 16000.0  # Hz, of what the network hears; 0: all bins
+    umx_fft: int = 4096  # samples of a window
+    umx_hop: int = 1024  # samples between frames
+    umx_dropout: float = 0.4  # between recurrent layers
+    wiener_iterations: int = 1  # 0: phase of the mixture, or the mask alone
+    wiener_softmask: bool = False  # start from a ratio mask, not from the phase
+    wiener_residual: bool = False  # one more source, what the others leave
 
 
 @dataclasses.dataclass
@@ -142,6 +154,7 @@ class TrainConfig:
     seeds: int = 1  # trained side by side in one program: seed, seed + 1, ...
     pretrained_from: str = ""  # run folder whose parameters this run starts from
     freeze: tuple[str, ...] = ()  # parts that stay as they are: encoder, decoder, ...
+    fit: tuple[str, ...] = ()  # parts that alone are trained; embedding: new sources'
     statistics_excerpts: int = 5000  # heard before training for input statistics
     early_stop: int = 0  # evaluations without improvement before stopping; 0: never
 
@@ -281,6 +294,7 @@ def resolve(config: Config) -> Config:
     config = from_dict(to_dict(config))
     config.data.sources = _names(config.data.sources)
     config.train.freeze = _names(config.train.freeze)
+    config.train.fit = _names(config.train.fit)
     config.model.deep_types = _names(config.model.deep_types)
     config.model.sources = config.data.sources
     config.model.sample_rate = config.data.sample_rate

@@ -90,6 +90,8 @@ def _data_problems(data: "DataConfig") -> Iterable[str]:
         yield f"data.sources={data.sources!r} must name each class once"
     if not 0 < data.gain_low <= data.gain_high:
         yield f"data.gain_low={data.gain_low} must be in (0, {data.gain_high=}]"
+    if data.songs < 0:
+        yield f"data.songs={data.songs} must be 0, for all, or more"
     if data.valid_seconds < 0:
         yield f"data.valid_seconds={data.valid_seconds} must be 0 or more"
     if not 0 <= data.shuffle_fraction <= 1:
@@ -261,8 +263,10 @@ def _network_rules(config: "Config") -> tuple[tuple[bool, str], ...]:
             f"{len(model.sources)} sources",
         ),
         (
-            bool(config.train.freeze) and not config.train.pretrained_from,
-            "train.freeze keeps parts as they are: name train.pretrained_from",
+            bool(config.train.freeze or config.train.fit)
+            and not config.train.pretrained_from,
+            "train.freeze and train.fit keep parts as they are: name "
+            "train.pretrained_from",
         ),
         (
             not 0 <= config.eval.overlap < 1,

@@ -78,7 +78,10 @@ def init_generator(
         for layer in layers
     }
     second = [
-        (uniform((bottleneck, *leaf.shape), bottleneck), uniform(leaf.shape, bottleneck))
+        (
+            uniform((bottleneck, *leaf.shape), bottleneck),
+            uniform(leaf.shape, bottleneck),
+        )
         for _, leaf in leaves
     ]
     kernels, biases = zip(*second)

@@ -32,6 +32,7 @@ from sepjax.functional.mask_network import (
     mask_network,
 )
 from sepjax.functional.masking import apply_masks
+from sepjax.functional.resample import decimate
 from sepjax.models.branches import SpectrogramBranch
 from sepjax.models.encoders import HybridEncoder
 from sepjax.models.registry import BANKS, DECODERS, MODELS
@@ -92,13 +93,21 @@ class GeneratedSeparator(nn.Module):
             each = functools.partial(draw, "blocks")
             return jax.vmap(each)(jax.random.split(key, blocks))
 
-        self.embeddings = None
+        self.embedding = {}
         if not config.independent_params:
-            normal, size = nn.initializers.normal(1.0), (sources, config.embedding)
-            self.embeddings = self.param("embedding", normal, size)
+            self.embedding = self.param("embedding", self._draw_embeddings)
         self.ends = self.param("ends", functools.partial(draw, "ends"))
         self.blocks = self.param("blocks", draw_blocks)
         self.slopes = self.param("slopes", lambda key: init_slopes(blocks))
+
+    def _draw_embeddings(self, key: Array) -> dict[str, Array]:
+        # By name, so that another model takes over those of the instruments it knows.
+        keys = jax.random.split(key, len(self.config.sources))
+        size = (self.config.embedding,)
+        return {
+            name: jax.random.normal(one, size)
+            for name, one in zip(self.config.sources, keys)
+        }
 
     def __call__(
         self,
@@ -132,7 +141,10 @@ class GeneratedSeparator(nn.Module):
         """The parameters of every instrument's network: its ends and its blocks."""
         ends, blocks = (flax.core.unfreeze(part) for part in (self.ends, self.blocks))
         over_blocks = jax.vmap(generate, in_axes=(0, None), out_axes=1)
-        return generate(ends, self.embeddings), over_blocks(blocks, self.embeddings)
+        embeddings = None
+        if self.embedding:
+            embeddings = jnp.stack([self.embedding[n] for n in self.config.sources])
+        return generate(ends, embeddings), over_blocks(blocks, embeddings)
 
 
 class Stage(nn.Module):
@@ -243,9 +255,7 @@ class MetaTasNet(nn.Module):
     def observe(self, mixture: Float[Array, "batch time"]) -> tuple[Array, ...]:
         """Encode at every rate, for the sake of the statistics of the spectrograms."""
         mixtures, _ = self.levels(mixture)
-        return tuple(
-            stage.encoder(wave) for stage, wave in zip(self.stages, mixtures)
-        )
+        return tuple(stage.encoder(wave) for stage, wave in zip(self.stages, mixtures))
 
     def levels(
         self,
@@ -253,9 +263,6 @@ class MetaTasNet(nn.Module):
         sources: Float[Array, "batch sources time"] | None = None,
     ) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
         """Mixtures, and sources if given, at the rate of every stage."""
-        if len(self.stages) > 1:
-            from sepjax.functional.resample import decimate  # TEMP
-
         time = -(-mixture.shape[-1] // self.stride) * self.stride
         waves = mixture[:, None]
         if sources is not None:
@@ -275,7 +282,10 @@ class MetaTasNet(nn.Module):
         return {
             f"stage_{index}/{side}/{name}": taps
             for index, stage in enumerate(self.stages)
-            for side, part in {"encoder": stage.encoder, "decoder": stage.decoder}.items()
+            for side, part in {
+                "encoder": stage.encoder,
+                "decoder": stage.decoder,
+            }.items()
             for name, taps in part.kernels().items()
         }
 

@@ -35,7 +35,7 @@ def check_run(config: Config, data: Batches, mesh: Mesh) -> Iterator[tuple[str, 
     key = jax.random.key(config.seed)
     shapes = jax.eval_shape(program.init, key)
     yield "parameters", f"{parameter_count(shapes.params):,}"
-    frozen = frozen_leaves(shapes.params, config.train.freeze)
+    frozen = frozen_leaves(shapes.params, program.freeze)
     for name, tree in shapes.params.items():
         stays = " (frozen)" if all(jax.tree.leaves(frozen[name])) else ""
         yield f"  {name}", f"{parameter_count(tree):,}{stays}"

@@ -24,8 +24,7 @@ def frozen_leaves(params: Any, freeze: Sequence[str]) -> Any:
         >>> frozen_leaves(params, ["encoder"])
         {'decoder': {'kernel': False}, 'encoder': {'kernel': True}}
     """
-    leaves, structure = jax.tree_util.tree_flatten_with_path(params)
-    names = [jax.tree_util.keystr(p, simple=True, separator="/") for p, _ in leaves]
+    structure, names = jax.tree.structure(params), _names(params)
     for path in freeze:
         if not any(_within(name, path) for name in names):
             parts = {name.rsplit("/", depth)[0] for name in names for depth in (1, 2)}
@@ -37,6 +36,34 @@ def frozen_leaves(params: Any, freeze: Sequence[str]) -> Any:
         raise ValueError(f"train.freeze={tuple(freeze)} leaves nothing to train")
     inside = [any(_within(name, path) for path in freeze) for name in names]
     return jax.tree_util.tree_unflatten(structure, inside)
+
+
+def all_but(params: Any, fit: Sequence[str]) -> tuple[str, ...]:
+    """The paths of all leaves outside of the parts that are to be fitted.
+
+    Args:
+        params: a tree of parameters.
+        fit: parts of paths, such as ``"embedding"`` or ``"embedding/wind"``, wherever
+            in the tree they occur; empty: everything is fitted.
+
+    Raises:
+        ValueError: a name occurs nowhere.
+
+    Example:
+        >>> params = {"encoder": {"kernel": 1.0}, "embedding": {"wind": 1.0}}
+        >>> all_but(params, ["embedding/wind"])
+        ('encoder/kernel',)
+    """
+    names = _names(params)
+    for part in fit:
+        if not any(_contains(name, part) for name in names):
+            known = {step for name in names for step in name.split("/")}
+            raise ValueError(
+                f"train.fit: the model has no part {part!r}: {nearest(part, known)}"
+            )
+    return tuple(
+        name for name in names if fit and not any(_contains(name, part) for part in fit)
+    )
 
 
 def stop_gradients(params: Any, freeze: Sequence[str]) -> Any:
@@ -53,6 +80,15 @@ def stop_gradients(params: Any, freeze: Sequence[str]) -> Any:
         params,
         frozen_leaves(params, freeze),
     )
+
+
+def _names(params: Any) -> list[str]:
+    leaves = jax.tree_util.tree_flatten_with_path(params)[0]
+    return [jax.tree_util.keystr(p, simple=True, separator="/") for p, _ in leaves]
+
+
+def _contains(name: str, part: str) -> bool:
+    return f"/{part}/" in f"/{name}/"
 
 
 def _within(name: str, path: str) -> bool:

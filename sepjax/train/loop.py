@@ -19,7 +19,14 @@ from sepjax.train.plateau import plateau_step
 from sepjax.train.program import make_program
 from sepjax.train.seeds import part
 from sepjax.train.signals import stop_signals
-from sepjax.train.start import Batches, SeedRun, open_runs, remember, resume
+from sepjax.train.start import (
+    Batches,
+    SeedRun,
+    open_runs,
+    remember,
+    resume,
+    spelled_out,
+)
 from sepjax.train.step import TrainState
 
 
@@ -54,7 +61,7 @@ def train(
         NonFiniteError: the loss is not finite.
         CheckpointError: a checkpoint cannot be written, or does not fit the config.
     """
-    program = make_program(config, mesh)
+    program = make_program(spelled_out(config, workdir), mesh)
     last, processes = config.train.steps, (jax.process_index(), jax.process_count())
     with contextlib.ExitStack() as stack:
         runs = open_runs(stack, config, workdir, provenance)

@@ -1,5 +1,6 @@
 """Starting from the parameters of another run."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,8 +44,35 @@ def find_run(name: str, folder: Path, seed: int) -> Path:
     )
 
 
+def fitted_parts(config: Config, folder: Path) -> tuple[str, ...]:
+    """``train.fit``, where ``embedding`` means that of the sources that are new.
+
+    New is what the run of ``train.pretrained_from`` does not know; if it knows all, all
+    are fitted.
+
+    Args:
+        config: resolved.
+        folder: of this run. A run that goes on needs the other one no more.
+
+    Raises:
+        CheckpointError: there is no run to start from.
+    """
+    if "embedding" not in config.train.fit:
+        return config.train.fit
+    if (folder / checkpoint.FOLDER).is_dir() and any(
+        (folder / checkpoint.FOLDER).iterdir()
+    ):
+        known = checkpoint.describe(folder)["provenance"]["pretrained"]["sources"]
+    else:
+        run = find_run(config.train.pretrained_from, folder, config.seed)
+        known = checkpoint.describe(run)["config"]["data"]["sources"]
+    new = [name for name in config.data.sources if name not in known]
+    others = tuple(part for part in config.train.fit if part != "embedding")
+    return others + tuple(f"embedding/{name}" for name in new or config.data.sources)
+
+
 def start_from(
-    state: TrainState, run: Path, config: Config
+    state: TrainState, run: Path, config: Config, freeze: Sequence[str] = ()
 ) -> tuple[TrainState, dict[str, Any]]:
     """A fresh state with the best parameters of another run wherever it has some.
 
@@ -52,6 +80,7 @@ def start_from(
         state: of the new model.
         run: folder of the other run.
         config: resolved, of the new run.
+        freeze: the parts that stay as they are.
 
     Returns:
         The state, and what provenance should tell: run, step, hashes.
@@ -67,12 +96,12 @@ def start_from(
     new, structure = jax.tree_util.tree_flatten_with_path(state.params)
     require_fitting(run, given, dict(new))
     require_same_meaning(run, other, config, "separator" in variables["params"])
-    frozen = jax.tree.leaves(frozen_leaves(state.params, config.train.freeze))
+    frozen = jax.tree.leaves(frozen_leaves(state.params, freeze))
     bare = [path for (path, _), yes in zip(new, frozen) if yes and path not in given]
     if bare:
         raise CheckpointError(
-            f"train.freeze: {run} has no {_name(bare[0])}, which would stay as it was "
-            "drawn"
+            f"train.freeze or train.fit: {run} has no {_name(bare[0])}, which would "
+            "stay as it was drawn"
         )
     leaves = [
         jax.device_put(np.asarray(given.get(path, leaf)), leaf.sharding)
@@ -83,6 +112,7 @@ def start_from(
         "step": record["best"]["step"],
         "params_sha256": checkpoint.params_sha256(variables["params"]),
         "data_sha256": record["provenance"].get("data_sha256", ""),
+        "sources": list(other.data.sources),
     }
     params = jax.tree_util.tree_unflatten(structure, leaves)
     return state.replace(params=params), facts
@@ -117,6 +147,8 @@ def require_same_meaning(run: Path, old: Config, new: Config, separator: bool) -
     names = set(ENCODING)
     if separator:
         names = set(vars(old.model)) - set(FREE) - {"ideal_mask", "name"}
+        if new.model.name == "meta_tasnet" and not new.model.independent_params:
+            names -= {"sources"}  # embeddings go by name
     pairs = {
         f"model.{name}": (getattr(old.model, name), getattr(new.model, name))
         for name in sorted(names)

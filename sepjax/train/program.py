@@ -3,16 +3,24 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import flax.linen as nn
 import jax
 from jax.sharding import Mesh
 
 from sepjax.config import Config
 from sepjax.functional.augment import prepare_excerpts
 from sepjax.models import build_model
+from sepjax.train.freeze import all_but
 from sepjax.train.mesh import batch_sharding, replicated
 from sepjax.train.objective import make_objective
 from sepjax.train.optim import make_optimizer
-from sepjax.train.step import TrainState, init_state, make_eval_step, make_step
+from sepjax.train.step import (
+    TrainState,
+    init_state,
+    init_variables,
+    make_eval_step,
+    make_step,
+)
 
 
 class Program(NamedTuple):
@@ -25,18 +33,24 @@ class Program(NamedTuple):
     init: Callable[[jax.Array], TrainState]
     train_step: Callable[[TrainState, dict], tuple[TrainState, dict]]
     eval_step: Callable[[Any, dict, dict], tuple[jax.Array, jax.Array]]
+    freeze: tuple[str, ...] = ()  # paths of what training leaves as it is
 
 
 def make_program(config: Config, mesh: Mesh) -> Program:
     """Jit everything a run needs: batches split over the mesh, the state on all of it.
 
     Nothing is compiled before the first call of each part.
+
+    Args:
+        config: resolved, ``train.fit`` as :func:`sepjax.train.pretrained.fitted_parts`
+            spells it out.
+        mesh: of all devices.
     """
     model = build_model(config.model)
-    optimizer = make_optimizer(config.optim, freeze=config.train.freeze)
-    objective = make_objective(model, config.loss)
-    step = make_step(objective, optimizer, freeze=config.train.freeze)
     time = round(config.data.chunk_seconds * config.data.sample_rate)
+    freeze = frozen_parts(config, model, time)
+    optimizer = make_optimizer(config.optim, freeze=freeze)
+    step = make_step(make_objective(model, config.loss), optimizer, freeze=freeze)
     fraction, seeds = config.data.shuffle_fraction, config.train.seeds
 
     def train_step(state: TrainState, batch: dict) -> tuple[TrainState, dict]:
@@ -68,4 +82,14 @@ def make_program(config: Config, mesh: Mesh) -> Program:
             in_shardings=(every, rows, every),
             out_shardings=every,
         ),
+        freeze,
     )
+
+
+def frozen_parts(config: Config, model: nn.Module, time: int) -> tuple[str, ...]:
+    """What ``train.freeze`` and ``train.fit`` together leave as it is."""
+    if not config.train.fit:
+        return config.train.freeze
+    key = jax.random.key(0)
+    shapes = jax.eval_shape(lambda: init_variables(model, key, time))
+    return config.train.freeze + all_but(shapes["params"], config.train.fit)

@@ -3,7 +3,7 @@
 import contextlib
 import dataclasses
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,7 +17,7 @@ from sepjax.train import checkpoint
 from sepjax.train.checkpoint import Progress
 from sepjax.train.metrics import MetricLog
 from sepjax.train.plateau import PlateauState
-from sepjax.train.pretrained import find_run, start_from
+from sepjax.train.pretrained import find_run, fitted_parts, start_from
 from sepjax.train.program import Program
 from sepjax.train.seeds import join
 from sepjax.train.statistics import gather, wants_statistics
@@ -83,7 +83,7 @@ def resume(
     step = common_step(runs, force)
     states = [begin(run, program) for run in runs]
     if step == 0:
-        return 0, join(prepare(runs, states, data, mesh), mesh)
+        return 0, join(prepare(runs, states, data, mesh, program.freeze), mesh)
     for index, run in enumerate(runs):
         states[index], run.progress = checkpoint.restore(
             run.manager,
@@ -131,18 +131,31 @@ def common_step(runs: list[SeedRun], force: bool) -> int:
     return step
 
 
+def spelled_out(config: Config, workdir: Path) -> Config:
+    """The configuration whose ``train.fit`` names every part (:func:`fitted_parts`)."""
+    folder = seed_folders(config, workdir)[0]
+    fit = fitted_parts(seed_configs(config)[0], folder)
+    return dataclasses.replace(config, train=dataclasses.replace(config.train, fit=fit))
+
+
 def begin(run: SeedRun, program: Program) -> TrainState:
     """The state of one seed before training."""
     return program.init(jax.random.key(run.config.seed))
 
 
 def prepare(
-    runs: list[SeedRun], states: list[TrainState], data: Batches, mesh: Mesh
+    runs: list[SeedRun],
+    states: list[TrainState],
+    data: Batches,
+    mesh: Mesh,
+    freeze: Sequence[str] = (),
 ) -> list[TrainState]:
     """Parameters from another run and statistics of the data, where they are wanted."""
     config = runs[0].config
     if config.train.pretrained_from:
-        return [start_pretrained(run, state) for run, state in zip(runs, states)]
+        return [
+            start_pretrained(run, state, freeze) for run, state in zip(runs, states)
+        ]
     if not wants_statistics(states[0].params):
         return states
     wanted = config.train.statistics_excerpts
@@ -158,11 +171,13 @@ def prepare(
     return [state.replace(params=own) for state, own in zip(states, params)]
 
 
-def start_pretrained(run: SeedRun, state: TrainState) -> TrainState:
+def start_pretrained(
+    run: SeedRun, state: TrainState, freeze: Sequence[str] = ()
+) -> TrainState:
     """The parameters of ``train.pretrained_from``, told in the provenance."""
     config = run.config
     source = find_run(config.train.pretrained_from, run.folder, config.seed)
-    state, facts = start_from(state, source, config)
+    state, facts = start_from(state, source, config, freeze)
     run.record["provenance"]["pretrained"] = facts
     return state
 

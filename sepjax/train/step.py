@@ -47,12 +47,8 @@ class TrainState(flax.struct.PyTreeNode):
 def init_state(
     model: nn.Module, optimizer: optax.GradientTransformation, key: Array, time: int
 ) -> TrainState:
-    """Fresh parameters for chunks of ``time`` samples."""
-    channels = model.audio_channels
-    shape = (1, time) if channels == 1 else (1, channels, time)
-    mixture = jnp.zeros(shape)
-    sources = jnp.zeros((1, len(model.sources), *shape[1:]))
-    variables = model.init(key, *model_inputs(model, Excerpt(mixture, sources)))
+    """A fresh state for chunks of ``time`` samples."""
+    variables = init_variables(model, key, time)
     params = variables["params"]
     return TrainState(
         jnp.zeros((), jnp.int32),
@@ -60,6 +56,15 @@ def init_state(
         optimizer.init(params),
         initial_memory(model, variables, key),
     )
+
+
+def init_variables(model: nn.Module, key: Array, time: int) -> dict[str, Any]:
+    """Freshly drawn parameters and other variables of a model."""
+    channels = model.audio_channels
+    shape = (1, time) if channels == 1 else (1, channels, time)
+    mixture = jnp.zeros(shape)
+    sources = jnp.zeros((1, len(model.sources), *shape[1:]))
+    return model.init(key, *model_inputs(model, Excerpt(mixture, sources)))
 
 
 def make_train_step(
@@ -146,7 +151,7 @@ def objective_gradient(
     axis_name: str | None = None,
     freeze: Sequence[str] = (),
 ) -> Callable[..., tuple[Any, Metrics, dict]]:
-    """``(params, excerpt, memory) -> (gradients, metrics, memory)``, of any objective."""
+    """``(params, excerpt, memory) -> (gradients, metrics, memory)`` of an objective."""
 
     def total(params: Any, memory: dict, excerpt: Excerpt, counts: Array) -> tuple:
         if freeze:

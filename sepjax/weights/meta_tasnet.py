@@ -95,7 +95,9 @@ def meta_tasnet(
 
 
 def _ends_of_bottleneck(state: StateReader, stage: int) -> tuple[int, int]:
-    return state.take(f"stages.{stage}.encoder.bottleneck.0.weight", -1, -1, 1).shape[:2]
+    return state.take(f"stages.{stage}.encoder.bottleneck.0.weight", -1, -1, 1).shape[
+        :2
+    ]
 
 
 def _sizes(state: StateReader, generated: bool, latent: int, taps: int) -> dict:
@@ -209,11 +211,9 @@ def _separator(
         "slopes": _slopes(state, own, blocks),
     }
     if not config.independent_params:
-        separator["embedding"] = state.take(
-            f"{prefix}instrument_embedding.weight",
-            len(config.sources),
-            config.embedding,
-        )
+        name = f"{prefix}instrument_embedding.weight"
+        rows = state.take(name, len(config.sources), config.embedding)
+        separator["embedding"] = dict(zip(config.sources, rows))
     return separator
 
 
@@ -252,7 +252,10 @@ def _generated(
             "kernel": state.take(f"{name}.bottleneck.weight", size, described).T,
             "bias": state.take(f"{name}.bottleneck.bias", size),
         }
-        shape, bias = shapes[layer], config.residual_bias and layer in ("residual", "skip")
+        shape, bias = (
+            shapes[layer],
+            config.residual_bias and layer in ("residual", "skip"),
+        )
         norm = len(shape) == 1
         part = "affine" if norm else "kernel"
         count = 2 * shape[0] if norm else int(np.prod(shape))
@@ -289,7 +292,9 @@ def _independent(
         if len(shape) == 1:
             parts = dict(gain="group_norm.weight", bias="group_norm.bias")
             found[layer] = {
-                ours: state.take(f"{name}.{theirs}", count * shape[0]).reshape(count, -1)
+                ours: state.take(f"{name}.{theirs}", count * shape[0]).reshape(
+                    count, -1
+                )
                 for ours, theirs in parts.items()
             }
             continue
