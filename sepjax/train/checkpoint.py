@@ -23,6 +23,7 @@ from orbax.checkpoint.checkpoint_managers import preservation_policy
 
 from sepjax.config import Config, differences, from_dict
 from sepjax.models import build_model
+from sepjax.train.objective import MEMORY
 from sepjax.train.plateau import PlateauState
 from sepjax.train.step import TrainState
 
@@ -260,7 +261,7 @@ def load(run: str | os.PathLike, *, which: str = "best") -> tuple[Any, Any, Conf
         step = _pick(manager, which)
         meta = read_meta(manager, step)
         config = from_dict(meta["config"])
-        return build_model(config.model), {"params": _params(manager, step)}, config
+        return build_model(config.model), _variables(manager, step), config
 
 
 def describe(run: str | os.PathLike) -> dict[str, Any]:
@@ -272,7 +273,7 @@ def describe(run: str | os.PathLike) -> dict[str, Any]:
         return {
             "step": step,
             "best": {"step": best["best_step"], "loss": best["best_loss"]},
-            "params_sha256": params_sha256(_params(manager, step)),
+            "params_sha256": params_sha256(_variables(manager, step)["params"]),
             "config": meta["config"],
             "provenance": meta["provenance"],
         }
@@ -317,14 +318,17 @@ def _pick(manager: ocp.CheckpointManager, which: str) -> int:
     return best if which == "best" and best in manager.all_steps() else latest
 
 
-def _params(manager: ocp.CheckpointManager, step: int) -> Any:
+def _variables(manager: ocp.CheckpointManager, step: int) -> dict[str, Any]:
+    """Parameters, and the collections that the model keeps besides."""
     # A target of host arrays: the devices that saved it need not be there any more.
     saved = manager.item_metadata(step).state.tree
     target = jax.tree.map(lambda leaf: np.empty(leaf.shape, leaf.dtype), dict(saved))
     found = manager.restore(
         step, args=ocp.args.Composite(state=ocp.args.StandardRestore(target))
     )
-    return found.state["params"]
+    memory = found.state.get("memory") or {}
+    kept = {name: memory[name] for name in MEMORY if name in memory}
+    return {"params": found.state["params"]} | kept
 
 
 def _progress_to_json(progress: Progress) -> dict[str, Any]:

@@ -149,13 +149,15 @@ def report(
             require_finite(run.config, data, step, metrics)
         mean = jax.tree.map(lambda *values: np.mean(values, axis=0), *own)
         values = {"loss": float(mean["loss"])}
-        values |= per_source(run.config, mean["si_sdr"])
+        for name in ("si_sdr", "mse"):
+            if name in mean:
+                values |= per_source(run.config, mean[name], name)
         values |= {name: float(term) for name, term in mean.get("terms", {}).items()}
         rate = float(rates[index])
         values |= {"grad_norm": float(mean["grad_norm"]), "learning_rate": rate}
         run.log.write("train", steps[-1], values)
         losses.append(values["loss"])
-    text = f"loss {np.mean(losses):.2f} dB  rate {max(rates):.2g}"
+    text = f"loss {np.mean(losses):.2f}  rate {max(rates):.2g}"
     runs[0].log.progress(steps[-1], text)
     return []
 
@@ -164,7 +166,7 @@ def require_finite(config: Config, data: Batches, step: int, metrics: dict) -> N
     """Stop a run whose numbers have left the reals, and say where it happened."""
     if all(np.all(np.isfinite(value)) for value in jax.tree.leaves(metrics)):
         return
-    names = per_source(config, metrics["si_sdr"])
+    names = per_source(config, metrics.get("si_sdr", metrics.get("mse")))
     broken = [name for name, value in names.items() if not math.isfinite(value)]
     raise NonFiniteError(
         f"seed {config.seed}, step {step}: loss {metrics['loss']}, gradient norm "
@@ -183,33 +185,43 @@ def validate(
     mesh: Mesh,
     step: int,
 ) -> list[dict[str, float]]:
-    """For every seed the mean negative SI-SDR over classes, and each class's SI-SDR.
+    """For every seed the loss, and each class's SI-SDR in decibels.
 
-    In decibels; a class that sounds nowhere in the validation split is left out of the
-    mean.
+    The loss is the mean negative SI-SDR over classes, without those that sound nowhere
+    in the validation split; of models that are trained on spectra their squared errors.
     """
     config = runs[0].config
-    total = count = np.zeros((len(runs), len(config.data.sources)))
     processes = jax.process_index(), jax.process_count()
+    sums: dict[str, Any] = {}
     for batch in data.valid_batches(config.train.batch_size, *processes):
         batch = shard_batch(mesh, batch)
-        sums, counts = eval_step(state.params, batch, state.memory)
-        shape = total.shape
-        total = total + np.reshape(sums, shape)
-        count = count + np.reshape(counts, shape)
-    found = []
-    for run, sums, counts in zip(runs, total, count):
-        each = np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
-        values = per_source(config, each)
-        loss = -float(np.nanmean(each)) if counts.any() else math.nan
-        if not math.isfinite(loss):
+        found = jax.device_get(eval_step(state.params, batch, state.memory))
+        sums = {name: sums.get(name, 0) + value for name, value in found.items()}
+    values = [
+        averages(run.config, part(sums, index, len(runs)))
+        for index, run in enumerate(runs)
+    ]
+    for run, own in zip(runs, values):
+        if not math.isfinite(own["loss"]):
             raise NonFiniteError(
-                f"seed {run.config.seed}, step {step}: validation gives {values}. "
+                f"seed {run.config.seed}, step {step}: validation gives {own}. "
                 "Either no class sounds in the validation split, or the estimates are "
                 "not finite."
             )
-        found.append({"loss": loss} | values)
-    return found
+    return values
+
+
+def averages(config: Config, sums: dict[str, np.ndarray]) -> dict[str, float]:
+    """The loss of an evaluation and its values per class, from sums over items."""
+    count = sums["count"]
+    each = np.where(count > 0, sums["si_sdr"] / np.maximum(count, 1), np.nan)
+    loss = -float(np.nanmean(each)) if count.any() else math.nan
+    values = per_source(config, each)
+    if "mse" in sums:
+        errors = sums["mse"] / np.maximum(sums["items"], 1)
+        values |= per_source(config, errors, "mse")
+        loss = float(errors.sum())
+    return {"loss": loss} | values
 
 
 def judge(
@@ -252,21 +264,26 @@ def tell(runs: list[SeedRun], step: int, values: list[dict[str, float]]) -> None
     for run, own in zip(runs, values):
         run.log.write("valid", step, own)
     mean = {name: np.mean([own[name] for own in values]) for name in values[0]}
+    classes = [name for name in mean if name.startswith("si_sdr/")]
     each = "  ".join(
-        f"{name.removeprefix('si_sdr/')} {value:.2f}"
-        for name, value in mean.items()
-        if name != "loss"
+        f"{name.removeprefix('si_sdr/')} {mean[name]:.2f}" for name in classes
     )
+    means = [np.nanmean([own[name] for name in classes]) for own in values]
     best = " (best)" if all(run.progress.best_step == step for run in runs) else ""
-    spread = np.std([own["loss"] for own in values], ddof=1) if values[1:] else 0
-    band = f" ± {spread:.2f} over {len(values)} seeds" if values[1:] else ""
-    loss = f"{-mean['loss']:.2f} dB{band}{best}"
-    runs[0].log.say(f"step {step}: validation SI-SDR {loss}  {each}")
+    band = (
+        f" ± {np.std(means, ddof=1):.2f} over {len(means)} seeds" if means[1:] else ""
+    )
+    spectral = any(name.startswith("mse/") for name in mean)
+    judged = f"loss {mean['loss']:.4g}, " if spectral else ""
+    found = f"{judged}SI-SDR {np.mean(means):.2f} dB{band}{best}"
+    runs[0].log.say(f"step {step}: validation {found}  {each}")
 
 
-def per_source(config: Config, values: np.ndarray) -> dict[str, float]:
+def per_source(
+    config: Config, values: np.ndarray, metric: str = "si_sdr"
+) -> dict[str, float]:
     """Values named after the classes."""
     return {
-        f"si_sdr/{name}": float(value)
+        f"{metric}/{name}": float(value)
         for name, value in zip(config.data.sources, values, strict=True)
     }

@@ -5,10 +5,11 @@ An objective is ``(params, memory, excerpt, counts) -> (loss, (metrics, memory))
 items of the whole batch in which each source is active.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
@@ -29,11 +30,25 @@ Objective = Callable[[Any, dict, Excerpt, Array], tuple[Array, tuple[Metrics, di
 MEMORY = ("batch_stats",)
 """Collections of a model that training keeps beside its parameters."""
 
+DROPOUT = "dropout"
+"""Where training keeps the key of the next step's dropout."""
 
-def make_objective(model: nn.Module, config: LossConfig) -> Objective:
-    """The objective of a model: of its stages if it has some, else of its estimates."""
+
+def make_objective(
+    model: nn.Module, config: LossConfig, freeze: Sequence[str] = ()
+) -> Objective:
+    """The objective of a model: of its stages, its spectra or its estimates.
+
+    Args:
+        model: with the method ``compare``, ``spectra`` or neither.
+        config: weights of the losses.
+        freeze: paths of what training leaves as it is.
+    """
     if hasattr(model, "compare"):
         return stage_objective(model, config)
+    if hasattr(model, "spectra"):
+        # Norms that stay as they are go on with the statistics that they know.
+        return spectral_objective(model, train="bn1/gain" not in _leaves(freeze))
     return estimate_objective(model, separation_loss)
 
 
@@ -83,6 +98,43 @@ def stage_objective(model: nn.Module, config: LossConfig) -> Objective:
     return objective
 
 
+def spectral_objective(model: nn.Module, *, train: bool = True) -> Objective:
+    r"""The squared error of each source's magnitudes (Open-Unmix).
+
+    .. math:: \sum_c \mathrm{mean}_{b,t,f,i} (\hat V_c - V_c)^2
+
+    The networks of the sources have no parameter in common, so that each gets the
+    gradient of its own error alone. The metric ``mse`` has each of them.
+
+    Args:
+        model: with the method ``spectra``.
+        train: dropout, and norms with the statistics of the batch; without, as in
+            inference.
+    """
+
+    def objective(params: Any, memory: dict, excerpt: Excerpt, counts: Array) -> tuple:
+        key, after = jax.random.split(jax.random.wrap_key_data(memory[DROPOUT]["key"]))
+        statistics = {name: memory[name] for name in MEMORY if name in memory}
+        found, changed = model.apply(
+            {"params": params} | statistics,
+            *excerpt,
+            train=train,
+            method="spectra",
+            mutable=MEMORY,
+            rngs={"dropout": key},
+        )
+        each = jnp.mean(spectral_errors(*found), axis=0)
+        memory = memory | changed | {DROPOUT: {"key": jax.random.key_data(after)}}
+        return jnp.sum(each), ({"mse": each}, memory)
+
+    return objective
+
+
+def spectral_errors(estimate: Array, reference: Array) -> Array:
+    """Mean squared error of magnitudes for every item and source."""
+    return jnp.mean(jnp.square(estimate - reference), axis=tuple(range(2, 5)))
+
+
 def stage_loss(
     stage: Any, config: LossConfig, counts: Array | None = None
 ) -> tuple[Array, Array, Metrics]:
@@ -116,4 +168,13 @@ def model_inputs(model: nn.Module, excerpt: Excerpt) -> tuple[Array, ...]:
 
 def initial_memory(model: nn.Module, variables: dict, key: Array) -> dict[str, Any]:
     """What training keeps of freshly drawn variables besides their parameters."""
-    return {name: variables[name] for name in MEMORY if name in variables}
+    memory = {name: variables[name] for name in MEMORY if name in variables}
+    if hasattr(model, "spectra"):
+        # A stream of its own, so that the step number alone does not repeat it.
+        memory[DROPOUT] = {"key": jax.random.key_data(jax.random.fold_in(key, 1))}
+    return memory
+
+
+def _leaves(freeze: Sequence[str]) -> set[str]:
+    """The paths, and what may be frozen with a whole layer."""
+    return set(freeze) | {f"{path}/gain" for path in freeze}

@@ -115,7 +115,16 @@ def start_from(
         "sources": list(other.data.sources),
     }
     params = jax.tree_util.tree_unflatten(structure, leaves)
-    return state.replace(params=params), facts
+    kept = {
+        name: jax.tree.map(
+            lambda old, new: jax.device_put(np.asarray(new), old.sharding),
+            state.memory[name],
+            variables[name],
+        )
+        for name in state.memory
+        if name in variables
+    }
+    return state.replace(params=params, memory=state.memory | kept), facts
 
 
 def require_ended(run: Path, record: dict[str, Any]) -> None:

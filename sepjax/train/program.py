@@ -1,5 +1,6 @@
 """The compiled parts of a run."""
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -32,7 +33,7 @@ class Program(NamedTuple):
 
     init: Callable[[jax.Array], TrainState]
     train_step: Callable[[TrainState, dict], tuple[TrainState, dict]]
-    eval_step: Callable[[Any, dict, dict], tuple[jax.Array, jax.Array]]
+    eval_step: Callable[[Any, dict, dict], dict]
     freeze: tuple[str, ...] = ()  # paths of what training leaves as it is
 
 
@@ -50,7 +51,9 @@ def make_program(config: Config, mesh: Mesh) -> Program:
     time = round(config.data.chunk_seconds * config.data.sample_rate)
     freeze = frozen_parts(config, model, time)
     optimizer = make_optimizer(config.optim, freeze=freeze)
-    step = make_step(make_objective(model, config.loss), optimizer, freeze=freeze)
+    step = make_step(
+        make_objective(model, config.loss, freeze), optimizer, freeze=freeze
+    )
     fraction, seeds = config.data.shuffle_fraction, config.train.seeds
 
     def train_step(state: TrainState, batch: dict) -> tuple[TrainState, dict]:
@@ -61,7 +64,9 @@ def make_program(config: Config, mesh: Mesh) -> Program:
         split = jax.tree.map(lambda x: x.reshape(-1, seeds, *x.shape[1:]), batch)
         return jax.vmap(train_step, in_axes=(0, 1))(states, split)
 
-    eval_step = make_eval_step(model)
+    # Whether a Wiener filter helps is asked of whole songs, not of every evaluation.
+    unfiltered = dataclasses.replace(config.model, wiener_iterations=0)
+    eval_step = make_eval_step(build_model(unfiltered))
     eval_steps = jax.vmap(eval_step, in_axes=(0, None, 0))
     every, rows = replicated(mesh), batch_sharding(mesh)
     return Program(

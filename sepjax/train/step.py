@@ -8,7 +8,7 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float
+from jaxtyping import Array
 
 from sepjax.functional.augment import Excerpt, prepare_excerpts
 from sepjax.losses import active_sources, si_sdr
@@ -19,6 +19,7 @@ from sepjax.train.objective import (
     estimate_objective,
     initial_memory,
     model_inputs,
+    spectral_errors,
 )
 
 
@@ -176,23 +177,32 @@ def objective_gradient(
     return gradient
 
 
-def make_eval_step(
-    model: nn.Module,
-) -> Callable[..., tuple[Float[Array, " s"], Float[Array, " s"]]]:
-    """``(params, batch, memory={}) -> (sum of SI-SDR, count)`` per source.
+def make_eval_step(model: nn.Module) -> Callable[..., Metrics]:
+    """``(params, batch, memory={}) -> sums`` over the items of a batch.
 
-    Over active items. The batch is a feeder's, with ``weight`` 0 for rows that only
-    fill it up.
+    ``si_sdr`` and ``count``, per source, of items in which it is active, and of models
+    that are trained on spectra ``mse`` and ``items``. The batch is a feeder's, with
+    ``weight`` 0 for rows that only fill it up.
     """
 
     def step(
         params: Any, batch: dict[str, Array], memory: dict | None = None
-    ) -> tuple[Array, Array]:
+    ) -> Metrics:
         excerpt = prepare_excerpts(batch)
         variables = {"params": params} | (memory or {})
         output = model.apply(variables, *model_inputs(model, excerpt))
-        values = si_sdr(excerpt.sources, output.estimates)
-        counted = active_sources(excerpt.sources) & (batch["weight"] > 0)[:, None]
-        return jnp.sum(jnp.where(counted, values, 0.0), 0), jnp.sum(counted, 0)
+        targets = excerpt.sources.shape[1]
+        values = si_sdr(excerpt.sources, output.estimates[:, :targets])
+        heard = batch["weight"] > 0
+        counted = active_sources(excerpt.sources) & heard[:, None]
+        sums = {
+            "si_sdr": jnp.sum(jnp.where(counted, values, 0.0), 0),
+            "count": jnp.sum(counted, 0),
+        }
+        if hasattr(model, "spectra"):
+            spectra = model.apply(variables, *excerpt, train=False, method="spectra")
+            errors = jnp.where(heard[:, None], spectral_errors(*spectra), 0.0)
+            sums |= {"mse": jnp.sum(errors, 0), "items": jnp.sum(heard)}
+        return sums
 
     return step
