@@ -21,7 +21,7 @@ def load(path: str | Path, *, which: str = "best") -> tuple[Any, Any, Any]:
         sepjax.train.checkpoint.CheckpointError: the folder holds neither.
         ValueError: imported weights are damaged.
     """
-    if _is_imported(path):
+    if is_imported(path):
         from sepjax.weights import load_imported
 
         return load_imported(path)
@@ -32,7 +32,7 @@ def load(path: str | Path, *, which: str = "best") -> tuple[Any, Any, Any]:
 
 def describe(path: str | Path) -> dict[str, Any]:
     """What ``sepjax inspect`` prints about a folder, ready for JSON."""
-    if _is_imported(path):
+    if is_imported(path):
         from sepjax.weights.imported import describe_imported
 
         return describe_imported(path)
@@ -43,14 +43,15 @@ def describe(path: str | Path) -> dict[str, Any]:
 
 def weight_facts(path: str | Path) -> dict[str, Any]:
     """What ``weights.json`` of imported weights says; empty for a run."""
-    if not _is_imported(path):
+    if not is_imported(path):
         return {}
     from sepjax.weights.imported import read_facts
 
     return read_facts(path)
 
 
-def _is_imported(path: str | Path) -> bool:
+def is_imported(path: str | Path) -> bool:
+    """Whether a folder holds imported weights."""
     # A run may have been saved as a file, too; it remains a run.
     path = Path(path)
     return (path / "model.safetensors").is_file() and not (

@@ -35,6 +35,7 @@ ALLOWED = {
     "sepjax.train": {
         "sepjax",
         "sepjax.train",
+        "sepjax.loading",
         "sepjax.models",
         "sepjax.losses",
         "sepjax.functional",

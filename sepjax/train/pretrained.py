@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from sepjax import loading
 from sepjax.config import Config, from_dict
 from sepjax.train import checkpoint
 from sepjax.train.checkpoint import CheckpointError
@@ -20,11 +21,14 @@ ENCODING = (
     *("force_odd", "normalize", "who_is_pinv", "encoder_act", "deep_mode", "padding"),
     *("deep_types", "deep_strides", "filters"),
 )
-FREE = ("sample_rate", "init_type", "gammatone_init", "compute_dtype", "consistency")
+FREE = (
+    *("sample_rate", "init_type", "gammatone_init", "compute_dtype", "consistency"),
+    *("wiener_iterations", "wiener_softmask", "wiener_residual", "umx_dropout"),
+)
 
 
 def find_run(name: str, folder: Path, seed: int) -> Path:
-    """The run folder that ``train.pretrained_from`` means.
+    """The folder that ``train.pretrained_from`` means: a run's, or imported weights.
 
     A path, or the name of a run beside this one or beside the folder of its seeds. Of a
     folder of several seeds it is the run of the same seed.
@@ -35,12 +39,12 @@ def find_run(name: str, folder: Path, seed: int) -> Path:
     places = [Path(name), folder.parent / name, folder.parent.parent / name]
     for place in places:
         for run in (place / f"seed_{seed}", place):
-            if (run / checkpoint.FOLDER).is_dir():
+            if (run / checkpoint.FOLDER).is_dir() or loading.is_imported(run):
                 return run
     looked = ", ".join(str(place) for place in places)
     raise CheckpointError(
-        f"train.pretrained_from={name!r}: no trained run (of seed {seed}) in {looked}. "
-        "Train it first, or give the path of its run folder."
+        f"train.pretrained_from={name!r}: no trained run (of seed {seed}) and no "
+        f"imported weights in {looked}. Train it first, or give the path of its folder."
     )
 
 
@@ -65,7 +69,7 @@ def fitted_parts(config: Config, folder: Path) -> tuple[str, ...]:
         known = checkpoint.describe(folder)["provenance"]["pretrained"]["sources"]
     else:
         run = find_run(config.train.pretrained_from, folder, config.seed)
-        known = checkpoint.describe(run)["config"]["data"]["sources"]
+        known = loading.load(run)[2].data.sources
     new = [name for name in config.data.sources if name not in known]
     others = tuple(part for part in config.train.fit if part != "embedding")
     return others + tuple(f"embedding/{name}" for name in new or config.data.sources)
@@ -89,13 +93,12 @@ def start_from(
         CheckpointError: the run has not ended; a parameter of it is not in this model,
             has another shape or would mean something else; a frozen part is not in it.
     """
-    _, variables, other = checkpoint.load(run)
-    record = checkpoint.describe(run)
-    require_ended(run, record)
+    _, variables, other = loading.load(run)
     given = dict(jax.tree_util.tree_flatten_with_path(variables["params"])[0])
     new, structure = jax.tree_util.tree_flatten_with_path(state.params)
     require_fitting(run, given, dict(new))
-    require_same_meaning(run, other, config, "separator" in variables["params"])
+    whole = bool(set(variables["params"]) - {"encoder", "decoder"})
+    require_same_meaning(run, other, config, whole)
     frozen = jax.tree.leaves(frozen_leaves(state.params, freeze))
     bare = [path for (path, _), yes in zip(new, frozen) if yes and path not in given]
     if bare:
@@ -107,11 +110,8 @@ def start_from(
         jax.device_put(np.asarray(given.get(path, leaf)), leaf.sharding)
         for path, leaf in new
     ]
-    facts = {
-        "run": str(run),
-        "step": record["best"]["step"],
+    facts = origin(run) | {
         "params_sha256": checkpoint.params_sha256(variables["params"]),
-        "data_sha256": record["provenance"].get("data_sha256", ""),
         "sources": list(other.data.sources),
     }
     params = jax.tree_util.tree_unflatten(structure, leaves)
@@ -125,6 +125,25 @@ def start_from(
         if name in variables
     }
     return state.replace(params=params, memory=state.memory | kept), facts
+
+
+def origin(run: Path) -> dict[str, Any]:
+    """Where the parameters of a folder come from, for the provenance.
+
+    Raises:
+        CheckpointError: the folder is that of a run that has not ended.
+    """
+    if loading.is_imported(run):
+        facts = loading.weight_facts(run)
+        kept = ("family", "files", "licence_notice", "model_sha256")
+        return {"run": str(run)} | {n: facts[n] for n in kept if n in facts}
+    record = checkpoint.describe(run)
+    require_ended(run, record)
+    return {
+        "run": str(run),
+        "step": record["best"]["step"],
+        "data_sha256": record["provenance"].get("data_sha256", ""),
+    }
 
 
 def require_ended(run: Path, record: dict[str, Any]) -> None:
@@ -151,10 +170,10 @@ def require_fitting(run: Path, given: dict, new: dict) -> None:
         )
 
 
-def require_same_meaning(run: Path, old: Config, new: Config, separator: bool) -> None:
+def require_same_meaning(run: Path, old: Config, new: Config, whole: bool) -> None:
     """Refuse parameters of the right shapes that would mean something else here."""
     names = set(ENCODING)
-    if separator:
+    if whole:
         names = set(vars(old.model)) - set(FREE) - {"ideal_mask", "name"}
         if new.model.name == "meta_tasnet" and not new.model.independent_params:
             names -= {"sources"}  # embeddings go by name

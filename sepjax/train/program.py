@@ -1,6 +1,7 @@
 """The compiled parts of a run."""
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -9,7 +10,7 @@ import jax
 from jax.sharding import Mesh
 
 from sepjax.config import Config
-from sepjax.functional.augment import prepare_excerpts
+from sepjax.functional.augment import Excerpt, prepare_excerpts
 from sepjax.models import build_model
 from sepjax.train.freeze import all_but
 from sepjax.train.mesh import batch_sharding, replicated
@@ -55,9 +56,10 @@ def make_program(config: Config, mesh: Mesh) -> Program:
         make_objective(model, config.loss, freeze), optimizer, freeze=freeze
     )
     fraction, seeds = config.data.shuffle_fraction, config.train.seeds
+    prepare = preparation(config)
 
     def train_step(state: TrainState, batch: dict) -> tuple[TrainState, dict]:
-        return step(state, prepare_excerpts(batch, shuffle_fraction=fraction))
+        return step(state, prepare(batch, shuffle_fraction=fraction))
 
     def train_steps(states: TrainState, batch: dict) -> tuple[TrainState, dict]:
         # Row b * seeds + k belongs to seed k, so that a device has rows of all seeds.
@@ -66,7 +68,7 @@ def make_program(config: Config, mesh: Mesh) -> Program:
 
     # Whether a Wiener filter helps is asked of whole songs, not of every evaluation.
     unfiltered = dataclasses.replace(config.model, wiener_iterations=0)
-    eval_step = make_eval_step(build_model(unfiltered))
+    eval_step = make_eval_step(build_model(unfiltered), prepare)
     eval_steps = jax.vmap(eval_step, in_axes=(0, None, 0))
     every, rows = replicated(mesh), batch_sharding(mesh)
     return Program(
@@ -88,6 +90,15 @@ def make_program(config: Config, mesh: Mesh) -> Program:
             out_shardings=every,
         ),
         freeze,
+    )
+
+
+def preparation(config: Config) -> Callable[..., Excerpt]:
+    """What makes the excerpts that a configuration's model hears of a batch."""
+    return functools.partial(
+        prepare_excerpts,
+        channels=config.model.audio_channels,
+        normalized=config.data.normalize,
     )
 
 

@@ -18,7 +18,7 @@ from sepjax.train.checkpoint import Progress
 from sepjax.train.metrics import MetricLog
 from sepjax.train.plateau import PlateauState
 from sepjax.train.pretrained import find_run, fitted_parts, start_from
-from sepjax.train.program import Program
+from sepjax.train.program import Program, preparation
 from sepjax.train.seeds import join
 from sepjax.train.statistics import gather, wants_statistics
 from sepjax.train.step import TrainState
@@ -167,6 +167,7 @@ def prepare(
         batches,
         mesh,
         excerpts=wanted,
+        prepare=preparation(config),
     )
     return [state.replace(params=own) for state, own in zip(states, params)]
 

@@ -5,7 +5,7 @@ sows ``observed``, the mean and the variance of what it meets, into the collecti
 "statistics". Both parameters are constants to the optimiser.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import flax.linen as nn
@@ -15,7 +15,7 @@ import numpy as np
 from flax import traverse_util
 from jax.sharding import Mesh
 
-from sepjax.functional.augment import prepare_excerpts
+from sepjax.functional.augment import Excerpt, prepare_excerpts
 from sepjax.models.branches import STATISTICS
 from sepjax.train.mesh import batch_sharding, replicated, shard_batch
 
@@ -38,6 +38,7 @@ def gather(
     mesh: Mesh,
     *,
     excerpts: int,
+    prepare: Callable[[dict], Excerpt] = prepare_excerpts,
 ) -> list[Any]:
     """Parameters whose ``mean`` and ``std`` are those of random training excerpts.
 
@@ -50,13 +51,14 @@ def gather(
         batches: of training, as a feeder makes them.
         mesh: over which they are split.
         excerpts: to be heard by each seed, at least.
+        prepare: makes them of a batch.
     """
     count = len(params)
 
     def observe(params: Any, batch: dict) -> Any:
         _, found = model.apply(
             {"params": params},
-            prepare_excerpts(batch).mixture,
+            prepare(batch).mixture,
             method="observe",
             mutable=[STATISTICS],
         )

@@ -11,7 +11,7 @@ import optax
 from jaxtyping import Array
 
 from sepjax.functional.augment import Excerpt, prepare_excerpts
-from sepjax.losses import active_sources, si_sdr
+from sepjax.losses import active_sources, source_si_sdr
 from sepjax.train.freeze import stop_gradients
 from sepjax.train.objective import (
     Metrics,
@@ -177,22 +177,24 @@ def objective_gradient(
     return gradient
 
 
-def make_eval_step(model: nn.Module) -> Callable[..., Metrics]:
+def make_eval_step(
+    model: nn.Module, prepare: Callable[[dict], Excerpt] = prepare_excerpts
+) -> Callable[..., Metrics]:
     """``(params, batch, memory={}) -> sums`` over the items of a batch.
 
     ``si_sdr`` and ``count``, per source, of items in which it is active, and of models
     that are trained on spectra ``mse`` and ``items``. The batch is a feeder's, with
-    ``weight`` 0 for rows that only fill it up.
+    ``weight`` 0 for rows that only fill it up; ``prepare`` makes excerpts of it.
     """
 
     def step(
         params: Any, batch: dict[str, Array], memory: dict | None = None
     ) -> Metrics:
-        excerpt = prepare_excerpts(batch)
+        excerpt = prepare(batch)
         variables = {"params": params} | (memory or {})
         output = model.apply(variables, *model_inputs(model, excerpt))
         targets = excerpt.sources.shape[1]
-        values = si_sdr(excerpt.sources, output.estimates[:, :targets])
+        values = source_si_sdr(excerpt.sources, output.estimates[:, :targets])
         heard = batch["weight"] > 0
         counted = active_sources(excerpt.sources) & heard[:, None]
         sums = {
