@@ -54,7 +54,7 @@ def import_weights(arguments: argparse.Namespace) -> int:
     options = _options(arguments)
     from sepjax.weights import IMPORTERS, run_importer, write_imported
     from sepjax.weights.imported import count_parameters
-    from sepjax.weights.importers import notice
+    from sepjax.weights.importers import importer_name, notice
 
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
@@ -65,7 +65,8 @@ def import_weights(arguments: argparse.Namespace) -> int:
         except (LookupError, ValueError) as error:
             # A KeyError's text is the repr of its message.
             text = str(error.args[0] if error.args else error)
-            if arguments.family in IMPORTERS and str(arguments.files[0]) not in text:
+            known = importer_name(arguments.family) in IMPORTERS
+            if known and str(arguments.files[0]) not in text:
                 text = f"{', '.join(map(str, arguments.files))}: {text}"
             raise ValueError(text) from error
     for warning in caught:

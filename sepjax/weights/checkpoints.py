@@ -1,8 +1,8 @@
-"""Importers of single checkpoint files: Conv-TasNets and Demucs v1.
+"""Importers of single checkpoint files: Conv-TasNets, Demucs v1 and Meta-TasNet.
 
 What a file tells of itself is taken from it (kaituoxu's package, asteroid's
-``model_args``, the arguments that Demucs pickles), options override it, and the sizes
-it tells are compared with those of its arrays.
+``model_args``, the arguments that Demucs and Meta-TasNet pickle), options override it,
+and the sizes it tells are compared with those of its arrays.
 """
 
 import inspect
@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from sepjax.config import ModelConfig
 
 # Importing a family registers it.
-from sepjax.weights import conv_tasnet  # noqa: F401
+from sepjax.weights import conv_tasnet, meta_tasnet  # noqa: F401
 from sepjax.weights.demucs import MUSDB
 from sepjax.weights.families import FAMILIES, from_state_dict
 from sepjax.weights.importers import (
@@ -163,6 +163,32 @@ def _arguments(content: Any, wanted: Named) -> tuple[dict, dict[str, Any]]:
     return state_of(state), named
 
 
+# Terms that no file tells: the published one and others' own look alike.
+META_LICENCE = (
+    "of the published weights, trained on MUSDB18: see the project's README; of "
+    "others: ask whoever trained them; of the code: MIT"
+)
+
+
+def _meta_tasnet(content: Any) -> Told:
+    """The dictionary that the trainer saves, with all of its arguments, or less."""
+    state = state_of(content)
+    told = content.get("args")
+    if state is content or not isinstance(told, dict):
+        return Told(state, licence=META_LICENCE)
+    options = _pick(told, {"layers": "layers", "W": "stride", "kernel": "kernel"})
+    stages = told.get("stages_num", 1)
+    rate = told.get("sampling_rate")  # of the first stage; it doubles
+    if isinstance(stages, int) and 0 < stages < 9 and isinstance(rate, int):
+        options["sample_rate"] = rate * 2 ** (stages - 1)
+    names = ("N", "L", "B", "H", "stack", "filters", "independent_params")
+    fields = {name: name for name in (*names, "residual_bias")}
+    fields |= {"num_mels": "mels", "stages_num": "stages", "layers": "layers"}
+    if not told.get("independent_params", False):
+        fields |= {"E_1": "embedding", "E_2": "generator_bottleneck"}
+    return Told(state, options, _pick(told, fields), META_LICENCE)
+
+
 def _pick(told: dict, names: dict[str, str]) -> dict[str, Any]:
     return {ours: told[name] for name, ours in names.items() if name in told}
 
@@ -201,6 +227,9 @@ PROJECTS = {
     "demucs_tasnet": Project(
         "https://github.com/facebookresearch/demucs/tree/v1",
         *("MIT", _demucs_tasnet, {"rescale": False}),
+    ),
+    "meta_tasnet": Project(
+        "https://github.com/pfnet-research/meta-tasnet", "MIT", _meta_tasnet, {}
     ),
 }
 

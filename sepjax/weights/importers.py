@@ -66,6 +66,7 @@ def run_importer(
         Traceback (most recent call last):
         ValueError: naplab has no option 'layer': did you mean 'layers'? Known: ...
     """
+    family = importer_name(family)
     if family not in IMPORTERS:
         raise ValueError(
             f"unknown {IMPORTERS.family} {family!r}: {nearest(family, IMPORTERS)}"
@@ -85,6 +86,16 @@ def run_importer(
         given[name] = _converted(name, text, known[name].annotation)
     require(family, IMPORTERS[family], given)
     return IMPORTERS[family](paths, **given)
+
+
+def importer_name(family: str) -> str:
+    """The key of :data:`IMPORTERS` that is meant, also with hyphens, as in a shell.
+
+    Example:
+        >>> importer_name("meta-tasnet")
+        'meta_tasnet'
+    """
+    return family if family in IMPORTERS else family.replace("-", "_")
 
 
 def require(family: str, function: Any, given: Mapping[str, Any]) -> None:

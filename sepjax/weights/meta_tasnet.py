@@ -36,7 +36,7 @@ TAPS = 3  # of the depthwise convolution, where only the product is known
 def meta_tasnet(
     state: StateReader,
     *,
-    layers: int = 6,
+    layers: int,
     stride: int = 0,
     kernel: int = TAPS,
     sample_rate: int = 0,
@@ -70,8 +70,10 @@ def meta_tasnet(
         count = len(state.take("stages.0.mask.norm_1.group_norm.weight", -1)) // latent
     filters = state.count(r"stages\.0\.encoder\.filters\.(\d+)\.")
     blocks = state.count(r"stages\.0\.mask\.tcn\.(\d+)\.")
-    if blocks % layers:
-        raise ValueError(f"layers={layers} does not divide the {blocks} blocks")
+    if layers < 1 or blocks % layers:
+        raise ValueError(
+            f"layers={layers}: the {blocks} blocks do not divide into stacks"
+        )
     config = ModelConfig(
         name="meta_tasnet",
         norm="group",
