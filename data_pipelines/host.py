@@ -42,9 +42,8 @@ def read_chunks(manifest: Manifest, plan: Plan, chunk: int) -> Batch:
     """Execute a plan with the leading axis (batch,).
 
     Returns:
-        ``chunks`` int16 (batch, sources, time, file channels), and the plan's
-        ``gains`` float32 (batch, sources, channels), ``channel`` int32
-        (batch, sources).
+        ``chunks`` int16 (batch, sources, time, file channels), and what the plan says
+        of them, :meth:`data_pipelines.schedule.Plan.augmentation`.
     """
     chunks = np.zeros((*plan.file.shape, chunk, manifest.file_channels), np.int16)
     for index in zip(*np.nonzero(plan.file >= 0)):
@@ -52,7 +51,7 @@ def read_chunks(manifest: Manifest, plan: Plan, chunk: int) -> Batch:
         samples = map_file(manifest, file)
         frames = read_frames(samples, start, min(stop, start + chunk), bool(loop))
         chunks[index][: len(frames)] = frames  # a mono file fills all channels
-    return {"chunks": chunks, "gains": plan.gains, "channel": plan.channel}
+    return {"chunks": chunks} | plan.augmentation()
 
 
 def feed(manifest: Manifest, plans: Iterator[Plan], chunk: int) -> Iterator[Batch]:

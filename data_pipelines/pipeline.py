@@ -10,7 +10,7 @@ from jax.sharding import NamedSharding
 
 from data_pipelines import host, resident, schedule
 from data_pipelines.canonical import canonicalize
-from data_pipelines.manifest import SPLITS, LoadedTrack, Manifest, Track
+from data_pipelines.manifest import SPLITS, DataError, LoadedTrack, Manifest, Track
 from data_pipelines.registry import build_manifest
 from sepjax.config import Config
 
@@ -46,8 +46,9 @@ class Data:
 
         Yields:
             ``chunks`` int16 (batch, sources, time, file channels), ``gains`` float32
-            (batch, sources, channels), ``channel`` int32 (batch, sources), -1: mean.
-            A pure function of (config.seed, step), the same from both feeders. With
+            (batch, sources, channels), ``channel`` int32 (batch, sources), as
+            :func:`sepjax.functional.augment.prepare_excerpts` takes them. A pure
+            function of (config.seed, step), the same from both feeders. With
             ``train.seeds`` = K there are K times as many rows, and row ``b K + k``
             is row ``b`` of the run with seed ``config.seed + k``.
         """
@@ -61,7 +62,7 @@ class Data:
     def valid_batches(
         self, batch_size: int, process_index: int = 0, process_count: int = 1
     ) -> Iterator[dict]:
-        """All consecutive chunks of the validation split, mixed down, as recorded.
+        """All consecutive chunks of the validation split, as recorded.
 
         Yields:
             The arrays of :meth:`train_batches` and ``weight`` float32 (batch,), which
@@ -84,9 +85,11 @@ class Data:
 
     def track_names(self, step: int) -> list[str]:
         """The training tracks in the batch of a step, each once."""
-        tracks, size = self.manifest.split("train"), self.config.train.batch_size
+        tracks, config = self.manifest.split("train"), self.config
+        shape = len(tracks), len(self.manifest.classes)
+        size, mix = config.train.batch_size, config.data.mix
         rows = [
-            schedule.visited_tracks(len(tracks), seed, size, step, step + 1)[0]
+            schedule.source_tracks(mix, shape, seed, size, step, step + 1).reshape(-1)
             for seed in self.seeds
         ]
         return list(dict.fromkeys(tracks[row].name for row in np.concatenate(rows)))
@@ -116,10 +119,11 @@ class Data:
     ) -> Iterator[schedule.Plan]:
         config, size = self.config, self.config.train.batch_size
         rows = schedule.rows_of_process(size, process_index, process_count)
-        table = self.table("train")
+        table, channels = self.table("train"), config.model.audio_channels
         for first, last in schedule.windows(start_step, stop_step):
+            what = size, first, last, channels
             plans = [
-                schedule.train_plans(table, config.data, seed, size, first, last)
+                schedule.train_plans(table, config.data, seed, *what)
                 for seed in self.seeds
             ]
             mine = [schedule.take(plan, (slice(None), rows)) for plan in plans]
@@ -156,6 +160,11 @@ def open_data(
     """
     data = config.data
     manifest = build_manifest(data.dataset, data.root, data.sources)
+    if manifest.channels > 2 and config.model.audio_channels == 2:
+        raise DataError(
+            f"dataset '{manifest.name}' has {manifest.channels} channels, a stereo"
+            " model hears 2: mix it down, or use --config.model.audio_channels=1"
+        )
     digest = manifest.digest()
     if data.songs:
         manifest = manifest.with_songs(data.songs)

@@ -105,7 +105,7 @@ def feed(
         for step in range(len(plan.file)):
             row = Plan(*(_place(field, sharding) for field in take(plan, step)))
             chunks = gather(store, row)
-            yield {"chunks": chunks, "gains": row.gains, "channel": row.channel}
+            yield {"chunks": chunks} | row.augmentation()
 
 
 @functools.lru_cache(maxsize=16)

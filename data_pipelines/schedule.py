@@ -15,7 +15,8 @@ from data_pipelines.manifest import Manifest, Stem, Track
 from sepjax.config import DataConfig
 
 # Independent streams of random numbers under one seed.
-_CHUNKS, _ORDER = 1, 2
+_CHUNKS, _ORDER, _MIX = 1, 2, 3
+LIVE, LIVE_VALID, LIVE_TRACK = 4, 5, 6  # of concerts, data_pipelines/live.py
 
 
 class Plan(NamedTuple):
@@ -31,7 +32,11 @@ class Plan(NamedTuple):
     stop: np.ndarray  # int32 (..., sources)
     loop: np.ndarray  # bool (..., sources)
     gains: np.ndarray  # float32 (..., sources, channels)
-    channel: np.ndarray  # int32 (..., sources), -1: mean of the channels
+    channel: np.ndarray  # int32 (..., sources), the first one heard, -1: all alike
+
+    def augmentation(self) -> dict[str, np.ndarray]:
+        """What a batch tells :mod:`sepjax.functional.augment`, beside the audio."""
+        return {"gains": self.gains, "channel": self.channel}
 
 
 class TrackTable(NamedTuple):
@@ -69,30 +74,75 @@ def train_plans(
     batch_size: int,
     start_step: int,
     stop_step: int,
+    channels: int = 1,
 ) -> Plan:
     """Plans of steps ``start_step`` to ``stop_step - 1``, the same in every window.
 
-    A chunk starts uniformly in its track, :func:`visited_tracks`; every source gets
-    its own gain and, if ``config.channel`` is "random", its own channel (thesis 5.1).
+    A chunk starts uniformly in its track; with ``config.mix`` "random" every source
+    has a track (:func:`source_tracks`) and a start of its own. Every source gets its
+    own gain and its own channel: if training hears one of the ``channels``, that of
+    ``config.channel`` (thesis 5.1), if two, the one that becomes the left, which
+    ``config.swap_channels`` draws.
 
     Returns:
         A plan with leading axes (steps, batch).
     """
     steps, sources = stop_step - start_step, table.file.shape[1]
-    track = visited_tracks(
-        len(table.frames), seed, batch_size, start_step, stop_step
-    ).reshape(-1)
-    words = _uniform(seed, _CHUNKS, start_step, steps, batch_size * (1 + 2 * sources))
-    words = words.reshape(steps * batch_size, 1 + 2 * sources)
+    track = source_tracks(
+        config.mix, table.file.shape, seed, batch_size, start_step, stop_step
+    )
+    starts = track.shape[-1]
+    width = starts + 2 * sources
+    words = uniform(seed, _CHUNKS, start_step, steps, batch_size * width)
+    words = words.reshape(steps, batch_size, width)
+    place, gain, channel = np.split(words, [starts, starts + sources], axis=-1)
 
     chunk = round(config.chunk_seconds * config.sample_rate)
     spare = np.maximum(table.frames[track] - chunk, 0)
-    offset = np.floor(words[:, 0] * (spare + 1)).astype(np.int64)
+    offset = np.floor(place * (spare + 1)).astype(np.int64)
     low, high = config.gain_low, config.gain_high
-    gain = (low + (high - low) * words[:, 1 : 1 + sources]).astype(np.float32)
-    channel = _channel(config.channel, table.gains.shape[-1], words[:, 1 + sources :])
-    plan = _cut(table, track, offset, gain, channel)
-    return Plan(*(field.reshape(steps, batch_size, *field.shape[1:]) for field in plan))
+    gain = (low + (high - low) * gain).astype(np.float32)
+    stereo = "random" if config.swap_channels else "left"
+    rule = config.channel if channels == 1 else stereo
+    channel = _channel(rule, table.gains.shape[-1], channel)
+    return _cut(table, track, offset, gain, channel)
+
+
+def source_tracks(
+    mix: str,
+    shape: tuple[int, int],
+    seed: int,
+    batch_size: int,
+    start_step: int,
+    stop_step: int,
+) -> np.ndarray:
+    """The track of every source of every row of every step.
+
+    Args:
+        mix: "track": one of :func:`visited_tracks` for all sources of a row; "random":
+            each drawn by itself, uniformly and with replacement, of all tracks, also
+            of those in which the source is silent.
+        shape: numbers of tracks and of sources.
+        seed: of the run.
+        batch_size: rows of a step.
+        start_step: the first step.
+        stop_step: the one after the last.
+
+    Returns:
+        int64 (steps, batch, sources), or (steps, batch, 1) where all have the same.
+
+    Example:
+        >>> source_tracks("random", (6, 4), 42, 3, 0, 2).shape
+        (2, 3, 4)
+    """
+    tracks, sources = shape
+    if mix == "track":
+        found = visited_tracks(tracks, seed, batch_size, start_step, stop_step)
+        return found[..., None]
+    steps = stop_step - start_step
+    words = uniform(seed, _MIX, start_step, steps, batch_size * sources)
+    words = words.reshape(steps, batch_size, sources)
+    return np.floor(words * tracks).astype(np.int64)
 
 
 def visited_tracks(
@@ -112,7 +162,7 @@ def visited_tracks(
     if not position.size:
         return position
     first, last = position[0, 0] // tracks, position[-1, -1] // tracks
-    keys = _uniform(seed, _ORDER, first, last + 1 - first, tracks)
+    keys = uniform(seed, _ORDER, first, last + 1 - first, tracks)
     order = np.argsort(keys, axis=1, kind="stable")
     return order[position // tracks - first, position % tracks]
 
@@ -128,7 +178,8 @@ def valid_plans(table: TrackTable, chunk: int) -> Plan:
     first = np.repeat(np.cumsum(counts) - counts, counts)
     offset = (np.arange(counts.sum()) - first) * chunk
     shape = (len(track), table.file.shape[1])
-    return _cut(table, track, offset, np.ones(shape, np.float32), np.full(shape, -1))
+    gain, channel = np.ones(shape, np.float32), np.full(shape, -1)
+    return _cut(table, track[:, None], offset[:, None], gain, channel)
 
 
 def rows_of_process(batch_size: int, process_index: int, process_count: int) -> slice:
@@ -184,11 +235,15 @@ def _cut(
     gain: np.ndarray,
     channel: np.ndarray,
 ) -> Plan:
-    """The plan of chunks that start ``offset`` frames into their tracks."""
-    file, loop = table.file[track], table.loop[track]
+    """The plan of sources that start ``offset`` frames into their tracks.
+
+    All arrays are (..., sources); one track and one offset may stand for all sources.
+    """
+    cell = track, np.arange(table.file.shape[1])
+    file, loop = table.file[cell], table.loop[cell]
     length = np.where(file < 0, 1, np.append(table.file_frames, 1)[file])
-    start = table.start[track] + offset[:, None]
-    stop = table.start[track] + table.frames[track][:, None]
+    start = table.start[cell] + offset
+    stop = table.start[cell] + table.frames[track]
     turns = np.where(loop, start // length * length, 0)
     start, stop = start - turns, stop - turns
     stop = np.where(loop, stop, np.minimum(stop, length))
@@ -199,7 +254,7 @@ def _cut(
         start=np.where(silent, 0, start).astype(np.int32),
         stop=np.where(silent, 0, stop).astype(np.int32),
         loop=loop & ~silent,
-        gains=table.gains[track] * gain[..., None],
+        gains=table.gains[cell] * gain[..., None],
         channel=channel.astype(np.int32),
     )
 
@@ -211,7 +266,7 @@ def _channel(rule: str, channels: int, words: np.ndarray) -> np.ndarray:
     return np.floor(words * channels)
 
 
-def _uniform(seed: int, stream: int, first: int, count: int, width: int) -> np.ndarray:
+def uniform(seed: int, stream: int, first: int, count: int, width: int) -> np.ndarray:
     """Uniform numbers in [0, 1), (count, width): row r depends on first + r alone."""
     blocks = -(-width // 4)  # one count of Philox gives four 64-bit words
     key = np.array([seed % 2**64, stream], np.uint64)

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from data_pipelines.manifest import DataError, Manifest
-from data_pipelines.schedule import Plan
+from data_pipelines.schedule import Plan, take
 
 PREFETCH = 4  # batches
 
@@ -28,11 +28,8 @@ def feed(manifest: Manifest, plans: Iterator[Plan], chunk: int) -> Iterator[dict
     for plan in plans:
         batch, sources = plan.file.shape[1:]
         for step, samples in enumerate(_window(tf, read, plan)):
-            yield {
-                "chunks": samples.reshape(batch, sources, chunk, channels),
-                "gains": plan.gains[step],
-                "channel": plan.channel[step],
-            }
+            chunks = samples.reshape(batch, sources, chunk, channels)
+            yield {"chunks": chunks} | take(plan, step).augmentation()
 
 
 def _tensorflow():

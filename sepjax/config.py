@@ -28,6 +28,9 @@ class DataConfig:
     chunk_seconds: float = 8.0  # Table A.1 time_length
     valid_seconds: float = 0.0  # length of validation chunks; 0: chunk_seconds
     channel: str = "random"  # random | mean | left | right: how stereo becomes mono
+    mix: str = "track"  # track | random: sources of one song, or each of any song
+    swap_channels: bool = False  # left and right of a source, at random (stereo)
+    normalize: bool = True  # False: chunks as loud as recorded, for losses on spectra
     gain_low: float = 0.75  # training gain of every source, uniform (thesis 5.1)
     gain_high: float = 1.25
     songs: int = 0  # of the training split, the first ones; 0: all
@@ -48,7 +51,7 @@ class ModelConfig:
     ideal_mask: bool = False  # FB-IRM oracle separator (eq. 5.1) instead of the TCN
     sources: tuple[str, ...] = ("drums", "bass", "other", "vocals")  # set from data
     sample_rate: int = 8000  # Hz, for filter initialisation; set from data
-    audio_channels: int = 1  # 2: a stereo model, for imported weights; training is mono
+    audio_channels: int = 1  # 2: a stereo model, which hears both channels at once
     N: int = 440  # channels of the latent encoding
     L: int = 20  # encoder kernel, samples
     W: int = 20  # encoder stride, samples

@@ -47,6 +47,20 @@ def si_sdr(
     return 10 * (jnp.log10(signal) - jnp.log10(distortion))
 
 
+def source_si_sdr(
+    reference: Float[Array, "batch sources *channels time"],
+    estimate: Float[Array, "batch sources *channels time"],
+) -> Float[Array, "batch sources"]:
+    """SI-SDR of every source, its channels one long vector (one scale for all).
+
+    Example:
+        >>> stereo = jnp.array([[[[1.0, -1.0], [2.0, -2.0]]]])
+        >>> source_si_sdr(stereo, 3 * stereo).shape
+        (1, 1)
+    """
+    return si_sdr(*(x.reshape(*x.shape[:2], -1) for x in (reference, estimate)))
+
+
 def active_sources(
     reference: Float[Array, "batch sources *channels time"],
 ) -> Bool[Array, "batch sources"]:
@@ -97,7 +111,7 @@ def separation_loss(
 ) -> tuple[Float[Array, ""], dict[str, Array]]:
     """Negative SI-SDR of the active sources, and its value per source.
 
-    Channels count as one long vector (one scale for all).
+    Of :func:`source_si_sdr`.
 
     Args:
         reference: true sources.
@@ -110,11 +124,8 @@ def separation_loss(
         >>> sorted(metrics)
         ['active', 'si_sdr']
     """
-    reference, estimate = (
-        wave.reshape(*wave.shape[:2], -1) for wave in (reference, estimate)
-    )
-    active = active_sources(reference)
-    mean, each = mean_over_active(si_sdr(reference, estimate), active, counts)
+    active, values = active_sources(reference), source_si_sdr(reference, estimate)
+    mean, each = mean_over_active(values, active, counts)
     return -mean, {"si_sdr": each, "active": active}
 
 

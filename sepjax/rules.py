@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 CHOICES = {
     "data.feeder": ("resident", "streaming"),
     "data.channel": ("random", "mean", "left", "right"),
+    "data.mix": ("track", "random"),
     "model.decoder": ("auto", "conv", "filterbank", "hybrid"),
     "model.norm": ("global", "cumulative", "group", "frame"),
     "model.mask_act": ("sigmoid", "softmax", "relu", "linear"),
@@ -105,6 +106,7 @@ def _model_problems(config: "Config") -> Iterable[str]:
         *_filter_rules(config.model),
         *_idle_rules(config.model),
         *_network_rules(config),
+        *_stereo_rules(config),
         *_stage_rules(config),
     )
     return [message for wrong, message in rules if wrong]
@@ -242,11 +244,6 @@ def _network_rules(config: "Config") -> tuple[tuple[bool, str], ...]:
             f"model.L={model.L} is below model.W={model.W}: samples are skipped",
         ),
         (
-            model.audio_channels != 1,
-            "model.audio_channels=2: training is mono so far; build_model makes stereo "
-            "models",
-        ),
-        (
             model.norm == "group" and _hidden(model) % 8 != 0,
             f"model.norm='group' needs H={model.H}, of each source, to be a multiple "
             "of 8",
@@ -271,6 +268,27 @@ def _network_rules(config: "Config") -> tuple[tuple[bool, str], ...]:
         (
             not 0 <= config.eval.overlap < 1,
             f"eval.overlap={config.eval.overlap} must be in [0, 1)",
+        ),
+    )
+
+
+def _stereo_rules(config: "Config") -> tuple[tuple[bool, str], ...]:
+    model, stereo = config.model, config.model.audio_channels != 1
+    return (
+        (
+            stereo and model.name == "tasnet" and model.encoding != "simple",
+            f"model.audio_channels={model.audio_channels} needs encoding='simple': "
+            f"{model.encoding} encoders hear one channel",
+        ),
+        (
+            stereo and model.name == "meta_tasnet",
+            f"model.audio_channels={model.audio_channels} is not for "
+            "name='meta_tasnet', which hears one channel",
+        ),
+        (
+            not stereo and config.data.swap_channels,
+            "data.swap_channels exchanges left and right, which a mono model does not "
+            "hear: set model.audio_channels=2",
         ),
     )
 

@@ -14,10 +14,13 @@ FULL_SCALE = 32768.0
 
 
 class Excerpt(NamedTuple):
-    """What a training step sees: mixtures and the sources that sum to them."""
+    """What a training step sees: mixtures and the sources that sum to them.
 
-    mixture: Float[Array, "batch time"]
-    sources: Float[Array, "batch sources time"]
+    Mono without an axis for channels, stereo with one of two.
+    """
+
+    mixture: Float[Array, "batch *channels time"]
+    sources: Float[Array, "batch sources *channels time"]
 
 
 def apply_gains(
@@ -51,9 +54,34 @@ def select_channel(
     return jnp.einsum("bstc,bsc->bst", waves, weights, precision="highest")
 
 
+def left_and_right(
+    waves: Float[Array, "batch sources time channels"],
+    channel: Int[Array, "batch sources"],
+) -> Float[Array, "batch sources 2 time"]:
+    """Both channels of every source, exchanged where ``channel`` is 1.
+
+    A mono source is the same on both sides.
+
+    Raises:
+        ValueError: the sources have more than two channels.
+
+    Example:
+        >>> waves = jnp.array([[[[1.0, 3.0]]]])
+        >>> [left_and_right(waves, jnp.array([[c]])).ravel().tolist() for c in (0, 1)]
+        [[1.0, 3.0], [3.0, 1.0]]
+    """
+    if waves.shape[-1] > 2:
+        raise ValueError(
+            f"the sources have {waves.shape[-1]} channels, stereo is 2: mix them down"
+        )
+    waves = jnp.broadcast_to(waves, (*waves.shape[:-1], 2))
+    exchanged = (channel == 1)[..., None, None]
+    return jnp.swapaxes(jnp.where(exchanged, waves[..., ::-1], waves), -1, -2)
+
+
 def shuffle_sources(
-    sources: Float[Array, "batch sources time"], fraction: float
-) -> Float[Array, "batch sources time"]:
+    sources: Float[Array, "batch sources *channels time"], fraction: float
+) -> Float[Array, "batch sources *channels time"]:
     """New songs from old: mix sources of different tracks in part of the batch.
 
     Among the first ``n = floor(fraction * batch + 1/2)`` items, source ``c`` of item
@@ -76,25 +104,36 @@ def shuffle_sources(
 def normalize(excerpt: Excerpt, eps: float = 1e-8) -> Excerpt:
     """Mixture and sources over the mixture's standard deviation; silence stays silent.
 
+    One factor for all channels of an item.
+
     Example:
         >>> wave = jnp.array([[4.0, -4.0]])
         >>> normalize(Excerpt(wave, wave[:, None])).mixture
         Array([[ 1., -1.]], dtype=float32)
     """
-    deviation = jnp.std(excerpt.mixture, axis=-1, keepdims=True)
+    axes = tuple(range(1, excerpt.mixture.ndim))
+    deviation = jnp.std(excerpt.mixture, axis=axes, keepdims=True)
     factor = jnp.where(deviation > eps, 1 / jnp.maximum(deviation, eps), 1.0)
-    return Excerpt(excerpt.mixture * factor, excerpt.sources * factor[..., None])
+    return Excerpt(excerpt.mixture * factor, excerpt.sources * factor[:, None])
 
 
 def prepare_excerpts(
-    batch: dict[str, Array], *, shuffle_fraction: float = 0.0
+    batch: dict[str, Array],
+    *,
+    channels: int = 1,
+    shuffle_fraction: float = 0.0,
+    normalized: bool = True,
 ) -> Excerpt:
-    """A feeder's batch as normalised mixtures and sources.
+    """A feeder's batch as mixtures and sources.
 
     Args:
-        batch: ``chunks`` int16 (batch, sources, time, channels), ``gains`` float32
-            (batch, sources, channels) and ``channel`` int32 (batch, sources).
+        batch: ``chunks`` int16 (batch, sources, time, file channels), ``gains`` float32
+            (batch, sources, gains) and ``channel`` int32 (batch, sources): in mono the
+            channel that is heard, -1 for the mean of all, in stereo 1 where left and
+            right are exchanged.
+        channels: 1, excerpts without an axis for channels, or 2, stereo ones.
         shuffle_fraction: part of the batch whose sources are shuffled.
+        normalized: by :func:`normalize`; without, as loud as recorded.
 
     Example:
         >>> batch = {
@@ -104,8 +143,11 @@ def prepare_excerpts(
         ... }
         >>> prepare_excerpts(batch, shuffle_fraction=0.5).mixture.shape
         (4, 8)
+        >>> prepare_excerpts(batch, channels=2).sources.shape
+        (4, 2, 2, 8)
     """
     waves = apply_gains(batch["chunks"], batch["gains"])
-    sources = select_channel(waves, batch["channel"])
-    sources = shuffle_sources(sources, shuffle_fraction)
-    return normalize(Excerpt(jnp.sum(sources, axis=1), sources))
+    heard = select_channel if channels == 1 else left_and_right
+    sources = shuffle_sources(heard(waves, batch["channel"]), shuffle_fraction)
+    excerpt = Excerpt(jnp.sum(sources, axis=1), sources)
+    return normalize(excerpt) if normalized else excerpt
