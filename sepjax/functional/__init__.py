@@ -1,11 +1,14 @@
 """Pure functions of arrays: every formula of sepjax, free of state and of Flax."""
 
 from sepjax.functional import (
+    audience,
     augment,
     filterbanks,
     framing,
     generation,
+    hall,
     inverse,
+    live,
     mask_network,
     masking,
     norms,
@@ -18,11 +21,14 @@ from sepjax.functional import (
 )
 
 __all__ = [
+    "audience",
     "augment",
     "filterbanks",
     "framing",
     "generation",
+    "hall",
     "inverse",
+    "live",
     "mask_network",
     "masking",
     "norms",
