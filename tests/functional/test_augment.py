@@ -7,6 +7,7 @@ import pytest
 
 from sepjax.functional.augment import (
     Excerpt,
+    left_and_right,
     normalize,
     prepare_excerpts,
     select_channel,
@@ -80,3 +81,58 @@ def test_same_result_jitted():
     one = prepare_excerpts(batch(), shuffle_fraction=0.5)
     two = jax.jit(lambda b: prepare_excerpts(b, shuffle_fraction=0.5))(batch())
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), one, two)
+
+
+@pytest.mark.parametrize("fraction", [0.0, 0.5])
+@pytest.mark.parametrize("channels", [1, 2])
+def test_stereo_has_both_channels_at_one_level(fraction, channels):
+    options = dict(channels=2, shuffle_fraction=fraction)
+    excerpt = prepare_excerpts(batch(channels=channels), **options)
+    assert excerpt.sources.shape == (4, 3, 2, 50)
+    np.testing.assert_allclose(excerpt.sources.sum(1), excerpt.mixture, atol=1e-5)
+    np.testing.assert_allclose(excerpt.mixture.std((1, 2)), 1.0, atol=1e-5)
+    # One factor: a channel on its own keeps its share of the level.
+    assert np.abs(np.asarray(excerpt.mixture.std(2)) - 1).max() > 1e-3
+
+
+def test_channels_of_a_source_are_exchanged_with_its_pan():
+    rows = batch()
+    found = left_and_right(
+        jnp.asarray(rows["chunks"], jnp.float32), jnp.asarray([[0, 1, -1]] * 4)
+    )
+    chunks = np.swapaxes(np.asarray(rows["chunks"]), 2, 3)
+    np.testing.assert_array_equal(found[:, [0, 2]], chunks[:, [0, 2]])
+    np.testing.assert_array_equal(found[:, 1], chunks[:, 1, ::-1])
+
+    panned = batch(channels=1) | {"channel": jnp.ones((4, 3), jnp.int32)}
+    options = dict(channels=2, normalized=False)
+    sources = prepare_excerpts(panned, **options).sources
+    gains = panned["gains"][..., ::-1, None]
+    mono = panned["chunks"][..., 0] / 32768
+    np.testing.assert_allclose(sources, gains * mono[:, :, None], rtol=1e-6)
+
+
+def test_mono_without_a_pan_is_the_same_on_both_sides():
+    rows = batch(channels=1)
+    rows["gains"] = rows["gains"][..., :1]
+    left, right = jnp.moveaxis(prepare_excerpts(rows, channels=2).sources, 2, 0)
+    np.testing.assert_array_equal(left, right)
+    assert left.any()
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+def test_excerpts_may_stay_as_loud_as_recorded(channels):
+    rows, options = batch(), dict(channels=channels, shuffle_fraction=0.5)
+    loud = prepare_excerpts(rows, **options, normalized=False)
+    assert np.abs(np.asarray(loud.mixture.std(-1)) - 1).min() > 0.1
+    for one, other in zip(normalize(loud), prepare_excerpts(rows, **options)):
+        np.testing.assert_allclose(one, other, rtol=1e-6)
+    quiet = rows | {"gains": rows["gains"] / 2}
+    half = prepare_excerpts(quiet, **options, normalized=False)
+    np.testing.assert_allclose(half.sources, loud.sources / 2, rtol=1e-6)
+
+
+def test_stereo_of_three_channels_is_refused():
+    waves = jnp.ones((1, 2, 9, 3))
+    with pytest.raises(ValueError, match="3 channels, stereo is 2: mix them down"):
+        left_and_right(waves, jnp.zeros((1, 2), int))
