@@ -129,13 +129,17 @@ def _convert(
     if not path.exists():
         source = dataclasses.replace(file, path=manifest.path(file))
         audio = np.concatenate(list(read_blocks(source)))
-        audio = _resample(audio, file.sample_rate, sample_rate, loop)
+        audio = resample(audio, file.sample_rate, sample_rate, loop)
         samples, clipped = to_int16(audio)
         _write_wav(path, samples, sample_rate)
     return dataclasses.replace(probe(str(path)), digest=""), clipped
 
 
-def _resample(audio: np.ndarray, old: int, new: int, loop: bool) -> np.ndarray:
+def resample(audio: np.ndarray, old: int, new: int, loop: bool = False) -> np.ndarray:
+    """Audio (frames, channels) at another rate, its length rounded to the nearest.
+
+    By soxr; what loops by a Fourier series, circularly.
+    """
     if old == new:
         return audio
     frames = max(_scale(len(audio), old, new), 1)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from jax.sharding import NamedSharding
 
-from data_pipelines import host, resident, schedule
+from data_pipelines import host, live, resident, schedule
 from data_pipelines.canonical import canonicalize
 from data_pipelines.manifest import SPLITS, DataError, LoadedTrack, Manifest, Track
 from data_pipelines.registry import build_manifest
@@ -23,6 +23,7 @@ class Data:
     manifest: Manifest  # canonical: every file 16-bit PCM WAV at data.sample_rate
     digest: str  # SHA-256 of the dataset as distributed
     sharding: NamedSharding | None = None  # of the resident feeder's batches
+    venue: live.Venue = dataclasses.field(default_factory=live.Venue)
 
     @property
     def chunk(self) -> int:
@@ -50,14 +51,21 @@ class Data:
             :func:`sepjax.functional.augment.prepare_excerpts` takes them. A pure
             function of (config.seed, step), the same from both feeders. With
             ``train.seeds`` = K there are K times as many rows, and row ``b K + k``
-            is row ``b`` of the run with seed ``config.seed + k``.
+            is row ``b`` of the run with seed ``config.seed + k``. With ``live.train``
+            what :func:`data_pipelines.live.train_rows` adds, on the host.
         """
         plans = self._train_plans(start_step, stop_step, process_index, process_count)
         if self.config.data.feeder == "streaming":
             from data_pipelines import streaming
 
-            return streaming.feed(self.manifest, plans, self.chunk)
-        return resident.feed(self.store, plans, self.chunk, self.sharding)
+            batches = streaming.feed(self.manifest, plans, self.chunk)
+        else:
+            batches = resident.feed(self.store, plans, self.chunk, self.sharding)
+        if not self.config.live.train:
+            return batches
+        size = self.config.train.batch_size
+        rows = schedule.rows_of_process(size, process_index, process_count)
+        return self._live(batches, start_step, rows)
 
     def valid_batches(
         self, batch_size: int, process_index: int = 0, process_count: int = 1
@@ -81,6 +89,9 @@ class Data:
             batch = host.read_chunks(
                 self.manifest, batch._replace(file=file), self.valid_chunk
             )
+            if self.config.live.train:
+                where = int(index[0]), len(index), self.valid_chunk
+                batch |= live.valid_rows(self.config, self.venue, *where)
             yield batch | {"weight": weight}
 
     def track_names(self, step: int) -> list[str]:
@@ -100,9 +111,22 @@ class Data:
         return range(self.config.seed, self.config.seed + self.config.train.seeds)
 
     def tracks(self, split: str) -> Iterator[LoadedTrack]:
-        """The whole songs of a split, one after another."""
+        """The whole songs of a split, one after another; with ``live.eval`` live."""
         tracks = self.manifest.split(split)
-        return (host.load_track(self.manifest, track) for track in tracks)
+        return (self._heard(host.load_track(self.manifest, track)) for track in tracks)
+
+    def _heard(self, track: LoadedTrack) -> LoadedTrack:
+        section = self.config.live
+        if not section.eval:
+            return track
+        return live.live_track(track, self.config, self.venue).scored(section.targets)
+
+    def _live(
+        self, batches: Iterator[dict], start_step: int, rows: slice
+    ) -> Iterator[dict]:
+        for step, batch in enumerate(batches, start_step):
+            more = live.train_rows(self.config, self.venue, self.seeds, step, rows)
+            yield batch | more
 
     def table(self, split: str) -> schedule.TrackTable:
         """The tracks of a split as arrays."""
@@ -169,7 +193,8 @@ def open_data(
     if data.songs:
         manifest = manifest.with_songs(data.songs)
     manifest = canonicalize(manifest, data.sample_rate, cache)
-    return Data(config, manifest, digest, sharding)
+    venue = live.open_venue(config, cache)
+    return Data(config, manifest, digest, sharding, venue)
 
 
 def summary(manifest: Manifest) -> dict[str, dict[str, float]]:

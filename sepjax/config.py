@@ -149,7 +149,7 @@ class OptimConfig:
 class TrainConfig:
     """Length and bookkeeping of a run, all in optimiser steps."""
 
-    steps: int = 1000
+    steps: int = 1000  # 0: pretrained_from is applied as it is
     batch_size: int = 4
     eval_every: int = 100
     checkpoint_every: int = 100
@@ -175,6 +175,25 @@ class EvalConfig:
 
 
 @dataclasses.dataclass
+class LiveConfig:
+    """Concerts made of clean stems: bleed, hall and audience, drawn between bounds."""
+
+    train: bool = False  # excerpts of training and validation are made live
+    eval: bool = False  # the songs that are scored are
+    targets: str = "recorded"  # recorded (bleed, hall and all) | clean: the references
+    bleed_low: float = -30.0  # dB, gain of a source at another's microphone
+    bleed_high: float = -12.0  # both -inf: no bleed
+    reverb_low: float = 0.6  # seconds in which the hall's sound falls by 60 dB
+    reverb_high: float = 1.8  # both 0: no hall
+    direct_low: float = 9.0  # dB, direct over reverberant energy at a microphone
+    direct_high: float = 18.0
+    crowd_low: float = 15.0  # dB, of the audience below the music
+    crowd_high: float = 35.0  # both inf: no audience
+    impulse_responses: str = ""  # folder of halls; empty: synthetic ones
+    crowd_recordings: str = ""  # folder of audiences; empty: a synthetic one
+
+
+@dataclasses.dataclass
 class Config:
     """Everything that defines a run; stored in its folder and its checkpoints."""
 
@@ -186,6 +205,7 @@ class Config:
     optim: OptimConfig = dataclasses.field(default_factory=OptimConfig)
     train: TrainConfig = dataclasses.field(default_factory=TrainConfig)
     eval: EvalConfig = dataclasses.field(default_factory=EvalConfig)
+    live: LiveConfig = dataclasses.field(default_factory=LiveConfig)
 
 
 def layer_strides(model: ModelConfig) -> tuple[int, ...]:

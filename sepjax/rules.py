@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from sepjax.registry import nearest
+from sepjax.rules_live import live_problems
 
 if TYPE_CHECKING:
     from sepjax.config import Config, DataConfig, ModelConfig
@@ -38,6 +39,7 @@ CHOICES = {
     "optim.decay": ("kernels", "all"),
     "optim.schedule": ("plateau", "restarts"),
     "eval.split": ("train", "valid", "test"),
+    "live.targets": ("recorded", "clean"),
 }
 
 POSITIVE = (
@@ -47,10 +49,11 @@ POSITIVE = (
     *(f"model.{n}" for n in ("stages", "mels", "embedding", "generator_bottleneck")),
     *(f"model.demucs_{name}" for name in ("channels", "depth")),
     *(f"model.demucs_{name}" for name in ("growth", "lstm_layers")),
+    *(f"model.umx_{name}" for name in ("hidden", "layers", "fft", "hop")),
     *(f"optim.{name}" for name in ("lr", "restart_every", "restart_decay")),
     *(
         f"train.{name}"
-        for name in ("steps", "batch_size", "eval_every", "checkpoint_every")
+        for name in ("batch_size", "eval_every", "checkpoint_every")
     ),
     *(f"train.{name}" for name in ("log_every", "seeds", "statistics_excerpts")),
     *(f"eval.{name}" for name in ("chunk_seconds", "excerpt_seconds")),
@@ -82,6 +85,7 @@ def validate(config: "Config") -> None:
         if not get_field(config, path) > 0
     ]
     problems += list(_data_problems(config.data)) + list(_model_problems(config))
+    problems += live_problems(config.live)
     if problems:
         raise ValueError("invalid configuration:\n  " + "\n  ".join(problems))
 
@@ -108,6 +112,7 @@ def _model_problems(config: "Config") -> Iterable[str]:
         *_network_rules(config),
         *_stereo_rules(config),
         *_stage_rules(config),
+        *_unmix_rules(config.model),
     )
     return [message for wrong, message in rules if wrong]
 
@@ -140,8 +145,8 @@ def _encoding_rules(model: "ModelConfig") -> tuple[tuple[bool, str], ...]:
             f"model.padding={model.padding!r} needs encoding simple or filterbanks",
         ),
         (
-            model.name == "demucs" and model.ideal_mask,
-            "model.ideal_mask needs masks, which name='demucs' has none of",
+            model.name in ("demucs", "open_unmix") and model.ideal_mask,
+            f"model.ideal_mask needs masks, which name={model.name!r} has none of",
         ),
     )
 
@@ -260,6 +265,12 @@ def _network_rules(config: "Config") -> tuple[tuple[bool, str], ...]:
             f"{len(model.sources)} sources",
         ),
         (
+            config.train.steps < 0
+            or (config.train.steps == 0 and not config.train.pretrained_from),
+            f"train.steps={config.train.steps} must be positive, or 0 with "
+            "train.pretrained_from, which is then kept as it is",
+        ),
+        (
             bool(config.train.freeze or config.train.fit)
             and not config.train.pretrained_from,
             "train.freeze and train.fit keep parts as they are: name "
@@ -335,3 +346,42 @@ def _stage_rules(config: "Config") -> tuple[tuple[bool, str], ...]:
 def _hidden(model: "ModelConfig") -> int:
     shared = model.large_tcn and model.large_tcn_width == "total"
     return model.H // len(model.sources) if shared else model.H
+
+
+def _unmix_rules(model: "ModelConfig") -> tuple[tuple[bool, str], ...]:
+    unmix = model.name == "open_unmix"
+    return (
+        (
+            model.umx_bidirectional and model.umx_hidden % 2 != 0,
+            f"model.umx_hidden={model.umx_hidden} must be even for two directions",
+        ),
+        (
+            model.umx_fft % 2 != 0 or 2 * model.umx_hop > model.umx_fft,
+            f"model.umx_fft={model.umx_fft} must be even and umx_hop={model.umx_hop} "
+            "at most half of it",
+        ),
+        (
+            model.umx_bandwidth < 0,
+            f"model.umx_bandwidth={model.umx_bandwidth} must be 0, for all, or more",
+        ),
+        (
+            not 0 <= model.umx_dropout < 1,
+            f"model.umx_dropout={model.umx_dropout} must be in [0, 1)",
+        ),
+        (
+            model.wiener_iterations < 0,
+            f"model.wiener_iterations={model.wiener_iterations} must be 0 or more",
+        ),
+        (
+            unmix
+            and model.wiener_iterations > 0
+            and len(model.sources) == 1
+            and not model.wiener_residual,
+            "a Wiener filter of one source returns the mixture: set "
+            "model.wiener_iterations=0 or model.wiener_residual=True",
+        ),
+        (
+            unmix and model.wiener_residual and "residual" in model.sources,
+            "model.wiener_residual adds a source named 'residual': there is one",
+        ),
+    )

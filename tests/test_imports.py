@@ -15,7 +15,9 @@ ALLOWED = {
     "sepjax": set(),
     "sepjax.registry": set(),
     "sepjax.config": {"sepjax.registry", "sepjax.rules"},
-    "sepjax.rules": {"sepjax.registry", "sepjax.config"},  # its types only
+    # Of the configuration its types only.
+    "sepjax.rules": {"sepjax.registry", "sepjax.rules_live", "sepjax.config"},
+    "sepjax.rules_live": {"sepjax.config"},
     "sepjax.functional": {"sepjax.functional"},
     "sepjax.losses": {"sepjax.functional"},
     "sepjax.models": {

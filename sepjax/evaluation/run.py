@@ -127,7 +127,17 @@ def definition(config: Any, provenance: Mapping[str, Any]) -> dict[str, Any]:
         "data_sha256": provenance.get("data_sha256"),
         "seed": config.seed,
         "commit": provenance.get("commit"),
+    } | (_live_definition(config.live) if config.live.eval else {})
+
+
+def _live_definition(live: Any) -> dict[str, Any]:
+    bounds = {
+        name: [getattr(live, f"{name}_low"), getattr(live, f"{name}_high")]
+        for name in ("bleed", "reverb", "direct", "crowd")
     }
+    folders = [live.impulse_responses, live.crowd_recordings]
+    named = {"references": live.targets, "own_recordings": list(filter(None, folders))}
+    return {"live": {"drawn_from": "the track's name"} | named | bounds}
 
 
 def _bar(tracks: Iterable[Any], total: int, progress: bool) -> Iterable[Any]:

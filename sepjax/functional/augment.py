@@ -10,6 +10,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Int16
 
+from sepjax.functional.live import LiveSettings, simulate_live
+
 FULL_SCALE = 32768.0
 
 
@@ -117,11 +119,32 @@ def normalize(excerpt: Excerpt, eps: float = 1e-8) -> Excerpt:
     return Excerpt(excerpt.mixture * factor, excerpt.sources * factor[:, None])
 
 
+def perform(
+    sources: Float[Array, "batch sources *channels time"],
+    batch: dict[str, Array],
+    settings: LiveSettings,
+) -> Excerpt:
+    """Sources as a concert's microphones record them, or clean in its mixture.
+
+    What :func:`sepjax.functional.live.simulate_live` makes of ``draws`` and, if the
+    batch has them, ``tails`` and ``recordings``. Microphones are mono: the channels of
+    stereo sources are averaged before and equal after.
+    """
+    mono = jnp.mean(sources, axis=2) if sources.ndim == 4 else sources
+    own = {name: batch[name] for name in ("tails", "recordings") if name in batch}
+    live = simulate_live(mono, batch["draws"], settings, **own)
+    excerpt = Excerpt(live.mixture, live.references(settings.targets))
+    if sources.ndim == 3:
+        return excerpt
+    return Excerpt(*(jnp.stack([wave, wave], axis=-2) for wave in excerpt))
+
+
 def prepare_excerpts(
     batch: dict[str, Array],
     *,
     channels: int = 1,
     shuffle_fraction: float = 0.0,
+    live: LiveSettings | None = None,
     normalized: bool = True,
 ) -> Excerpt:
     """A feeder's batch as mixtures and sources.
@@ -133,6 +156,7 @@ def prepare_excerpts(
             right are exchanged.
         channels: 1, excerpts without an axis for channels, or 2, stereo ones.
         shuffle_fraction: part of the batch whose sources are shuffled.
+        live: makes concerts of them, by :func:`perform`.
         normalized: by :func:`normalize`; without, as loud as recorded.
 
     Example:
@@ -149,5 +173,8 @@ def prepare_excerpts(
     waves = apply_gains(batch["chunks"], batch["gains"])
     heard = select_channel if channels == 1 else left_and_right
     sources = shuffle_sources(heard(waves, batch["channel"]), shuffle_fraction)
-    excerpt = Excerpt(jnp.sum(sources, axis=1), sources)
+    if live is None:
+        excerpt = Excerpt(jnp.sum(sources, axis=1), sources)
+    else:
+        excerpt = perform(sources, batch, live)
     return normalize(excerpt) if normalized else excerpt

@@ -52,14 +52,15 @@ class LiveSettings(NamedTuple):
     direct_high: float = 18.0
     crowd_low: float = 15.0  # dB, of the audience below the music; inf: no audience
     crowd_high: float = 35.0
+    targets: str = "recorded"  # recorded | clean: what a separator should find
 
     @classmethod
     def of(cls, section: Any, sample_rate: int) -> "LiveSettings":
         """The fields of the same names of a configuration's section.
 
         Example:
-            >>> LiveSettings.of(LiveSettings(crowd_low=12.0), 16000)[-2:]
-            (12.0, 35.0)
+            >>> LiveSettings.of(LiveSettings(crowd_low=12.0), 16000).crowd_low
+            12.0
         """
         named = {name: getattr(section, name) for name in cls._fields[1:]}
         return cls(sample_rate, **named)
@@ -76,6 +77,10 @@ class LiveExcerpt(NamedTuple):
     mixture: Float[Array, "batch time"]
     sources: Float[Array, "batch sources time"]  # as recorded
     clean: Float[Array, "batch sources time"]
+
+    def references(self, targets: str) -> Float[Array, "batch sources time"]:
+        """What was ``recorded``, or what was played, ``clean``."""
+        return self.clean if targets == "clean" else self.sources
 
 
 class _Draws(NamedTuple):

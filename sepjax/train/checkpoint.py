@@ -238,7 +238,10 @@ def require_same(
 
 
 # A run may be prolonged, logged otherwise, scored otherwise and fed otherwise.
-UNBOUND = ("train.steps:", "train.log_every:", "eval.", "data.feeder:", "data.root:")
+UNBOUND = (
+    *("train.steps:", "train.log_every:", "eval.", "live.eval:"),
+    *("data.feeder:", "data.root:"),
+)
 
 
 def read_meta(manager: ocp.CheckpointManager, step: int) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from jax.sharding import Mesh
 
 from sepjax.config import Config
 from sepjax.functional.augment import Excerpt, prepare_excerpts
+from sepjax.functional.live import LiveSettings
 from sepjax.models import build_model
 from sepjax.train.freeze import all_but
 from sepjax.train.mesh import batch_sharding, replicated
@@ -95,9 +96,11 @@ def make_program(config: Config, mesh: Mesh) -> Program:
 
 def preparation(config: Config) -> Callable[..., Excerpt]:
     """What makes the excerpts that a configuration's model hears of a batch."""
+    live = LiveSettings.of(config.live, config.data.sample_rate)
     return functools.partial(
         prepare_excerpts,
         channels=config.model.audio_channels,
+        live=live if config.live.train else None,
         normalized=config.data.normalize,
     )
 

@@ -9,6 +9,7 @@ import pytest
 from scipy.signal import butter, sosfiltfilt
 
 from sepjax.functional.audience import crowd
+from sepjax.functional.augment import prepare_excerpts
 from sepjax.functional.hall import hall_impulse_response, quick_size, reverberate
 from sepjax.functional.live import (
     DELAYS,
@@ -212,6 +213,42 @@ def test_halls_and_audiences_of_ones_own():
     heard = np.asarray(live.mixture - sources.sum(1))
     for a, b in zip(heard, np.asarray(people)):
         assert np.corrcoef(a, b)[0, 1] > 0.999
+
+
+def batch_of(items=4, time=800, channels=2):
+    rng = np.random.default_rng(4)
+    chunks = rng.integers(-9000, 9000, (items, SOURCES, time, channels), np.int16)
+    draws = rng.uniform(size=(items, draw_count(SOURCES)))
+    return {
+        "chunks": jnp.asarray(chunks),
+        "gains": jnp.ones((items, SOURCES, channels)),
+        "channel": jnp.zeros((items, SOURCES), jnp.int32),
+        "draws": jnp.asarray(draws, jnp.float32),
+    }
+
+
+@partial(jax.jit, static_argnames=("channels", "live"))
+def prepared(batch, channels, live):
+    return prepare_excerpts(batch, channels=channels, shuffle_fraction=0.5, live=live)
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+def test_excerpts_are_made_live_before_they_are_normalized(channels):
+    batch, dry = batch_of(), prepared(batch_of(), channels, None)
+    stage = NONE._replace(bleed_low=-30.0, bleed_high=-12.0)
+    recorded = prepared(batch, channels, stage)
+    clean = prepared(batch, channels, stage._replace(targets="clean"))
+    assert recorded.sources.shape == dry.sources.shape
+    np.testing.assert_array_equal(recorded.mixture, clean.mixture)
+    np.testing.assert_allclose(recorded.mixture.reshape(4, -1).std(1), 1, atol=1e-5)
+    np.testing.assert_allclose(recorded.sources.sum(1), recorded.mixture, atol=1e-5)
+    # Clean references are the dry sources of the very same shuffled mixtures.
+    mono = dry.sources if channels == 1 else dry.sources.mean(2)
+    heard = clean.sources if channels == 1 else clean.sources[:, :, 0]
+    gain = (heard * mono).sum((1, 2)) / (mono**2).sum((1, 2))
+    np.testing.assert_allclose(heard, gain[:, None, None] * mono, atol=1e-5)
+    if channels == 2:
+        np.testing.assert_array_equal(clean.sources[:, :, 0], clean.sources[:, :, 1])
 
 
 def test_wrong_draws_are_refused():
