@@ -18,6 +18,7 @@ A new instrument from a few songs, once ``demo_known`` has learnt the other five
         --config.train.pretrained_from=runs/known
 """
 
+from configs.chapter6 import open_unmix, small_unmix
 from sepjax.config import Config
 from sepjax.registry import nearest
 
@@ -28,8 +29,10 @@ NAMES = {
     "all_data": "first stage, six classes, 62 epochs (set config.data.root)",
     "all_instruments": "first stage, songs with all six classes, 250 epochs",
     "published": "three stages on the four classes of MUSDB18, 250 epochs",
+    "guitar": "Open-Unmix on the six classes at 44.1 kHz stereo (4.2.1)",
     "demo": "a small first stage on the demo music, minutes on two cores",
     "demo_conv": "a Conv-TasNet whose steps cost as much as the demo's",
+    "demo_guitar": "a small Open-Unmix on the six classes of the demo music (4.2.1)",
     "demo_known": f"the demo without {NEW}",
     "demo_new": f"{NEW} added to a trained demo_known, its embedding alone",
 }
@@ -39,7 +42,10 @@ def get_config(name: str = "demo") -> Config:
     """A row of chapter 4, the published model, or a small one on the demo music."""
     if name not in NAMES:
         raise ValueError(f"configs/chapter4.py has no {name!r}: {nearest(name, NAMES)}")
-    config = small(name) if name.startswith("demo") else full(name)
+    if name.endswith("guitar"):
+        config = guitar(demo=name.startswith("demo"))
+    else:
+        config = small(name) if name.startswith("demo") else full(name)
     config.name = name if name.startswith("demo") else f"meta_{name}"
     return config
 
@@ -94,4 +100,17 @@ def small(name: str) -> Config:
         train.fit, train.steps, config.data.songs = ("embedding",), 200, 8
         train.eval_every = train.checkpoint_every = 20
         config.optim.lr, config.optim.weight_decay = 2e-2, 0.0
+    return config
+
+
+def guitar(demo: bool) -> Config:
+    """Open-Unmix for all six classes, the electric guitar among them."""
+    config = Config()
+    open_unmix(config)
+    if demo:
+        small_unmix(config)
+        config.train.steps = 1000
+    else:
+        config.data.dataset = "folder"
+    config.data.sources = CLASSES
     return config

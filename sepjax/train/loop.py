@@ -16,7 +16,7 @@ from sepjax.train.checkpoint import Progress
 from sepjax.train.mesh import shard_batch
 from sepjax.train.metrics import MetricLog
 from sepjax.train.plateau import plateau_step
-from sepjax.train.program import make_program
+from sepjax.train.program import Program, make_program
 from sepjax.train.seeds import part
 from sepjax.train.signals import stop_signals
 from sepjax.train.start import (
@@ -45,6 +45,8 @@ def train(
 ) -> bool:
     """Train to ``config.train.steps``, from the run's latest checkpoint if it has one.
 
+    With 0 steps the parameters of ``train.pretrained_from`` are kept as they are.
+
     Args:
         config: resolved. With ``train.seeds`` above one, every seed has a run folder
             of its own in the run folder (:mod:`sepjax.train.seeds`).
@@ -69,16 +71,16 @@ def train(
         for run in runs:
             checkpoint.check_space(run.folder, part(state, 0, len(runs)), len(runs))
             remember(run.folder, run.record)
-        if start >= last or stalled(runs, start):
+        if runs[0].manager.all_steps() and (start >= last or stalled(runs, start)):
             return True
-        for run in runs:
-            log = MetricLog(run.folder, start=start, total=last, shown=run is runs[0])
-            run.log = stack.enter_context(log)
+        open_logs(stack, runs, start)
         stop_asked = stack.enter_context(stop_signals(every=config.train.log_every))
         batches = data.train_batches(start, last, *processes)
         stack.enter_context(contextlib.closing(batches))
 
-        recent = []
+        if last == 0:
+            save(runs, *appraise(program, runs, state, data, mesh, 0))
+        done, recent = last == 0, []
         for step, batch in enumerate(batches, start=start + 1):
             state, metrics = program.train_step(state, shard_batch(mesh, batch))
             recent.append((step, metrics))
@@ -89,10 +91,7 @@ def train(
             if saved or step % config.train.log_every == 0:
                 recent = report(runs, data, state, recent)
             if judged:
-                values = validate(program.eval_step, runs, state, data, mesh, step)
-                losses = [each["loss"] for each in values]
-                state = judge(runs, state, step, losses)
-                tell(runs, step, values)
+                state, losses = appraise(program, runs, state, data, mesh, step)
                 done = done or stalled(runs, step)
             if saved:
                 save(runs, state, losses)
@@ -101,6 +100,30 @@ def train(
         for run in runs:
             checkpoint.finish(run.manager)
     return done
+
+
+def open_logs(stack: contextlib.ExitStack, runs: list[SeedRun], start: int) -> None:
+    """Go on with the log of every seed; the first one's is shown."""
+    for run in runs:
+        shown, total = run is runs[0], run.config.train.steps
+        log = MetricLog(run.folder, start=start, total=total, shown=shown)
+        run.log = stack.enter_context(log)
+
+
+def appraise(
+    program: Program,
+    runs: list[SeedRun],
+    state: TrainState,
+    data: Batches,
+    mesh: Mesh,
+    step: int,
+) -> tuple[TrainState, list[float]]:
+    """Evaluate, remember what was best, tell it; the state may have another rate."""
+    values = validate(program.eval_step, runs, state, data, mesh, step)
+    losses = [each["loss"] for each in values]
+    state = judge(runs, state, step, losses)
+    tell(runs, step, values)
+    return state, losses
 
 
 def save(runs: list[SeedRun], state: TrainState, losses: list[float]) -> None:

@@ -2,7 +2,9 @@
 
 A module that standardizes its input declares the parameters ``mean`` and ``std`` and
 sows ``observed``, the mean and the variance of what it meets, into the collection
-"statistics". Both parameters are constants to the optimiser.
+"statistics". Both parameters are constants to the optimiser. Others learn further how
+to standardize: ``input_mean`` starts at minus the mean, ``input_scale`` at one over the
+deviation.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -28,7 +30,11 @@ def wants_statistics(params: Any) -> bool:
         True
     """
     flat = traverse_util.flatten_dict(params)
-    return any(path[-1] == "std" and (*path[:-1], "mean") in flat for path in flat)
+    return any(
+        path[-1] == scale and (*path[:-1], offset) in flat
+        for path in flat
+        for offset, scale in (("mean", "std"), ("input_mean", "input_scale"))
+    )
 
 
 def gather(
@@ -90,9 +96,16 @@ def _with_statistics(params: Any, found: list[Any]) -> Any:
         moments = np.stack([np.asarray(tree[path][0], np.float64) for tree in seen])
         mean = moments[:, 0].mean(0)
         variance = (moments[:, 1] + moments[:, 0] ** 2).mean(0) - mean**2
-        values = {"mean": mean, "std": np.sqrt(np.maximum(variance, 0.0))}
-        for name, value in values.items():
-            old = flat[(*path[:-1], name)]
-            new = jnp.asarray(value, old.dtype)
-            flat[(*path[:-1], name)] = jax.device_put(new, old.sharding)
+        for name, value in _starts(mean, np.sqrt(np.maximum(variance, 0.0))).items():
+            if (old := flat.get((*path[:-1], name))) is not None:
+                new = jnp.broadcast_to(jnp.asarray(value, old.dtype), old.shape)
+                flat[(*path[:-1], name)] = jax.device_put(new, old.sharding)
     return traverse_util.unflatten_dict(flat)
+
+
+def _starts(mean: np.ndarray, deviation: np.ndarray) -> dict[str, np.ndarray]:
+    """Values of the parameters that standardize, by name."""
+    # A bin in which nothing sounds must not be blown up (Open-Unmix's floor).
+    scale = 1 / np.maximum(deviation, max(1e-4 * deviation.max(), 1e-12))
+    constants = {"mean": mean, "std": deviation}
+    return constants | {"input_mean": -mean, "input_scale": scale}

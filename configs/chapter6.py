@@ -1,0 +1,114 @@
+"""Live music: models of studio recordings applied to concerts, and taught by them.
+
+    python run_experiment.py --sweep=live --workdir=runs/live --config.train.seeds=3
+    python run_experiment.py --config=configs/chapter6.py:tl --workdir=runs/tl \
+        --config.data.root=/path/to/concerts
+
+``unmix`` and ``meta`` apply what was trained on studio recordings as it is; ``tl``
+trains the last two dense layers of Open-Unmix on concerts, ``finetune`` all of them,
+both from the same start; ``retrain`` starts from nothing. They start from public
+weights: ``sepjax import-weights umxhq …`` into ``weights/umxhq`` and ``meta-tasnet``
+into ``weights/meta_tasnet``, or give ``--config.train.pretrained_from``. ``umxhq`` is
+Open-Unmix' own recipe on MUSDB18-HQ.
+
+The rows with ``demo_`` do the same on the demo music at 8 kHz, made live by a
+simulation (docs/data.md) that keeps the clean references; the sweep ``live`` trains
+them all, the studio models first.
+"""
+
+from sepjax.config import Config
+from sepjax.registry import nearest
+
+CLASSES = ("vocals", "drums", "bass", "other")
+EPOCH = 344  # steps: 64 samples of each of 86 tracks in batches of 16
+NAMES = {
+    "umxhq": "Open-Unmix as it was trained on MUSDB18-HQ",
+    "unmix": "public Open-Unmix applied to concerts (set config.data.root)",
+    "meta": "public Meta-TasNet applied to concerts",
+    "tl": "public Open-Unmix, its last two dense layers trained on concerts",
+    "retrain": "Open-Unmix trained on concerts alone",
+    "finetune": "public Open-Unmix, all layers trained on concerts",
+    "demo_studio": "a small Open-Unmix on the clean demo music",
+    "demo_studio_meta": "a small Meta-TasNet on the clean demo music",
+    "demo_unmix": "demo_studio applied to the demo music made live",
+    "demo_meta": "demo_studio_meta applied to the demo music made live",
+    "demo_tl": "demo_studio, its last two dense layers trained on live music",
+    "demo_retrain": "a small Open-Unmix trained on live music alone",
+    "demo_finetune": "demo_studio, all layers trained on live music",
+}
+STARTS = {"unmix": "umxhq", "meta": "meta_tasnet", "tl": "umxhq", "finetune": "umxhq"}
+
+
+def get_config(name: str = "demo_finetune") -> Config:
+    """A protocol of chapter 6, with public weights or on the demo music."""
+    if name not in NAMES:
+        raise ValueError(f"configs/chapter6.py has no {name!r}: {nearest(name, NAMES)}")
+    config = Config(name=name)
+    config.data.sources = CLASSES
+    demo, protocol = name.startswith("demo_"), name.removeprefix("demo_")
+    if protocol.endswith("meta"):
+        meta_tasnet(config, demo)
+    else:
+        open_unmix(config)
+        if demo:
+            small_unmix(config)
+    if not demo:
+        config.data.dataset = "folder"
+    if protocol in STARTS:
+        start = f"weights/{STARTS[protocol]}"
+        studio = "demo_studio_meta" if protocol == "meta" else "demo_studio"
+        config.train.pretrained_from = studio if demo else start
+    if protocol == "tl":
+        config.train.fit = ("fc2", "fc3")
+    if protocol in ("unmix", "meta"):
+        config.train.steps = 0
+    if demo:
+        config.live.eval = True
+        config.live.train = not protocol.startswith("studio")
+    return config
+
+
+def open_unmix(config: Config) -> None:
+    """Model, data and optimiser of Open-Unmix."""
+    data, model, optim, train = config.data, config.model, config.optim, config.train
+    model.name, model.audio_channels, data.sample_rate = "open_unmix", 2, 44100
+    data.chunk_seconds, data.mix, data.swap_channels = 6.0, "random", True
+    data.gain_low, data.gain_high, data.shuffle_fraction = 0.25, 1.25, 0.0
+    data.normalize = False
+    optim.weight_decay, optim.weight_decay_kind, optim.decay = 1e-5, "l2", "all"
+    optim.clip, optim.lr_decay_gamma = 0.0, 0.3
+    optim.lr_decay_patience, optim.lr_decay_cooldown = 80, 10
+    train.batch_size, train.steps, train.early_stop = 16, 1000 * EPOCH, 140
+    train.eval_every = train.checkpoint_every = EPOCH
+
+
+def small_unmix(config: Config) -> None:
+    """What two cores can train: mono at 8 kHz, a quarter of the channels."""
+    data, model, train = config.data, config.model, config.train
+    model.audio_channels, data.sample_rate, data.swap_channels = 1, 8000, False
+    model.umx_fft, model.umx_hop, model.umx_bandwidth = 1024, 256, 0.0
+    model.umx_hidden, model.umx_layers = 128, 2
+    train.batch_size, train.steps, train.early_stop = 16, 600, 0
+    train.eval_every = train.checkpoint_every = 100
+    train.statistics_excerpts = 500
+    config.optim.lr_decay_patience, config.optim.lr_decay_cooldown = 2, 0
+
+
+def meta_tasnet(config: Config, demo: bool) -> None:
+    """The published three stages, or the first one in small."""
+    model, loss = config.model, config.loss
+    model.name, model.norm, model.mask_act = "meta_tasnet", "group", "softmax"
+    model.layers, model.stack, model.filters = 6, 3, 3
+    loss.over_sources = "sum"
+    loss.dissimilarity, loss.similarity, loss.reconstruction = 3.0, 2.0, 0.05
+    if not demo:
+        model.stages, config.data.sample_rate = 3, 32000
+        config.optim.optimizer = "ranger"
+        return
+    config.data.chunk_seconds = 4.0
+    model.N, model.L, model.W, model.B, model.H = 128, 40, 40, 48, 64
+    model.stack, model.filters, model.mels = 2, 2, 64
+    config.optim.lr = 2e-3
+    train = config.train
+    train.batch_size, train.steps, train.statistics_excerpts = 8, 600, 500
+    train.eval_every = train.checkpoint_every = 100
