@@ -15,6 +15,7 @@ from sepjax.models import (  # noqa: F401
     demucs,
     encoders,
     meta_tasnet,
+    open_unmix,
     separators,
     tasnet,
 )

@@ -1,0 +1,217 @@
+"""The network of Open-Unmix for one source, as a pure function.
+
+It hears the magnitudes of a mixture, all channels and the bins up to a bandwidth, and
+multiplies them, all bins, by a mask of at least zero. Channels come before bins here,
+as in the rows of its matrices.
+
+Reference: Stöter, Uhlich, Liutkus and Mitsufuji 2019, "Open-Unmix - a reference
+implementation for music source separation"; open-unmix-pytorch 1.3.
+"""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from sepjax.functional.recurrent import init_lstm, lstm
+
+EPSILON = 1e-5
+MOMENTUM = 0.1
+NORMS = ("bn1", "bn2", "bn3")
+
+Params = dict[str, dict[str, Array] | Array]
+Statistics = dict[str, dict[str, Array]]
+
+
+def magnitude_network_parts(
+    *,
+    bins: int,
+    heard: int,
+    channels: int = 2,
+    hidden: int = 512,
+    layers: int = 3,
+    bidirectional: bool = True,
+) -> dict[str, Callable[[PRNGKeyArray], dict[str, Array] | Array]]:
+    r"""What draws each part of the parameters.
+
+    Matrices are uniform within :math:`\pm 1 / \sqrt{fan\ in}`, norms the identity, and
+    so is the standardization of the input until statistics of music are put there.
+
+    Args:
+        bins: of the spectra.
+        heard: bins that the network hears, the lowest ones.
+        channels: of the audio.
+        hidden: channels inside; each of two directions has half as many.
+        layers: of the recurrent network.
+        bidirectional: False: only the past is heard.
+
+    Raises:
+        ValueError: two directions of an odd number of hidden channels.
+
+    Example:
+        >>> parts = magnitude_network_parts(bins=9, heard=5, hidden=4, layers=1)
+        >>> list(parts)[:5]
+        ['input_mean', 'input_scale', 'output_scale', 'output_mean', 'fc1']
+        >>> parts["fc1"](jax.random.key(0))["kernel"].shape
+        (10, 4)
+    """
+    directions = 2 if bidirectional else 1
+    if hidden % directions:
+        raise ValueError(f"hidden={hidden} must be even for two directions")
+
+    def linear(inputs: int, outputs: int) -> Callable:
+        def draw(key: PRNGKeyArray) -> dict[str, Array]:
+            span = dict(minval=-(inputs**-0.5), maxval=inputs**-0.5)
+            return {"kernel": jax.random.uniform(key, (inputs, outputs), **span)}
+
+        return draw
+
+    def norm(width: int) -> Callable:
+        return lambda key: {"gain": jnp.ones(width), "bias": jnp.zeros(width)}
+
+    def recurrent(key: PRNGKeyArray) -> dict[str, Array]:
+        width = hidden // directions
+        return init_lstm(key, inputs=hidden, hidden=width, directions=directions)
+
+    return {
+        "input_mean": lambda key: jnp.zeros(heard),
+        "input_scale": lambda key: jnp.ones(heard),
+        "output_scale": lambda key: jnp.ones(bins),
+        "output_mean": lambda key: jnp.ones(bins),
+        "fc1": linear(channels * heard, hidden),
+        "bn1": norm(hidden),
+        **{f"lstm_{layer}": recurrent for layer in range(layers)},
+        "fc2": linear(2 * hidden, hidden),
+        "bn2": norm(hidden),
+        "fc3": linear(hidden, channels * bins),
+        "bn3": norm(channels * bins),
+    }
+
+
+def magnitude_network(
+    params: Params,
+    statistics: Statistics,
+    magnitudes: Float[Array, "batch frames channels bins"],
+    *,
+    train: bool = False,
+    dropout: float = 0.0,
+    key: PRNGKeyArray | None = None,
+) -> tuple[Float[Array, "batch frames channels bins"], Statistics]:
+    r"""Estimate the magnitudes of a source.
+
+    .. math::
+        z &= \tanh(\mathrm{BN}_1(W_1 \, \mathrm{vec}((X + \mu_{in}) s_{in}))), \quad
+        l = \mathrm{LSTM}(z) \\
+        m &= \mathrm{BN}_3(W_3 \, \mathrm{relu}(\mathrm{BN}_2(W_2 [z; l]))), \quad
+        Y = \mathrm{relu}(m \, s_{out} + \mu_{out}) \odot X
+
+    where the input is standardized with what is minus the mean of music and one over
+    its standard deviation at first; all four are trained.
+
+    Args:
+        params: of :func:`magnitude_network_parts`, drawn.
+        statistics: mean and variance of every norm, as :func:`initial_statistics`.
+        magnitudes: of the mixture.
+        train: norms use the statistics of this batch, and there is dropout.
+        dropout: share of the channels left out between recurrent layers.
+        key: randomness of the dropout.
+
+    Returns:
+        The estimates, and the statistics, new ones if it trains.
+
+    Example:
+        >>> parts = magnitude_network_parts(bins=9, heard=5, hidden=4)
+        >>> params = {name: draw(jax.random.key(0)) for name, draw in parts.items()}
+        >>> statistics = initial_statistics(params)
+        >>> mixture = jnp.ones((1, 7, 2, 9))
+        >>> magnitude_network(params, statistics, mixture)[0].shape
+        (1, 7, 2, 9)
+    """
+    found = {}
+
+    def norm(name: str, x: Array) -> Array:
+        x, found[name] = batch_norm(params[name], statistics[name], x, train=train)
+        return x
+
+    heard = params["input_mean"].shape[0]
+    x = magnitudes[..., :heard] + params["input_mean"][None, None, None]
+    x = x * params["input_scale"][None, None, None]
+    x = x.reshape(*x.shape[:2], -1)
+    x = jnp.tanh(norm("bn1", x @ params["fc1"]["kernel"]))
+    states = _recurrent(params, x, dropout if train else 0.0, key)
+    x = jnp.concatenate([x, states], axis=-1)
+    x = jax.nn.relu(norm("bn2", x @ params["fc2"]["kernel"]))
+    x = norm("bn3", x @ params["fc3"]["kernel"]).reshape(magnitudes.shape)
+    x = x * params["output_scale"][None, None, None]
+    x = x + params["output_mean"][None, None, None]
+    return jax.nn.relu(x) * magnitudes, found
+
+
+def _recurrent(
+    params: Params, x: Array, dropout: float, key: PRNGKeyArray | None
+) -> Array:
+    layers = sum(name.startswith("lstm_") for name in params)
+    keys = jax.random.split(key, layers) if dropout and layers > 1 else None
+    for layer in range(layers):
+        if keys is not None and layer:
+            kept = jax.random.bernoulli(keys[layer], 1 - dropout, x.shape)
+            x = jnp.where(kept, x / (1 - dropout), 0.0)
+        x = lstm(params[f"lstm_{layer}"], x)
+    return x
+
+
+def initial_statistics(params: Params) -> Statistics:
+    """Mean zero and variance one for every norm.
+
+    Example:
+        >>> norms = {name: {"gain": jnp.ones(2)} for name in NORMS}
+        >>> initial_statistics(norms)["bn1"]["var"]
+        Array([1., 1.], dtype=float32)
+    """
+    shapes = {name: params[name]["gain"] for name in NORMS}
+    return {
+        name: {"mean": jnp.zeros_like(gain), "var": jnp.ones_like(gain)}
+        for name, gain in shapes.items()
+    }
+
+
+def batch_norm(
+    params: dict[str, Float[Array, " channels"]],
+    statistics: dict[str, Float[Array, " channels"]],
+    x: Float[Array, "batch frames channels"],
+    *,
+    train: bool,
+) -> tuple[Float[Array, "batch frames channels"], dict[str, Array]]:
+    r"""Normalize every channel over the frames of a batch, or with what is known of it.
+
+    :math:`(x - \mu) / \sqrt{\sigma^2 + 10^{-5}} \cdot gain + bias`. In training mean
+    and (biased) variance are those of the batch, and a tenth of the mean and of the
+    unbiased variance goes into the known ones, as in PyTorch.
+
+    Returns:
+        The normalized x, and the statistics, new ones if it trains.
+
+    Example:
+        >>> params = {"gain": jnp.ones(1), "bias": jnp.zeros(1)}
+        >>> known = {"mean": jnp.zeros(1), "var": jnp.ones(1)}
+        >>> x = jnp.array([1.0, 3.0]).reshape(1, 2, 1)
+        >>> y, known = batch_norm(params, known, x, train=True)
+        >>> y.ravel().round(2), known["var"].round(2)
+        (Array([-1.,  1.], dtype=float32), Array([1.1], dtype=float32))
+
+    Reference:
+        Ioffe and Szegedy 2015, Batch normalization.
+    """
+    mean, variance = statistics["mean"], statistics["var"]
+    if train:
+        mean, variance = x.mean((0, 1)), x.var((0, 1))
+        count = x.shape[0] * x.shape[1]
+        unbiased = {"mean": mean, "var": variance * (count / max(count - 1, 1))}
+        statistics = {
+            name: (1 - MOMENTUM) * known + MOMENTUM * unbiased[name]
+            for name, known in statistics.items()
+        }
+    scale = params["gain"] / jnp.sqrt(variance + EPSILON)
+    x = (x - mean[None, None]) * scale[None, None] + params["bias"][None, None]
+    return x, statistics

@@ -1,0 +1,291 @@
+"""Open-Unmix: sizes, what it promises, and stored vectors by way of its weights."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from sepjax.config import Config, ModelConfig
+from sepjax.functional.magnitude_network import (
+    batch_norm,
+    initial_statistics,
+    magnitude_network,
+    magnitude_network_parts,
+)
+from sepjax.functional.spectral import stft
+from sepjax.models import build_model
+from sepjax.models.open_unmix import bins_within
+from sepjax.rules import validate
+
+SMALL = dict(name="open_unmix", umx_hidden=8, umx_layers=2, umx_fft=64, umx_hop=16)
+
+
+def quick(function, **options):
+    """Jit for a function that runs once or twice."""
+    found = {"xla_backend_optimization_level": 0}
+    return jax.jit(function, compiler_options=found, **options)
+
+
+def noise(*shape, seed=0):
+    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+
+
+def built(stereo=False, **fields):
+    config = ModelConfig(**SMALL | fields, audio_channels=1 + stereo)
+    model = build_model(config)
+    wave = jnp.zeros((1, *(2,) * stereo, 200))
+    return model, quick(model.init)(jax.random.key(0), wave)
+
+
+@pytest.mark.parametrize(
+    ("fields", "weights"),
+    [
+        (dict(audio_channels=2, sample_rate=44100), 8_893_348),  # umx, umxhq
+        (dict(audio_channels=2, sample_rate=44100, umx_hidden=1024), 28_257_188),
+        (
+            dict(sample_rate=16000, umx_hidden=256, umx_fft=1024, umx_hop=512),  # umxse
+            1_583_622,
+        ),
+    ],
+)
+def test_published_sizes(fields, weights):
+    config = ModelConfig(name="open_unmix", sources=("a", "b"), **fields)
+    wave = jnp.zeros((1, *(2,) * (config.audio_channels == 2), 5000))
+    shapes = jax.eval_shape(build_model(config).init, jax.random.key(0), wave)
+    leaves = jax.tree.leaves(shapes["params"])
+    assert all(len(leaf.shape) > 1 and leaf.shape[0] == 2 for leaf in leaves)
+    assert sum(leaf.size for leaf in leaves) == 2 * weights
+
+
+def test_bins():
+    assert bins_within(16000, n_fft=4096, sample_rate=44100) == 1487
+    assert bins_within(16000, n_fft=1024, sample_rate=16000) == 513
+    assert bins_within(0, n_fft=64, sample_rate=8000) == 33
+    # An edge on a bin belongs to it.
+    assert bins_within(1000, n_fft=64, sample_rate=8000) == 9
+
+
+@pytest.mark.parametrize("residual", [False, True])
+@pytest.mark.parametrize("stereo", [False, True])
+def test_any_length_comes_back(stereo, residual):
+    model = build_model(
+        ModelConfig(**SMALL, audio_channels=1 + stereo, wiener_residual=residual)
+    )
+    channels = (2,) * stereo
+    for time in (1, 17, 1000, 1001):
+        wave = jax.ShapeDtypeStruct((3, *channels, time), jnp.float32)
+        found, _ = jax.eval_shape(model.init_with_output, jax.random.key(0), wave)
+        assert found.estimates.shape == (3, 4 + residual, *channels, time)
+        assert found.estimates.dtype == jnp.float32
+        assert found.masks is None
+        assert found.latent is None
+
+
+def test_module_says_what_it_is():
+    model = build_model(ModelConfig(**SMALL, sources=("a", "b"), sample_rate=22050))
+    assert (model.sources, model.sample_rate) == (("a", "b"), 22050)
+    assert (model.audio_channels, model.oracle) == (1, False)
+    with_rest = build_model(
+        ModelConfig(**SMALL, sources=("a", "b"), wiener_residual=True)
+    )
+    assert with_rest.sources == ("a", "b", "residual")
+    model, variables = built()
+    assert model.apply(variables, method="kernels") == {}
+
+
+@pytest.mark.parametrize("stereo", [False, True])
+def test_sources_do_not_share_anything_but_the_filter(stereo):
+    model, variables = built(stereo, wiener_iterations=0, sources=("a", "b", "c"))
+    wave = noise(1, *(2,) * stereo, 300)
+    run = quick(model.apply)
+    before = run(variables, wave).estimates
+    changed = jax.tree.map(lambda leaf: leaf.at[1].mul(1.5), variables)
+    change = np.abs(run(changed, wave).estimates - before)
+    assert change[:, [0, 2]].max() == 0
+    assert change[:, 1].max() > 1e-3
+    # Each draws weights of its own, and stands where its name does.
+    assert np.abs(before[:, 0] - before[:, 1]).max() > 1e-3
+    alone = build_model(lone_config(stereo, sources=("c",)))
+    third = jax.tree.map(lambda leaf: leaf[2:], variables)
+    found = quick(alone.apply)(third, wave).estimates
+    np.testing.assert_allclose(found[:, 0], before[:, 2], atol=1e-6)
+
+
+def lone_config(stereo, **fields):
+    found = ModelConfig(**SMALL, audio_channels=1 + stereo, wiener_iterations=0)
+    return dataclasses.replace(found, **fields)
+
+
+def test_with_the_residual_the_sources_sum_to_the_mixture():
+    wave = noise(2, 2, 500)
+    for iterations, tolerance in ((0, 1e-5), (1, 2e-4)):
+        model, variables = built(
+            True, wiener_residual=True, wiener_iterations=iterations
+        )
+        estimates = quick(model.apply)(variables, wave).estimates
+        # The filter's regularization takes a little.
+        np.testing.assert_allclose(estimates.sum(1), wave, atol=tolerance * 4)
+
+
+def test_silence_stays_silence_and_gradients_finite():
+    model, variables = built(True, sources=("a", "b"), umx_layers=1)
+
+    def power(wave, params):
+        found = model.apply(variables | {"params": params}, wave)
+        return jnp.sum(jnp.square(found.estimates))
+
+    silence = np.zeros((1, 2, 300), np.float32)
+    half = noise(1, 2, 300)
+    half[..., :200] = 0
+    slopes = quick(jax.value_and_grad(power, argnums=(0, 1)))
+    for wave in (silence, half):
+        value, gradients = slopes(wave, variables["params"])
+        assert (value == 0) == (not wave.any())
+        assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradients))
+
+
+def test_a_network_of_the_past_hears_no_future():
+    model, variables = built(umx_bidirectional=False)
+    assert variables["params"]["lstm_0"]["state"].shape == (4, 1, 8, 32)
+    run = quick(lambda x: model.apply(variables, x, method="magnitudes"))
+    x = np.abs(noise(1, 12, 1, 33))
+    later = x.copy()
+    later[:, 7:] += 1
+    change = np.abs(run(x) - run(later))
+    assert change[:, :, :7].max() == 0
+    assert change[:, :, 7:].max() > 0
+
+
+def test_training_spectra():
+    model, variables = built(True, umx_dropout=0.5)
+    sources = noise(2, 4, 2, 200)
+    mixture = sources.sum(1)
+
+    def run(variables, key):
+        return model.apply(
+            variables,
+            mixture,
+            sources,
+            train=True,
+            method="spectra",
+            rngs={"dropout": key},
+            mutable=["batch_stats"],
+        )
+
+    run = quick(run)
+    (found, truth), new = run(variables, jax.random.key(1))
+    frames = (200 - 64) // 16 + 1
+    assert found.shape == truth.shape == (2, 4, frames, 33, 2)
+    expected = np.abs(stft(sources, n_fft=64, hop=16, center=False))
+    np.testing.assert_allclose(np.moveaxis(truth, -1, 2), expected, atol=1e-4)
+    # Dropout differs from key to key and between sources, and not without training.
+    again = run(variables, jax.random.key(1))[0][0]
+    np.testing.assert_array_equal(again, found)
+    assert np.abs(run(variables, jax.random.key(2))[0][0] - found).max() > 1e-3
+    moved = jax.tree.map(
+        lambda a, b: np.abs(a - b).max(), new["batch_stats"], variables["batch_stats"]
+    )
+    assert min(jax.tree.leaves(moved)) > 1e-3
+    tested = quick(
+        lambda v: model.apply(v, mixture, sources, train=False, method="spectra")
+    )
+    np.testing.assert_array_equal(tested(variables)[1], truth)
+
+
+def test_a_mono_model_hears_the_mean_of_magnitudes():
+    model, variables = built(umx_dropout=0.0)
+    waves = noise(3, 4, 2, 200)
+
+    def spectra(waves):
+        return model.apply(
+            variables, waves.sum(1), waves, train=False, method="spectra"
+        )
+
+    found, truth = quick(spectra)(waves)
+    assert found.shape == truth.shape == (3, 4, 9, 33, 1)
+    expected = np.abs(stft(waves, n_fft=64, hop=16, center=False)).mean(2)
+    np.testing.assert_allclose(truth[..., 0], expected, atol=1e-4)
+    # Opposite channels are not silent.
+    opposite = np.stack([waves[:, :, 0], -waves[:, :, 0]], 2)
+    mono = quick(spectra)(waves[:, :, :1])
+    for one, other in zip(quick(spectra)(opposite), mono):
+        np.testing.assert_allclose(one, other, atol=1e-5)
+    np.testing.assert_allclose(quick(spectra)(waves[:, :, 0])[0], mono[0], atol=1e-6)
+
+
+def test_batch_norm_of_numbers():
+    rng = np.random.default_rng(0)
+    x = rng.normal(3, 2, (2, 5, 4)).astype(np.float32)
+    params = {"gain": noise(4, seed=1), "bias": noise(4, seed=2)}
+    known = {"mean": noise(4, seed=3), "var": np.abs(noise(4, seed=4))}
+    y, new = batch_norm(params, known, jnp.asarray(x), train=True)
+    flat = x.reshape(10, 4).astype(float)
+    expected = (flat - flat.mean(0)) / np.sqrt(flat.var(0) + 1e-5)
+    expected = expected * params["gain"] + params["bias"]
+    np.testing.assert_allclose(y.reshape(10, 4), expected, atol=1e-5)
+    mean = 0.9 * known["mean"] + 0.1 * flat.mean(0)
+    variance = 0.9 * known["var"] + 0.1 * flat.var(0, ddof=1)
+    np.testing.assert_allclose(new["mean"], mean, rtol=1e-5)
+    np.testing.assert_allclose(new["var"], variance, rtol=1e-5)
+    y, same = batch_norm(params, known, jnp.asarray(x), train=False)
+    assert same is known
+    expected = (flat - known["mean"]) / np.sqrt(known["var"] + 1e-5)
+    expected = expected * params["gain"] + params["bias"]
+    np.testing.assert_allclose(y.reshape(10, 4), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_initial_weights_and_mask():
+    parts = magnitude_network_parts(bins=9, heard=5, hidden=4, layers=1)
+    params = {name: draw(jax.random.key(0)) for name, draw in parts.items()}
+    for name, fan_in in (("fc1", 10), ("fc2", 8), ("fc3", 4)):
+        assert np.abs(params[name]["kernel"]).max() <= fan_in**-0.5
+        assert np.abs(params[name]["kernel"]).max() > 0.8 * fan_in**-0.5
+    x = np.abs(noise(1, 6, 2, 9))
+    # A mask of relu(0 * m + 1) is one.
+    params["output_scale"] = jnp.zeros(9)
+    statistics = initial_statistics(params)
+    np.testing.assert_array_equal(magnitude_network(params, statistics, x)[0], x)
+
+
+def test_errors():
+    model = build_model(ModelConfig(**SMALL, audio_channels=2))
+    with pytest.raises(ValueError, match=r"hears \(batch, 2, time\), not \(1, 300\)"):
+        jax.eval_shape(model.init, jax.random.key(0), np.zeros((1, 300)))
+    lone = build_model(ModelConfig(**SMALL, sources=("vocals",)))
+    with pytest.raises(ValueError, match="one source returns the mixture"):
+        jax.eval_shape(lone.init, jax.random.key(0), np.zeros((1, 300)))
+    with pytest.raises(ValueError, match="must be even for two directions"):
+        magnitude_network_parts(bins=9, heard=5, hidden=5)
+
+
+def test_rules():
+    config = Config()
+    config.model = ModelConfig(
+        name="open_unmix",
+        sources=("residual",),
+        umx_hidden=7,
+        umx_hop=3000,
+        umx_dropout=1.0,
+        umx_bandwidth=-1.0,
+        wiener_iterations=-1,
+        wiener_residual=True,
+        ideal_mask=True,
+    )
+    with pytest.raises(ValueError, match="umx_hidden=7 must be even") as problems:
+        validate(config)
+    for part in (
+        "umx_hop=3000 at most half",
+        "umx_dropout=1.0",
+        "umx_bandwidth=-1.0",
+        "wiener_iterations=-1 must be 0 or more",
+        "a source named 'residual'",
+        "masks, which name='open_unmix' has none of",
+    ):
+        assert part in str(problems.value)
+    config.model = ModelConfig(name="open_unmix", sources=("vocals",))
+    with pytest.raises(ValueError, match="one source returns the mixture"):
+        validate(config)
+    config.model.wiener_residual = True
+    validate(config)
