@@ -9,8 +9,14 @@ model in one plain file. :func:`read_torch_file` opens a checkpoint without PyTo
 """
 
 # Importing a family registers its members.
-from sepjax.weights import checkpoints, conv_tasnet, demucs, meta_tasnet  # noqa: F401
-from sepjax.weights.families import FAMILIES, from_state_dict
+from sepjax.weights import (  # noqa: F401
+    checkpoints,
+    conv_tasnet,
+    demucs,
+    meta_tasnet,
+    open_unmix,
+)
+from sepjax.weights.families import FAMILIES, as_variables, from_state_dict
 from sepjax.weights.files import load_safetensors, save_safetensors
 from sepjax.weights.filterbanks import (
     filterbank_from_state_dict,
@@ -23,6 +29,7 @@ from sepjax.weights.torch_file import read_torch_file
 __all__ = [
     "FAMILIES",
     "IMPORTERS",
+    "as_variables",
     "filterbank_from_state_dict",
     "from_state_dict",
     "load_imported",

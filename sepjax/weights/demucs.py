@@ -14,6 +14,7 @@ import numpy as np
 from sepjax.config import ModelConfig
 from sepjax.models.demucs import CONTEXT, KERNEL, layer_widths
 from sepjax.weights.families import FAMILIES, StateReader, source_names
+from sepjax.weights.recurrent import read_lstm
 
 MUSDB = ("drums", "bass", "other", "vocals")
 
@@ -55,7 +56,10 @@ def demucs(
         params[f"decoder_{layer}"] = {"rewrite": rewrite, "conv": conv}
     recurrent = state.count(r"lstm\.lstm\.weight_ih_l(\d+)$")
     for layer in range(recurrent):
-        params[f"lstm_{layer}"] = _lstm(state, layer, widths[-1])
+        inputs = (2 if layer else 1) * widths[-1]
+        params[f"lstm_{layer}"] = read_lstm(
+            state, "lstm.lstm.", layer, inputs=inputs, hidden=widths[-1]
+        )
     linear = state.take("lstm.linear.weight", widths[-1], 2 * widths[-1])
     bias = state.take("lstm.linear.bias", widths[-1])
     params["linear"] = {"kernel": linear.T, "bias": bias}
@@ -79,25 +83,6 @@ def _conv(
     weight = state.take(f"{name}.weight", *shape)
     kernel = weight.transpose((2, 0, 1) if transposed else (2, 1, 0))
     return {"kernel": kernel, "bias": state.take(f"{name}.bias", kernel.shape[2])}
-
-
-def _lstm(state: StateReader, layer: int, hidden: int) -> dict[str, np.ndarray]:
-    inputs, gates = (2 if layer else 1) * hidden, 4 * hidden
-    shapes = {
-        "input": ("weight_ih", gates, inputs),
-        "state": ("weight_hh", gates, hidden),
-        "input_bias": ("bias_ih", gates),
-        "state_bias": ("bias_hh", gates),
-    }
-    return {
-        name: np.stack(
-            [
-                state.take(f"lstm.lstm.{theirs}_l{layer}{end}", *shape).T
-                for end in ("", "_reverse")
-            ]
-        )
-        for name, (theirs, *shape) in shapes.items()
-    }
 
 
 def simplest_growth(widths: list[int]) -> float:

@@ -11,6 +11,8 @@ from sepjax.config import ModelConfig
 from sepjax.registry import Registry, nearest
 
 FAMILIES = Registry("family of state dicts")
+BATCH_STATS = "batch_stats"
+"""Name of Flax's collection of running statistics, and of their part in a tree."""
 
 
 def from_state_dict(
@@ -30,7 +32,9 @@ def from_state_dict(
             ``stride``, ``mask_act``, ``norm``, ... of the family.
 
     Returns:
-        The configuration, and the tree of parameters as NumPy arrays, float32.
+        The configuration, and the tree of parameters as NumPy arrays, float32. Where a
+        model has running statistics, they are one more part of the tree, named
+        ``batch_stats``: :func:`as_variables` makes of it what the model applies.
 
     Raises:
         KeyError: an array is missing; the message names it.
@@ -41,8 +45,8 @@ def from_state_dict(
         UserWarning: the state has arrays that the family does not know.
 
     Example:
-        >>> sorted(FAMILIES)
-        ['asteroid', 'demucs', 'demucs_tasnet', 'kaituoxu', 'naplab', 'torchaudio']
+        >>> sorted(FAMILIES)[:3], "open_unmix" in FAMILIES
+        (['asteroid', 'demucs', 'demucs_tasnet'], True)
         >>> from_state_dict({}, family="asteroid", layers=8)
         Traceback (most recent call last):
         KeyError: "the state dict has no 'masker.TCN.0.': is it of another family?"
@@ -51,6 +55,20 @@ def from_state_dict(
     config, params = FAMILIES.build(family, reader, **options)
     reader.warn_of_the_rest()
     return config, params
+
+
+def as_variables(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Collections that a model applies, from a tree of :func:`from_state_dict`.
+
+    Example:
+        >>> as_variables({"fc1": 1, "batch_stats": 2})
+        {'params': {'fc1': 1}, 'batch_stats': 2}
+        >>> as_variables({"encoder": 1})
+        {'params': {'encoder': 1}}
+    """
+    trained = {name: part for name, part in params.items() if name != BATCH_STATS}
+    rest = {name: part for name, part in params.items() if name == BATCH_STATS}
+    return {"params": trained} | rest
 
 
 class StateReader:
