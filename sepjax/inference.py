@@ -3,9 +3,10 @@
 The device sees chunks of one size; the host holds the track and its stems.
 
 A track is resampled to the model's rate, every channel is normalised by its standard
-deviation and cut into chunks of one fixed length, which are separated one batch after
-the other and cross-faded. The estimates of a model trained on SI-SDR have no scale of
-their own, so that they are finally fitted to the mixture.
+deviation, unless the model wants it as loud as it is, and cut into chunks of one fixed
+length, which are separated one batch after the other and cross-faded. The estimates of
+a model trained on SI-SDR have no scale of their own, so that they are finally fitted to
+the mixture.
 """
 
 import functools
@@ -28,6 +29,7 @@ def separate(
     sample_rate: int,
     chunk: float = 8.0,
     overlap: float = 0.25,
+    normalize: bool = True,
     rescale: bool = True,
     references: np.ndarray | None = None,
     progress: bool = False,
@@ -46,6 +48,9 @@ def separate(
             resampled there and back; what lies above the model's band is lost.
         chunk: seconds separated at once.
         overlap: share of a chunk that is cross-faded with the next, in [0, 1).
+        normalize: divide every channel, or both of a stereo model, by the standard
+            deviation first. Without, the model hears the mixture as loud as it is, as
+            it did in training with ``data.normalize=False``.
         rescale: fit the scales :math:`c_j` of every channel so that
             :math:`\sum_j c_j \hat s_j` is nearest to the mixture.
         references: ``(sources, time, channels)``, for ideal masks, which need them.
@@ -81,7 +86,7 @@ def separate(
         raise ValueError(f"chunk={chunk} must be positive, overlap={overlap} in [0, 1)")
     width = _width(model)
     inputs = _widen(_resample(wave, sample_rate, model.sample_rate), width)
-    scale = _scale(inputs, width)
+    scale = _scale(inputs, width) if normalize else np.ones_like(inputs[0])
     aside = None
     if getattr(model, "oracle", False):
         aside = _checked_references(model, references, wave.shape)

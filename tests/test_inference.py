@@ -64,6 +64,26 @@ def test_without_rescaling_the_shares_and_the_level_come_back():
     assert snr(0.75 * mixture, stems["one"]) > 110
 
 
+class Gate(Shares):
+    """What is loud, and the rest: a model that knows its level."""
+
+    def __call__(self, mixture):
+        loud = jnp.where(jnp.abs(mixture) > 0.1, mixture, 0)
+        return SimpleNamespace(estimates=jnp.stack([loud, mixture - loud], axis=1))
+
+
+@pytest.mark.parametrize("rescale", [True, False])
+def test_a_mixture_may_be_heard_as_loud_as_it_is(rescale):
+    mixture = noise(5000)
+    loud = np.where(np.abs(mixture) > 0.1, mixture, 0)
+    options = dict(sample_rate=RATE, chunk=0.25, rescale=rescale)
+    stems = separate(Gate(), {}, mixture, normalize=False, **options)
+    # The estimates sum to the mixture already: nothing is left to fit.
+    assert snr(loud, stems["one"]) > 100
+    stems = separate(Gate(), {}, mixture, **options)
+    assert snr(loud, stems["one"]) < 20
+
+
 def test_one_shape_is_compiled_whatever_the_length():
     traced = []
 

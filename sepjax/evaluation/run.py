@@ -164,6 +164,7 @@ def _score_track(
         sample_rate=track.sample_rate,
         chunk=config.eval.chunk_seconds,
         overlap=config.eval.overlap,
+        normalize=config.data.normalize,
         references=references,
     )
     estimates = np.stack([separated[name] for name in model.sources])

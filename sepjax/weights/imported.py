@@ -37,7 +37,8 @@ def write_imported(
         facts: what JSON can hold, among it ``family`` and ``files``
             (:func:`sepjax.weights.importers.file_facts`). ``licence_notice`` is told
             at every use; ``separate`` holds defaults of
-            :func:`sepjax.inference.separate`: ``chunk``, ``overlap``, ``rescale``.
+            :func:`sepjax.inference.separate`: ``chunk``, ``overlap``, ``normalize``,
+            ``rescale``.
 
     Raises:
         ValueError: the parameters are not those of the model, or not finite, or a fact
@@ -108,6 +109,7 @@ def load_imported(folder: str | Path) -> tuple[Any, Any, Config]:
     habits = facts.get("separate", {})
     config.eval.chunk_seconds = habits.get("chunk", config.eval.chunk_seconds)
     config.eval.overlap = habits.get("overlap", config.eval.overlap)
+    config.data.normalize = habits.get("normalize", config.data.normalize)
     return build_model(model), {"params": params}, config
 
 

@@ -12,6 +12,7 @@ import soundfile
 
 from sepjax.config import Config
 from sepjax.evaluation.run import evaluate, summary
+from sepjax.evaluation.si_sdr import si_sdr
 
 RATE = 8000
 CLASSES = ("bass", "drums", "vocals")
@@ -97,6 +98,29 @@ def test_two_tracks_end_to_end(tmp_path):
     assert results["mean"]["oracle"]["si_sdr"] == pytest.approx((bass + drums) / 2)
     # The mixture's score is the ratio of the levels, 0.2^2 / 2 to 0.1^2.
     assert results["mixture"]["bass"]["si_sdr"] == pytest.approx(3.0, abs=0.3)
+
+
+class Gate(Split):
+    """Drums are what is loud."""
+
+    def __call__(self, mixture):
+        drums = jnp.where(jnp.abs(mixture) > 0.4, mixture, 0)
+        bass = mixture - drums
+        return SimpleNamespace(estimates=jnp.stack([drums, bass, 0 * bass], 1))
+
+
+def test_songs_are_heard_as_loud_as_in_training(tmp_path):
+    settings, options = config(), dict(provenance=PROVENANCE, progress=False)
+    scores = {}
+    for normalize in (True, False):
+        settings.data.normalize = normalize
+        track = [song("first", 1.0, 1)]
+        found = evaluate(Gate(), {}, settings, track, workdir=tmp_path, **options)
+        scores[normalize] = found["tracks"][0]["model"]["drums"]["si_sdr"]
+    drums = track[0].references[1, :, 0]
+    loud = track[0].mixture[:, 0] * (np.abs(track[0].mixture[:, 0]) > 0.4)
+    assert scores[False] == pytest.approx(si_sdr(drums, loud), abs=0.01)
+    assert abs(scores[True] - scores[False]) > 1
 
 
 def test_every_number_carries_its_definition(tmp_path):

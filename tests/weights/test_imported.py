@@ -34,7 +34,7 @@ def contents(folder):
 
 def test_what_is_written_is_loaded(tmp_path, weights):
     config, params = weights
-    habits = {"chunk": 2.0, "overlap": 0.5}
+    habits = {"chunk": 2.0, "overlap": 0.5, "normalize": False}
     write_imported(tmp_path / "a", config, params, FACTS | {"separate": habits})
     for read in (load_imported, sepjax.load):
         model, variables, found = read(tmp_path / "a")
@@ -43,6 +43,7 @@ def test_what_is_written_is_loaded(tmp_path, weights):
         assert found.model == config
         assert found.data.sample_rate == 8000
         assert (found.eval.chunk_seconds, found.eval.overlap) == (2.0, 0.5)
+        assert found.data.normalize is False
     shown = describe_imported(tmp_path / "a")
     assert shown["parameters"] == sum(x.size for x in jax.tree.leaves(params))
     assert shown["weights"]["sepjax"] == sepjax.__version__
