@@ -20,6 +20,7 @@ from jax.sharding import Mesh
 from sepjax.functional.augment import Excerpt, prepare_excerpts
 from sepjax.models.branches import STATISTICS
 from sepjax.train.mesh import batch_sharding, replicated, shard_batch
+from sepjax.train.objective import MEMORY
 
 
 def wants_statistics(params: Any) -> bool:
@@ -66,7 +67,7 @@ def gather(
             {"params": params},
             prepare(batch).mixture,
             method="observe",
-            mutable=[STATISTICS],
+            mutable=[STATISTICS, *MEMORY],  # what it declares starts afresh
         )
         return found[STATISTICS]
 

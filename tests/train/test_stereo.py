@@ -11,6 +11,7 @@ from toy import TIME, ToyData, one_device, toy_config
 from data_pipelines.manifest import LoadedTrack
 from sepjax.evaluation.run import evaluate
 from sepjax.functional.augment import prepare_excerpts
+from sepjax.functional.spectral import stft
 from sepjax.losses import separation_loss, si_sdr, source_si_sdr
 from sepjax.models import build_model
 from sepjax.train import checkpoint, init_state, loop, make_optimizer, make_train_step
@@ -151,3 +152,20 @@ def test_loudness_reaches_the_statistics():
             means[normalize, gain] = np.asarray(mean).max()
     assert means[True, 1.0] == pytest.approx(means[True, 0.1], abs=1e-3)
     assert means[False, 1.0] == pytest.approx(means[False, 0.1] + 2, abs=0.05)
+
+
+def test_a_network_of_spectra_hears_the_mean_of_both_channels_magnitudes():
+    fields = dict(umx_fft=64, umx_hop=16, umx_hidden=8, umx_layers=1, umx_bandwidth=0.0)
+    named = {f"model__{name}": value for name, value in fields.items()}
+    stereo = dict(model__name="open_unmix", model__audio_channels=2)
+    config = toy_config(**named, **stereo, data__normalize=False)
+    mesh, data = one_device(), PannedData(config)
+    params = make_program(config, mesh).init(jax.random.key(0)).params
+    batches = [data.batch(0), data.batch(1)]
+    options = dict(excerpts=8, prepare=preparation(config))
+    (own,) = gather(build_model(config.model), [params], iter(batches), mesh, **options)
+    heard = [PREPARE(batch, channels=2, normalized=False).mixture for batch in batches]
+    spectra = stft(jnp.concatenate(heard), n_fft=64, hop=16, center=False)
+    mean = np.abs(np.asarray(spectra)).mean((0, 1, 2))
+    # Both sources' networks start from the same statistics.
+    np.testing.assert_allclose(own["input_mean"], -np.stack([mean] * 2), rtol=1e-4)
