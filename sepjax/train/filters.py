@@ -29,5 +29,7 @@ def learned_filters(run: Path) -> dict[str, np.ndarray]:
             ("initial", initial.params),
             ("final", variables["params"]),
         )
-        for name, taps in model.apply({"params": params}, method="kernels").items()
+        for name, taps in model.apply(
+            variables | {"params": params}, method="kernels"
+        ).items()
     }
