@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from sepjax.report.folder import RunFolder, number
+from sepjax.report.folder import RunFolder, lookup, number
 from sepjax.report.markup import Markup, element, join
 from sepjax.report.pictures import Scale, class_color, decibels, round_scale
 
@@ -66,7 +66,12 @@ def best_step(run: RunFolder) -> int | None:
 
 
 def learning_rate_drops(run: RunFolder) -> list[tuple[int, float, float]]:
-    """(step, old rate, new rate) of every cut of the learning rate."""
+    """(step, old rate, new rate) of every cut of the learning rate.
+
+    There are none under ``optim.schedule="restarts"``, where it falls at every step.
+    """
+    if lookup(run.config, "optim", "schedule") == "restarts":
+        return []
     rates = [(line["step"], number(line.get("learning_rate"))) for line in run.train]
     rates = [(step, rate) for step, rate in rates if rate is not None]
     pairs = itertools.pairwise(rates)

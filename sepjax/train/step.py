@@ -34,7 +34,7 @@ class TrainState(flax.struct.PyTreeNode):
 
     @property
     def learning_rate(self) -> Array:
-        """The rate of the next step."""
+        """The rate of the next step; with ``schedule="restarts"`` of the last one."""
         return self.opt_state.hyperparams["learning_rate"]
 
     def with_learning_rate(self, rate: float | Sequence[float]) -> "TrainState":

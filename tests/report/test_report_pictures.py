@@ -90,3 +90,6 @@ def test_best_step_and_learning_rate_cuts(tmp_path):
     assert best_step(run) == 20
     assert run.valid[-1]["loss"] == -2.5
     assert learning_rate_drops(run) == [(20, 1e-3, 5e-4), (40, 5e-4, 2.5e-4)]
+    # Rates that fall at every step are no cuts.
+    (tmp_path / "config.json").write_text('{"optim": {"schedule": "restarts"}}')
+    assert learning_rate_drops(read_run(tmp_path)) == []

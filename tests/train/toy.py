@@ -102,7 +102,8 @@ def share_programs(monkeypatch) -> None:
             del tree["optim"][f"lr_decay_{name}"]
         del tree["optim"]["plateau_threshold"]
         train = config.train
-        key = (json.dumps(tree), train.batch_size, train.seeds, train.freeze, mesh)
+        parts = train.freeze, train.fit
+        key = (json.dumps(tree), train.batch_size, train.seeds, parts, mesh)
         if key not in made:
             made[key] = make(config, mesh)
         return made[key]

@@ -1,0 +1,158 @@
+"""Generated parameters: of any network, source by source, in few dimensions."""
+
+from typing import NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from sepjax.functional.generation import generate, init_generator, init_independent
+from sepjax.functional.tcn import init_tcn, tcn
+
+
+class Pair(NamedTuple):
+    kernel: jax.Array
+    bias: jax.Array
+
+
+class Network(nn.Module):
+    @nn.compact
+    def __call__(self, x):
+        return nn.Dense(2)(nn.relu(nn.Dense(6)(x)))
+
+
+def draw_tcn(key):
+    return init_tcn(key, layers=2, stacks=1, bottleneck=4, hidden=6, width=3)
+
+
+def draw_module(key):
+    return Network().init(key, jnp.ones((1, 3)))["params"]
+
+
+TREES = {
+    "dictionary": {"a": {"kernel": jnp.ones((3, 4)), "bias": jnp.ones(4)}},
+    "list": [jnp.ones((2, 3)), (jnp.ones(5), {"gain": jnp.ones(2)})],
+    "named tuple": {"layer": Pair(jnp.ones((3, 2)), jnp.ones(2))},
+    "scalars": {"slope": jnp.ones(()), "deeper": {"slope": jnp.ones(())}},
+    "one array": jnp.ones((2, 2)),
+    "module": jax.eval_shape(draw_module, jax.random.key(0)),
+    "tcn": jax.eval_shape(draw_tcn, jax.random.key(0)),
+}
+
+
+def embeddings(count, size=8, seed=1):
+    return jax.random.normal(jax.random.key(seed), (count, size))
+
+
+def generator_of(template, bottleneck=5):
+    return init_generator(
+        jax.random.key(0), template, embedding=8, bottleneck=bottleneck
+    )
+
+
+@pytest.mark.parametrize("name", TREES)
+def test_any_tree_of_arrays(name):
+    template = TREES[name]
+    generator = generator_of(template)
+    found = generate(generator, embeddings(4))
+    assert jax.tree.structure(found) == jax.tree.structure(template)
+    for leaf, one in zip(jax.tree.leaves(found), jax.tree.leaves(template)):
+        assert leaf.shape == (4, *one.shape)
+        assert leaf.dtype == jnp.float32
+        assert float(jnp.std(leaf, axis=0).min()) > 0  # every source has its own
+
+
+def test_is_its_formula():
+    generator = generator_of({"layer": {"kernel": jnp.ones((2, 3))}})
+    given = np.asarray(embeddings(2), np.float64)
+    first = jax.tree.map(np.asarray, generator["bottleneck"]["layer"])
+    latent = given @ first["kernel"] + first["bias"]
+    kernel, bias = (
+        np.asarray(generator[name]["layer"]["kernel"]) for name in ("kernel", "bias")
+    )
+    expected = np.einsum("sb,bio->sio", latent, kernel) + bias
+    found = generate(generator, embeddings(2))["layer"]["kernel"]
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def test_initial_values_are_uniform_by_fan_in():
+    generator = generator_of({"layer": {"kernel": jnp.ones((40, 50))}})
+    bounds = {5: generator["kernel"]["layer"]["kernel"]}
+    bounds[8] = generator["bottleneck"]["layer"]["kernel"]
+    for fan_in, leaf in bounds.items():
+        assert float(jnp.abs(leaf).max()) <= fan_in**-0.5
+        assert float(jnp.abs(leaf).max()) > 0.9 * fan_in**-0.5
+
+
+def test_vmap_over_sources_is_a_loop():
+    x = jax.random.normal(jax.random.key(2), (2, 9, 4))
+    generator = generator_of(TREES["tcn"])
+    parameters = generate(generator, embeddings(3))
+
+    def network(parameters):
+        return tcn(parameters, x, layers=2, stacks=1)
+
+    together = jax.vmap(network)(parameters)
+    for source in range(3):
+        own = jax.tree.map(lambda leaf, source=source: leaf[source], parameters)
+        np.testing.assert_allclose(together[source], network(own), atol=1e-5)
+    assert float(jnp.std(together, axis=0).min()) > 0
+
+
+@pytest.mark.parametrize("name", ["dictionary", "module", "tcn"])
+def test_another_source_leaves_the_others_as_they_are(name):
+    generator, given = generator_of(TREES[name]), embeddings(7)
+    run = jax.jit(generate)
+    seven, six = run(generator, given), run(generator, given[:6])
+    for more, less in zip(jax.tree.leaves(seven), jax.tree.leaves(six)):
+        np.testing.assert_array_equal(more[:6], less)
+
+
+def test_layers_lie_in_affine_spaces_of_few_dimensions():
+    template = {"one": {"kernel": jnp.ones((6, 7)), "bias": jnp.ones(7)}}
+    template["two"] = {"kernel": jnp.ones((7, 3))}
+    found = generate(generator_of(template, bottleneck=3), embeddings(40))
+    each = {
+        name: np.concatenate([leaf.reshape(40, -1) for leaf in layer.values()], -1)
+        for name, layer in found.items()
+    }
+
+    def rank(points):
+        singular = np.linalg.svd(points, compute_uv=False)
+        return int(np.sum(singular > 1e-5 * singular[0]))  # float32 leaves 1e-7
+
+    for points in each.values():
+        assert rank(points) <= 4
+        assert rank(points - points.mean(0)) == 3
+    # The layers do not share their space.
+    both = np.concatenate(list(each.values()), -1)
+    assert rank(both - both.mean(0)) == 6
+
+
+def test_independent_networks_have_the_same_interface():
+    independent = init_independent(jax.random.key(0), draw_module, sources=3)
+    found = generate(independent, embeddings(3))
+    generated = generate(generator_of(TREES["module"]), embeddings(3))
+    assert jax.tree.map(jnp.shape, found) == jax.tree.map(jnp.shape, generated)
+    run = jax.vmap(lambda params: Network().apply({"params": params}, jnp.ones((1, 3))))
+    assert run(found).shape == run(generated).shape == (3, 1, 2)
+    assert all(
+        float(jnp.std(leaf, axis=0).max()) > 0
+        for leaf in jax.tree.leaves(found)
+        if leaf.ndim > 2
+    )
+
+
+@pytest.mark.parametrize("name", ["dictionary", "named tuple", "scalars", "tcn"])
+def test_gradients_reach_everything(name):
+    generator = generator_of(TREES[name])
+
+    def loss(generator, given):
+        leaves = jax.tree.leaves(generate(generator, given))
+        return sum(jnp.sum(jnp.sin(leaf + 1.0)) for leaf in leaves)
+
+    gradients = jax.grad(loss, argnums=(0, 1))(generator, embeddings(4))
+    assert all(bool(jnp.any(leaf != 0)) for leaf in jax.tree.leaves(gradients))
+    assert bool(jnp.all(jnp.any(gradients[1] != 0, axis=1)))

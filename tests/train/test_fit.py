@@ -1,0 +1,161 @@
+"""A new instrument is fitted, and whatever else was trained stays as it is."""
+
+import os
+import shutil
+import signal
+
+import jax
+import numpy as np
+import pytest
+from toy import ToyData, one_device, share_programs, toy_config
+
+from data_pipelines import demo
+from sepjax.train import checkpoint, loop
+from sepjax.train.checkpoint import CheckpointError
+
+KNOWN, ALL = ("bass", "vocals"), ("bass", "vocals", "wind")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _programs():
+    patch = pytest.MonkeyPatch()
+    share_programs(patch)
+    yield
+    patch.undo()
+
+
+def meta(**fields):
+    """A tiny first stage of Meta-TasNet, eight steps."""
+    model = dict(name="meta_tasnet", norm="group", mask_act="softmax", filters=1)
+    model |= dict(mels=8, B=8, H=8, layers=1, W=40, L=40)
+    known = {f"model__{name}": value for name, value in model.items()}
+    known |= dict(data__sources=KNOWN, train__steps=8, train__statistics_excerpts=4)
+    return toy_config(**known | fields)
+
+
+def fitting(run="known", **fields):
+    new = dict(train__pretrained_from=str(run), train__fit=("embedding",))
+    # What is frozen must not decay either.
+    return meta(**dict(data__sources=ALL, optim__weight_decay=0.1) | new | fields)
+
+
+def train(folder, config, before=lambda step: None):
+    folder.mkdir(parents=True, exist_ok=True)
+    data = ToyData(config, before=before)
+    return loop.train(config, folder, data, one_device(), provenance={"commit": "x"})
+
+
+def latest(folder):
+    params = checkpoint.load(folder, which="latest")[1]["params"]
+    leaves, _ = jax.tree_util.tree_flatten_with_path(params)
+    return {
+        jax.tree_util.keystr(path, simple=True, separator="/"): leaf
+        for path, leaf in leaves
+    }
+
+
+def best(folder):
+    return jax.tree.leaves(checkpoint.load(folder)[1]["params"])
+
+
+EMBEDDING = "stages_0/separator/embedding/"
+
+
+def assert_fitted(found, given):
+    """All that the first run knew is bit-identical; the new embedding is new."""
+    assert set(found) - set(given) == {EMBEDDING + "wind"}
+    for name, leaf in given.items():
+        np.testing.assert_array_equal(found[name], leaf, err_msg=name)
+
+
+@pytest.fixture(scope="module")
+def known(tmp_path_factory):
+    """A run on two classes, whose last checkpoint is its best."""
+    folder = tmp_path_factory.mktemp("runs") / "known"
+    assert train(folder, meta(train__eval_every=8)) is True
+    return folder
+
+
+@pytest.fixture(scope="module")
+def fitted(known):
+    folder = known.parent / "fitted"
+    assert train(folder, fitting()) is True
+    return folder
+
+
+def test_only_the_new_embedding_is_fitted(known, fitted, tmp_path):
+    found, given = latest(fitted), latest(known)
+    assert_fitted(found, given)
+    # It has moved: another number of steps leaves another embedding.
+    assert train(tmp_path / "short", fitting(known, train__steps=2)) is True
+    short = latest(tmp_path / "short")
+    assert_fitted(short, given)
+    moved = np.abs(found[EMBEDDING + "wind"] - short[EMBEDDING + "wind"])
+    assert moved.min() > 1e-4
+    facts = checkpoint.describe(fitted)["provenance"]["pretrained"]
+    assert tuple(facts["sources"]) == KNOWN
+
+
+def test_resumed_without_the_first_run(known, fitted, tmp_path):
+    shutil.copytree(known, tmp_path / "known")
+    folder, config = tmp_path / "new", fitting()
+
+    def stop(step):
+        if step == 4:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    assert train(folder, config, before=stop) is False
+    shutil.rmtree(tmp_path / "known")
+    assert train(folder, config) is True
+    found, straight = latest(folder), latest(fitted)
+    assert_fitted(found, latest(known))
+    for name, leaf in straight.items():
+        np.testing.assert_array_equal(found[name], leaf, err_msg=name)
+
+
+def test_named_parts_are_fitted(known, tmp_path):
+    fit = ("embedding/wind", "slopes")
+    assert train(tmp_path / "new", fitting(known, train__fit=fit)) is True
+    found, given = latest(tmp_path / "new"), latest(known)
+    for name, leaf in given.items():
+        same = np.array_equal(found[name], leaf)
+        # The last residual convolution is heard by nobody, but PReLUs all are.
+        assert same == ("/slopes/" not in name), name
+
+
+def test_several_seeds(known, tmp_path):
+    config = fitting(known, train__seeds=2, train__steps=4)
+    assert train(tmp_path / "new", config) is True
+    given = latest(known)
+    each = [latest(tmp_path / f"new/seed_{seed}") for seed in (1, 2)]
+    for found in each:
+        assert_fitted(found, given)
+    ours, theirs = (found[EMBEDDING + "wind"] for found in each)
+    assert np.abs(ours - theirs).max() > 1e-2
+
+
+@pytest.mark.parametrize(
+    ("fit", "message"),
+    [
+        (("embeddings",), "has no part 'embeddings': did you mean 'embedding'"),
+        (("embedding/winds",), "has no part 'embedding/winds'"),
+    ],
+)
+def test_unknown_parts_are_refused(known, tmp_path, fit, message):
+    with pytest.raises(ValueError, match=message):
+        train(tmp_path / "x", fitting(known, train__fit=fit))
+
+
+def test_a_run_to_start_from_is_needed(tmp_path):
+    with pytest.raises(ValueError, match=r"name train\.pretrained_from"):
+        meta(data__sources=ALL, train__fit=("embedding",))
+    with pytest.raises(CheckpointError, match="nowhere"):
+        train(tmp_path / "x", fitting("nowhere"))
+
+
+def test_the_first_songs_are_kept():
+    manifest = demo.build_manifest("", demo.CLASSES, songs={"train": 5, "test": 2})
+    few = manifest.with_songs(2)
+    assert few.split("train") == manifest.split("train")[:2]
+    for split in ("valid", "test"):
+        assert few.split(split) == manifest.split(split)
