@@ -134,7 +134,7 @@ def live_track(track: LoadedTrack, config: Config, venue: Venue) -> LiveTrack:
     mixture = duplicated(mixture)
     recorded, clean = duplicated(live.sources[0]), duplicated(live.clean[0])
     return LiveTrack(
-        track._replace(mixture=mixture, references=recorded),
+        track._replace(mixture=mixture, references=recorded, clean=clean),
         track._replace(mixture=mixture, references=clean),
     )
 

@@ -5,6 +5,7 @@ it enters its track (gains, loop), and by how much the stems fail to sum to a
 distributed mixture. Feeders and evaluation read nothing else about a dataset.
 """
 
+import dataclasses
 import functools
 import hashlib
 import json
@@ -77,6 +78,7 @@ class LoadedTrack(NamedTuple):
     classes: tuple[str, ...]
     mixture: np.ndarray  # (time, channels) float32
     references: np.ndarray  # (sources, time, channels) float32
+    clean: np.ndarray | None = None  # of live music: what was played, as references
 
 
 @dataclass(frozen=True)

@@ -86,6 +86,13 @@ def summary(results: Mapping[str, Any]) -> str:
         f"SI-SDR in dB, mean over tracks (split {split}, {count})",
         aggregate.format_table(results),
     ]
+    if "clean" in results:
+        means = results["clean"]["mean"]
+        lines.append(
+            f"against what was played: model {means['model']['si_sdr']:.2f}, mixture "
+            f"{means['mixture']['si_sdr']:.2f}, recorded stems "
+            f"{means['recorded']['si_sdr']:.2f}"
+        )
     marked = [track["name"] for track in tracks if track["seen"]]
     if marked:
         lines.append(f"SEEN in training ({len(marked)}): {', '.join(marked)}")
@@ -136,7 +143,11 @@ def _live_definition(live: Any) -> dict[str, Any]:
         for name in ("bleed", "reverb", "direct", "crowd")
     }
     folders = [live.impulse_responses, live.crowd_recordings]
-    named = {"references": live.targets, "own_recordings": list(filter(None, folders))}
+    named = {"references": live.targets}
+    if live.targets == "recorded":
+        named["clean"] = "the same estimates against what was played; 'recorded': the "
+        named["clean"] += "recorded stems as estimates of it"
+    named |= {"own_recordings": list(filter(None, folders))}
     return {"live": {"drawn_from": "the track's name"} | named | bounds}
 
 
@@ -182,6 +193,15 @@ def _score_track(
         }
         for column, waves in zip(COLUMNS, (estimates, untouched, masked))
     }
+    if (clean := getattr(track, "clean", None)) is not None:
+        held = {"model": estimates, "mixture": untouched, "recorded": references}
+        scores |= {
+            f"clean/{column}": {
+                name: _score(reference, estimate)
+                for name, reference, estimate in zip(model.sources, clean[order], waves)
+            }
+            for column, waves in held.items()
+        }
     waves = track.mixture, references, estimates
     collector.add(track.name, track.sample_rate, tuple(model.sources), *waves)
     return scores
@@ -215,4 +235,19 @@ def _summaries(scored: list[dict[str, Any]]) -> dict[str, Any]:
         }
         for column in columns
     }
-    return {**columns, "mean": means}
+    return {**columns, "mean": means} | _clean_summaries(scored)
+
+
+def _clean_summaries(scored: list[dict[str, Any]]) -> dict[str, Any]:
+    """Of live music the same against what was played, beside what was recorded."""
+    if not scored or "clean/model" not in scored[0]:
+        return {}
+    columns = {
+        column: aggregate.aggregate([track[f"clean/{column}"] for track in scored])
+        for column in ("model", "mixture", "recorded")
+    }
+    means = {
+        column: {m: aggregate.mean_over_classes(table, m) for m in METRICS}
+        for column, table in columns.items()
+    }
+    return {"clean": columns | {"mean": means}}
