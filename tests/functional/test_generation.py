@@ -1,5 +1,7 @@
 """Generated parameters: of any network, source by source, in few dimensions."""
 
+import re
+from pathlib import Path
 from typing import NamedTuple
 
 import flax.linen as nn
@@ -156,3 +158,13 @@ def test_gradients_reach_everything(name):
     gradients = jax.grad(loss, argnums=(0, 1))(generator, embeddings(4))
     assert all(bool(jnp.any(leaf != 0)) for leaf in jax.tree.leaves(gradients))
     assert bool(jnp.all(jnp.any(gradients[1] != 0, axis=1)))
+
+
+def test_the_example_of_the_page_runs():
+    page = Path(__file__).parents[2] / "docs/meta_tasnet.md"
+    (block,) = re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)
+    names = {}
+    with jax.numpy_rank_promotion("allow"):
+        exec(block, names)
+    assert names["masks"].shape == (6, 40)
+    assert float(jnp.std(names["masks"], axis=0).min()) > 0

@@ -97,6 +97,18 @@ def test_hybrid_encoder_and_decoder():
     assert count(params["decoder"]) == 440 * 330 + 220 * 20 + 110 * 40
 
 
+@pytest.mark.parametrize(
+    ("stages", "weights"), [(1, 10_061_812), (2, 23_261_800), (3, 45_531_260)]
+)
+def test_meta_tasnet(stages, weights):
+    fields = dict(name="meta_tasnet", norm="group", mask_act="softmax", stages=stages)
+    fields |= dict(N=440, L=20, W=20, B=160, H=160, layers=6, stack=3, filters=3)
+    params = shapes(**fields, sample_rate=8000 * 2 ** (stages - 1))
+    # Mean and deviation of every bin are facts about the data, not trained.
+    bins = sum(512 * 2**stage + 1 for stage in range(stages))
+    assert count(params) - 2 * bins == weights
+
+
 def test_table_has_the_default_size():
     config = Config()
     assert count(shapes(**vars(config.model))) == count(shapes())

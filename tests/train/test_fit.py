@@ -113,6 +113,7 @@ def test_resumed_without_the_first_run(known, fitted, tmp_path):
         np.testing.assert_array_equal(found[name], leaf, err_msg=name)
 
 
+@pytest.mark.slow
 def test_named_parts_are_fitted(known, tmp_path):
     fit = ("embedding/wind", "slopes")
     assert train(tmp_path / "new", fitting(known, train__fit=fit)) is True
@@ -123,6 +124,7 @@ def test_named_parts_are_fitted(known, tmp_path):
         assert same == ("/slopes/" not in name), name
 
 
+@pytest.mark.slow
 def test_several_seeds(known, tmp_path):
     config = fitting(known, train__seeds=2, train__steps=4)
     assert train(tmp_path / "new", config) is True
@@ -157,5 +159,4 @@ def test_the_first_songs_are_kept():
     manifest = demo.build_manifest("", demo.CLASSES, songs={"train": 5, "test": 2})
     few = manifest.with_songs(2)
     assert few.split("train") == manifest.split("train")[:2]
-    for split in ("valid", "test"):
-        assert few.split(split) == manifest.split(split)
+    assert few.split("test") == manifest.split("test")
