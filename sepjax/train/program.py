@@ -17,6 +17,7 @@ from sepjax.train.freeze import all_but
 from sepjax.train.mesh import batch_sharding, replicated
 from sepjax.train.objective import make_objective
 from sepjax.train.optim import make_optimizer
+from sepjax.train.seeds import map_seeds
 from sepjax.train.step import (
     TrainState,
     init_state,
@@ -58,14 +59,13 @@ def make_program(config: Config, mesh: Mesh) -> Program:
     )
     fraction, seeds = config.data.shuffle_fraction, config.train.seeds
     prepare = preparation(config)
+    augment = functools.partial(prepare, shuffle_fraction=fraction)
 
     def train_step(state: TrainState, batch: dict) -> tuple[TrainState, dict]:
-        return step(state, prepare(batch, shuffle_fraction=fraction))
+        return step(state, augment(batch))
 
     def train_steps(states: TrainState, batch: dict) -> tuple[TrainState, dict]:
-        # Row b * seeds + k belongs to seed k, so that a device has rows of all seeds.
-        split = jax.tree.map(lambda x: x.reshape(-1, seeds, *x.shape[1:]), batch)
-        return jax.vmap(train_step, in_axes=(0, 1))(states, split)
+        return jax.vmap(step)(states, map_seeds(augment, batch, seeds))
 
     # Whether a Wiener filter helps is asked of whole songs, not of every evaluation.
     unfiltered = dataclasses.replace(config.model, wiener_iterations=0)

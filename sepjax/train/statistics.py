@@ -7,6 +7,7 @@ to standardize: ``input_mean`` starts at minus the mean, ``input_scale`` at one 
 deviation.
 """
 
+import functools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -21,6 +22,7 @@ from sepjax.functional.augment import Excerpt, prepare_excerpts
 from sepjax.models.branches import STATISTICS
 from sepjax.train.mesh import batch_sharding, replicated, shard_batch
 from sepjax.train.objective import MEMORY
+from sepjax.train.seeds import map_seeds
 
 
 def wants_statistics(params: Any) -> bool:
@@ -72,8 +74,7 @@ def gather(
         return found[STATISTICS]
 
     def observe_each(params: Any, batch: dict) -> Any:
-        split = jax.tree.map(lambda x: x.reshape(-1, count, *x.shape[1:]), batch)
-        return jax.vmap(observe, in_axes=(None, 1))(params, split)
+        return map_seeds(functools.partial(observe, params), batch, count)
 
     every = replicated(mesh)
     run = jax.jit(
