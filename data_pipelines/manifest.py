@@ -6,7 +6,6 @@ distributed mixture. Feeders and evaluation read nothing else about a dataset.
 """
 
 import dataclasses
-import dataclasses
 import functools
 import hashlib
 import json
