@@ -14,7 +14,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "family",
         metavar="FAMILY",
         help="whose code wrote the file: asteroid, demucs, demucs_tasnet, kaituoxu, "
-        "naplab, torchaudio, ... (a wrong one lists all)",
+        "meta-tasnet, naplab, ... (a wrong one lists all)",
     )
     parser.add_argument(
         "files",
