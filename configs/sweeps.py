@@ -63,6 +63,8 @@ def _starting(*starts: str) -> dict[str, Member]:
     return rows(*(name for name in names if name.startswith(starts)))
 
 
+# The studio models first: the others start from them, by the names of their runs.
+LIVE = ("studio", "studio_meta", "unmix", "meta", "tl", "retrain", "finetune")
 _RATES = _starting("irm_fb_sinc_free_uniform", "irm_fb_sinc_pseudodec_uniform")
 
 SWEEPS: dict[str, dict[str, Member]] = {
@@ -78,6 +80,9 @@ SWEEPS: dict[str, dict[str, Member]] = {
     **{key: rows(*part.rows) for key, part in SECTIONS.items()},
     **{f"figure_{key}": figure(key) for key in FIGURES if key[0].isdigit()},
     "table_5.1": rows(*FIGURES["table_5.1"]),
+    "live": {
+        f"demo_{name}": Member(f"configs/chapter6.py:demo_{name}", {}) for name in LIVE
+    },
     "appendix_a": rows(*(name for part in SECTIONS.values() for name in part.rows)),
 }
 TITLES = {
@@ -91,5 +96,6 @@ TITLES = {
     **{key: part.title for key, part in SECTIONS.items()},
     **{f"figure_{key}": f"the rows of figure {key}" for key in FIGURES},
     "table_5.1": "both candidates for the model of table 5.1",
+    "live": "the protocols of chapter 6 on the demo music made live",
     "appendix_a": "everything",
 }
