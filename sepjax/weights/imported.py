@@ -20,6 +20,7 @@ import numpy as np
 from sepjax import __version__
 from sepjax.config import Config, ModelConfig, to_dict
 from sepjax.models import build_model
+from sepjax.weights.families import BATCH_STATS, as_variables
 from sepjax.weights.files import load_safetensors, save_safetensors
 
 MODEL, FACTS = "model.safetensors", "weights.json"
@@ -33,7 +34,9 @@ def write_imported(
     Args:
         folder: created where needed; an earlier import in it is replaced.
         config: of the model.
-        params: nested dictionaries of arrays, as the model draws them.
+        params: nested dictionaries of arrays, as the model draws them; running
+            statistics are their part ``batch_stats``
+            (:func:`sepjax.weights.families.as_variables`).
         facts: what JSON can hold, among it ``family`` and ``files``
             (:func:`sepjax.weights.importers.file_facts`). ``licence_notice`` is told
             at every use; ``separate`` holds defaults of
@@ -110,7 +113,7 @@ def load_imported(folder: str | Path) -> tuple[Any, Any, Config]:
     config.eval.chunk_seconds = habits.get("chunk", config.eval.chunk_seconds)
     config.eval.overlap = habits.get("overlap", config.eval.overlap)
     config.data.normalize = habits.get("normalize", config.data.normalize)
-    return build_model(model), {"params": params}, config
+    return build_model(model), as_variables(params), config
 
 
 def read_facts(folder: str | Path) -> dict[str, Any]:
@@ -145,12 +148,15 @@ def describe_imported(folder: str | Path) -> dict[str, Any]:
 
 
 def count_parameters(params: Any) -> int:
-    """Numbers in a tree of arrays."""
-    return sum(np.size(leaf) for leaf in jax.tree.leaves(params))
+    """Numbers in a tree of arrays; running statistics are none that are trained."""
+    trained = as_variables(params)["params"]
+    return sum(np.size(leaf) for leaf in jax.tree.leaves(trained))
 
 
 def check_params(config: ModelConfig, params: Any) -> None:
     """Refuse parameters that a model would not draw: other names, shapes, no numbers.
+
+    Running statistics are checked as well.
 
     Raises:
         ValueError: the first that differ are named.
@@ -160,7 +166,10 @@ def check_params(config: ModelConfig, params: Any) -> None:
     if config.audio_channels > 1:
         wave = (1, config.audio_channels, config.sample_rate)
     mixture = jax.ShapeDtypeStruct(wave, jnp.float32)
-    drawn = jax.eval_shape(model.init, jax.random.key(0), mixture)["params"]
+    drawn = dict(jax.eval_shape(model.init, jax.random.key(0), mixture))
+    # As trees of weights have them: parameters, and statistics as one more part.
+    kept = {n: part for n, part in drawn.items() if n == BATCH_STATS}
+    drawn = drawn["params"] | kept
     wanted, given = _shapes(drawn), _shapes(params)
     wrong = [
         f"{name}: {given.get(name, 'missing')} instead of {wanted.get(name, 'none')}"

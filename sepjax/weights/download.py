@@ -1,0 +1,228 @@
+"""Fetching a published file: whole and as its hash wants it, or not at all.
+
+What has arrived lies in ``<name>.part`` until the hash of all of it is right; an
+interrupted transfer goes on from there, where the server knows how.
+"""
+
+import http.client
+import os
+import re
+import ssl
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from sepjax import __version__
+from sepjax.weights.imported import sha256
+
+BLOCK = 1 << 18  # bytes read at once
+SCHEMES = ("https", "http", "file")
+PASSING = (408, 425, 429, 500, 502, 503, 504)
+"""Answers of servers that may be others a moment later."""
+
+BROKEN = (http.client.HTTPException, TimeoutError, ConnectionError, ssl.SSLError)
+"""What a connection raises that ends in the middle."""
+
+
+class DownloadError(OSError):
+    """A file cannot be had; the message names its address and says why."""
+
+
+class _Interrupted(Exception):
+    """Trying again may help."""
+
+
+def fetch(
+    url: str,
+    path: str | Path,
+    *,
+    sha256_prefix: str,
+    progress: bool = False,
+    attempts: int = 5,
+    pause: float = 1.0,
+    timeout: float = 30.0,
+) -> Path:
+    """Download a file, unless it is there.
+
+    Args:
+        url: of ``https``, ``http`` or ``file``.
+        path: where the file will be. It appears there complete and verified.
+        sha256_prefix: how the SHA-256 of the file begins, in hexadecimal.
+        progress: show size, rate and time left on stderr.
+        attempts: how often a transfer may fail without having got any further.
+        pause: seconds before the second attempt; doubled before each one after it.
+        timeout: seconds without a byte that count as an interruption.
+
+    Returns:
+        The path.
+
+    Raises:
+        DownloadError: there is no way to the server, it has no such file, or what it
+            has is another one; or another file is at ``path``.
+        OSError: the file cannot be written.
+
+    Example:
+        >>> import tempfile
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> _ = (folder / "a").write_bytes(b"abc")
+        >>> url = (folder / "a").as_uri()
+        >>> copy = fetch(url, folder / "b", sha256_prefix="ba7816bf")
+        >>> copy.read_bytes(), sorted(path.name for path in folder.iterdir())
+        (b'abc', ['a', 'b'])
+    """
+    path, prefix = Path(path), sha256_prefix.lower()
+    _check(url, prefix)
+    if path.exists():
+        if not sha256(path).startswith(prefix):
+            raise DownloadError(
+                f"{path} is there, but not the file of {url}, whose SHA-256 begins "
+                f"with {prefix}: delete or rename it"
+            )
+        return path
+    part = path.with_name(path.name + ".part")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    resumed = part.exists()
+    _transfer_all(url, part, progress, attempts, pause, timeout)
+    if resumed and not sha256(part).startswith(prefix):
+        # What was there before may have been the beginning of something else.
+        part.unlink()
+        _transfer_all(url, part, progress, attempts, pause, timeout)
+    found = sha256(part)
+    if not found.startswith(prefix):
+        part.unlink()
+        raise DownloadError(
+            f"{url} is not the published file: its SHA-256 begins with {found[:12]}, "
+            f"that of the published one with {prefix}"
+        )
+    os.replace(part, path)
+    return path
+
+
+def _check(url: str, prefix: str) -> None:
+    scheme = urllib.parse.urlsplit(url).scheme
+    if scheme not in SCHEMES:
+        raise ValueError(f"{url}: an address begins with one of {', '.join(SCHEMES)}")
+    if not re.fullmatch("[0-9a-f]{4,64}", prefix):
+        raise ValueError(
+            f"sha256_prefix={prefix!r} must be 4 to 64 hexadecimal digits: without it "
+            "nothing tells a damaged file"
+        )
+
+
+def _transfer_all(
+    url: str, part: Path, progress: bool, attempts: int, pause: float, timeout: float
+) -> None:
+    """Attempts, until all is there or none of several in a row got any further."""
+    failed, most = 0, _size(part)
+    while True:
+        try:
+            return _transfer(url, part, progress, timeout)
+        except _Interrupted as error:
+            further = _size(part) > most
+            failed, most = 1 if further else failed + 1, max(most, _size(part))
+            if failed >= attempts:
+                raise DownloadError(
+                    f"{url}: {error}, {failed} times in a row; what has arrived is "
+                    f"kept in {part}, and the same command goes on from there"
+                ) from error
+            time.sleep(pause * 2 ** (failed - 1))
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
+
+
+def _transfer(url: str, part: Path, progress: bool, timeout: float) -> None:
+    """One attempt, from where the last one ended if the server lets us."""
+    offset = _size(part)
+    headers = {"User-Agent": f"sepjax/{__version__}"}
+    if offset:
+        headers["Range"] = f"bytes={offset}-"
+    request = urllib.request.Request(url, headers=headers)
+    try:
+        with urllib.request.urlopen(request, timeout=timeout) as answer:
+            start, total = _place(answer, offset)
+            with open(part, "ab") as file:
+                file.truncate(start)  # what a server without ranges repeats
+                _copy(answer, file, start, total, progress, part.name)
+    except urllib.error.HTTPError as error:
+        _refused(error, url, part, offset)
+    except urllib.error.URLError as error:
+        _unreachable(error, url)
+    except BROKEN as error:
+        raise _Interrupted(f"the transfer broke off ({_text(error)})") from error
+
+
+def _place(answer: Any, offset: int) -> tuple[int, int | None]:
+    """Where the answer begins within the file, and the size of the file if told."""
+    length = answer.headers.get("Content-Length")
+    if answer.status != http.HTTPStatus.PARTIAL_CONTENT:
+        return 0, int(length) if length else None
+    told = answer.headers.get("Content-Range", "")
+    match = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", told)
+    if not match or int(match[1]) > offset:
+        raise _Interrupted(f"the server sent another part ({told or 'not said which'})")
+    return int(match[1]), None if match[2] == "*" else int(match[2])
+
+
+def _copy(
+    answer: Any,
+    file: BinaryIO,
+    start: int,
+    total: int | None,
+    progress: bool,
+    name: str,
+) -> None:
+    from tqdm import tqdm
+
+    bar = tqdm(
+        *(None, name.removesuffix(".part"), total),
+        initial=start,
+        unit="B",
+        unit_scale=True,
+        disable=not progress,
+    )
+    done = start
+    with bar:
+        while block := answer.read(BLOCK):
+            file.write(block)
+            done += len(block)
+            bar.update(len(block))
+        file.flush()
+        os.fsync(file.fileno())
+    if total is not None and done < total:
+        raise _Interrupted(f"the transfer broke off after {done} of {total} bytes")
+
+
+def _refused(error: urllib.error.HTTPError, url: str, part: Path, offset: int) -> None:
+    """What an HTTP status other than success means."""
+    with error:
+        text = f"the server answers {error.code} {error.reason}"
+    if error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE and offset:
+        told = error.headers.get("Content-Range", "")
+        if told == f"bytes */{offset}":
+            return  # All of it was there: its hash will tell.
+        part.unlink()
+        raise _Interrupted("the server has less than was there before") from error
+    if error.code in PASSING:
+        raise _Interrupted(text) from error
+    raise DownloadError(f"{url}: {text}") from error
+
+
+def _unreachable(error: urllib.error.URLError, url: str) -> None:
+    """No answer at all: a name that is not known, or nobody there."""
+    reason, host = error.reason, urllib.parse.urlsplit(url).hostname
+    if host and isinstance(reason, TimeoutError | ConnectionError):
+        raise _Interrupted(f"{host} does not answer ({_text(reason)})") from error
+    if host:
+        raise DownloadError(
+            f"{url}: no way to {host} ({_text(reason)}): is there internet here?"
+        ) from error
+    raise DownloadError(f"{url}: {_text(reason)}") from error
+
+
+def _text(reason: Any) -> str:
+    return str(reason) or type(reason).__name__
