@@ -83,6 +83,11 @@ def _report_options(parser: argparse.ArgumentParser) -> None:
         "5.15; or 'comparison' of whatever runs are given",
     )
     parser.add_argument(
+        "--table",
+        action="store_true",
+        help="print the scores of the runs beside each other, as Markdown",
+    )
+    parser.add_argument(
         "-o",
         "--output",
         type=Path,
@@ -308,6 +313,11 @@ def report(arguments: argparse.Namespace) -> int:
         return 0
     if not arguments.runs:
         raise ValueError("name a run folder: sepjax report RUN")
+    if arguments.table:
+        from sepjax.report.score_table import score_table
+
+        print(score_table(arguments.runs))
+        return 0
     from sepjax.report import write_report
 
     for run in arguments.runs:

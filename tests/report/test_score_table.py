@@ -1,0 +1,63 @@
+"""Scores of runs beside each other, if they are scores of the same thing."""
+
+import json
+
+import pytest
+
+from sepjax.report.score_table import score_table
+
+
+def scores(value, *, seed=0, split="test", clean=None):
+    def column(level):
+        return {"bass": {"si_sdr": level}, "vocals": {"si_sdr": level + 2}}
+
+    columns = {"model": value, "mixture": -5.0, "oracle": 9.0, "improvement": value + 5}
+    results = {name: column(level) for name, level in columns.items()}
+    results["mean"] = {n: {"si_sdr": level + 1} for n, level in columns.items()}
+    results["definition"] = {"seed": seed, "split": split}
+    if clean is not None:
+        heard = {"model": clean, "mixture": -6.0, "recorded": 12.0}
+        results["clean"] = {name: column(level) for name, level in heard.items()}
+        results["clean"]["mean"] = {n: {"si_sdr": v + 1} for n, v in heard.items()}
+    return results
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write(name, results):
+        folder = tmp_path / name
+        folder.mkdir(parents=True)
+        (folder / "results.json").write_text(json.dumps(results))
+        return tmp_path / name.split("/")[0]
+
+    return write
+
+
+def test_seeds_are_a_row_with_their_spread(write):
+    for seed in (1, 2):
+        band = write(f"band/seed_{seed}", scores(2.0 * seed, seed=seed))
+    one = write("one", scores(7.0))
+    lines = score_table([band, one]).splitlines()
+    assert lines[0] == "| SI-SDR (dB) | bass | vocals | mean |"
+    assert "| (the mixture) | -5.00 | -3.00 | -4.00 |" in lines
+    assert "| (ideal ratio masks) | 9.00 | 11.00 | 10.00 |" in lines
+    assert "| band | 3.00 ± 1.41 | 5.00 ± 1.41 | 4.00 ± 1.41 |" in lines
+    assert "| one | 12.00 | 14.00 | 13.00 |" in lines  # its improvement
+
+
+def test_live_music_is_held_against_what_was_played(write):
+    text = score_table([write("live", scores(1.0, clean=0.5))])
+    assert "SI-SDR against what was played" in text
+    assert "| (the recorded stems) | 12.00 | 14.00 | 13.00 |" in text
+    assert "| live | 0.50 | 2.50 | 1.50 |" in text
+
+
+def test_scores_of_different_definitions_share_no_table(write):
+    runs = [write("a", scores(1.0)), write("b", scores(1.0, split="valid"))]
+    with pytest.raises(ValueError, match=r"b was scored by another definition \(split"):
+        score_table(runs)
+
+
+def test_what_was_never_scored_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match="sepjax evaluate"):
+        score_table([tmp_path])
