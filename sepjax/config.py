@@ -182,7 +182,7 @@ class LiveConfig:
     eval: bool = False  # the songs that are scored are
     targets: str = "recorded"  # recorded (bleed, hall and all) | clean: the references
     bleed_low: float = -30.0  # dB, gain of a source at another's microphone
-    bleed_high: float = -12.0  # both -inf: no bleed
+    bleed_high: float = -15.0  # both -inf: no bleed
     reverb_low: float = 0.6  # seconds in which the hall's sound falls by 60 dB
     reverb_high: float = 1.8  # both 0: no hall
     direct_low: float = 9.0  # dB, direct over reverberant energy at a microphone

@@ -17,7 +17,7 @@ def live_problems(live: "LiveConfig") -> Iterable[str]:
     Example:
         >>> from sepjax.config import LiveConfig
         >>> list(live_problems(LiveConfig(bleed_low=-5.0)))
-        ['live.bleed_low=-5.0 must not exceed live.bleed_high=-12.0']
+        ['live.bleed_low=-5.0 must not exceed live.bleed_high=-15.0']
     """
     for name in ("bleed", "reverb", "direct", "crowd"):
         low, high = (getattr(live, f"{name}_{end}") for end in ("low", "high"))

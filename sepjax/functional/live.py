@@ -45,7 +45,7 @@ class LiveSettings(NamedTuple):
 
     sample_rate: int = 8000  # Hz
     bleed_low: float = -30.0  # dB, gain of a source at another's microphone
-    bleed_high: float = -12.0
+    bleed_high: float = -15.0
     reverb_low: float = 0.6  # seconds in which the hall's sound falls by 60 dB
     reverb_high: float = 1.8  # 0: no hall
     direct_low: float = 9.0  # dB, direct over reverberant energy at a microphone
