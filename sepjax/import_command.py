@@ -1,4 +1,4 @@
-"""``sepjax import-weights FAMILY FILE... -o DIR``: others' checkpoints as models."""
+"""``sepjax import-weights FAMILY [FILE...] -o DIR``: others' checkpoints as models."""
 
 import argparse
 import sys
@@ -14,14 +14,21 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "family",
         metavar="FAMILY",
         help="whose code wrote the file: asteroid, demucs, demucs_tasnet, kaituoxu, "
-        "meta-tasnet, naplab, ... (a wrong one lists all)",
+        "meta-tasnet, naplab, open-unmix, ... (a wrong one lists all); or a released "
+        "model: umx, umxhq, umxl, umxse",
     )
     parser.add_argument(
         "files",
-        nargs="+",
+        nargs="*",
         type=Path,
         metavar="FILE",
-        help="checkpoint of PyTorch, also inside gzip; its code is never run",
+        help="checkpoint of PyTorch, also inside gzip; its code is never run. Of "
+        "Open-Unmix the folder of the files; without, a released model is downloaded",
+    )
+    parser.add_argument(
+        "--download",
+        action="store_true",
+        help="fetch what the folder lacks of the files of a released model",
     )
     parser.add_argument(
         "-o",
@@ -52,6 +59,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def import_weights(arguments: argparse.Namespace) -> int:
     """Import, check, write, and say what it is."""
     options = _options(arguments)
+    files = _files(arguments, options)
     from sepjax.weights import IMPORTERS, run_importer, write_imported
     from sepjax.weights.imported import count_parameters
     from sepjax.weights.importers import importer_name, notice
@@ -59,15 +67,13 @@ def import_weights(arguments: argparse.Namespace) -> int:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
         try:
-            config, params, facts = run_importer(
-                arguments.family, arguments.files, options
-            )
+            config, params, facts = run_importer(arguments.family, files, options)
         except (LookupError, ValueError) as error:
             # A KeyError's text is the repr of its message.
             text = str(error.args[0] if error.args else error)
             known = importer_name(arguments.family) in IMPORTERS
-            if known and str(arguments.files[0]) not in text:
-                text = f"{', '.join(map(str, arguments.files))}: {text}"
+            if known and str(files[0]) not in text:
+                text = f"{', '.join(map(str, files))}: {text}"
             raise ValueError(text) from error
     for warning in caught:
         print(f"sepjax: warning: {warning.message}", file=sys.stderr)
@@ -82,6 +88,25 @@ def import_weights(arguments: argparse.Namespace) -> int:
     if facts["licence_notice"]:
         print(f"sepjax: {facts['licence_notice']}", file=sys.stderr)
     return 0
+
+
+def _files(arguments: argparse.Namespace, options: dict[str, str]) -> list[Path]:
+    """What to import; a download without a place goes beside the output."""
+    if arguments.files and not arguments.download:
+        return arguments.files
+    from sepjax.weights import IMPORTERS
+    from sepjax.weights.importers import importer_name, importer_options
+
+    family = importer_name(arguments.family)
+    if family in IMPORTERS and "download" not in importer_options(family):
+        released = (n for n in sorted(IMPORTERS) if "download" in importer_options(n))
+        raise ValueError(
+            f"{family}: give the checkpoint file; only {', '.join(released)} can be "
+            "downloaded"
+        )
+    options["download"] = "true"
+    output = arguments.output
+    return arguments.files or [output.with_name(f"{output.name}.download")]
 
 
 def _options(arguments: argparse.Namespace) -> dict[str, str]:

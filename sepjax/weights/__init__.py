@@ -15,6 +15,8 @@ from sepjax.weights import (  # noqa: F401
     demucs,
     meta_tasnet,
     open_unmix,
+    open_unmix_files,
+    open_unmix_releases,
 )
 from sepjax.weights.families import FAMILIES, as_variables, from_state_dict
 from sepjax.weights.files import load_safetensors, save_safetensors

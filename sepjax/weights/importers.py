@@ -71,12 +71,7 @@ def run_importer(
         raise ValueError(
             f"unknown {IMPORTERS.family} {family!r}: {nearest(family, IMPORTERS)}"
         )
-    known = {
-        name: parameter
-        for name, parameter in inspect.signature(IMPORTERS[family]).parameters.items()
-        if parameter.kind is parameter.KEYWORD_ONLY
-    }
-    given = {}
+    known, given = importer_options(family), {}
     for name, text in options.items():
         if name not in known:
             raise ValueError(
@@ -86,6 +81,23 @@ def run_importer(
         given[name] = _converted(name, text, known[name].annotation)
     require(family, IMPORTERS[family], given)
     return IMPORTERS[family](paths, **given)
+
+
+def importer_options(family: str) -> dict[str, inspect.Parameter]:
+    """The keyword arguments of an importer.
+
+    Args:
+        family: a key of :data:`IMPORTERS`.
+
+    Example:
+        >>> sorted(importer_options("naplab"))
+        ['layers', 'sample_rate', 'sources', 'stride']
+    """
+    return {
+        name: parameter
+        for name, parameter in inspect.signature(IMPORTERS[family]).parameters.items()
+        if parameter.kind is parameter.KEYWORD_ONLY
+    }
 
 
 def importer_name(family: str) -> str:

@@ -71,11 +71,12 @@ def write_stream(path, program, storages=(), system=None):
 
 
 def tensors_of(state):
-    """Names -> tensors of float32 arrays, and the storages that they are views of."""
+    """Names -> tensors of float32 and int64, and the storages that they view."""
+    kinds = {"float32": "FloatStorage", "int64": "LongStorage"}
     tensors = {
         key: tensor(
-            *("FloatStorage", str(number), array.size, array.shape),
-            tuple(stride // 4 for stride in array.strides),
+            *(kinds[array.dtype.name], str(number), array.size, array.shape),
+            tuple(stride // array.itemsize for stride in array.strides),
         )
         for number, (key, array) in enumerate(state.items())
     }
