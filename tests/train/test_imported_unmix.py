@@ -1,0 +1,115 @@
+"""Training that starts from an imported Open-Unmix: its statistics come along."""
+
+import jax
+import numpy as np
+import pytest
+from toy import TIME, ToyData, one_device, share_programs, toy_config
+
+import sepjax
+from sepjax.models import build_model
+from sepjax.train import checkpoint, loop
+from sepjax.train.checkpoint import CheckpointError
+from sepjax.train.pretrained import start_from
+from sepjax.train.program import make_program
+from sepjax.train.step import init_variables
+from sepjax.weights import write_imported
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _programs():
+    patch = pytest.MonkeyPatch()
+    share_programs(patch)
+    yield
+    patch.undo()
+
+
+def unmix(**fields):
+    model = dict(name="open_unmix", umx_fft=64, umx_hop=16, umx_hidden=8, umx_layers=1)
+    known = {f"model__{name}": value for name, value in model.items()}
+    known |= dict(model__umx_bandwidth=0.0, data__normalize=False, train__steps=2)
+    # What is frozen must not decay either.
+    return toy_config(**known | dict(optim__weight_decay=0.1) | fields)
+
+
+@pytest.fixture(scope="module")
+def imported(tmp_path_factory):
+    """A folder of weights whose statistics are those of no fresh model."""
+    folder, config = tmp_path_factory.mktemp("weights") / "umx", unmix().model
+    model, rng = build_model(config), np.random.default_rng(0)
+    shapes = jax.eval_shape(lambda: init_variables(model, jax.random.key(0), TIME))
+    tree = {"batch_stats": shapes["batch_stats"]} | shapes["params"]
+    tree = jax.tree.map(
+        lambda leaf: rng.uniform(0.1, 0.5, leaf.shape).astype(np.float32), tree
+    )
+    write_imported(folder, config, tree, {"family": "umxhq", "files": []})
+    return folder
+
+
+def train(folder, config):
+    folder.mkdir(parents=True, exist_ok=True)
+    data = ToyData(config)
+    return loop.train(config, folder, data, one_device(), provenance={"commit": "x"})
+
+
+def leaves(variables):
+    flat, _ = jax.tree_util.tree_flatten_with_path(dict(variables))
+    return {
+        jax.tree_util.keystr(path, simple=True, separator="/"): np.asarray(leaf)
+        for path, leaf in flat
+    }
+
+
+def latest(folder):
+    return leaves(checkpoint.load(folder, which="latest")[1])
+
+
+def assert_equal(found, given, but=()):
+    """Bit-identical, except for some, which have all moved."""
+    assert found.keys() == given.keys()
+    for name, leaf in given.items():
+        moved = any(f"/{part}/" in name for part in but)
+        assert np.array_equal(found[name], leaf) != moved, name
+
+
+def test_statistics_reach_the_memory(imported):
+    config = unmix()
+    state = make_program(config, one_device()).init(jax.random.key(0))
+    state, facts = start_from(state, imported, config)
+    _, variables, _ = sepjax.load(imported)
+    found = {"params": state.params, "batch_stats": state.memory["batch_stats"]}
+    assert_equal(leaves(found), leaves(variables))
+    assert facts["family"] == "umxhq"
+
+
+def test_nothing_but_the_fitted_layers_changes(imported, tmp_path):
+    config = unmix(train__pretrained_from=str(imported), train__fit=("fc2", "fc3"))
+    assert train(tmp_path / "tl", config) is True
+    given = leaves(sepjax.load(imported)[1])
+    found = latest(tmp_path / "tl")
+    assert_equal(found, given, but=("fc2", "fc3"))
+    moved = {name for name in given if not np.array_equal(found[name], given[name])}
+    assert moved == {"params/fc2/kernel", "params/fc3/kernel"}
+
+
+@pytest.mark.slow
+def test_everything_is_fitted(imported, tmp_path):
+    """Then the norms hear batches, and so their statistics change as well."""
+    config = unmix(train__pretrained_from=str(imported))
+    assert train(tmp_path / "all", config) is True
+    given, found = leaves(sepjax.load(imported)[1]), latest(tmp_path / "all")
+    same = {name for name in given if np.array_equal(found[name], given[name])}
+    assert not same
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("umx_hidden", 16, "does not fit this model"),
+        ("umx_layers", 2, "umx_layers: 1 -> 2"),
+        ("umx_hop", 32, "umx_hop: 16 -> 32"),
+    ],
+)
+def test_other_models_are_refused(imported, tmp_path, field, value, message):
+    changed = {"train__pretrained_from": str(imported), f"model__{field}": value}
+    with pytest.raises(CheckpointError, match=message):
+        train(tmp_path / "a", unmix(**changed))
