@@ -14,8 +14,11 @@ from open_unmix_folder import random_state, states_of, write_state
 from vectors import assert_near, quick
 
 import sepjax
+from configs.chapter6 import get_config
 from sepjax import cli
+from sepjax.config import resolve
 from sepjax.models import build_model
+from sepjax.train.pretrained import require_same_meaning
 from sepjax.weights import as_variables, load_safetensors, save_safetensors
 from sepjax.weights.open_unmix_releases import RELEASES
 
@@ -392,6 +395,8 @@ def test_full_size(monkeypatch, tmp_path):
     count = sum(leaf.size for leaf in jax.tree.leaves(variables["params"]))
     assert count == 4 * 8_893_348  # as counted in the source
     assert build_model(config.model) == model
+    # The recipe of chapter 6 starts from it.
+    require_same_meaning(tmp_path, config, resolve(get_config("tl")), whole=True)
     wave = rng.uniform(-0.1, 0.1, (3 * 44100, 2)).astype(np.float32)
     soundfile.write(tmp_path / "a.wav", wave, 44100, "FLOAT")
     command = ["separate", str(tmp_path / "a.wav"), "-n", str(tmp_path / "m")]
