@@ -23,6 +23,8 @@ Reference:
     separation; Platanios et al. 2018, contextual parameter generation.
 """
 
+import itertools
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -63,33 +65,35 @@ def init_generator(
     """
     leaves, structure = jax.tree_util.tree_flatten_with_path(template)
     layers = sorted({_layer(path) for path, _ in leaves})
-    keys = iter(jax.random.split(key, 2 * (len(layers) + len(leaves))))
-
-    def uniform(shape: tuple[int, ...], fan_in: int) -> Array:
-        return jax.random.uniform(
-            next(keys), shape, minval=-(fan_in**-0.5), maxval=fan_in**-0.5
-        )
-
-    first = {
-        layer: {
-            "kernel": uniform((embedding, bottleneck), embedding),
-            "bias": uniform((bottleneck,), embedding),
-        }
-        for layer in layers
-    }
-    second = [
-        (
-            uniform((bottleneck, *leaf.shape), bottleneck),
-            uniform(leaf.shape, bottleneck),
-        )
-        for _, leaf in leaves
-    ]
-    kernels, biases = zip(*second)
+    shapes = [leaf.shape for _, leaf in leaves]
+    maps = [((embedding, bottleneck), embedding), ((bottleneck,), embedding)]
+    wanted = maps * len(layers)
+    wanted += [((bottleneck, *shape), bottleneck) for shape in shapes]
+    wanted += [(shape, bottleneck) for shape in shapes]
+    drawn = iter(_uniform(key, wanted))
+    first = {layer: {"kernel": next(drawn), "bias": next(drawn)} for layer in layers}
+    kernels, biases = ([next(drawn) for _ in shapes] for _ in range(2))
     return {
         "bottleneck": first,
         "kernel": jax.tree_util.tree_unflatten(structure, kernels),
         "bias": jax.tree_util.tree_unflatten(structure, biases),
     }
+
+
+def _uniform(
+    key: PRNGKeyArray, wanted: list[tuple[tuple[int, ...], int]]
+) -> list[Array]:
+    """Arrays of given shapes within 1 / sqrt(fan in), all from one draw.
+
+    A draw for each of a hundred arrays would compile for half a minute.
+    """
+    sizes = [math.prod(shape) for shape, _ in wanted]
+    flat = jax.random.uniform(key, (sum(sizes),), minval=-1.0, maxval=1.0)
+    parts = jnp.split(flat, list(itertools.accumulate(sizes))[:-1])
+    return [
+        part.reshape(shape) * fan_in**-0.5
+        for part, (shape, fan_in) in zip(parts, wanted)
+    ]
 
 
 def init_independent(

@@ -14,8 +14,9 @@ def hann(length: int) -> Float[Array, " length"]:
         >>> hann(4)
         Array([0. , 0.5, 1. , 0.5], dtype=float32)
     """
-    angle = 2 * jnp.pi * jnp.arange(length, dtype=float) / length
-    return 0.5 - 0.5 * jnp.cos(angle)
+    # In double precision: its small ends decide how far a spectrum's floor lies.
+    angle = 2 * np.pi * np.arange(length) / length
+    return jnp.asarray(0.5 - 0.5 * np.cos(angle), dtype=float)
 
 
 def stft(
