@@ -8,6 +8,7 @@ Reference: Duong, Vincent and Gribonval 2010; Nugraha, Liutkus and Vincent 2016;
 norbert 0.2.1; Open-Unmix 1.3.
 """
 
+import functools
 from collections.abc import Callable
 
 import jax
@@ -15,9 +16,14 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Complex, Float
 
+from sepjax.functional.split_complex import Split
+from sepjax.functional.wiener_filters import filter_once, local_gaussians
+
 Mixture = Complex[Array, "*batch frames bins channels"]
 Estimates = Complex[Array, "*batch sources frames bins channels"]
 Magnitudes = Float[Array, "*batch sources frames bins channels"]
+
+ENTRIES = 300 * 128  # of a spectrum filtered at once, whose variances fit into caches
 
 VARIANTS = ("umx", "norbert")
 """Open-Unmix' filter, with one regularization, and norbert's, with its type's."""
@@ -69,21 +75,28 @@ def wiener_em(
     if jnp.iscomplexobj(magnitudes):
         raise ValueError(f"magnitudes must be real, they are {magnitudes.dtype}")
 
-    def separate(magnitudes: Array, mixture: Array) -> Array:
-        options = dict(softmask=softmask, residual=residual, variant=variant)
-        first = initial_estimates(magnitudes, mixture, **options)
-        if not iterations:
-            return first
-        scale = _scale(mixture)
-        found = expectation_maximization(
-            first * (1 / scale),
-            mixture * (1 / scale),
-            iterations=iterations,
-            variant=variant,
-        )
-        return found * scale
+    eps, channels = _eps(variant, mixture), mixture.shape[-1]
+    loading, slips = _loading(variant, eps, channels), variant == "umx"
 
-    frames = mixture.shape[-3]
+    def separate(magnitudes: Array, mixture: Array) -> Array:
+        x = Split.of(mixture)
+        first = functools.partial(
+            _first, eps=eps, softmask=softmask, residual=residual, slips=slips
+        )
+        if not iterations:
+            return first(magnitudes, x).joined()
+        scale = _scale(x)
+
+        def refined(magnitudes: Array, real: Array, imag: Array) -> Array:
+            x = Split(real, imag)
+            y, x = first(magnitudes, x) * (1 / scale), x * (1 / scale)
+            return (_refined(y, x, iterations, eps, loading) * scale).joined()
+
+        return _by_bins(refined, magnitudes, x.real, x.imag)
+
+    # Frames and bins come last from here on: every pass runs along the bins.
+    magnitudes, mixture = (jnp.moveaxis(z, -1, -3) for z in (magnitudes, mixture))
+    frames = mixture.shape[-2]
     length = min(excerpt_frames or frames, frames)
     tail = frames % length if frames % length < merge_tail else 0
     last = frames - length - tail if tail else frames
@@ -93,7 +106,7 @@ def wiener_em(
         for piece in pieces
         if piece[0] < piece[1]
     ]
-    return jnp.concatenate(parts, axis=-3)
+    return jnp.moveaxis(jnp.concatenate(parts, axis=-2), -3, -1)
 
 
 def initial_estimates(
@@ -117,20 +130,8 @@ def initial_estimates(
         Array([0.+1.j, 0.+4.j, 0.+5.j], dtype=complex64)
     """
     _check(magnitudes, mixture, variant)
-    mixture = jnp.expand_dims(mixture, -4)
-    if softmask:
-        total = jnp.sum(magnitudes, axis=-4, keepdims=True)
-        shares = magnitudes / (total + _eps(variant, mixture))
-        estimates = shares.astype(mixture.dtype) * mixture
-    else:
-        phase = _phase(mixture)
-        if variant == "umx":
-            phase = phase * _slip(mixture)
-        estimates = magnitudes.astype(mixture.dtype) * phase
-    if residual:
-        rest = mixture - jnp.sum(estimates, axis=-4, keepdims=True)
-        estimates = jnp.concatenate([estimates, rest], axis=-4)
-    return estimates
+    x, eps = Split.of(mixture), _eps(variant, mixture)
+    return _first(magnitudes, x, eps, softmask, residual, variant == "umx").joined()
 
 
 def expectation_maximization(
@@ -184,13 +185,10 @@ def expectation_maximization(
         Array([0.5+0.j, 0.5+0.j], dtype=complex64)
     """
     _check(estimates, mixture, variant)
-    y, x = jnp.moveaxis(estimates, -1, -3), jnp.moveaxis(mixture, -1, -3)
-    eps, channels = _eps(variant, x), x.shape[-3]
-    filtered = {1: _filter_mono, 2: _filter_pair}.get(channels, _filter_many)
-    # norbert loads the variance of a single channel twice.
-    loading = eps**0.5 + eps * (variant == "norbert" and channels == 1)
-    y = jax.lax.fori_loop(0, iterations, lambda _, y: filtered(y, x, eps, loading), y)
-    return jnp.moveaxis(y, -3, -1)
+    eps = _eps(variant, mixture)
+    loading = _loading(variant, eps, mixture.shape[-1])
+    y, x = (Split.of(jnp.moveaxis(z, -1, -3)) for z in (estimates, mixture))
+    return jnp.moveaxis(_refined(y, x, iterations, eps, loading).joined(), -3, -1)
 
 
 def gaussian_model(
@@ -211,8 +209,8 @@ def gaussian_model(
                [1., 1.]], dtype=float32))
     """
     y = jnp.moveaxis(estimates, -1, -3)
-    v, covariance = _gaussian_model(y, _eps(variant, y))
-    return v, jnp.moveaxis(covariance, -1, -3)
+    v, covariance = local_gaussians(Split.of(y), _eps(variant, y))
+    return v, jnp.moveaxis(covariance.joined(), -1, -3)
 
 
 def residual_model(
@@ -237,7 +235,7 @@ def residual_model(
         Array([2., 4., 1., 2.], dtype=float32)
     """
     _check(magnitudes, mixture, "norbert")
-    power = _power(mixture)
+    power = Split.of(mixture).power()
     eps = jnp.finfo(power.dtype).eps
     # The power is limited before its root is drawn, which has no gradient at zero.
     given = jnp.maximum(power, eps ** (2 / alpha)) ** (alpha / 2)
@@ -271,105 +269,59 @@ def _eps(variant: str, x: Array) -> float:
     return 1e-10 if variant == "umx" else float(jnp.finfo(x.dtype).eps)
 
 
-def _power(x: Array) -> Array:
-    return jnp.square(x.real) + jnp.square(x.imag)
+def _loading(variant: str, eps: float, channels: int) -> float:
+    # norbert loads the variance of a single channel twice.
+    return eps**0.5 + eps * (variant == "norbert" and channels == 1)
 
 
-def _phase(x: Array) -> Array:
+def _first(
+    magnitudes: Array, x: Split, eps: float, softmask: bool, residual: bool, slips: bool
+) -> Split:
+    """See :func:`initial_estimates`, wherever the axis of the channels is."""
+    x = x.map(lambda part: jnp.expand_dims(part, -4))
+    if softmask:
+        total = jnp.sum(magnitudes, axis=-4, keepdims=True)
+        y = x * (magnitudes / (total + eps))
+    else:
+        y = (_phase(x) * _slip(x) if slips else _phase(x)) * magnitudes
+    if not residual:
+        return y
+    rest = x - y.map(lambda part: jnp.sum(part, axis=-4, keepdims=True))
+    return Split(
+        jnp.concatenate([y.real, rest.real], axis=-4),
+        jnp.concatenate([y.imag, rest.imag], axis=-4),
+    )
+
+
+def _refined(y: Split, x: Split, iterations: int, eps: float, loading: float) -> Split:
+    def step(_: int, parts: tuple[Array, Array]) -> tuple[Array, Array]:
+        found = filter_once(Split(*parts), x, eps, loading)
+        return found.real, found.imag
+
+    return Split(*jax.lax.fori_loop(0, iterations, step, (y.real, y.imag)))
+
+
+def _phase(x: Split) -> Split:
     """Phase factors; 1 where x is zero, or so small that the gradient overflows."""
-    power = _power(x)
+    power = x.power()
     heard = power > float(jnp.finfo(power.dtype).tiny) ** (2 / 3)
-    magnitude = jnp.sqrt(jnp.where(heard, power, 1.0)).astype(x.dtype)
-    return jnp.where(heard, x, jnp.ones_like(x)) / magnitude
+    magnitude = jnp.sqrt(jnp.where(heard, power, 1.0))
+    real, imag = jnp.where(heard, x.real, 1.0), jnp.where(heard, x.imag, 0.0)
+    return Split(real / magnitude, imag / magnitude)
 
 
-def _slip(x: Array) -> Array:
+def _slip(x: Split) -> Split:
     """Open-Unmix' pi is that of float32, 1e-7 too large: seen in float64 only."""
     error = float(np.float32(np.pi)) - np.pi
-    angle = jnp.where(x.real < 0, jnp.where(x.imag < 0, -error, error), 0.0)
-    return jax.lax.complex(jnp.cos(angle), jnp.sin(angle)).astype(x.dtype)
+    turned, up = x.real < 0, x.imag >= 0
+    cosine = jnp.where(turned, np.cos(error), 1.0).astype(x.real.dtype)
+    sine = jnp.where(turned, jnp.where(up, np.sin(error), -np.sin(error)), 0.0)
+    return Split(cosine, sine.astype(x.real.dtype))
 
 
-def _scale(mixture: Array) -> Array:
+def _scale(x: Split) -> Array:
     """The root comes last: it would have no gradient at silence."""
-    scale = jnp.sqrt(jnp.maximum(jnp.max(_power(mixture)) / 100, 1.0))
-    return scale.astype(mixture.dtype)
-
-
-def _gaussian_model(y: Array, eps: float) -> tuple[Array, Array]:
-    """(..., sources, frames, bins) and (..., sources, channels, channels, bins)."""
-    v = jnp.mean(_power(y), axis=-3)
-    outer = jnp.expand_dims(y, -3) * jnp.conj(jnp.expand_dims(y, -4))
-    weight = jnp.expand_dims(jnp.sum(v, axis=-2) + eps, (-3, -2))
-    return v, jnp.sum(outer, axis=-2) / weight.astype(y.dtype)
-
-
-def _filter_mono(y: Array, x: Array, eps: float, loading: float) -> Array:
-    v, covariance = _gaussian_model(y, eps)
-    power = v * covariance[..., 0, :, :].real
-    share = power / (jnp.sum(power, axis=-3, keepdims=True) + loading)
-    return jnp.expand_dims(share, -3).astype(x.dtype) * jnp.expand_dims(x, -4)
-
-
-def _filter_pair(y: Array, x: Array, eps: float, loading: float) -> Array:
-    """See :func:`expectation_maximization`; (..., sources, channels, frames, bins)."""
-
-    def over_frames(parts: Array) -> Array:
-        return jnp.sum(parts, axis=-2, keepdims=True)
-
-    def over_sources(parts: Array) -> Array:
-        return jnp.sum(parts, axis=-3, keepdims=True)
-
-    first, second = y[..., 0, :, :], y[..., 1, :, :]
-    v = (_power(first) + _power(second)) / 2
-    weight, power = over_frames(v) + eps, over_frames(_power(first))
-    # Ratios are sums of two numbers, so that their differences are exact.
-    ratio = _ratio(over_frames(second * jnp.conj(first)), power)
-    alone = second - ratio * first
-    rest = _ratio(over_frames(alone * jnp.conj(first)), power)
-    vp = v * (power / weight)
-    vq = v * (over_frames(_power(alone)) / weight)
-    inverse = 1 / (over_sources(vp) + loading)
-    share = (vp * inverse).astype(y.dtype)
-    short = (loading * inverse).astype(y.dtype)
-    difference = _between_sources(ratio) + _between_sources(rest)
-    spread = jnp.sum(difference * jnp.expand_dims(share, -4), axis=-3)
-    spread = spread + short * (ratio + rest)
-    mean = over_sources(share * (ratio + rest))
-    s = over_sources(vp * _power(spread) + vq) + loading * (1 + _power(mean))
-    left, right = (jnp.expand_dims(x[..., i, :, :], -3) for i in range(2))
-    common = _ratio(over_frames(right * jnp.conj(left)), over_frames(_power(left)))
-    common = jax.lax.stop_gradient(common)
-    offset = over_sources(share * ((ratio - common) + rest)) - short * common
-    unexplained = (right - common * left) - offset * left
-    unexplained = unexplained * (1 / s).astype(y.dtype)
-    left = left * inverse.astype(y.dtype) + jnp.conj(spread) * unexplained
-    left = vp.astype(y.dtype) * left
-    right = (ratio + rest) * left + vq.astype(y.dtype) * unexplained
-    return jnp.stack([left, right], axis=-3)
-
-
-def _ratio(cross: Array, power: Array) -> Array:
-    # A channel below this is as good as silent, and its ratio might overflow.
-    heard = power > float(jnp.finfo(power.dtype).tiny) ** 0.5
-    cross = jnp.where(heard, cross, jnp.zeros_like(cross))
-    return cross / jnp.where(heard, power, 1.0).astype(cross.dtype)
-
-
-def _between_sources(x: Array) -> Array:
-    """Differences (..., sources, sources, frames, bins)."""
-    return jnp.expand_dims(x, -3) - jnp.expand_dims(x, -4)
-
-
-def _filter_many(y: Array, x: Array, eps: float, loading: float) -> Array:
-    v, covariance = _gaussian_model(y, eps)
-    total = jnp.einsum("...jtf,...jabf->...tfab", v.astype(x.dtype), covariance)
-    unit = loading * jnp.eye(x.shape[-3], dtype=x.dtype)
-    total = total + jnp.broadcast_to(unit, total.shape)
-    inverse = jnp.linalg.pinv(total, hermitian=True)
-    w = jnp.einsum("...tfab,...btf->...atf", inverse, x)
-    turned = jnp.einsum("...jabf,...btf->...jatf", covariance, w)
-    return jnp.expand_dims(v, -3).astype(x.dtype) * turned
+    return jnp.sqrt(jnp.maximum(jnp.max(x.power()) / 100, 1.0))
 
 
 def _by_excerpts(
@@ -380,21 +332,48 @@ def _by_excerpts(
     stop: int,
     length: int,
 ) -> Array:
-    """Frames from start to stop in excerpts, all of the batch in one row."""
+    """Frames from start to stop in excerpts, all of the batch in one row.
+
+    (..., channels, frames, bins), and magnitudes (..., sources, channels, ...).
+    """
     frames, batch = stop - start, mixture.shape[:-3]
     count = -(-frames // length)
     # Frames of zeros add nothing to any sum.
     ends = (0, count * length - frames)
 
     def cut(x: Array) -> Array:
-        x = jax.lax.slice_in_dim(x, start, stop, axis=x.ndim - 3)
-        x = jnp.pad(x, [(0, 0)] * (x.ndim - 3) + [ends, (0, 0), (0, 0)])
-        x = x.reshape(*x.shape[:-3], count, length, *x.shape[-2:])
-        x = jnp.moveaxis(x, -4, len(batch))
+        x = jax.lax.slice_in_dim(x, start, stop, axis=x.ndim - 2)
+        x = jnp.pad(x, [(0, 0)] * (x.ndim - 2) + [ends, (0, 0)])
+        x = x.reshape(*x.shape[:-2], count, length, x.shape[-1])
+        x = jnp.moveaxis(x, -3, len(batch))
         return x.reshape(-1, *x.shape[len(batch) + 1 :])
 
     found = jax.lax.map(lambda pair: separate(*pair), (cut(magnitudes), cut(mixture)))
     found = found.reshape(*batch, count, *found.shape[1:])
-    found = jnp.moveaxis(found, len(batch), -4)
-    found = found.reshape(*found.shape[:-4], count * length, *found.shape[-2:])
-    return jax.lax.slice_in_dim(found, 0, frames, axis=found.ndim - 3)
+    found = jnp.moveaxis(found, len(batch), -3)
+    found = found.reshape(*found.shape[:-3], count * length, found.shape[-1])
+    return jax.lax.slice_in_dim(found, 0, frames, axis=found.ndim - 2)
+
+
+def _by_bins(filtered: Callable[..., Array], *arrays: Array) -> Array:
+    """Apply what treats each bin on its own; on a CPU block by block.
+
+    What an accelerator would do at once takes a CPU four times as long as blocks that
+    stay in its caches.
+    """
+    frames, bins = arrays[0].shape[-2:]
+    count = min(max(round(frames * bins / ENTRIES), 1), bins)
+    width = -(-bins // count)
+    if count == 1:
+        return filtered(*arrays)
+
+    def cut(x: Array) -> Array:
+        x = jnp.pad(x, [(0, 0)] * (x.ndim - 1) + [(0, count * width - bins)])
+        return jnp.moveaxis(x.reshape(*x.shape[:-1], count, width), -2, 0)
+
+    def by_blocks(*arrays: Array) -> Array:
+        found = jax.lax.map(lambda block: filtered(*block), tuple(map(cut, arrays)))
+        found = jnp.moveaxis(found, 0, -2)
+        return found.reshape(*found.shape[:-2], count * width)[..., :bins]
+
+    return jax.lax.platform_dependent(*arrays, cpu=by_blocks, default=filtered)
