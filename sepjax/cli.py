@@ -199,31 +199,36 @@ def _separate_file(
     options: Mapping[str, float],
 ) -> str:
     """Separate one file; returns what to tell about the result."""
-    import numpy as np
-
     from data_pipelines.audio import probe, read_blocks
-    from sepjax.inference import separate
-    from sepjax.stems import write_stems
+    from sepjax.separation_stream import SeparationStream, channels_together
+    from sepjax.stems import StemFiles
 
     file = probe(str(path))
-    depth = 4 if arguments.float32 else 2
-    size = len(model.sources) * file.frames * file.channels * depth
+    # Until the last block is separated all stems are 32-bit floats; then one file
+    # after the other is made of them.
+    last = 4 if arguments.float32 else 2
+    channels = max(file.channels, channels_together(model))
+    size = (4 * len(model.sources) + last) * file.frames * channels
     free = shutil.disk_usage(arguments.output).free
-    if arguments.format == "wav" and size > free:
+    if size > free:
         raise OSError(
-            f"{path}: its stems take {size / 1e6:.1f} MB, but only {free / 1e6:.1f} MB "
-            f"are free in {arguments.output}"
+            f"{path}: its stems take {size / 1e6:.1f} MB until they are finished, but "
+            f"only {free / 1e6:.1f} MB are free in {arguments.output}"
         )
-    stems = separate(
+    stream = SeparationStream(
         model,
         variables,
-        np.concatenate(list(read_blocks(file))),
+        lambda: read_blocks(file),
         sample_rate=file.sample_rate,
         progress=sys.stderr.isatty(),
         **options,
     )
     kind = "float32" if arguments.float32 else arguments.format
-    return write_stems(folder, stems, file.sample_rate, kind)
+    with StemFiles(folder, model.sources, file.sample_rate, kind) as files:
+        for block in stream:
+            for source, estimate in zip(model.sources, block):
+                files.append(source, estimate)
+        return files.finish(stream.finish)
 
 
 def _check_writable(folder: Path) -> None:

@@ -1,77 +1,159 @@
 """Stems as files: all of a track or none, and nothing clipped."""
 
+import contextlib
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+BLOCK = 1 << 16  # samples read back at once
+
+
+class StemFiles:
+    """Stems that are written block by block: all stems of a track, or none.
+
+    Only at the end it is known how loud they are. Until then their samples lie in
+    ``<folder>.part``, as 32-bit floats without a header; nothing is left of it when the
+    ``with`` block ends, and without :meth:`finish` nothing else either.
+
+    Args:
+        folder: of the track, created where needed; older stems in it are replaced.
+        sources: their names.
+        sample_rate: Hz.
+        kind: "wav" (16 bit), "flac" (16 bit) or "float32" (WAV).
+
+    Raises:
+        OSError: the stems could not be written, for instance to a full disk.
+    """
+
+    def __init__(
+        self, folder: Path, sources: Sequence[str], sample_rate: int, kind: str
+    ) -> None:
+        self.folder, self.sources = folder, list(sources)
+        self.sample_rate, self.kind = sample_rate, kind
+        self.part = folder.with_name(folder.name + ".part")
+        self.channels = dict.fromkeys(self.sources, 1)
+
+    def __enter__(self) -> "StemFiles":
+        with self._told():
+            shutil.rmtree(self.part, ignore_errors=True)
+            self.part.mkdir(parents=True)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        shutil.rmtree(self.part, ignore_errors=True)
+
+    def append(self, source: str, block: Any) -> None:
+        """Append ``(time, channels)`` to what there is of a source."""
+        import numpy as np
+
+        self.channels[source] = block.shape[-1]
+        with self._told(), self._raw(source).open("ab") as file:
+            file.write(np.ascontiguousarray(block, np.float32).data)
+
+    def finish(
+        self, finished: Callable[[Any, int], Any] = lambda block, _: block
+    ) -> str:
+        """Make files of what was appended.
+
+        Nothing is clipped. Where a stem exceeds full scale, all stems of the track
+        become 32-bit float ("wav"), or are turned down by one common gain ("flac"), so
+        that they still sum to the mixture up to that gain.
+
+        Args:
+            finished: makes the samples of a stem, given some that were appended, and
+                which source they are of.
+
+        Returns:
+            A note on what was done about the level, or an empty string.
+        """
+        with self._told():
+            return self._finished(finished)
+
+    def _finished(self, finished: Callable[[Any, int], Any]) -> str:
+        import numpy as np
+
+        def blocks(number: int, source: str) -> Iterator[Any]:
+            width = self.channels[source]
+            with self._raw(source).open("rb") as file:
+                while len(found := np.fromfile(file, np.float32, BLOCK * width)):
+                    yield finished(found.reshape(-1, width), number)
+
+        stems = list(enumerate(self.sources))
+        peak = max(float(np.abs(b).max()) for stem in stems for b in blocks(*stem))
+        note, gain, kind = "", 1.0, self.kind
+        if peak > 1 and kind == "wav":
+            kind, note = "float32", f" (32-bit float: a stem peaks at {peak:.2f})"
+        elif peak > 1 and kind == "flac":
+            gain = 1 / peak
+            note = (
+                f" (all stems {20 * np.log10(gain):.2f} dB: one peaked at {peak:.2f})"
+            )
+        for number, source in stems:
+            made = (block * np.float32(gain) for block in blocks(number, source))
+            size = self._raw(source).stat().st_size
+            _write(self.part / source, made, self.sample_rate, kind, size)
+            self._raw(source).unlink()
+        self.folder.mkdir(exist_ok=True)
+        for file in self.part.iterdir():
+            file.replace(self.folder / file.name)
+        return note
+
+    @contextlib.contextmanager
+    def _told(self) -> Iterator[None]:
+        import soundfile
+
+        try:
+            yield
+        except (OSError, AssertionError, soundfile.LibsndfileError) as error:
+            # libsndfile has no word for a full disk, so the free space is told, too.
+            free = shutil.disk_usage(self.folder.parent).free
+            reason = getattr(error, "strerror", None) or str(error) or "cannot write"
+            raise OSError(
+                f"{self.folder}: the stems could not be written ({reason}; "
+                f"{free / 1e6:.1f} MB free there): make room or give another folder "
+                "with -o"
+            ) from error
+
+    def _raw(self, source: str) -> Path:
+        return self.part / f"{source}.raw"
 
 
 def write_stems(
     folder: Path, stems: Mapping[str, Any], sample_rate: int, kind: str
 ) -> str:
-    """Write ``folder/<source>.wav`` or ``.flac``: all stems of a track, or none.
+    """Write stems ``(time, channels)`` float32 that are in memory.
 
-    Nothing is clipped. Where a stem exceeds full scale, all stems of the track become
-    32-bit float ("wav"), or are turned down by one common gain ("flac"), so that they
-    still sum to the mixture up to that gain.
-
-    Args:
-        folder: of the track, created where needed; older stems in it are replaced.
-        stems: source -> ``(time, channels)`` float32.
-        sample_rate: Hz.
-        kind: "wav" (16 bit), "flac" (16 bit) or "float32" (WAV).
-
-    Returns:
-        A note on what was done about the level, or an empty string.
-
-    Raises:
-        OSError: the stems could not be written, for instance to a full disk.
+    Raises and returns: see :class:`StemFiles`.
     """
-    import numpy as np
-    import soundfile
-
-    peak = max(float(np.abs(stem).max()) for stem in stems.values())
-    note, gain = "", 1.0
-    if peak > 1 and kind == "wav":
-        kind, note = "float32", f" (32-bit float: a stem peaks at {peak:.2f})"
-    elif peak > 1 and kind == "flac":
-        gain = 1 / peak
-        note = f" (all stems {20 * np.log10(gain):.2f} dB: one peaked at {peak:.2f})"
-    part = folder.with_name(folder.name + ".part")
-    shutil.rmtree(part, ignore_errors=True)
-    try:
-        part.mkdir(parents=True)
+    with StemFiles(folder, list(stems), sample_rate, kind) as files:
         for source, stem in stems.items():
-            _write(part / source, stem * np.float32(gain), sample_rate, kind)
-        folder.mkdir(exist_ok=True)
-        for file in part.iterdir():
-            file.replace(folder / file.name)
-    except (OSError, AssertionError, soundfile.LibsndfileError) as error:
-        # libsndfile has no word for a full disk, so the free space is told, too.
-        free = shutil.disk_usage(folder.parent).free
-        reason = getattr(error, "strerror", None) or str(error) or "cannot write"
-        raise OSError(
-            f"{folder}: the stems could not be written ({reason}; {free / 1e6:.1f} MB "
-            "free there): make room or give another folder with -o"
-        ) from error
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
-    return note
+            files.append(source, stem)
+        return files.finish()
 
 
-def _write(path: Path, stem: Any, sample_rate: int, kind: str) -> None:
+def _write(
+    path: Path, blocks: Iterator[Any], sample_rate: int, kind: str, size: int
+) -> None:
+    """Write a file of blocks; size: bytes they have at most as 32-bit floats."""
     import soundfile
 
     from data_pipelines.audio import to_int16
 
     if kind == "float32":
         # The sizes in a WAV header have 32 bits; RF64 is its successor.
-        container = "RF64" if stem.nbytes > 2**32 - 2**12 else "WAV"
-        audio, subtype, suffix = stem, "FLOAT", "wav"
+        container, subtype, suffix = "WAV", "FLOAT", "wav"
     else:
         container, subtype, suffix = kind.upper(), "PCM_16", kind
-        audio, _ = to_int16(stem)
-    path = path.with_name(f"{path.name}.{suffix}")
-    soundfile.write(path, audio, sample_rate, subtype, format=container)
-    if soundfile.info(path).frames != len(stem):
+    if container == "WAV" and size * (1 if subtype == "FLOAT" else 0.5) > 2**32 - 2**12:
+        container = "RF64"
+    path, done = path.with_name(f"{path.name}.{suffix}"), 0
+    first = next(blocks)
+    options = dict(format=container, subtype=subtype)
+    with soundfile.SoundFile(path, "w", sample_rate, first.shape[-1], **options) as out:
+        block: Any = first
+        while block is not None:
+            out.write(block if kind == "float32" else to_int16(block)[0])
+            done, block = done + len(block), next(blocks, None)
+    if soundfile.info(path).frames != done:
         raise OSError(f"{path}: only a part was stored")

@@ -50,7 +50,10 @@ ALLOWED = {
     # Reading files is the business of the data pipelines; this is its only way in.
     "sepjax.evaluation.reading": {"sepjax.evaluation", "data_pipelines.audio"},
     "sepjax.evaluation.run": {"sepjax.evaluation", "sepjax.inference"},
-    "sepjax.inference": {"sepjax.models", "sepjax.functional"},
+    "sepjax.inference": {"sepjax.separation_stream"},
+    "sepjax.separation_stream": {"sepjax.cross_fade", "sepjax.scale_fit"},
+    "sepjax.cross_fade": set(),
+    "sepjax.scale_fit": set(),
     "sepjax.report": {"sepjax.report", "sepjax.evaluation"},
     "sepjax.figure": {
         *("sepjax", "sepjax.registry", "sepjax.report", "sepjax.functional"),
@@ -78,6 +81,7 @@ ALLOWED = {
         "sepjax.feasibility_command",
         "sepjax.figure",
         "sepjax.inference",
+        "sepjax.separation_stream",
         "sepjax.evaluation",
         "sepjax.report",
         "sepjax.train",

@@ -7,6 +7,8 @@ Wiener filter weighs the sources against each other.
 Reference: Stöter, Uhlich, Liutkus and Mitsufuji 2019; open-unmix-pytorch 1.3.
 """
 
+from typing import ClassVar
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -67,6 +69,8 @@ class OpenUnmix(nn.Module):
     residual: bool = False
     excerpt_frames: int = 300
     oracle: bool = False
+    # Chunks at once on a CPU: a step of the recurrence reads all weights in any case.
+    cpu_batch: ClassVar[int] = 4
 
     @property
     def sources(self) -> tuple[str, ...]:

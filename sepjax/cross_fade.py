@@ -1,0 +1,79 @@
+"""Chunks of one length from blocks of any, and back, linearly cross-faded."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass
+class Chunk:
+    """A piece of a track.
+
+    Attributes:
+        start: first sample.
+        wave: ``(length, 1 + references, channels)``, padded with zeros at the end.
+        size: samples of it that are the track's.
+        estimates: ``(sources, length, channels)``, where they are known.
+        missing: how many groups of channels are not estimated yet.
+    """
+
+    start: int
+    wave: np.ndarray
+    size: int
+    estimates: np.ndarray | None = None
+    missing: int = 0
+
+
+def chunks_of(blocks: Iterable[np.ndarray], length: int, hop: int) -> Iterator[Chunk]:
+    """Cut a track into chunks that begin every ``hop`` samples.
+
+    There is one at least, and none that would hold only what the one before holds.
+
+    Example:
+        >>> blocks = [np.zeros((5, 1, 2), np.float32)] * 3
+        >>> [(chunk.start, chunk.size) for chunk in chunks_of(blocks, 8, 6)]
+        [(0, 8), (6, 8), (12, 3)]
+    """
+    held, start, covered = None, 0, False
+    for block in blocks:
+        held = block if held is None else np.concatenate([held, block])
+        while len(held) >= length:
+            yield Chunk(start, held[:length].copy(), length)
+            held, start, covered = held[hop:], start + hop, True
+    # Of what is left, the chunk before holds all but what follows its end.
+    known = length - hop if covered else 0
+    if held is not None and len(held) > known:
+        tail = [(0, length - len(held)), (0, 0), (0, 0)]
+        yield Chunk(start, np.pad(held, tail), len(held))
+
+
+def cross_faded(
+    chunks: Iterable[Chunk], length: int, hop: int
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Blend the estimates of chunks that overlap.
+
+    Yields:
+        Mixture ``(time, channels)`` and estimates ``(sources, time, channels)``, block
+        by block without a gap.
+    """
+    window = fades(length, length - hop)
+    weight, total = np.zeros(length, np.float32), None
+    for chunk in chunks:
+        if total is None:
+            total = np.zeros_like(chunk.estimates)
+        else:
+            yield mixture[:hop], total[:, :hop] / weight[:hop, None]
+            total = np.concatenate([total[:, hop:], 0 * total[:, :hop]], axis=1)
+            weight = np.concatenate([weight[hop:], 0 * weight[:hop]])
+        total += chunk.estimates * window[:, None]
+        weight += window
+        mixture, size = chunk.wave[:, 0], chunk.size
+    if total is not None:
+        yield mixture[:size], total[:, :size] / weight[:size, None]
+
+
+def fades(length: int, fade: int) -> np.ndarray:
+    """Trapezoid: linear ramps of ``fade`` samples, whose overlap sums to one."""
+    ramp = (np.arange(length, dtype=np.float32) + 0.5) / max(fade, 0.5)
+    return np.minimum(np.minimum(ramp, ramp[::-1]), 1)

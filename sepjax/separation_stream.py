@@ -1,0 +1,314 @@
+"""Separate a track block by block, in memory that does not grow with its length.
+
+A first pass measures the track's length and level, a second one separates: blocks are
+resampled, cut into chunks of one fixed length, separated in batches, cross-faded and
+resampled back. Scales that are fitted to the whole mixture are known at the end only.
+"""
+
+import functools
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from sepjax.cross_fade import Chunk, chunks_of, cross_faded
+from sepjax.scale_fit import ScaleFit
+
+Blocks = Callable[[], Iterable[np.ndarray]]
+
+BLOCK = 1 << 18  # samples at once of what is already in memory
+
+
+class SeparationStream:
+    r"""The stems of a track, block by block.
+
+    Iterate over it once: blocks ``(sources, time, width)`` float32 follow each other
+    without a gap, altogether as long as the track, at its rate. :meth:`finish` makes
+    stems of them, with :attr:`scales`, which are known after the last one.
+
+    Args:
+        model: see :func:`sepjax.inference.separate`, as all that is not told here.
+        variables: its parameters.
+        blocks: begins to read the track, twice: ``(time, channels)`` float arrays at
+            full scale 1. An ideal mask takes ``(time, 1 + sources, channels)``: the
+            mixture, and after it the true references.
+        sample_rate: of the blocks, Hz.
+        chunk: seconds separated at once.
+        overlap: share of a chunk that is cross-faded with the next.
+        normalize: divide by the standard deviation of the whole track first.
+        rescale: fit scales to the mixture.
+        progress: show a progress bar on stderr.
+
+    Raises:
+        ValueError: no finite audio, or an argument is out of range.
+
+    Example:
+        >>> import flax.linen as nn
+        >>> from types import SimpleNamespace
+        >>> class Halves(nn.Module):
+        ...     sources: tuple = ("one", "two")
+        ...     sample_rate: int = 8000
+        ...     def __call__(self, mixture):
+        ...         estimates = mixture[:, None].repeat(2, axis=1) / 2
+        ...         return SimpleNamespace(estimates=estimates)
+        >>> blocks = [np.ones((30000, 2), np.float32)] * 3
+        >>> stream = SeparationStream(Halves(), {}, lambda: blocks, sample_rate=8000)
+        >>> found = np.concatenate(list(stream), axis=1)
+        >>> stream.finish(found[1], 1).shape
+        (90000, 2)
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        variables: Any,
+        blocks: Blocks,
+        *,
+        sample_rate: int,
+        chunk: float = 8.0,
+        overlap: float = 0.25,
+        normalize: bool = True,
+        rescale: bool = True,
+        progress: bool = False,
+    ) -> None:
+        if not (chunk > 0 and 0 <= overlap < 1):
+            raise ValueError(
+                f"chunk={chunk} must be positive, overlap={overlap} in [0, 1)"
+            )
+        if sample_rate <= 0:
+            raise ValueError(f"sample_rate={sample_rate} must be positive")
+        self.model, self.variables, self.blocks = model, variables, blocks
+        self.sample_rate, self.rescale = sample_rate, rescale
+        self.progress = progress
+        self.length = max(round(chunk * model.sample_rate), 1)
+        self.hop = max(self.length - round(overlap * self.length), 1)
+        self.width = channels_together(model)
+        self.time, self.channels, self.level = self._measured(normalize)
+        self.scales = np.ones((len(model.sources), len(self.level)), np.float32)
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        """Separate the track."""
+        found = self._at_the_models_rate()
+        found = (block.swapaxes(0, 1) for block in found)
+        rates = self.model.sample_rate, self.sample_rate
+        for block in resampled(found, *rates, time=self.time):
+            yield block.swapaxes(0, 1)
+
+    def finish(self, estimate: np.ndarray, source: int) -> np.ndarray:
+        """Make ``(time, channels)`` of a stem of what was found of it.
+
+        Args:
+            estimate: ``(time, width)``, as the iteration yields it for every source.
+            source: which of them.
+        """
+        estimate = estimate * self.scales[source]
+        narrow = estimate.shape[-1] > self.channels
+        return estimate.mean(-1, keepdims=True) if narrow else estimate
+
+    def _inputs(self) -> Iterator[np.ndarray]:
+        """(time, 1 + references, channels) at the model's rate, wide enough."""
+        blocks = map(self._checked, self.blocks())
+        blocks = resampled(blocks, self.sample_rate, self.model.sample_rate)
+        return (_widen(block, self.width) for block in blocks)
+
+    @staticmethod
+    def _checked(block: np.ndarray) -> np.ndarray:
+        if not np.isfinite(block).all():
+            raise ValueError("a block is not finite: repair or cut the recording")
+        return block.reshape(len(block), -1, block.shape[-1]).astype(np.float32)
+
+    def _measured(self, normalize: bool) -> tuple[int, int, np.ndarray]:
+        """Samples and channels of the track, and the level of each channel."""
+        time, channels, level = 0, 0, Level()
+
+        def counted() -> Iterator[np.ndarray]:
+            nonlocal time, channels
+            for block in map(self._checked, self.blocks()):
+                time, channels = time + len(block), block.shape[-1]
+                yield block[:, :1]
+
+        rate = self.model.sample_rate if normalize else self.sample_rate
+        for block in resampled(counted(), self.sample_rate, rate):
+            level.add(_widen(block, self.width)[:, 0], self.width)
+        if not time:
+            raise ValueError("the track holds no samples")
+        scale = level.scale(self.width)
+        return time, channels, scale if normalize else np.ones_like(scale)
+
+    def _at_the_models_rate(self) -> Iterator[np.ndarray]:
+        fit = ScaleFit()
+        inputs = (block / self.level for block in self._inputs())
+        chunks = chunks_of(inputs, self.length, self.hop)
+        if self.progress:
+            chunks = self._bar(chunks)
+        found = cross_faded(self._estimated(chunks), self.length, self.hop)
+        for mixture, estimates in found:
+            if self.rescale:
+                fit.add(estimates, mixture)
+            yield estimates * self.level
+        if self.rescale:
+            self.scales = fit.solved()
+
+    def _bar(self, chunks: Iterable[Chunk]) -> Any:
+        from tqdm import tqdm
+
+        time = round(self.time * self.model.sample_rate / self.sample_rate)
+        total = max(-(-(time - self.length) // self.hop), 0) + 1
+        return tqdm(chunks, total=total, unit="chunk", leave=False)
+
+    def _estimated(self, chunks: Iterable[Chunk]) -> Iterator[Chunk]:
+        """Chunks with their estimates, computed in batches of one shape."""
+        size = batch_size(self.model)
+        waiting: deque[Chunk] = deque()
+        places: list[tuple[Chunk, slice]] = []
+        for chunk in chunks:
+            heard = [
+                slice(first, first + self.width)
+                for first in range(0, chunk.wave.shape[-1], self.width)
+                if chunk.wave[:, 0, first : first + self.width].any()
+            ]
+            shape = len(self.model.sources), self.length, chunk.wave.shape[-1]
+            chunk.estimates = np.zeros(shape, np.float32)
+            chunk.missing = len(heard)
+            waiting.append(chunk)
+            places += [(chunk, place) for place in heard]
+            while len(places) >= size:
+                self._compute(places[:size], size)
+                places = places[size:]
+            while waiting and not waiting[0].missing:
+                yield waiting.popleft()
+        if places:
+            self._compute(places, size)
+        yield from waiting
+
+    def _compute(self, places: list[tuple[Chunk, slice]], size: int) -> None:
+        """Estimate groups of channels of chunks, all at once."""
+        full = [*places, *places[:1] * (size - len(places))]
+        inputs = np.stack([chunk.wave[..., place] for chunk, place in full])
+        given = [inputs[:, :, 0]]
+        if inputs.shape[2] > 1:
+            given.append(inputs[:, :, 1:].swapaxes(1, 2))
+        found = np.asarray(_apply(self.model, self.variables, *given))
+        for (chunk, place), estimate in zip(places, found):
+            _check_finite(self.model, estimate, chunk, place)
+            chunk.estimates[..., place] = estimate
+            chunk.missing -= 1
+
+
+class Level:
+    """Standard deviation of groups of channels, gathered block by block."""
+
+    def __init__(self) -> None:
+        self.count, self.mean, self.squares, self.peak = 0, 0.0, 0.0, 0.0
+
+    def add(self, wave: np.ndarray, width: int) -> None:
+        """Take ``(time, channels)``, of which ``width`` belong together."""
+        groups = wave.reshape(len(wave), -1, width)
+        count = len(wave) * width
+        mean = groups.mean((0, 2), dtype=np.float64)
+        total, shift = self.count + count, mean - self.mean
+        self.squares = self.squares + groups.var((0, 2), dtype=np.float64) * count
+        self.squares = self.squares + shift**2 * (self.count * count / total)
+        self.mean, self.count = self.mean + shift * (count / total), total
+        self.peak = np.maximum(self.peak, np.abs(groups).max((0, 2)))
+
+    def scale(self, width: int) -> np.ndarray:
+        """Deviation of each channel; 1 where it is silent."""
+        deviation = np.sqrt(self.squares / max(self.count, 1))
+        # A constant has no deviation: its level keeps the quotient of moderate size.
+        scale = np.maximum(deviation, 1e-4 * self.peak)
+        return np.where(scale > 0, scale, 1).repeat(width).astype(np.float32)
+
+
+def channels_together(model: Any) -> int:
+    """How many channels the model separates together."""
+    encoder = getattr(model, "encoder", None)
+    return getattr(model, "audio_channels", getattr(encoder, "channels", 1))
+
+
+def batch_size(model: Any) -> int:
+    """Chunks separated at once: batches keep an accelerator busy.
+
+    On a CPU a part-filled batch is mostly waste, unless the model says otherwise with
+    an attribute ``cpu_batch``.
+    """
+    return getattr(model, "cpu_batch", 1) if jax.default_backend() == "cpu" else 8
+
+
+def resampled(
+    blocks: Iterable[np.ndarray], rate: int, target: int, time: int | None = None
+) -> Iterator[np.ndarray]:
+    """Blocks (time, ...) at another rate, cut or zero-padded to ``time`` samples.
+
+    Without ``time`` as many as there are, one at least.
+    """
+    done, last = 0, None
+    for block in _converted(blocks, rate, target):
+        block = block if time is None else block[: time - done]
+        done, last = done + len(block), block
+        if len(block):
+            yield block
+    missing = (1 if time is None else time) - done
+    while missing > 0 and last is not None:
+        zeros = np.zeros((min(missing, BLOCK), *last.shape[1:]), np.float32)
+        missing -= len(zeros)
+        yield zeros
+
+
+def _converted(
+    blocks: Iterable[np.ndarray], rate: int, target: int
+) -> Iterator[np.ndarray]:
+    if rate == target:
+        yield from blocks
+        return
+    import soxr
+
+    stream = None
+    for block in blocks:
+        rows = np.ascontiguousarray(block.reshape(len(block), -1))
+        if stream is None:
+            options = dict(dtype="float32", quality="VHQ")
+            stream = soxr.ResampleStream(rate, target, rows.shape[1], **options)
+        yield stream.resample_chunk(rows).reshape(-1, *block.shape[1:])
+    if stream is not None:
+        found = stream.resample_chunk(rows[:0], last=True)
+        yield found.reshape(-1, *block.shape[1:])
+
+
+def _widen(wave: np.ndarray, width: int) -> np.ndarray:
+    """Both channels of a stereo model hear a mono recording."""
+    if width > 1 and wave.shape[-1] == 1:
+        return wave.repeat(width, axis=-1)
+    if wave.shape[-1] % width:
+        raise ValueError(
+            f"the model separates {width} channels together, the mixture has "
+            f"{wave.shape[-1]}: mix it down to 1 or {width}"
+        )
+    return wave
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _apply(model: Any, variables: Any, *inputs: jax.Array) -> jax.Array:
+    """Channel-last in and out: (batch, length, width), (batch, sources, ...)."""
+    mono = inputs[0].shape[-1] == 1
+    waves = [
+        wave[..., 0] if mono else jnp.swapaxes(wave, -1, -2)
+        for wave in map(jnp.asarray, inputs)
+    ]
+    estimates = model.apply(variables, *waves).estimates.astype(jnp.float32)
+    return estimates[..., None] if mono else jnp.swapaxes(estimates, -1, -2)
+
+
+def _check_finite(model: Any, estimate: np.ndarray, chunk: Chunk, place: slice) -> None:
+    for name, wave in zip(model.sources, estimate):
+        if not np.isfinite(wave).all():
+            times = chunk.start, chunk.start + estimate.shape[1]
+            first, last = (t / model.sample_rate for t in times)
+            raise FloatingPointError(
+                f"the estimate of {name!r} is not finite between {first:.1f} and "
+                f"{last:.1f} s of channel {place.start}: the model overflows here; "
+                "try another checkpoint, or float32 if it computes in bfloat16"
+            )
