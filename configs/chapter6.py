@@ -88,7 +88,7 @@ def small_unmix(config: Config) -> None:
     model.audio_channels, data.sample_rate, data.swap_channels = 1, 8000, False
     model.umx_fft, model.umx_hop, model.umx_bandwidth = 1024, 256, 0.0
     model.umx_hidden, model.umx_layers = 128, 2
-    train.batch_size, train.steps, train.early_stop = 16, 600, 0
+    train.batch_size, train.steps, train.early_stop = 16, 400, 0
     train.eval_every = train.checkpoint_every = 100
     train.statistics_excerpts = 500
     config.optim.lr_decay_patience, config.optim.lr_decay_cooldown = 2, 0
@@ -110,5 +110,5 @@ def meta_tasnet(config: Config, demo: bool) -> None:
     model.stack, model.filters, model.mels = 2, 2, 64
     config.optim.lr = 2e-3
     train = config.train
-    train.batch_size, train.steps, train.statistics_excerpts = 8, 600, 500
+    train.batch_size, train.steps, train.statistics_excerpts = 8, 300, 500
     train.eval_every = train.checkpoint_every = 100

@@ -101,8 +101,8 @@ def test_a_seventh_instrument_leaves_the_logits_of_the_others():
     latent = noise(2, 30, 16)
     before, after = logits(six, params, latent), logits(seven, more, latent)
     assert after.shape[1] == 7
-    # Products over sources may add up in another order.
-    np.testing.assert_allclose(after[:, :6], before, atol=1e-5)
+    # Products over sources may add up in another order, which six norms magnify.
+    np.testing.assert_allclose(after[:, :6], before, atol=1e-4)
     assert float(jnp.abs(after[:, 6:] - before).max(axis=(0, 2, 3)).min()) > 0.01
 
 
