@@ -80,7 +80,7 @@ def _report_options(parser: argparse.ArgumentParser) -> None:
         "--figure",
         metavar="ID",
         help="draw a figure of the thesis' chapter 5 from runs instead: 5.2, 5.6 … "
-        "5.15; or 'comparison' of whatever runs are given",
+        "5.15; or 'comparison' of whatever runs are given, 'scores' of their bars",
     )
     parser.add_argument(
         "--table",

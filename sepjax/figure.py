@@ -7,8 +7,10 @@ from pathlib import Path
 import sepjax
 from sepjax.registry import nearest
 from sepjax.report.figures import write_figure
+from sepjax.report.score_bars import write_bars
 
-FILTERS, ANY = "5.2", "comparison"  # figures that show no rows of the appendix
+# Figures that show no rows of the appendix.
+FILTERS, ANY, SCORES = "5.2", "comparison", "scores"
 
 
 def draw(
@@ -18,7 +20,8 @@ def draw(
 
     Args:
         name: "5.2" (filters of one run, or as they are initialized), "5.6" to "5.15"
-            (validation curves of rows), "comparison" (of whatever is given).
+            (validation curves of rows), "comparison" (of whatever is given), "scores"
+            (bars of what was scored, beside the oracle).
         runs: run folders, folders of seeds, or folders of them.
         output: file; ``figure_NAME`` in the working directory by default.
         by_data: panels of their own for each kind of data.
@@ -33,12 +36,16 @@ def draw(
     output = output or Path(f"figure_{name}".replace(".", "_"))
     if name == FILTERS:
         return draw_filters(runs, output)
+    if name == SCORES:
+        if not runs:
+            raise ValueError("--figure scores: name the run folders to show")
+        return write_bars(runs, output)
     if name == ANY:
         title, rows = "Comparison of runs", {}
     else:
         figures = rows_of_figures()
         if name not in figures:
-            known = [*figures, FILTERS, ANY]
+            known = [*figures, FILTERS, ANY, SCORES]
             raise ValueError(f"--figure {name}: {nearest(name, known)}")
         title, rows = f"Figure {name} of the thesis, run again", figures[name]
     return write_figure(runs, output, title=title, rows=rows, by_data=by_data)

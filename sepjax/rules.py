@@ -51,10 +51,7 @@ POSITIVE = (
     *(f"model.demucs_{name}" for name in ("growth", "lstm_layers")),
     *(f"model.umx_{name}" for name in ("hidden", "layers", "fft", "hop")),
     *(f"optim.{name}" for name in ("lr", "restart_every", "restart_decay")),
-    *(
-        f"train.{name}"
-        for name in ("batch_size", "eval_every", "checkpoint_every")
-    ),
+    *(f"train.{name}" for name in ("batch_size", "eval_every", "checkpoint_every")),
     *(f"train.{name}" for name in ("log_every", "seeds", "statistics_excerpts")),
     *(f"eval.{name}" for name in ("chunk_seconds", "excerpt_seconds")),
 )

@@ -30,8 +30,7 @@ def score_table(runs: Sequence[Path]) -> str:
         FileNotFoundError: a folder has no scores.
         ValueError: the runs were scored by different definitions.
     """
-    scored = {Path(run).name: _results(Path(run)) for run in runs}
-    _require_same(scored)
+    scored = read_scores(runs)
     first = next(iter(scored.values()))[0]
     blocks = []
     for part, title in PARTS.items():
@@ -41,6 +40,18 @@ def score_table(runs: Sequence[Path]) -> str:
         rows += [(name, _cells(found, part)) for name, found in scored.items()]
         blocks.append(_markdown(title, list(first["model"]), rows))
     return "\n\n".join(blocks)
+
+
+def read_scores(runs: Sequence[Path]) -> dict[str, list[dict[str, Any]]]:
+    """Name of a run -> the ``results.json`` of each of its seeds.
+
+    Raises:
+        FileNotFoundError: a folder has no scores.
+        ValueError: the runs were scored by different definitions.
+    """
+    scored = {Path(run).name: _results(Path(run)) for run in runs}
+    _require_same(scored)
+    return scored
 
 
 def _results(run: Path) -> list[dict[str, Any]]:

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from sepjax.report.score_bars import write_bars
 from sepjax.report.score_table import score_table
 
 
@@ -14,7 +15,9 @@ def scores(value, *, seed=0, split="test", clean=None):
     columns = {"model": value, "mixture": -5.0, "oracle": 9.0, "improvement": value + 5}
     results = {name: column(level) for name, level in columns.items()}
     results["mean"] = {n: {"si_sdr": level + 1} for n, level in columns.items()}
-    results["definition"] = {"seed": seed, "split": split}
+    results["definition"] = {"seed": seed, "split": split, "dataset": "toy"}
+    results["definition"]["sample_rate"] = 8000
+    results["tracks"] = [{}, {}]
     if clean is not None:
         heard = {"model": clean, "mixture": -6.0, "recorded": 12.0}
         results["clean"] = {name: column(level) for name, level in heard.items()}
@@ -61,3 +64,14 @@ def test_scores_of_different_definitions_share_no_table(write):
 def test_what_was_never_scored_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="sepjax evaluate"):
         score_table([tmp_path])
+
+
+def test_bars_show_runs_and_seeds(write, tmp_path):
+    for seed in (1, 2):
+        band = write(f"band/seed_{seed}", scores(2.0 * seed, seed=seed))
+    one = write("one", scores(7.0))
+    files, text = write_bars([band, one], tmp_path / "bars.svg")
+    drawn = files[0].read_text()
+    assert drawn.startswith("<?xml")
+    assert "band: 2 seeds. one: 1 seed." in text
+    assert "2 songs" in text
