@@ -155,13 +155,17 @@ class SeparationStream:
     def _bar(self, chunks: Iterable[Chunk]) -> Any:
         from tqdm import tqdm
 
+        return tqdm(chunks, total=self._count(), unit="chunk", leave=False)
+
+    def _count(self) -> int:
+        """Chunks of the track."""
         time = round(self.time * self.model.sample_rate / self.sample_rate)
-        total = max(-(-(time - self.length) // self.hop), 0) + 1
-        return tqdm(chunks, total=total, unit="chunk", leave=False)
+        return max(-(-(time - self.length) // self.hop), 0) + 1
 
     def _estimated(self, chunks: Iterable[Chunk]) -> Iterator[Chunk]:
         """Chunks with their estimates, computed in batches of one shape."""
-        size = batch_size(self.model)
+        groups = self._count() * len(self.level) // self.width
+        size = batch_size(self.model, self.length, groups)
         waiting: deque[Chunk] = deque()
         places: list[tuple[Chunk, slice]] = []
         for chunk in chunks:
@@ -229,13 +233,22 @@ def channels_together(model: Any) -> int:
     return getattr(model, "audio_channels", getattr(encoder, "channels", 1))
 
 
-def batch_size(model: Any) -> int:
+def batch_size(model: Any, length: int, count: int) -> int:
     """Chunks separated at once: batches keep an accelerator busy.
 
-    On a CPU a part-filled batch is mostly waste, unless the model says otherwise with
-    an attribute ``cpu_batch``.
+    On a CPU they are mostly waste, unless the model says with ``cpu_batch_seconds``
+    how much sound it likes at once; then the last batch is as full as the others.
+
+    Args:
+        model: what separates.
+        length: of a chunk, samples.
+        count: chunks altogether.
     """
-    return getattr(model, "cpu_batch", 1) if jax.default_backend() == "cpu" else 8
+    if jax.default_backend() != "cpu":
+        return 8
+    seconds = getattr(model, "cpu_batch_seconds", 0.0)
+    most = max(round(seconds * model.sample_rate / length), 1)
+    return -(-count // -(-count // most))
 
 
 def resampled(

@@ -33,7 +33,7 @@ class Filters(nn.Module):
 
 
 class Batches(Filters):
-    cpu_batch = 3
+    cpu_batch_seconds = 0.75
 
 
 def noise(time, channels=2, seed=0):

@@ -69,8 +69,8 @@ class OpenUnmix(nn.Module):
     residual: bool = False
     excerpt_frames: int = 300
     oracle: bool = False
-    # Chunks at once on a CPU: a step of the recurrence reads all weights in any case.
-    cpu_batch: ClassVar[int] = 4
+    # A step of the recurrence reads all weights, be it of one chunk or of many.
+    cpu_batch_seconds: ClassVar[float] = 40.0
 
     @property
     def sources(self) -> tuple[str, ...]:
