@@ -79,10 +79,12 @@ def istft(
         True
     """
     frames = jnp.fft.irfft(spectrum, n_fft, axis=-1)
-    window = jnp.broadcast_to(hann(n_fft).astype(frames.dtype), frames.shape)
-    wave = overlap_add(frames * window, hop)
+    window = jnp.broadcast_to(hann(n_fft).astype(frames.dtype), frames.shape[-2:])
+    wave = overlap_add(frames * jnp.broadcast_to(window, frames.shape), hop)
+    # One weight for all signals.
     weight = overlap_add(window**2, hop)
-    wave = wave / jnp.where(weight > 1e-8, weight, 1.0)
+    weight = jnp.where(weight > 1e-8, weight, 1.0)
+    wave = wave / jnp.broadcast_to(weight, wave.shape)
     start = n_fft // 2 if center else 0
     wave = wave[..., start : start + time]
     missing = time - wave.shape[-1]
