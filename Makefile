@@ -14,7 +14,7 @@ demo: $(VENV)/.core
 	$(BIN)/python run_experiment.py --config=configs/demo.py --workdir=$(RUN)
 
 test: $(VENV)/.test lint
-	$(BIN)/python -m pytest -n auto --dist worksteal -m "not slow and not gpu"
+	$(BIN)/python -m pytest -n auto --dist loadfile -m "not slow and not gpu"
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .

@@ -74,7 +74,7 @@ def open_unmix(config: Config) -> None:
     model.name, model.audio_channels, data.sample_rate = "open_unmix", 2, 44100
     data.chunk_seconds, data.mix, data.swap_channels = 6.0, "random", True
     data.gain_low, data.gain_high, data.shuffle_fraction = 0.25, 1.25, 0.0
-    data.normalize = False
+    data.normalize, config.eval.rescale = False, False
     optim.weight_decay, optim.weight_decay_kind, optim.decay = 1e-5, "l2", "all"
     optim.clip, optim.lr_decay_gamma = 0.0, 0.3
     optim.lr_decay_patience, optim.lr_decay_cooldown = 80, 10

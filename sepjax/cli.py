@@ -146,7 +146,8 @@ def separate(arguments: argparse.Namespace) -> int:
         print(f"sepjax: {facts['licence_notice']}", file=sys.stderr)
     given = {"chunk": arguments.chunk, "overlap": arguments.overlap}
     options = {"chunk": config.eval.chunk_seconds, "overlap": config.eval.overlap}
-    options |= {"normalize": config.data.normalize} | facts.get("separate", {})
+    options |= {"normalize": config.data.normalize, "rescale": config.eval.rescale}
+    options |= facts.get("separate", {})
     options |= {name: value for name, value in given.items() if value is not None}
     names, taken = track_names(arguments.files), {}
     failed = 0

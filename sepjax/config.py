@@ -169,6 +169,7 @@ class EvalConfig:
     split: str = "test"
     chunk_seconds: float = 8.0  # length of the pieces separated at once
     overlap: float = 0.25  # share of a piece that is cross-faded
+    rescale: bool = True  # fit estimates to the mixture; for losses that know no scale
     oracle_power: float = 2.0  # exponent alpha of the ideal ratio mask
     excerpts: int = 3  # players per report
     excerpt_seconds: float = 8.0

@@ -60,8 +60,9 @@ def import_weights(arguments: argparse.Namespace) -> int:
     """Import, check, write, and say what it is."""
     options = _options(arguments)
     files = _files(arguments, options)
+    from sepjax.models.parameters import count_parameters
     from sepjax.weights import IMPORTERS, run_importer, write_imported
-    from sepjax.weights.imported import count_parameters
+    from sepjax.weights.families import as_variables
     from sepjax.weights.importers import importer_name, notice
 
     with warnings.catch_warnings(record=True) as caught:
@@ -81,8 +82,9 @@ def import_weights(arguments: argparse.Namespace) -> int:
         facts["licence"] = arguments.licence
         facts["licence_notice"] = notice(arguments.licence)
     write_imported(arguments.output, config, params, facts)
+    count = count_parameters(as_variables(params)["params"])
     print(
-        f"{arguments.output}: {facts['family']}, {count_parameters(params):,} "
+        f"{arguments.output}: {facts['family']}, {count:,} "
         f"parameters, {config.sample_rate} Hz, sources {', '.join(config.sources)}"
     )
     if facts["licence_notice"]:

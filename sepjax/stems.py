@@ -96,6 +96,8 @@ class StemFiles:
             self._raw(source).unlink()
         self.folder.mkdir(exist_ok=True)
         for file in self.part.iterdir():
+            other = {".wav": ".flac", ".flac": ".wav"}[file.suffix]
+            (self.folder / file.name).with_suffix(other).unlink(missing_ok=True)
             file.replace(self.folder / file.name)
         return note
 

@@ -71,7 +71,7 @@ ALLOWED = {
     },
     "sepjax.loading": {"sepjax.train", "sepjax.weights"},
     "sepjax.stems": {"data_pipelines.audio"},
-    "sepjax.import_command": {"sepjax.weights"},
+    "sepjax.import_command": {"sepjax.weights", "sepjax.models.parameters"},
     "sepjax.cli": {
         "sepjax",
         "sepjax.import_command",

@@ -117,7 +117,9 @@ def definition(config: Any, provenance: Mapping[str, Any]) -> dict[str, Any]:
         "estimates": {
             "chunk_seconds": config.eval.chunk_seconds,
             "overlap": config.eval.overlap,
-            "rescale": "least squares onto the mixture, per channel",
+            "rescale": "least squares onto the mixture, per channel"
+            if config.eval.rescale
+            else "none",
         },
         "mixture": "the mixture itself as the estimate of every class",
         "oracle": {
@@ -176,6 +178,7 @@ def _score_track(
         chunk=config.eval.chunk_seconds,
         overlap=config.eval.overlap,
         normalize=config.data.normalize,
+        rescale=config.eval.rescale,
         references=references,
     )
     estimates = np.stack([separated[name] for name in model.sources])

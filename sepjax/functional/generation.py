@@ -54,6 +54,9 @@ def init_generator(
         bottleneck) and ``bias`` (bottleneck); ``kernel`` and ``bias``: trees like the
         template, with leaves (bottleneck, \*shape) and (\*shape).
 
+    Raises:
+        ValueError: names with dots in them make one path of two layers'.
+
     Example:
         >>> template = {"dense": {"kernel": jnp.ones((3, 4)), "bias": jnp.ones(4)}}
         >>> key = jax.random.key(0)
@@ -65,6 +68,8 @@ def init_generator(
     """
     leaves, structure = jax.tree_util.tree_flatten_with_path(template)
     layers = sorted({_layer(path) for path, _ in leaves})
+    if len(layers) < len({path[:-1] for path, _ in leaves}):
+        raise ValueError(f"two layers have one name among {', '.join(layers)}")
     shapes = [leaf.shape for _, leaf in leaves]
     maps = [((embedding, bottleneck), embedding), ((bottleneck,), embedding)]
     wanted = maps * len(layers)

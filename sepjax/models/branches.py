@@ -13,6 +13,9 @@ from sepjax.functional.framing import analyze, frames_for
 from sepjax.functional.spectral import interpolate_frames, log_power
 from sepjax.models.registry import BANKS, BRANCHES
 
+CONSTANTS = ("mean", "std")
+"""Parameters that are facts about the data: gathered before training, not learned."""
+
 STATISTICS = "statistics"
 """Collection into which modules sow the (mean, variance) that they want to know."""
 

@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -11,11 +12,13 @@ from jax.sharding import Mesh
 from sepjax.config import Config, layer_strides
 from sepjax.functional.framing import frames_for
 from sepjax.functional.tcn import receptive_field
+from sepjax.models.parameters import count_parameters
+from sepjax.train.checkpoint import CheckpointError
 from sepjax.train.freeze import frozen_leaves
 from sepjax.train.mesh import shard_batch
 from sepjax.train.program import make_program
 from sepjax.train.seeds import join
-from sepjax.train.start import Batches
+from sepjax.train.start import Batches, spelled_out
 
 
 def check_run(config: Config, data: Batches, mesh: Mesh) -> Iterator[tuple[str, str]]:
@@ -31,14 +34,18 @@ def check_run(config: Config, data: Batches, mesh: Mesh) -> Iterator[tuple[str, 
             yield "receptive field", f"{seen} frames, {seen * hop / rate:.2f} s"
     if config.train.pretrained_from:
         yield "starts from", f"{config.train.pretrained_from}, looked for as it starts"
+        try:
+            config = spelled_out(config, Path())
+        except CheckpointError:
+            yield "train.fit", "as given: which sources are new is known as it starts"
     program = make_program(config, mesh)
     key = jax.random.key(config.seed)
     shapes = jax.eval_shape(program.init, key)
-    yield "parameters", f"{parameter_count(shapes.params):,}"
+    yield "parameters", f"{count_parameters(shapes.params):,}"
     frozen = frozen_leaves(shapes.params, program.freeze)
     for name, tree in shapes.params.items():
         stays = " (frozen)" if all(jax.tree.leaves(frozen[name])) else ""
-        yield f"  {name}", f"{parameter_count(tree):,}{stays}"
+        yield f"  {name}", f"{count_parameters(tree):,}{stays}"
     seeds = config.train.seeds
     if seeds > 1:
         yield "seeds", f"{seeds}, side by side in one program"
@@ -60,16 +67,6 @@ def check_run(config: Config, data: Batches, mesh: Mesh) -> Iterator[tuple[str, 
     hours = min(seconds) * config.train.steps / 3600
     yield "time of a step", f"{min(seconds):.3f} s"
     yield "time of the run", f"{hours:.2f} h for {config.train.steps} steps"
-
-
-def parameter_count(params: Any) -> int:
-    """Numbers in a tree of parameters.
-
-    Example:
-        >>> parameter_count({"a": jax.numpy.zeros((2, 3)), "b": jax.numpy.zeros(())})
-        7
-    """
-    return sum(leaf.size for leaf in jax.tree.leaves(params))
 
 
 def memory(compiled: Any, devices: int) -> str:

@@ -7,6 +7,7 @@ import jax
 import optax
 
 from sepjax.config import OptimConfig
+from sepjax.models.branches import CONSTANTS
 from sepjax.registry import Registry
 from sepjax.train.freeze import frozen_leaves
 from sepjax.train.ranger import lookahead, scale_by_rectified_adam
@@ -21,7 +22,6 @@ OPTIMIZERS.register("ranger")(scale_by_rectified_adam)
 LAST_LINKS: dict[str, Callable[[], optax.GradientTransformation]] = {
     "ranger": lookahead
 }
-CONSTANTS = ("mean", "std")  # of input statistics, sepjax.train.statistics
 
 
 def decayed(params: Any, which: str = "kernels") -> Any:

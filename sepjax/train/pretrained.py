@@ -63,16 +63,25 @@ def fitted_parts(config: Config, folder: Path) -> tuple[str, ...]:
     """
     if "embedding" not in config.train.fit:
         return config.train.fit
-    if (folder / checkpoint.FOLDER).is_dir() and any(
-        (folder / checkpoint.FOLDER).iterdir()
-    ):
-        known = checkpoint.describe(folder)["provenance"]["pretrained"]["sources"]
-    else:
+    known = _known_sources(folder)
+    if known is None:
         run = find_run(config.train.pretrained_from, folder, config.seed)
         known = loading.load(run)[2].data.sources
     new = [name for name in config.data.sources if name not in known]
     others = tuple(part for part in config.train.fit if part != "embedding")
     return others + tuple(f"embedding/{name}" for name in new or config.data.sources)
+
+
+def _known_sources(folder: Path) -> list[str] | None:
+    """What the run that this one started from knew, if this one has begun."""
+    if not (folder / checkpoint.FOLDER).is_dir():
+        return None
+    with checkpoint.open_manager(folder) as manager:
+        step = manager.latest_step()  # a kill may have left less than a whole one
+        if step is None:
+            return None
+        provenance = checkpoint.read_meta(manager, step)["provenance"]
+    return provenance.get("pretrained", {}).get("sources")
 
 
 def start_from(

@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import shutil
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ import numpy as np
 from sepjax import __version__
 from sepjax.config import Config, ModelConfig, to_dict
 from sepjax.models import build_model
+from sepjax.models.parameters import count_parameters
 from sepjax.weights.families import BATCH_STATS, as_variables
 from sepjax.weights.files import load_safetensors, save_safetensors
 
@@ -74,10 +76,11 @@ def write_imported(
             f"{folder} holds other files ({', '.join(strangers[:3])}): give imported "
             "weights a folder of their own with -o"
         )
-    part = folder.absolute().with_name(folder.absolute().name + ".part")
-    shutil.rmtree(part, ignore_errors=True)
+    folder.absolute().parent.mkdir(parents=True, exist_ok=True)
+    part = Path(
+        tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.absolute().parent)
+    )
     try:
-        part.mkdir(parents=True)
         save_safetensors(part / MODEL, config, params)
         record = {"licence_notice": "", "sepjax": __version__} | dict(facts)
         record["model_sha256"] = sha256(part / MODEL)
@@ -88,6 +91,7 @@ def write_imported(
             for name in (MODEL, FACTS):
                 os.replace(part / name, folder / name)
         else:
+            part.chmod(0o755)  # a temporary folder is its owner's alone
             os.replace(part, folder)
     finally:
         shutil.rmtree(part, ignore_errors=True)
@@ -112,6 +116,7 @@ def load_imported(folder: str | Path) -> tuple[Any, Any, Config]:
     habits = facts.get("separate", {})
     config.eval.chunk_seconds = habits.get("chunk", config.eval.chunk_seconds)
     config.eval.overlap = habits.get("overlap", config.eval.overlap)
+    config.eval.rescale = habits.get("rescale", config.eval.rescale)
     config.data.normalize = habits.get("normalize", config.data.normalize)
     return build_model(model), as_variables(params), config
 
@@ -145,12 +150,6 @@ def describe_imported(folder: str | Path) -> dict[str, Any]:
         "parameters": count_parameters(variables["params"]),
         "model": to_dict(config)["model"],
     }
-
-
-def count_parameters(params: Any) -> int:
-    """Numbers in a tree of arrays; running statistics are none that are trained."""
-    trained = as_variables(params)["params"]
-    return sum(np.size(leaf) for leaf in jax.tree.leaves(trained))
 
 
 def check_params(config: ModelConfig, params: Any) -> None:

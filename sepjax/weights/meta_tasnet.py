@@ -6,6 +6,8 @@ the parameters in row-major order, (out, in / groups, taps) for a convolution an
 gains before all biases for a norm.
 """
 
+import re
+
 import numpy as np
 
 from sepjax.config import ModelConfig
@@ -93,7 +95,11 @@ def meta_tasnet(
         **shape,
     )
     state.ignore(r"stages\.\d+\.encoder\.spectrogram\.window")
-    return config, {f"stages_{i}": _stage(state, config, i) for i in range(stages)}
+    params = {f"stages_{i}": _stage(state, config, i) for i in range(stages)}
+    # An unknown array of the masking network, such as a bias, would change its masks.
+    if rest := sorted(n for n in state.rest if re.match(r"stages\.\d+\.mask\.", n)):
+        raise ValueError(f"the masking network has no place for {', '.join(rest[:3])}")
+    return config, params
 
 
 def _ends_of_bottleneck(state: StateReader, stage: int) -> tuple[int, int]:

@@ -17,6 +17,7 @@ import numpy as np
 
 MANY = 1000  # names in a file of weights are a dozen; each takes memory
 DEEP = 200  # a file of weights nests a dozen deep
+WIDE = 10**6  # and has some ten thousand objects, each counted where it is mentioned
 
 
 class Refused(ValueError):
@@ -111,7 +112,9 @@ def load_pickle(stream: BytesIO) -> tuple[Any, dict[str, Storage]]:
     end = stream.tell()
     stream.seek(begin)
     reader = _Unpickler(BytesIO(stream.read(end - begin)))
-    return reader.load(), reader.storages
+    loaded = reader.load()
+    require_tree(loaded)
+    return loaded, reader.storages
 
 
 def _check_opcodes(stream: BytesIO) -> None:
@@ -124,8 +127,10 @@ def _check_opcodes(stream: BytesIO) -> None:
             raise ValueError(f"an object is put at place {argument} of {count}")
         if opcode.name == "BYTEARRAY8":
             raise ValueError("a byte array, which no checkpoint has")
-        # Tuples are hashed in C, where too deep ones would end the whole process.
-        if nesting.follow(opcode, argument) > DEEP:
+        # Tuples are hashed in C, where too deep ones would end the whole process, and
+        # wide ones, which mention the same tuple again and again, would never end.
+        extent = nesting.follow(opcode, argument)
+        if extent.depth > DEEP or extent.size > WIDE:
             raise ValueError("it is nested too deeply")
 
 
@@ -134,16 +139,26 @@ GETS = ("GET", "BINGET", "LONG_BINGET")
 FILLS = ("APPEND", "APPENDS", "SETITEM", "SETITEMS", "ADDITEMS", "BUILD")
 
 
+class Extent(NamedTuple):
+    """How deep an object is nested, and how many objects it mentions, again and again.
+
+    Those of tuples are exact; what is filled later is looked at when all is there.
+    """
+
+    depth: int = 0
+    size: int = 1
+
+
 class _Nesting:
-    """How deep the objects on a pickle's stack are nested, those of tuples exactly."""
+    """The extents of the objects on a pickle's stack."""
 
     def __init__(self):
-        self.stack: list[int] = []
+        self.stack: list[Extent] = []
         self.marks: list[int] = []
-        self.memo: dict[int, int] = {}
+        self.memo: dict[int, Extent] = {}
 
-    def follow(self, opcode: Any, argument: Any) -> int:
-        """The depth of what an opcode leaves on the stack."""
+    def follow(self, opcode: Any, argument: Any) -> Extent:
+        """The extent of what an opcode leaves on the stack."""
         name, stack = opcode.name, self.stack
         if name == "MARK":
             self.marks.append(len(stack))
@@ -159,7 +174,7 @@ class _Nesting:
             self.marks.pop()
         else:
             self._replace(opcode)
-        return stack[-1] if stack else 0
+        return stack[-1] if stack else Extent()
 
     def _replace(self, opcode: Any) -> None:
         before = opcode.stack_before
@@ -170,10 +185,47 @@ class _Nesting:
             raise ValueError(f"{opcode.name} finds nothing to work with")
         taken = self.stack[start:]
         del self.stack[start:]
-        depth = 1 + max(taken, default=-1)
+        size = 1 + sum(extent.size for extent in taken)
+        depths = [extent.depth for extent in taken]
+        depth = 1 + max(depths, default=-1)
         if opcode.name in FILLS:  # what is filled is no deeper for being filled again
-            depth = max(taken[0], 1 + max(taken[1:], default=-1))
-        self.stack += [depth] * len(opcode.stack_after)
+            depth = max(depths[0], 1 + max(depths[1:], default=-1))
+        self.stack += [Extent(depth, size)] * len(opcode.stack_after)
+
+
+def require_tree(loaded: Any) -> None:
+    """Refuse what would take for ever to walk through, or to print.
+
+    Raises:
+        ValueError: a container holds itself, or shared ones add up to too many objects.
+
+    Example:
+        >>> rows = [1, 2]
+        >>> require_tree({"a": rows, "b": rows})
+        >>> rows.append(rows)
+        >>> require_tree(rows)
+        Traceback (most recent call last):
+        ValueError: it holds itself
+    """
+    sizes: dict[int, int] = {}
+
+    def size(item: Any) -> int:
+        if not isinstance(item, dict | list | tuple):
+            return 1
+        if id(item) not in sizes:
+            sizes[id(item)] = 0  # while it is looked through
+            parts = [*item, *item.values()] if isinstance(item, dict) else item
+            sizes[id(item)] = 1 + sum(size(part) for part in parts)
+        elif not sizes[id(item)]:
+            raise ValueError("it holds itself")
+        if sizes[id(item)] > WIDE:
+            raise ValueError("it is nested too deeply")
+        return sizes[id(item)]
+
+    try:
+        size(loaded)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
 
 
 class _Unpickler(pickle.Unpickler):
@@ -192,7 +244,7 @@ class _Unpickler(pickle.Unpickler):
 
     def persistent_load(self, record: Any) -> Any:
         if not isinstance(record, tuple) or not record:
-            raise ValueError(f"unknown reference {str(record)[:100]!r}")
+            raise ValueError(f"unknown reference ({type(record).__name__})")
         if record[0] == "module":  # (class, file, source text): only the class counts
             return record[1]
         what, kind, key, _, count, *view = record
@@ -242,7 +294,8 @@ def _call(cls: _Name, *args: Any, **kwargs: Any) -> Any:
 
 def _size(value: Any) -> int:
     if type(value) is not int or not 0 <= value < 2**63:
-        raise ValueError(f"a size is {str(value)[:100]}")
+        number = isinstance(value, int | float)
+        raise ValueError(f"a size is {value if number else type(value).__name__}")
     return value
 
 

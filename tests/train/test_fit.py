@@ -12,6 +12,7 @@ from toy import ToyData, one_device, share_programs, toy_config
 from data_pipelines import demo
 from sepjax.train import checkpoint, loop
 from sepjax.train.checkpoint import CheckpointError
+from sepjax.train.pretrained import fitted_parts
 
 KNOWN, ALL = ("bass", "vocals"), ("bass", "vocals", "wind")
 
@@ -94,6 +95,17 @@ def test_only_the_new_embedding_is_fitted(known, fitted, tmp_path):
     assert moved.min() > 1e-4
     facts = checkpoint.describe(fitted)["provenance"]["pretrained"]
     assert tuple(facts["sources"]) == KNOWN
+
+
+def test_half_a_checkpoint_is_none(known, tmp_path):
+    # What a kill leaves while the first checkpoint is written.
+    (tmp_path / "new" / "checkpoints" / "3.orbax-checkpoint-tmp").mkdir(parents=True)
+    assert fitted_parts(fitting(known), tmp_path / "new") == ("embedding/wind",)
+
+
+def test_a_run_that_began_alone_asks_the_one_it_goes_on_from(known, tmp_path):
+    shutil.copytree(known, tmp_path / "new")
+    assert fitted_parts(fitting(known), tmp_path / "new") == ("embedding/wind",)
 
 
 def test_resumed_without_the_first_run(known, fitted, tmp_path):

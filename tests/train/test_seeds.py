@@ -256,7 +256,7 @@ def test_freezing_what_is_not_there_suggests_what_is():
     }
 
 
-@pytest.mark.parametrize("seeds", [1, 2])
+@pytest.mark.parametrize("seeds", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_spectrogram_statistics_are_those_of_the_training_data(tmp_path, seeds):
     fields = dict(model__fb_type="stft", train__statistics_excerpts=12)
     config = toy_config(**fields, train__steps=2, train__seeds=seeds)

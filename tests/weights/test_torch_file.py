@@ -159,18 +159,31 @@ def test_what_stands_beside_weights(tmp_path):
     }
 
 
-def test_shared_and_circular_content(tmp_path):
+def test_shared_content_is_read_and_what_would_never_end_is_refused(tmp_path):
+    rows = [1, 2]
+    found = read_torch_file(
+        write_zip(tmp_path / "a.pth", pickled({"a": rows, "b": rows}))
+    )
+    assert found == {"a": [1, 2], "b": [1, 2]}
     circle = {"list": []}
     circle["list"] += [circle, (circle,)]
-    found = read_torch_file(write_zip(tmp_path / "a.pth", pickled(circle)))
-    assert found["list"][0] is found
-    assert found["list"][1][0] is found
-    # 2^60 lists if what is shared were not: it would never end.
-    tree = []
+    with pytest.raises(ValueError, match="itself"):
+        read_torch_file(write_zip(tmp_path / "b.pth", pickled(circle)))
+    # Printed or searched through, these are 2^60 objects.
+    lists, tuples = [], ()
     for _ in range(60):
-        tree = [tree, tree]
-    found = read_torch_file(write_zip(tmp_path / "b.pth", pickled(tree)))
-    assert found[0] is found[1]
+        lists, tuples = [lists, lists], (tuples, tuples)
+    for tree in (lists, tuples):
+        with pytest.raises(ValueError, match="nested too deeply"):
+            read_torch_file(write_zip(tmp_path / "c.pth", pickled(tree)))
+
+
+def test_wide_tuples_are_no_keys(tmp_path):
+    # EMPTY_DICT, EMPTY_TUPLE, sixty times DUP and TUPLE2, 1, SETITEM, STOP: hashing the
+    # key would take longer than the universe has lasted.
+    program = b"\x80\x04})" + b"2\x86" * 60 + b"K\x01s."
+    with pytest.raises(ValueError, match="nested too deeply"):
+        read_torch_file(write_zip(tmp_path / "a.pth", program))
 
 
 @pytest.mark.parametrize(
