@@ -18,7 +18,7 @@ A new instrument from a few songs, once ``demo_known`` has learnt the other five
         --config.train.pretrained_from=runs/known
 """
 
-from configs.chapter6 import open_unmix, small_unmix
+from configs.chapter6 import as_published, open_unmix, small_meta, small_unmix
 from sepjax.config import Config
 from sepjax.registry import nearest
 
@@ -69,32 +69,20 @@ def full(name: str) -> Config:
     return config
 
 
-def as_published(config: Config) -> None:
-    """Norms, masks and losses of Meta-TasNet."""
-    model, loss = config.model, config.loss
-    model.name, model.norm, model.mask_act = "meta_tasnet", "group", "softmax"
-    loss.over_sources = "sum"
-    loss.dissimilarity, loss.similarity, loss.reconstruction = 3.0, 2.0, 0.05
-
-
 def small(name: str) -> Config:
-    """What two cores can train: 5 ms frames and a third of the channels."""
+    """A small first stage, or the Conv-TasNet beside it."""
     config = Config()
     config.data.sources = tuple(
         one for one in CLASSES if name != "demo_known" or one != NEW
     )
-    config.data.chunk_seconds = 4.0
     model, train = config.model, config.train
-    model.N, model.L, model.W, model.layers = 128, 40, 40, 6
+    small_meta(config)
     if name == "demo_conv":
         model.N, model.B, model.H, model.stack = 256, 128, 256, 3
+        model.filters = 1
     else:
         as_published(config)
-        model.filters, model.mels = 2, 64
-        model.B, model.H, model.stack = 48, 64, 2
-    config.optim.lr, config.optim.lr_decay_patience = 2e-3, 1
-    train.batch_size, train.steps, train.statistics_excerpts = 8, 1000, 500
-    train.eval_every = train.checkpoint_every = 100
+    config.optim.lr_decay_patience, train.steps = 1, 1000
     if name == "demo_new":
         # A few songs, of which every chunk is heard some twenty times.
         train.fit, train.steps, config.data.songs = ("embedding",), 200, 8
