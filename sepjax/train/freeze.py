@@ -26,15 +26,15 @@ def frozen_leaves(params: Any, freeze: Sequence[str]) -> Any:
     """
     structure, names = jax.tree.structure(params), _names(params)
     for path in freeze:
-        if not any(_within(name, path) for name in names):
+        if not any(within(name, path) for name in names):
             parts = {name.rsplit("/", depth)[0] for name in names for depth in (1, 2)}
             parts |= {name.split("/")[0] for name in names}
             raise ValueError(
                 f"train.freeze: the model has no part {path!r}: {nearest(path, parts)}"
             )
-    if names and all(any(_within(name, path) for path in freeze) for name in names):
+    if names and all(any(within(name, path) for path in freeze) for name in names):
         raise ValueError(f"train.freeze={tuple(freeze)} leaves nothing to train")
-    inside = [any(_within(name, path) for path in freeze) for name in names]
+    inside = [any(within(name, path) for path in freeze) for name in names]
     return jax.tree_util.tree_unflatten(structure, inside)
 
 
@@ -91,5 +91,6 @@ def _contains(name: str, part: str) -> bool:
     return f"/{part}/" in f"/{name}/"
 
 
-def _within(name: str, path: str) -> bool:
+def within(name: str, path: str) -> bool:
+    """Whether a leaf is a part, or lies in it."""
     return name == path or name.startswith(path + "/")

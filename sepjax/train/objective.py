@@ -23,6 +23,7 @@ from sepjax.losses import (
     separation_loss,
     si_sdr,
 )
+from sepjax.train.freeze import within
 
 Metrics = dict[str, Any]
 Objective = Callable[[Any, dict, Excerpt, Array], tuple[Array, tuple[Metrics, dict]]]
@@ -48,7 +49,8 @@ def make_objective(
         return stage_objective(model, config)
     if hasattr(model, "spectra"):
         # Norms that stay as they are go on with the statistics that they know.
-        return spectral_objective(model, train="bn1/gain" not in _leaves(freeze))
+        frozen = any(within("bn1/gain", path) for path in freeze)
+        return spectral_objective(model, train=not frozen)
     return estimate_objective(model, separation_loss)
 
 
@@ -173,8 +175,3 @@ def initial_memory(model: nn.Module, variables: dict, key: Array) -> dict[str, A
         # A stream of its own, so that the step number alone does not repeat it.
         memory[DROPOUT] = {"key": jax.random.key_data(jax.random.fold_in(key, 1))}
     return memory
-
-
-def _leaves(freeze: Sequence[str]) -> set[str]:
-    """The paths, and what may be frozen with a whole layer."""
-    return set(freeze) | {f"{path}/gain" for path in freeze}

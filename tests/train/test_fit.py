@@ -7,7 +7,8 @@ import signal
 import jax
 import numpy as np
 import pytest
-from toy import ToyData, one_device, share_programs, toy_config
+from toy import ToyData, one_device, toy_config
+from toy import shared_programs as shared_programs
 
 from data_pipelines import demo
 from sepjax.train import checkpoint, loop
@@ -15,14 +16,6 @@ from sepjax.train.checkpoint import CheckpointError
 from sepjax.train.pretrained import fitted_parts
 
 KNOWN, ALL = ("bass", "vocals"), ("bass", "vocals", "wind")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _programs():
-    patch = pytest.MonkeyPatch()
-    share_programs(patch)
-    yield
-    patch.undo()
 
 
 def meta(**fields):

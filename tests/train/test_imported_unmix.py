@@ -3,7 +3,8 @@
 import jax
 import numpy as np
 import pytest
-from toy import TIME, ToyData, one_device, share_programs, toy_config
+from toy import TIME, ToyData, one_device, toy_config
+from toy import shared_programs as shared_programs
 
 import sepjax
 from sepjax.models import build_model
@@ -13,14 +14,6 @@ from sepjax.train.pretrained import start_from
 from sepjax.train.program import make_program
 from sepjax.train.step import init_variables
 from sepjax.weights import write_imported
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _programs():
-    patch = pytest.MonkeyPatch()
-    share_programs(patch)
-    yield
-    patch.undo()
 
 
 def unmix(**fields):

@@ -7,18 +7,11 @@ import signal
 import jax
 import numpy as np
 import pytest
-from toy import ToyData, one_device, share_programs, toy_config
+from toy import ToyData, one_device, toy_config
+from toy import shared_programs as shared_programs
 
 from sepjax.train import checkpoint, loop
 from sepjax.train.metrics import read_log
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _programs():
-    patch = pytest.MonkeyPatch()
-    share_programs(patch)
-    yield
-    patch.undo()
 
 
 def run(folder, config, **data):

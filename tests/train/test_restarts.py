@@ -8,7 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from toy import ToyData, one_device, share_programs, toy_config
+from toy import ToyData, one_device, toy_config
+from toy import shared_programs as shared_programs
 
 from sepjax.config import OptimConfig
 from sepjax.train import checkpoint, loop, make_optimizer
@@ -69,14 +70,6 @@ def test_state_shows_the_rate_of_its_last_step():
 def test_rules_name_the_field(field, value):
     with pytest.raises(ValueError, match=f"optim.{field}"):
         toy_config(**{f"optim__{field}": value})
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _programs():
-    patch = pytest.MonkeyPatch()
-    share_programs(patch)
-    yield
-    patch.undo()
 
 
 RECIPE = dict(

@@ -10,7 +10,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from toy import ToyData, one_device, share_programs, toy_config
+from toy import ToyData, one_device, toy_config
+from toy import shared_programs as shared_programs
 
 from sepjax.functional.augment import prepare_excerpts
 from sepjax.functional.spectral import log_power
@@ -20,14 +21,6 @@ from sepjax.train.checkpoint import CheckpointError
 from sepjax.train.freeze import frozen_leaves
 from sepjax.train.mesh import make_mesh
 from sepjax.train.metrics import read_log
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _programs():
-    patch = pytest.MonkeyPatch()
-    share_programs(patch)
-    yield
-    patch.undo()
 
 
 def run(folder, config, mesh=None, **data):

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import jax
 import numpy as np
+import pytest
 from jax.sharding import AxisType
 
 from sepjax.config import Config, resolve, to_dict
@@ -87,8 +88,12 @@ class ToyData:
         }
 
 
-def share_programs(monkeypatch) -> None:
-    """Compile once for all runs of a module that have the same model and data."""
+@pytest.fixture(scope="module", autouse=True)
+def shared_programs():
+    """Compile once for all runs of a module that have the same model and data.
+
+    For every test of a module that imports it.
+    """
     make, made = loop.make_program, {}
 
     def cached(config, mesh):
@@ -108,4 +113,6 @@ def share_programs(monkeypatch) -> None:
             made[key] = make(config, mesh)
         return made[key]
 
-    monkeypatch.setattr(loop, "make_program", cached)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop, "make_program", cached)
+        yield

@@ -1,9 +1,12 @@
 """Folders of Open-Unmix, as its scripts write them, with random weights."""
 
 import hashlib
+import json
 
 import numpy as np
 from torch_writer import pickled, tensors_of, write_stream, write_zip
+
+from sepjax import cli
 
 
 def random_state(rng, *, hidden=8, bins=2049, heard=1487, channels=2):
@@ -63,3 +66,25 @@ def states_of(arrays):
         if slash:
             states.setdefault(target, {})[name] = array
     return states
+
+
+def vectors(shared_data, name):
+    """Reference vectors of the source by name."""
+    with np.load(shared_data / f"umx_ref/{name}.npz") as data:
+        return dict(data)
+
+
+def write_json(path, **content):
+    """One file of the source's settings."""
+    path.write_text(json.dumps(content))
+
+
+def contents(folder):
+    """Name -> bytes of all files."""
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def run(family, *files, output, options=()):
+    """The exit code of an import on the command line."""
+    given = [family, *map(str, files), "-o", str(output), *options]
+    return cli.main(["import-weights", *given])

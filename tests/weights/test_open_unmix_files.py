@@ -10,7 +10,15 @@ import jax
 import numpy as np
 import pytest
 import soundfile
-from open_unmix_folder import random_state, states_of, write_state
+from open_unmix_folder import (
+    contents,
+    random_state,
+    run,
+    states_of,
+    vectors,
+    write_json,
+    write_state,
+)
 from vectors import assert_near, quick
 
 import sepjax
@@ -26,20 +34,6 @@ from sepjax.weights.open_unmix_releases import RELEASES
 TOLERANCE = 1e-5
 
 
-def run(family, *files, output, options=()):
-    given = [family, *map(str, files), "-o", str(output), *options]
-    return cli.main(["import-weights", *given])
-
-
-def write_json(path, **content):
-    path.write_text(json.dumps(content))
-
-
-def vectors(shared_data, name):
-    with np.load(shared_data / f"umx_ref/{name}.npz") as data:
-        return dict(data)
-
-
 @pytest.fixture
 def folder(shared_data, tmp_path):
     """A folder as Open-Unmix' scripts leave it, of the separator's vectors."""
@@ -53,10 +47,6 @@ def folder(shared_data, tmp_path):
         write_json(place / f"{target}.json", args=told | {"hidden_size": 16})
     write_json(place / "separator.json", **told)
     return place
-
-
-def contents(folder):
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
 def test_from_files_to_stems(shared_data, folder, tmp_path, capsys):

@@ -1,0 +1,71 @@
+"""Separate a long file with Open-Unmix: time and peak memory.
+
+    python benchmarks/long_file.py --minutes 60
+
+Stereo noise at 44.1 kHz, four targets of the size of umxhq with random weights, one EM
+iteration, chunks of 20 s: from a WAV file to four, block by block, as ``sepjax
+separate`` does it.
+"""
+
+import argparse
+import tempfile
+import time
+from pathlib import Path
+
+import jax
+import numpy as np
+import soundfile
+from bss_eval import peak_mib
+
+from data_pipelines.audio import probe, read_blocks
+from sepjax.models.open_unmix import OpenUnmix
+from sepjax.separation_stream import SeparationStream
+from sepjax.stems import StemFiles
+
+RATE, TEN_SECONDS = 44100, 441000
+
+
+def write_noise(path: Path, minutes: float) -> None:
+    """Stereo noise, seeded, 16 bit."""
+    rng = np.random.default_rng(0)
+    with soundfile.SoundFile(path, "w", RATE, 2, "PCM_16") as file:
+        for _ in range(round(minutes * 6)):
+            file.write(rng.normal(0, 0.1, (TEN_SECONDS, 2)).clip(-1, 1))
+
+
+def main() -> None:
+    """Write, separate, and print one line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--minutes", type=float, default=2.0)
+    parser.add_argument("--hidden", type=int, default=512, help="channels inside")
+    args = parser.parse_args()
+    names = ("vocals", "drums", "bass", "other")
+    model = OpenUnmix(names, RATE, audio_channels=2, hidden=args.hidden)
+    variables = jax.jit(model.init)(jax.random.key(0), np.zeros((1, 2, RATE)))
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "long.wav"
+        write_noise(path, args.minutes)
+        file, began = probe(str(path)), (time.perf_counter(), time.process_time())
+        stream = SeparationStream(
+            model,
+            variables,
+            lambda: read_blocks(file),
+            **dict(sample_rate=RATE, chunk=20.0, overlap=0.1, rescale=False),
+        )
+        with StemFiles(Path(folder) / "stems", names, RATE, "wav") as stems:
+            for block in stream:
+                for name, estimate in zip(names, block):
+                    stems.append(name, estimate)
+            stems.finish(stream.finish)
+        wall, cpu = (
+            now - then
+            for now, then in zip((time.perf_counter(), time.process_time()), began)
+        )
+    print(
+        f"{args.minutes:g} minutes: {wall:.1f} s, {cpu:.1f} processor seconds, "
+        f"peak {peak_mib():.0f} MiB"
+    )
+
+
+if __name__ == "__main__":
+    main()
