@@ -33,5 +33,5 @@ $(VENV)/.core: setup.py constraints.txt | $(BIN)/python
 	touch $@
 
 $(VENV)/.test: setup.py constraints.txt | $(BIN)/python
-	$(BIN)/python -m pip install -q -c constraints.txt -e '.[data,test]'
+	$(BIN)/python -m pip install -q -c constraints.txt -e '.[data,media,test]'
 	touch $(VENV)/.core $@

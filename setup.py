@@ -49,6 +49,7 @@ setup(
         "optax>=0.2.5",
         "orbax-checkpoint>=0.11.30",
         "pillow>=10",
+        "pyyaml>=6",
         "safetensors>=0.5",
         "scipy>=1.13",
         "soundfile>=0.13",
