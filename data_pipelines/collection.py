@@ -90,7 +90,7 @@ class Output:
 
     layout: str = "musdb"  # <split>/<song>/{mixture,<class>}.wav
     rate: int = 44100  # Hz
-    subtype: str = "PCM_16"  # PCM_16 | PCM_24 | FLOAT
+    subtype: str = "PCM_16"  # PCM_16 | PCM_24
     channels: int = 0  # of every file; 0: as the widest track of the song
 
 

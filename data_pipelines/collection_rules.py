@@ -13,7 +13,7 @@ MODES = ("summing", "averaging", "scaling", "adaptive")
 BETA = ("when_needed", "always", "never")
 GUARDS = ("total", "all")
 DTYPES = ("int16", "float32")
-SUBTYPES = ("PCM_16", "PCM_24", "FLOAT")
+SUBTYPES = ("PCM_16", "PCM_24")
 WHEN = ("before_split", "after_split")
 UNITS = ("song", "group")
 
@@ -108,6 +108,8 @@ def _recording_problems(collection: Collection, recording: Recording) -> Iterato
     for part in (*recording.tracks, *filter(None, [recording.mixture])):
         if part.channels not in CHANNELS:
             yield f"{part.path}: channels '{part.channels}': {', '.join(CHANNELS)}"
+        if part.start < 0 or part.stream < 0:
+            yield f"{part.path}: start and stream cannot be negative"
     yield from _interval_problems(recording)
 
 

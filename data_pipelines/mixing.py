@@ -29,7 +29,17 @@ import numpy as np
 from sepjax.registry import Registry, nearest
 
 Tracks = Sequence[Sequence[np.ndarray]]  # class -> track -> (time, channels)
-BETA = ("when_needed", "always")  # when classes are scaled to full scale
+BETA = ("when_needed", "always", "never")  # when classes are scaled to full scale
+GUARDS = ("total", "all")  # whose peak adaptive mixing keeps: the mixture's, or all
+BLOCK = 1 << 18  # samples at a time where a whole song would be copied
+
+
+class Gains(NamedTuple):
+    """What becomes of the sums of the classes."""
+
+    factors: np.ndarray  # (classes,) of the stems
+    mixture: float = 1.0  # and of their sum, the mixture
+    clip_first: bool = False  # the mixture is the sum of stems that were clipped
 
 
 class Mix(NamedTuple):
@@ -43,17 +53,36 @@ class Mix(NamedTuple):
     mixture_factor: float  # the mixture over the sum of the stems
 
 
+class Sums(NamedTuple):
+    """The tracks of every class, summed: all that a procedure looks at."""
+
+    waves: np.ndarray  # (classes, time, channels), int32 or float64
+    counts: Sequence[int]  # tracks of each class
+    full: float  # the largest sample M of the stems
+
+    def peak(self, factors: np.ndarray) -> float:
+        """Of the weighted sum, a block at a time."""
+        time = self.waves.shape[1]
+        blocks = (self.waves[:, i : i + BLOCK] for i in range(0, time, BLOCK))
+        return max((_peak(_weighted(block, factors)) for block in blocks), default=0.0)
+
+
 PROCEDURES: Registry = Registry("mixing procedure")
 
 
-def mix(tracks: Tracks, procedure: str, *, beta: str = "when_needed") -> Mix:
+def mix(
+    tracks: Tracks, procedure: str, *, beta: str = "when_needed", guard: str = "total"
+) -> Mix:
     """Mix by the name of a procedure.
 
     Args:
         tracks: of every class; a class without tracks is silent.
         procedure: "summing", "averaging", "scaling" or "adaptive".
         beta: of scaling and adaptive: "when_needed" turns classes down whose sum
-            exceeds full scale, "always" brings every class to full scale.
+            exceeds full scale, "always" brings every class to full scale, "never"
+            leaves all as they are.
+        guard: of adaptive: "all" turns down as far as no stem exceeds full scale
+            either, which "never" allows where classes cancel.
 
     Raises:
         ValueError: an unknown name, or tracks of unequal shape or dtype.
@@ -65,85 +94,87 @@ def mix(tracks: Tracks, procedure: str, *, beta: str = "when_needed") -> Mix:
         >>> mix(song, "adaptive").stems[:, 0, 0].tolist()
         [32766, 0, 1]
     """
-    if procedure not in PROCEDURES:
-        raise ValueError(
-            f"unknown mixing procedure {procedure!r}: {nearest(procedure, PROCEDURES)}"
-        )
-    if beta not in BETA:
-        raise ValueError(f"unknown beta {beta!r}: {nearest(beta, BETA)}")
-    if procedure in ("scaling", "adaptive"):
-        return PROCEDURES[procedure](tracks, beta=beta)
-    return PROCEDURES[procedure](tracks)
+    waves, dtype = _sums(tracks)
+    sums = Sums(waves, [len(group) for group in tracks], full_scale(dtype))
+    return render(waves, gains_of(sums, procedure, beta=beta, guard=guard), dtype)
+
+
+def gains_of(
+    sums: Sums, procedure: str, *, beta: str = "when_needed", guard: str = "total"
+) -> Gains:
+    """What a procedure does to the sums of the classes; options as in :func:`mix`.
+
+    Raises:
+        ValueError: an unknown name.
+
+    Example:
+        >>> sums = Sums(np.full((2, 1, 1), 30000), (1, 1), 32767.0)
+        >>> gains_of(sums, "adaptive").factors.round(3).tolist()
+        [0.546, 0.546]
+    """
+    for name, value, known in (("beta", beta, BETA), ("guard", guard, GUARDS)):
+        if value not in known:
+            raise ValueError(f"unknown {name} {value!r}: {nearest(value, known)}")
+    return PROCEDURES.build(procedure, sums, beta, guard)
+
+
+def render(waves: np.ndarray, gains: Gains, dtype: np.dtype) -> Mix:
+    """Stems and mixture of a song or of any part of it.
+
+    Args:
+        waves: the sums of the classes, (classes, time, channels).
+        gains: as :func:`gains_of` finds them in the whole recording.
+        dtype: of what is made, int16 or float.
+
+    Example:
+        >>> render(np.full((2, 1, 1), 30000), Gains(np.full(2, 0.5)), np.int16).mixture
+        array([[30000]], dtype=int16)
+    """
+    stems, clipped = np.empty(waves.shape, dtype), np.zeros(len(waves), int)
+    for index, (wave, factor) in enumerate(zip(waves, gains.factors)):
+        stems[index], clipped[index] = saturate(factor * wave, dtype)
+    summed = (
+        (stems, np.ones(len(waves))) if gains.clip_first else (waves, gains.factors)
+    )
+    mixture, over = saturate(gains.mixture * _weighted(*summed), dtype)
+    return Mix(mixture, stems, clipped, over, gains.factors, gains.mixture)
 
 
 @PROCEDURES.register("summing")
-def summing(tracks: Tracks) -> Mix:
-    """``s_c = sat(sum_k u_ck)``, ``x = sat(sum_c s_c)``: what overflows is clipped.
-
-    Example:
-        >>> summing([[np.array([[0.5]])], [np.array([[0.25]])]]).mixture
-        array([[0.75]])
-    """
-    sums, dtype = _sums(tracks)
-    stems, clipped = _store_all(sums, np.ones(len(sums)), dtype)
-    total = sum(stem.astype(sums.dtype) for stem in stems)
-    return _mix(total, stems, clipped, np.ones(len(sums)), 1.0)
+def summing(sums: Sums, beta: str = "", guard: str = "") -> Gains:
+    """``s_c = sat(sum_k u_ck)``, ``x = sat(sum_c s_c)``: what overflows is clipped."""
+    return Gains(np.ones(len(sums.waves)), 1.0, clip_first=True)
 
 
 @PROCEDURES.register("averaging")
-def averaging(tracks: Tracks) -> Mix:
+def averaging(sums: Sums, beta: str = "", guard: str = "") -> Gains:
     """``s_c = (1 / K_c) sum_k u_ck``, ``x = (1 / C) sum_c s_c``: nothing overflows.
 
     C counts all classes, also those without tracks, so x is not the sum of stems.
-
-    Example:
-        >>> averaging([[np.array([[0.5]])], [np.array([[0.25]])], []]).mixture
-        array([[0.25]])
     """
-    sums, dtype = _sums(tracks)
-    factors = np.array([1 / max(len(group), 1) for group in tracks])
-    stems, clipped = _store_all(sums, factors, dtype)
-    total = _weighted(sums, factors) / len(sums)
-    return _mix(total, stems, clipped, factors, 1 / len(sums))
+    factors = np.array([1 / max(count, 1) for count in sums.counts])
+    return Gains(factors, 1 / len(sums.waves))
 
 
 @PROCEDURES.register("scaling")
-def scaling(tracks: Tracks, *, beta: str = "when_needed") -> Mix:
-    """``s_c = b_c sum_k u_ck`` and ``x = b sum_c s_c``, each turned down on its own.
-
-    Example:
-        >>> mixed = scaling([[np.array([[0.75]])], [np.array([[0.75]])]])
-        >>> mixed.stems.ravel().tolist(), round(mixed.mixture_factor, 3)
-        ([0.75, 0.75], 0.667)
-    """
-    sums, dtype = _sums(tracks)
-    full = full_scale(dtype)
-    factors = np.array([_factor(wave, full, beta) for wave in sums])
-    total = _weighted(sums, factors)
-    factor = _factor(total, full, beta)
-    stems, clipped = _store_all(sums, factors, dtype)
-    return _mix(total * factor, stems, clipped, factors, factor)
+def scaling(sums: Sums, beta: str = "when_needed", guard: str = "") -> Gains:
+    """``s_c = b_c sum_k u_ck`` and ``x = b sum_c s_c``, each turned down on its own."""
+    factors = _class_factors(sums, beta)
+    return Gains(factors, _factor(sums.peak(factors), sums.full, beta))
 
 
 @PROCEDURES.register("adaptive")
-def adaptive(tracks: Tracks, *, beta: str = "when_needed") -> Mix:
+def adaptive(sums: Sums, beta: str = "when_needed", guard: str = "total") -> Gains:
     """``s_c = a b_c sum_k u_ck`` and ``x = sum_c s_c``: one more factor for all.
 
     Before samples are rounded to 16 bits the mixture is exactly the sum of the stems;
     after it, to (C + 1) / 2 steps: half a step of each rounding.
-
-    Example:
-        >>> mixed = adaptive([[np.array([[0.75]])], [np.array([[0.75]])]])
-        >>> mixed.stems.ravel().round(2).tolist(), mixed.mixture.item() < 1
-        ([0.5, 0.5], True)
     """
-    sums, dtype = _sums(tracks)
-    full = full_scale(dtype)
-    factors = np.array([_factor(wave, full, beta) for wave in sums])
-    total = _weighted(sums, factors)
-    alpha = _factor(total, full)
-    stems, clipped = _store_all(sums, alpha * factors, dtype)
-    return _mix(alpha * total, stems, clipped, alpha * factors, 1.0)
+    factors = _class_factors(sums, beta)
+    peaks = [sums.peak(factors)]
+    if guard == "all":
+        peaks += [f * _peak(wave) for f, wave in zip(factors, sums.waves)]
+    return Gains(min(_factor(peak, sums.full) for peak in peaks) * factors)
 
 
 def full_scale(dtype: np.dtype) -> float:
@@ -233,30 +264,16 @@ def _weighted(sums: np.ndarray, factors: np.ndarray) -> np.ndarray:
     return total
 
 
-def _factor(wave: np.ndarray, full: float, beta: str = "when_needed") -> float:
+def _class_factors(sums: Sums, beta: str) -> np.ndarray:
+    return np.array([_factor(_peak(wave), sums.full, beta) for wave in sums.waves])
+
+
+def _peak(wave: np.ndarray) -> float:
+    return max(float(wave.max()), -float(wave.min())) if wave.size else 0.0
+
+
+def _factor(peak: float, full: float, beta: str = "when_needed") -> float:
     """``min(1, M / peak)``, or ``M / peak`` always; 1 for silence."""
-    peak = max(float(wave.max()), -float(wave.min())) if wave.size else 0.0
-    if peak == 0:
+    if peak == 0 or beta == "never":
         return 1.0
     return full / peak if beta == "always" else min(1.0, full / peak)
-
-
-def _store_all(
-    sums: np.ndarray, factors: np.ndarray, dtype: np.dtype
-) -> tuple[np.ndarray, np.ndarray]:
-    stems = np.empty(sums.shape, dtype)
-    clipped = np.zeros(len(sums), int)
-    for index, (wave, factor) in enumerate(zip(sums, factors)):
-        stems[index], clipped[index] = saturate(factor * wave, dtype)
-    return stems, clipped
-
-
-def _mix(
-    total: np.ndarray,
-    stems: np.ndarray,
-    clipped: np.ndarray,
-    factors: np.ndarray,
-    mixture_factor: float,
-) -> Mix:
-    mixture, mixture_clipped = saturate(total, stems.dtype)
-    return Mix(mixture, stems, clipped, mixture_clipped, factors, mixture_factor)
