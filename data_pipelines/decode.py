@@ -69,9 +69,9 @@ def read_part(
     """The samples, float32 (n, channels), in blocks of ``frames``; the last is shorter.
 
     Streams of containers are decoded to 16 bits as ``ffmpeg -map 0:a:<stream>
-    -f s16le`` does (tools of MUSDB18 read them so) and divided by 32768: the delay of
-    the encoder is cut off where the container tells it, the padding of the last packet
-    is kept.
+    -f s16le`` does (tools of MUSDB18 read them so) and divided by 32768. The delay of
+    the encoder and the padding of the last packet are cut off where the container tells
+    them; FFmpeg does the second itself from version 9 on.
 
     Raises:
         DataError: as :func:`open_part`; or decoding fails, or ends early.
@@ -138,18 +138,15 @@ def _open(path: str, stream: int) -> Iterator[tuple[Any, Any]]:
 
 def _decode(path: str, stream: int) -> Iterator[np.ndarray]:
     """Decoded packets, int16 (n, channels)."""
-    with _open(path, stream) as (container, found):
-        import av
+    import av
 
-        rate, channels = found.codec_context.sample_rate, found.codec_context.channels
-        to_16_bits = av.AudioResampler(format="s16")  # layout and rate are kept
-        done = 0
+    done = 0
+    with _open(path, stream) as (container, found):
+        rate = found.codec_context.sample_rate
         try:
-            for decoded in container.decode(found):
-                for packet in to_16_bits.resample(decoded):
-                    samples = packet.to_ndarray().reshape(-1, channels)
-                    done += len(samples)
-                    yield samples
+            for samples in _packets(container, found):
+                done += len(samples)
+                yield samples
         except (av.FFmpegError, ValueError) as error:
             # ValueError: the layout changes midway.
             text = getattr(error, "strerror", None) or str(error)
@@ -166,6 +163,23 @@ def _decode(path: str, stream: int) -> Iterator[np.ndarray]:
                 f"{path}: truncated: its header promises {told:.2f} s, "
                 f"{done / rate:.2f} s can be read; copy it again"
             )
+
+
+def _packets(container: Any, found: Any) -> Iterator[np.ndarray]:
+    import av
+
+    rate, channels = found.codec_context.sample_rate, found.codec_context.channels
+    to_16_bits = av.AudioResampler(format="s16")  # layout and rate are kept
+    last, told = np.zeros((0, channels), np.int16), 0
+    for decoded in container.decode(found):
+        if len(last):
+            yield last
+        arrays = [each.to_ndarray() for each in to_16_bits.resample(decoded)]
+        last = np.concatenate(arrays, axis=1).reshape(-1, channels)
+        step = decoded.time_base * rate  # samples per tick; above 1 it is no measure
+        told = int((decoded.duration or 0) * step) if step <= 1 else 0
+    if len(last):
+        yield last[:told] if told else last
 
 
 def _blocks(packets: Iterator[np.ndarray], frames: int) -> Iterator[np.ndarray]:
