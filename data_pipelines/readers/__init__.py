@@ -1,0 +1,72 @@
+"""Readers by name: ``READERS[name](root, **options) -> Collection``.
+
+A reader looks at a data set as it is distributed, or at a folder with a table that
+somebody wrote, and says which recordings are there and how songs are made of them. It
+opens no audio. ``docs/datasets.md`` lists them all.
+"""
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from data_pipelines.collection import Collection
+from data_pipelines.collection_rules import check_collection
+from sepjax.registry import Registry, nearest
+
+READERS = Registry("reader")
+register = READERS.register
+
+
+def read_dataset(name: str, root: str, **options: Any) -> Collection:
+    """The checked collection of a data set.
+
+    Args:
+        name: of a registered reader.
+        root: its folder.
+        options: of this reader.
+
+    Raises:
+        ValueError: the reader or an option is not known; the nearest are suggested.
+        DataError: the data cannot be used; all problems are listed.
+    """
+    return check_collection(READERS.build(name, root, **options), f"{name} in {root}")
+
+
+def call(
+    reader: Callable[..., Collection], root: str, options: Mapping[str, Any]
+) -> Collection:
+    """Call a reader once all options are known to be its own.
+
+    Raises:
+        ValueError: an option is not known.
+    """
+    known = list(inspect.signature(reader).parameters)[1:]
+    for name in options:
+        if name not in known:
+            told = reader.__name__.removeprefix("read_")
+            raise ValueError(f"{told} has no option '{name}': {nearest(name, known)}")
+    return reader(root, **options)
+
+
+# The readers are imported on use, so that one data set's needs burden no other.
+
+
+@register("musdb18")
+def _musdb18(root: str, **options: Any) -> Collection:
+    from data_pipelines.readers import musdb
+
+    return call(musdb.read_musdb18, root, options)
+
+
+@register("musdb18_7s")
+def _musdb18_7s(root: str, **options: Any) -> Collection:
+    from data_pipelines.readers import musdb
+
+    return call(musdb.read_musdb18_7s, root, options)
+
+
+@register("musdb18hq")
+def _musdb18hq(root: str, **options: Any) -> Collection:
+    from data_pipelines.readers import musdb
+
+    return call(musdb.read_musdb18hq, root, options)

@@ -1,0 +1,223 @@
+"""MUSDB18, MUSDB18-HQ and the sample of 7 s, with the official split.
+
+::
+
+    root/{train,test}/<Artist - Title>.stem.mp4              musdb18, musdb18_7s
+    root/{train,test}/<Artist - Title>/{mixture,vocals,...}.wav       musdb18hq
+
+Fourteen songs of the training folder, listed in :data:`VALIDATION`, validate. Sources:
+https://sigsep.github.io/datasets/musdb.html and the settings of ``musdb``, the package
+of its authors. (A folder ``valid`` with those fourteen, as some tools want it, is read
+as well.)
+"""
+
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from data_pipelines.collection import (
+    Collection,
+    Filters,
+    MixRules,
+    Output,
+    Part,
+    Recording,
+)
+from data_pipelines.manifest import DataError
+from data_pipelines.readers.labels import FOUR
+from sepjax.registry import nearest
+
+STREAMS = ("mixture", "drums", "bass", "other", "vocals")
+"""The audio streams of a ``.stem.mp4`` file."""
+
+SUFFIX = ".stem.mp4"
+RATE = 44100  # Hz
+
+VALIDATION = (
+    "Actions - One Minute Smile",
+    "Clara Berry And Wooldog - Waltz For My Victims",
+    "Johnny Lokke - Promises & Lies",
+    "Patrick Talbot - A Reason To Leave",
+    "Triviul - Angelsaint",
+    "Alexander Ross - Goodbye Bolero",
+    "Fergessen - Nos Palpitants",
+    "Leaf - Summerghost",
+    "Skelpolu - Human Mistakes",
+    "Young Griffo - Pennies",
+    "ANiMAL - Rockshow",
+    "James May - On The Line",
+    "Meaxic - Take A Step",
+    "Traffic Experiment - Sirens",
+)
+
+
+class Song(NamedTuple):
+    """A song as it was found."""
+
+    name: str
+    folder: str  # train | valid | test
+    path: Path  # a file of streams, or a folder of files
+
+
+def read_musdb18(
+    root: str, *, exclude: Sequence[str] = (), partial: bool = False
+) -> Collection:
+    """MUSDB18 as distributed: 150 ``.stem.mp4`` files, 86 + 14 + 50 songs.
+
+    The mixture of a song is the distributed one, which the compression of each stream
+    for itself has made differ from the sum of the stems.
+
+    Args:
+        root: the folder that holds ``train`` and ``test``.
+        exclude: songs to leave out, by name.
+        partial: take what is there; whatever of the data set is missing is a warning.
+
+    Raises:
+        DataError: all that is missing, or does not belong there.
+    """
+    return _read("musdb18", root, _stem_files, (100, 50), exclude, partial)
+
+
+def read_musdb18_7s(
+    root: str, *, exclude: Sequence[str] = (), partial: bool = False
+) -> Collection:
+    """The sample of MUSDB18: 7 s each of 144 songs, 80 + 14 + 50."""
+    return _read("musdb18_7s", root, _stem_files, (94, 50), exclude, partial)
+
+
+def read_musdb18hq(
+    root: str, *, exclude: Sequence[str] = (), partial: bool = False
+) -> Collection:
+    """MUSDB18-HQ: the same songs without compression, five WAV files each."""
+    return _read("musdb18hq", root, _folders, (100, 50), exclude, partial)
+
+
+def _read(
+    name: str,
+    root: str,
+    find: Callable[[Path], Iterator[Path]],
+    counts: tuple[int, int],
+    exclude: Sequence[str],
+    partial: bool,
+) -> Collection:
+    base = _base(name, Path(root).expanduser())
+    songs = [
+        Song(path.name.removesuffix(SUFFIX), folder, path)
+        for folder in ("train", "valid", "test")
+        if (base / folder).is_dir()
+        for path in sorted(find(base / folder))
+    ]
+    if not songs:
+        raise DataError(f"{base.absolute()}: 'train' and 'test' hold no {_what(name)}")
+    lacking, wrong = _incomplete(songs, counts), list(_broken(songs, exclude))
+    if lacking and not partial:
+        hint = "partial=true takes what is there"
+        raise DataError.of(f"{name} in {base} is incomplete ({hint})", lacking + wrong)
+    if wrong:
+        raise DataError.of(f"{name} in {base}", wrong)
+    if lacking:
+        text = "; ".join(lacking)
+        warnings.warn(f"{name} in {base} is incomplete: {text}", stacklevel=4)
+    return Collection(
+        name=name,
+        root=str(base.absolute()),
+        classes=FOUR,
+        recordings=tuple(_recording(song, base) for song in songs),
+        mix=MixRules(mode="summing"),
+        filters=Filters(exclude=tuple(exclude)),
+        output=Output(rate=RATE, channels=2),
+    )
+
+
+def _base(name: str, root: Path) -> Path:
+    """The folder that holds ``train``: as said, or the one folder within it."""
+    if not root.is_dir():
+        found = "is not a folder" if root.exists() else "does not exist"
+        raise DataError(f"{root.absolute()} {found}")
+    inner = [path.parent for path in root.glob("*/train")]
+    if not (root / "train").is_dir() and len(inner) == 1:
+        return inner[0]
+    if not (root / "train").is_dir() and not (root / "test").is_dir():
+        raise DataError(
+            f"{root.absolute()} has neither 'train' nor 'test': expected "
+            f"{{train,test}}/ with {_what(name)} as {name} is distributed"
+        )
+    return root
+
+
+def _what(name: str) -> str:
+    hq = name == "musdb18hq"
+    return "<Artist - Title>/mixture.wav ..." if hq else f"<Artist - Title>{SUFFIX}"
+
+
+def _stem_files(folder: Path) -> Iterator[Path]:
+    # "._x" is what macOS leaves beside a file x on foreign disks.
+    return (path for path in folder.glob(f"*{SUFFIX}") if path.name[0] != ".")
+
+
+def _folders(folder: Path) -> Iterator[Path]:
+    return (path for path in folder.iterdir() if path.is_dir() and path.name[0] != ".")
+
+
+def _incomplete(songs: Sequence[Song], counts: tuple[int, int]) -> list[str]:
+    """What of the data set is not there."""
+    found = {song.name for song in songs if song.folder != "test"}
+    of_test = sum(song.folder == "test" for song in songs)
+    problems = []
+    for folder, count, wanted in (
+        ("train", len(found), counts[0]),
+        ("test", of_test, counts[1]),
+    ):
+        if count != wanted:
+            problems.append(f"'{folder}' holds {count} songs instead of {wanted}")
+    missing = [name for name in VALIDATION if name not in found]
+    problems += [f"no song '{name}', which validates" for name in missing]
+    return problems
+
+
+def _broken(songs: Sequence[Song], exclude: Sequence[str]) -> Iterator[str]:
+    """What cannot be used, or would be misunderstood."""
+    names = {song.name for song in songs}
+    for name in exclude:
+        if name not in names:
+            yield f"exclude: no song '{name}': {_near(name, names)}"
+    seen: dict[str, str] = {}
+    for song in songs:
+        if song.name in seen:
+            yield f"'{song.name}' is in '{seen[song.name]}' and in '{song.folder}'"
+        seen[song.name] = song.folder
+        if (song.name in VALIDATION) > (song.folder != "test"):
+            yield f"'{song.name}' is in 'test', but it validates"
+        if song.folder == "valid" and song.name not in VALIDATION:
+            yield f"'{song.name}' is in 'valid', but it is none of the official 14"
+        if song.path.is_dir():
+            lacking = [n for n in STREAMS if not (song.path / f"{n}.wav").is_file()]
+            yield from (f"{song.path / name}.wav: no such file" for name in lacking)
+
+
+def _near(name: str, names: set[str]) -> str:
+    hint = nearest(name, names)
+    return hint if len(names) < 10 else hint.partition(" Known: ")[0]
+
+
+def _recording(song: Song, base: Path) -> Recording:
+    place = song.path.relative_to(base)
+    artist, _, title = song.name.partition(" - ")
+
+    def part(name: str) -> Part:
+        label = "" if name == "mixture" else name
+        if song.path.is_dir():
+            return Part((place / f"{name}.wav").as_posix(), label)
+        return Part(place.as_posix(), label, stream=STREAMS.index(name))
+
+    valid = song.name in VALIDATION
+    return Recording(
+        id=song.name,
+        tracks=tuple(part(name) for name in FOUR),
+        group=artist,
+        split="valid" if valid else song.folder,
+        tags={"artist": artist, "title": title},
+        sample_rate=RATE,
+        mixture=part("mixture"),
+    )
