@@ -22,6 +22,7 @@ from data_pipelines.audio import probe, read_blocks, to_int16
 from data_pipelines.manifest import AudioFile, DataError, Manifest, Stem, Track
 
 VERSION = 1  # of the conversion; part of the names in the cache
+LARGEST = 2**32 - 65  # bytes of samples that a WAV can hold
 
 
 def canonicalize(
@@ -159,13 +160,53 @@ def _scale(frames: int, old: int, new: int) -> int:
 
 
 def _write_wav(path: Path, samples: np.ndarray, sample_rate: int) -> None:
-    if samples.nbytes >= 2**32 - 64:
+    if samples.nbytes > LARGEST:
         raise DataError(f"{path}: more than 4 GiB of samples; split the song")
-    with atomic_file(path) as file, wave.open(file, "wb") as writer:
-        writer.setnchannels(samples.shape[1])
-        writer.setsampwidth(2)
-        writer.setframerate(sample_rate)
-        writer.writeframes(samples.astype("<i2").tobytes())
+    with (
+        atomic_file(path) as file,
+        open_wav(file, samples.shape[1], sample_rate) as writer,
+    ):
+        writer.writeframes(packed(samples, 2))
+
+
+def open_wav(
+    file: BinaryIO | str | Path, channels: int, sample_rate: int, width: int = 2
+) -> wave.Wave_write:
+    """A PCM WAV file to be written, of ``width`` bytes per sample.
+
+    Its bytes follow from the samples alone: there is no date in it.
+    """
+    writer = wave.open(str(file) if isinstance(file, Path) else file, "wb")
+    writer.setnchannels(channels)
+    writer.setsampwidth(width)
+    writer.setframerate(sample_rate)
+    return writer
+
+
+def quantize(audio: np.ndarray, bits: int) -> np.ndarray:
+    """Samples as integers of so many bits; those of int16 stay as they are.
+
+    Example:
+        >>> quantize(np.array([0.5, 1.0, -1.0]), 24).tolist()
+        [4194304, 8388607, -8388608]
+    """
+    if audio.dtype == np.int16:
+        return audio
+    full = 2.0 ** (bits - 1)
+    return np.clip(np.rint(audio * full), -full, full - 1).astype(np.int32)
+
+
+def packed(samples: np.ndarray, width: int) -> bytes:
+    r"""Integers as the bytes of a PCM WAV, little end first.
+
+    Example:
+        >>> packed(np.array([1, -1]), 3)
+        b'\x01\x00\x00\xff\xff\xff'
+    """
+    wide = np.ascontiguousarray(samples, "<i2" if width == 2 else "<i4")
+    if width == 2:
+        return wide.tobytes()
+    return wide.view(np.uint8).reshape(-1, 4)[:, :width].tobytes()
 
 
 def _track(manifest: Manifest, track: Track, new: int) -> Track:

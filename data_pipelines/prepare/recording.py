@@ -1,0 +1,171 @@
+"""One recording: read, mixed, and written as the songs that are cut from it."""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from data_pipelines.canonical import LARGEST, open_wav, packed, quantize
+from data_pipelines.collection import Collection, Interval, Recording
+from data_pipelines.manifest import DataError, hash_file
+from data_pipelines.mixing import BLOCK, Gains, Sums, full_scale, gains_of, render
+from data_pipelines.prepare.tally import Tally
+from data_pipelines.prepare.tracks import Summed, read_headers, sum_recording
+from data_pipelines.prepare.tracks import song_channels as channels_of
+
+MIXTURE = "mixture"
+ACTIVE = 0.1  # seconds over which activity is looked at
+LATE = 1.0  # seconds by which an interval may end after its recording
+
+
+class Cut(NamedTuple):
+    """A song within a recording, in frames of the output."""
+
+    name: str
+    start: int
+    stop: int
+
+
+def song_names(recording: Recording) -> list[str]:
+    """The songs of a recording, as their folders are called.
+
+    Example:
+        >>> from data_pipelines.collection import Part
+        >>> song_names(Recording("night", (), intervals=(Interval("one"),)))
+        ['night - one']
+    """
+    whole = recording.id.replace("/", " - ")
+    names = [f"{whole} - {interval.name}" for interval in recording.intervals]
+    return names or [whole]
+
+
+def sample_bytes(collection: Collection) -> int:
+    """Bytes of a sample that is written."""
+    return 2 if collection.output.subtype == "PCM_16" else 3
+
+
+def prepare_recording(
+    collection: Collection, recording: Recording, folder: Path
+) -> list[dict[str, Any]]:
+    """Write the songs of a recording into ``folder/<song>``; a record for each.
+
+    Raises:
+        DataError: a file of it cannot be used; nothing of it is left then.
+    """
+    songs = [folder / name for name in song_names(recording)]
+    for song in songs:
+        shutil.rmtree(song, ignore_errors=True)
+    try:
+        return _prepare(collection, recording, folder)
+    except BaseException:
+        for song in songs:
+            shutil.rmtree(song, ignore_errors=True)
+        raise
+
+
+def _prepare(
+    collection: Collection, recording: Recording, folder: Path
+) -> list[dict[str, Any]]:
+    headers = read_headers(collection, recording)
+    summed = sum_recording(collection, headers, folder)
+    rules, kind = collection.mix, np.dtype(collection.mix.dtype)
+    sums = Sums(summed.waves, summed.counts, full_scale(kind))
+    gains = gains_of(sums, rules.mode, beta=rules.beta, guard=rules.guard)
+    shared = {
+        "group": recording.group or recording.id,
+        "declared": recording.split,
+        "tags": dict(recording.tags),
+        "rate": collection.output.rate,
+        "channels": channels_of(collection, headers),
+        "factors": dict(zip(collection.classes, map(float, gains.factors))),
+        "mixture_factor": float(gains.mixture),
+        "tracks": dict(zip(collection.classes, summed.counts)),
+        "files_clipped": summed.clipped,
+        "warnings": summed.warnings,
+    }
+    cuts = _cuts(recording, collection.output.rate, summed.waves.shape[1])
+    longest = max(cut.stop - cut.start for cut in cuts)
+    if longest * shared["channels"] * sample_bytes(collection) > LARGEST:
+        raise DataError(
+            f"recording '{recording.id}': more than 4 GiB a file; cut it by intervals"
+        )
+    return [
+        {"song": cut.name, "recording": recording.id}
+        | shared
+        | _write_song(collection, summed, gains, cut, folder / cut.name)
+        for cut in cuts
+    ]
+
+
+def _cuts(recording: Recording, rate: int, frames: int) -> list[Cut]:
+    """Where the songs lie.
+
+    Raises:
+        DataError: an interval ends after its recording.
+    """
+    intervals = recording.intervals or (Interval("", 0.0, None),)
+    cuts = []
+    for name, interval in zip(song_names(recording), intervals):
+        end = frames if interval.end is None else round(interval.end * rate)
+        start = round(interval.start * rate)
+        if end > frames + LATE * rate or start >= frames:
+            told = interval.start if start >= frames else interval.end
+            raise DataError(
+                f"recording '{recording.id}': interval '{interval.name}' reaches to "
+                f"{told:g} s, the recording ends at {frames / rate:.2f} s"
+            )
+        cuts.append(Cut(name, start, min(end, frames)))
+    return cuts
+
+
+def _write_song(
+    collection: Collection, summed: Summed, gains: Gains, cut: Cut, folder: Path
+) -> dict[str, Any]:
+    """Stems that sound and the mixture, and what is to be told about them."""
+    classes, out = collection.classes, collection.output
+    width = sample_bytes(collection)
+    folder.mkdir(parents=True)
+    tally = Tally(len(classes), round(ACTIVE * out.rate), 8 * width)
+    paths = {name: folder / f"{name}.wav" for name in (MIXTURE, *classes)}
+    with ExitStack() as stack:
+        form = summed.waves.shape[2], out.rate, width
+        files = [stack.enter_context(open_wav(p, *form)) for p in paths.values()]
+        for waves, clipped in _blocks(collection, summed, gains, cut, tally.hop):
+            samples = [quantize(wave, 8 * width) for wave in waves]
+            for file, each in zip(files, samples):
+                file.writeframes(packed(each, width))
+            tally.add(samples, clipped)
+    sounding = [name for name, any_ in zip(classes, tally.sounds) if any_]
+    for name in set(classes) - set(sounding):
+        paths.pop(name).unlink()
+    active = ACTIVE * tally.active(collection.filters.active_dbfs)
+    return {
+        "frames": cut.stop - cut.start,
+        "files": {
+            name: {"sha256": hash_file(str(path)), "bytes": path.stat().st_size}
+            for name, path in paths.items()
+        },
+        "absent": [name for name in classes if name not in sounding],
+        "active_seconds": dict(zip(classes, np.round(active, 3).tolist())),
+        "clipped": dict(zip(classes, tally.clipped[1:].tolist())),
+        "mixture_clipped": int(tally.clipped[0]),
+        "mixture_error": tally.error(),
+    }
+
+
+def _blocks(
+    collection: Collection, summed: Summed, gains: Gains, cut: Cut, hop: int
+) -> Iterator[tuple[list[np.ndarray], np.ndarray]]:
+    """Mixture and stems, and how much of each was clipped, some hops at a time."""
+    kind, length = np.dtype(collection.mix.dtype), hop * max(BLOCK // hop, 1)
+    for start in range(cut.start, cut.stop, length):
+        part = slice(start, min(start + length, cut.stop))
+        made = render(summed.waves[:, part], gains, kind)
+        mixture, over = made.mixture, made.mixture_clipped
+        if summed.mixture is not None:  # a distributed one stays as it is
+            found = render(summed.mixture[None, part], Gains(np.ones(1)), kind)
+            mixture, over = found.mixture, found.mixture_clipped
+        yield [mixture, *made.stems], np.array([over, *made.clipped])

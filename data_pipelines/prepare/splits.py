@@ -1,0 +1,160 @@
+"""Which song falls into which split: seeded, stratified, whole groups if wanted.
+
+A song's place in the draw follows from the seed and its name alone, so that a song more
+or less moves no other but where a split's share ends.
+"""
+
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from data_pipelines.collection import SplitRules
+from data_pipelines.manifest import SPLITS, DataError
+
+
+class Candidate(NamedTuple):
+    """What a split is decided by."""
+
+    name: str
+    group: str = ""
+    split: str = ""  # as declared; empty: to be drawn
+    stratum: str = ""
+
+
+def assign_splits(songs: Sequence[Candidate], rules: SplitRules) -> dict[str, str]:
+    """Song to split.
+
+    Declared splits stay. The others are dealt in the proportions of ``rules.counts``,
+    within each stratum by largest remainders, so that the totals are exact as well;
+    if one of the counts is -1, the others are numbers of songs and this one takes
+    what is left. By group, the largest first, each into the split that lacks most.
+
+    Raises:
+        DataError: fewer songs than are asked for, or no counts where they are needed.
+
+    Example:
+        >>> rules = SplitRules(counts={"train": 2, "test": 1})
+        >>> found = assign_splits([Candidate(name) for name in "abcdef"], rules)
+        >>> sorted(found.values())
+        ['test', 'test', 'train', 'train', 'train', 'train']
+    """
+    given = {song.name: song.split for song in songs if song.split}
+    open_ = sorted(
+        (song for song in songs if not song.split),
+        key=lambda song: draw(rules.seed, song.name),
+    )
+    if not open_:
+        return given
+    strata = defaultdict(list)
+    units = _units(open_, rules)
+    for unit in units:
+        strata[unit[0].stratum].append(unit)
+    sizes = [sum(map(len, strata[name])) for name in sorted(strata)]
+    quotas = apportion(sizes, _targets(len(open_), rules.counts))
+    for name, quota in zip(sorted(strata), quotas):
+        given |= _deal(strata[name], dict(zip(SPLITS, quota)))
+    return given
+
+
+def draw(seed: int, name: str) -> str:
+    """Where a name stands in the draw of a seed; sort by it.
+
+    Example:
+        >>> draw(42, "a") == draw(42, "a"), draw(42, "a") == draw(43, "a")
+        (True, False)
+    """
+    return hashlib.sha256(f"{seed}\n{name}".encode()).hexdigest()
+
+
+def apportion(sizes: Sequence[int], targets: Sequence[int]) -> list[list[int]]:
+    """How many of each stratum go into each split: both totals are met exactly.
+
+    Every stratum gets the integer part of its share of every target; what is left goes
+    to the largest remainders whose stratum and split still want one.
+
+    Args:
+        sizes: songs of each stratum.
+        targets: songs of each split, in sum as many.
+
+    Example:
+        >>> apportion([5, 3], [6, 2])
+        [[4, 1], [2, 1]]
+    """
+    total = max(sum(sizes), 1)
+    share = np.outer(sizes, targets) / total
+    table = np.floor(share + 1e-9).astype(int)
+    rows = np.asarray(sizes) - table.sum(1)
+    columns = np.asarray(targets) - table.sum(0)
+    rest = share - table
+    while rows.sum() > 0:
+        able = np.where((rows[:, None] > 0) & (columns > 0), rest, -np.inf)
+        row, column = np.unravel_index(np.argmax(able), able.shape)
+        table[row, column] += 1
+        rest[row, column] -= 1
+        rows[row] -= 1
+        columns[column] -= 1
+    return table.tolist()
+
+
+def _targets(songs: int, counts: Mapping[str, int]) -> list[int]:
+    """Songs of each split."""
+    if not sum(count != 0 for count in counts.values()):
+        raise DataError("songs without a split, and splits.counts says nothing")
+    wanted = [counts.get(name, 0) for name in SPLITS]
+    if -1 not in wanted:
+        return apportion_shares(songs, wanted)
+    fixed = sum(count for count in wanted if count > 0)
+    if fixed > songs:
+        asked = ", ".join(f"{name} {count}" for name, count in counts.items())
+        raise DataError(
+            f"splits.counts asks for {fixed} songs and the rest ({asked}), but only "
+            f"{songs} are there: lower the counts, or leave out -1 to take shares"
+        )
+    return [songs - fixed if count == -1 else count for count in wanted]
+
+
+def apportion_shares(songs: int, shares: Sequence[int]) -> list[int]:
+    """Songs in the proportions of the shares, by largest remainders.
+
+    Example:
+        >>> apportion_shares(156, [88, 16, 52]), apportion_shares(10, [88, 16, 52])
+        ([88, 16, 52], [6, 1, 3])
+    """
+    exact = songs * np.asarray(shares) / sum(shares)
+    whole = np.floor(exact).astype(int)
+    order = np.argsort(whole - exact, kind="stable")
+    whole[order[: songs - whole.sum()]] += 1
+    return whole.tolist()
+
+
+def _units(songs: Sequence[Candidate], rules: SplitRules) -> list[list[Candidate]]:
+    """What is dealt as one: songs, or groups of them, which are of one stratum."""
+    if rules.by == "song":
+        return [[song] for song in songs]
+    groups: dict[str, list[Candidate]] = defaultdict(list)
+    for song in songs:
+        groups[song.group or song.name].append(song)
+    units = []
+    for name in sorted(groups, key=lambda name: draw(rules.seed, name)):
+        members = groups[name]
+        most = Counter(song.stratum for song in members).most_common(1)[0][0]
+        units.append([song._replace(stratum=most) for song in members])
+    return sorted(units, key=len, reverse=True)
+
+
+def _deal(units: Sequence[list[Candidate]], room: dict[str, int]) -> dict[str, str]:
+    """Every unit into the split that lacks most; single songs fill them in order."""
+    found = {}
+    for unit in units:
+        single = len(unit) == 1
+        split = (
+            next((name for name in SPLITS if room[name] > 0), SPLITS[0])
+            if single
+            else max(SPLITS, key=room.__getitem__)
+        )
+        room[split] -= len(unit)
+        found |= {song.name: split for song in unit}
+    return found

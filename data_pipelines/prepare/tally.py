@@ -1,0 +1,52 @@
+"""What is told about a song, counted while its stems are written."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+
+class Tally:
+    """Activity, clipping and the sum of a song's stems.
+
+    Args:
+        classes: how many stems there are.
+        hop: samples over which activity is looked at; all blocks but the last hold a
+            whole number of hops.
+        bits: of the stored samples.
+    """
+
+    def __init__(self, classes: int, hop: int, bits: int):
+        self.hop, self.full = hop, 2.0 ** (bits - 1)
+        self.clipped = np.zeros(classes + 1, int)  # of the mixture and of the stems
+        self.peaks: list[np.ndarray] = []  # (hops, classes)
+        self.energy = self.difference = 0.0
+
+    def add(self, samples: Sequence[np.ndarray], clipped: np.ndarray) -> None:
+        """A block of the mixture and the stems, (time, channels) each, as stored."""
+        mixture, *stems = (wave.astype(np.int32) for wave in samples)
+        self.clipped += clipped
+        loud = np.abs(np.stack(stems)).max(axis=2)  # (classes, time)
+        loud = np.pad(loud, ((0, 0), (0, -loud.shape[1] % self.hop)))
+        self.peaks.append(loud.reshape(len(stems), -1, self.hop).max(axis=2).T)
+        self.energy += _energy(mixture)
+        self.difference += _energy(mixture - sum(stems))
+
+    @property
+    def sounds(self) -> np.ndarray:
+        """Which stems have a sample that is not zero."""
+        return np.concatenate(self.peaks).any(axis=0)
+
+    def active(self, dbfs: float) -> np.ndarray:
+        """In how many hops the peak of each stem exceeds a level."""
+        return (np.concatenate(self.peaks) > self.full * 10 ** (dbfs / 20)).sum(axis=0)
+
+    def error(self) -> float | None:
+        """Energy of mixture - sum over that of the mixture, dB; None: an exact sum."""
+        if not self.difference:
+            return None
+        return 10 * math.log10(self.difference / max(self.energy, 1.0))
+
+
+def _energy(wave: np.ndarray) -> float:
+    return float(np.square(wave, dtype=np.float64).sum())

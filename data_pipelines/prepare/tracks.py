@@ -1,0 +1,220 @@
+"""The tracks of a recording as the sums of their classes: decoded, shifted, resampled.
+
+Every track is rounded to the kind of audio that is asked for, 16 bits or float, before
+it is summed, as if it had been exported. Sums have 32 bits or are double precision, and
+lie in a file where memory would not hold a long concert.
+"""
+
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from data_pipelines.audio import to_int16
+from data_pipelines.collection import Collection, Part, Recording
+from data_pipelines.decode import Decoded, open_part, read_part
+from data_pipelines.manifest import DataError
+
+IN_MEMORY = (
+    1 << 30
+)  # bytes of sums; more than an hour of four mono classes goes to disk
+CANCELLED = 1e-2  # mono energy below -20 dB of the channels': they cancel
+
+
+class Header(NamedTuple):
+    """A part of a recording and what its file says."""
+
+    part: Part
+    path: Path
+    decoded: Decoded
+
+
+class Summed(NamedTuple):
+    """A recording: what plays in each class, and the distributed mixture."""
+
+    waves: np.ndarray  # (classes, time, channels), int32 or float64
+    counts: list[int]  # tracks of each class
+    mixture: np.ndarray | None  # (time, channels), likewise
+    clipped: int  # samples beyond full scale in files, after their gain
+    warnings: list[str]
+
+
+def read_headers(collection: Collection, recording: Recording) -> list[Header]:
+    """All parts of a recording, the mixture last.
+
+    Raises:
+        DataError: every file that is missing, broken or of an undeclared rate.
+    """
+    headers, problems = [], []
+    parts = [*recording.tracks, *filter(None, [recording.mixture])]
+    for part in parts:
+        path = collection.path(part)
+        try:
+            decoded = open_part(path, part.stream)
+        except DataError as error:
+            problems.append(str(error))
+            continue
+        if recording.sample_rate and decoded.sample_rate != recording.sample_rate:
+            problems.append(
+                f"{path}: {decoded.sample_rate} Hz, but the recording declares "
+                f"{recording.sample_rate}"
+            )
+        headers.append(Header(part, path, decoded))
+    if problems:
+        raise DataError.of(f"recording '{recording.id}'", problems)
+    return headers
+
+
+def song_channels(collection: Collection, headers: Sequence[Header]) -> int:
+    """Channels of every file of a recording: 1 or 2."""
+    if collection.output.channels:
+        return collection.output.channels
+    kept = (h.decoded.channels for h in headers if h.part.channels == "keep")
+    return 2 if 2 in kept else 1
+
+
+def expected_frames(headers: Sequence[Header], rate: int) -> int:
+    """Frames at the rate of the output, as far as headers tell."""
+    return max(
+        round((h.decoded.frames / h.decoded.sample_rate + h.part.start) * rate)
+        for h in headers
+    )
+
+
+def sum_recording(
+    collection: Collection, headers: Sequence[Header], folder: Path
+) -> Summed:
+    """Decode every track and sum those of a class.
+
+    Shorter tracks are followed by silence. Mono tracks, and the mean over the channels
+    of tracks with any other number of them, go to all channels.
+
+    Args:
+        collection: says the classes, the kind of audio and its rate.
+        headers: as :func:`read_headers` found them.
+        folder: where sums too large for memory are kept.
+    """
+    rate, channels = collection.output.rate, song_channels(collection, headers)
+    rank = {name: index for index, name in enumerate(collection.classes)}
+    tracks = [h for h in headers if h.part.label]
+    distributed = [h for h in headers if not h.part.label]
+    rows = len(rank) + len(distributed)
+    kind = np.dtype(collection.mix.dtype)
+    frames = expected_frames(headers, rate)
+    table = _Table(rows, frames, channels, kind, folder)
+    counts, clipped, warnings = [0] * len(rank), 0, []
+    for header in (*tracks, *distributed):
+        label = header.part.label
+        row = rank[collection.class_of(label)] if label else len(rank)
+        cancelled = _Cancellation(header)
+        at = round(header.part.start * rate)
+        for block in _resampled(cancelled.watch(), header, rate):
+            block = spread(block, channels) * 10 ** (header.part.gain_db / 20)
+            if kind == np.int16:
+                block, over = to_int16(block)
+                clipped += over
+            table.add(row, at, block)
+            at += len(block)
+        warnings += cancelled.warnings()
+        if label:
+            counts[row] += 1
+    waves = table.waves()
+    mixture = waves[-1] if distributed else None
+    return Summed(waves[: len(rank)], counts, mixture, clipped, warnings)
+
+
+def spread(block: np.ndarray, channels: int) -> np.ndarray:
+    """A block with this number of channels; of more than two, their mean.
+
+    Example:
+        >>> spread(np.array([[1.0, 3.0, 5.0]]), 2).tolist()
+        [[3.0, 3.0]]
+    """
+    if block.shape[1] not in (1, channels):
+        block = block.mean(axis=1, keepdims=True)
+    return np.broadcast_to(block, (len(block), channels))
+
+
+def _resampled(
+    blocks: Iterable[np.ndarray], header: Header, rate: int
+) -> Iterator[np.ndarray]:
+    """At another rate, by soxr; the length rounded to the nearest frame."""
+    old = header.decoded.sample_rate
+    if old == rate:
+        yield from blocks
+        return
+    import soxr
+
+    stream, read, written = None, 0, 0
+    for block in blocks:
+        if stream is None:
+            stream = soxr.ResampleStream(old, rate, block.shape[1], quality="VHQ")
+        read += len(block)
+        made = stream.resample_chunk(np.ascontiguousarray(block, np.float32))
+        written += len(made)
+        yield made
+    if stream is not None:
+        last = stream.resample_chunk(np.zeros((0, block.shape[1]), np.float32), True)
+        want = (2 * read * rate + old) // (2 * old) - written
+        # soxr may end a frame early or late.
+        yield np.pad(last[: max(want, 0)], ((0, max(want - len(last), 0)), (0, 0)))
+
+
+class _Cancellation:
+    """Chooses the channels of a part, and notices when their mean cancels them."""
+
+    def __init__(self, header: Header):
+        self.header, self.mono, self.energy = header, 0.0, 0.0
+
+    def watch(self) -> Iterator[np.ndarray]:
+        part = self.header.part
+        for block in read_part(self.header.path, part.stream):
+            if part.channels == "keep" or block.shape[1] == 1:
+                yield block
+                continue
+            if part.channels == "mean":
+                chosen = block.mean(axis=1, keepdims=True)
+                self.mono += float(np.square(chosen, dtype=np.float64).sum())
+                squares = np.square(block, dtype=np.float64)
+                self.energy += float(squares.sum()) / block.shape[1]
+            else:
+                side = 0 if part.channels == "left" else 1
+                chosen = block[:, side : side + 1]
+            yield chosen
+
+    def warnings(self) -> list[str]:
+        if self.mono >= CANCELLED * self.energy:
+            return []
+        text = "its channels cancel in their mean; use channels: left or right"
+        return [f"{self.header.part.path}: {text}"]
+
+
+class _Table:
+    """Sums that grow with the longest track."""
+
+    def __init__(self, rows: int, frames: int, channels: int, kind: np.dtype, folder):
+        self.kind = np.int32 if kind == np.int16 else np.float64
+        self.folder, self.frames = folder, 0
+        self.held = self._allocate((rows, frames, channels))
+
+    def add(self, row: int, at: int, block: np.ndarray) -> None:
+        stop = at + len(block)
+        self.frames = max(self.frames, stop)
+        if stop > self.held.shape[1]:
+            rows, frames, channels = self.held.shape
+            larger = self._allocate((rows, max(stop, frames + frames // 8), channels))
+            larger[:, :frames] = self.held
+            self.held = larger
+        self.held[row, at:stop] += block
+
+    def waves(self) -> np.ndarray:
+        return self.held[:, : self.frames]
+
+    def _allocate(self, shape: tuple[int, int, int]) -> np.ndarray:
+        if np.prod(shape, dtype=float) * np.dtype(self.kind).itemsize <= IN_MEMORY:
+            return np.zeros(shape, self.kind)
+        # Without a name it is gone with the process, however that ends.
+        file = tempfile.TemporaryFile(dir=self.folder)
+        return np.memmap(file, self.kind, "w+", shape=shape)
