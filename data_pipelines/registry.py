@@ -41,3 +41,10 @@ def _folder(root: str, sources: Sequence[str]) -> Manifest:
     from data_pipelines import folder
 
     return folder.build_manifest(root, sources)
+
+
+@register("prepared")
+def _prepared(root: str, sources: Sequence[str]) -> Manifest:
+    from data_pipelines import prepared
+
+    return prepared.build_manifest(root, sources)

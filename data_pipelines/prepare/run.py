@@ -27,8 +27,9 @@ from data_pipelines.prepare.selection import (
     select,
     unread,
 )
-from data_pipelines.prepare.state import PREPARED, State, recording_key
+from data_pipelines.prepare.state import State, recording_key
 from data_pipelines.prepare.tracks import expected_frames, read_headers, song_channels
+from data_pipelines.prepared import PREPARED
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 

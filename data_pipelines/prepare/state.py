@@ -19,7 +19,6 @@ from data_pipelines.collection import Collection, Recording, to_tree
 from data_pipelines.manifest import SPLITS, DataError
 
 VERSION = 1  # of what is written; another one is prepared anew
-PREPARED = "prepared.jsonl"
 
 
 class State:
