@@ -26,8 +26,10 @@ ALLOWED = {
         "sepjax.config",
         "sepjax.registry",
     },
+    "sepjax.download": {"sepjax"},
     "sepjax.weights": {
         "sepjax",
+        "sepjax.download",
         "sepjax.weights",
         "sepjax.models",
         "sepjax.functional",
@@ -91,6 +93,7 @@ ALLOWED = {
     "data_pipelines": {
         "data_pipelines",
         "sepjax.config",
+        "sepjax.download",
         "sepjax.functional",
         "sepjax.registry",
     },

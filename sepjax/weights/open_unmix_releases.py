@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from sepjax.download import DownloadError, fetch
 from sepjax.registry import nearest
 from sepjax.weights.checkpoints import UNKNOWN
-from sepjax.weights.download import DownloadError, fetch
 from sepjax.weights.imported import sha256
 from sepjax.weights.importers import IMPORTERS, Imported, notice
 from sepjax.weights.open_unmix_files import (

@@ -1,9 +1,12 @@
 """Fetching a published file: whole and as its hash wants it, or not at all.
 
+Weights and data sets come this way.
+
 What has arrived lies in ``<name>.part`` until the hash of all of it is right; an
 interrupted transfer goes on from there, where the server knows how.
 """
 
+import hashlib
 import http.client
 import os
 import re
@@ -13,10 +16,9 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 from sepjax import __version__
-from sepjax.weights.imported import sha256
 
 BLOCK = 1 << 18  # bytes read at once
 SCHEMES = ("https", "http", "file")
@@ -35,11 +37,28 @@ class _Interrupted(Exception):
     """Trying again may help."""
 
 
+class _Expected(NamedTuple):
+    """What the hash of a file must be; any will do where ``digits`` is empty."""
+
+    kind: str  # as hashlib names it
+    told: str  # as people do
+    digits: str  # what it begins with, in hexadecimal
+
+    def fits(self, path: Path) -> bool:
+        return not self.digits or self.of(path).startswith(self.digits)
+
+    def of(self, path: Path) -> str:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, self.kind).hexdigest()
+
+
 def fetch(
     url: str,
     path: str | Path,
     *,
-    sha256_prefix: str,
+    sha256_prefix: str = "",
+    md5: str = "",
+    unverified: bool = False,
     progress: bool = False,
     attempts: int = 5,
     pause: float = 1.0,
@@ -51,6 +70,10 @@ def fetch(
         url: of ``https``, ``http`` or ``file``.
         path: where the file will be. It appears there complete and verified.
         sha256_prefix: how the SHA-256 of the file begins, in hexadecimal.
+        md5: all of its MD5 instead, where nothing better is published: it tells a
+            damaged file, not one that somebody has forged.
+        unverified: take whatever arrives, of a file whose hash nobody has published. It
+            is fetched from its beginning then, as nothing tells whose rest would fit.
         progress: show size, rate and time left on stderr.
         attempts: how often a transfer may fail without having got any further.
         pause: seconds before the second attempt; doubled before each one after it.
@@ -73,43 +96,51 @@ def fetch(
         >>> copy.read_bytes(), sorted(path.name for path in folder.iterdir())
         (b'abc', ['a', 'b'])
     """
-    path, prefix = Path(path), sha256_prefix.lower()
-    _check(url, prefix)
+    path, expected = Path(path), _expected(url, sha256_prefix, md5, unverified)
     if path.exists():
-        if not sha256(path).startswith(prefix):
+        if not expected.fits(path):
             raise DownloadError(
-                f"{path} is there, but not the file of {url}, whose SHA-256 begins "
-                f"with {prefix}: delete or rename it"
+                f"{path} is there, but not the file of {url}, whose {expected.told} "
+                f"begins with {expected.digits[:12]}: delete or rename it"
             )
         return path
     part = path.with_name(path.name + ".part")
     path.parent.mkdir(parents=True, exist_ok=True)
+    if unverified:
+        part.unlink(missing_ok=True)
     resumed = part.exists()
     _transfer_all(url, part, progress, attempts, pause, timeout)
-    if resumed and not sha256(part).startswith(prefix):
+    if resumed and not expected.fits(part):
         # What was there before may have been the beginning of something else.
         part.unlink()
         _transfer_all(url, part, progress, attempts, pause, timeout)
-    found = sha256(part)
-    if not found.startswith(prefix):
+    if not expected.fits(part):
+        found = expected.of(part)
         part.unlink()
         raise DownloadError(
-            f"{url} is not the published file: its SHA-256 begins with {found[:12]}, "
-            f"that of the published one with {prefix}"
+            f"{url} is not the published file: its {expected.told} begins with "
+            f"{found[:12]}, that of the published one with {expected.digits[:12]}"
         )
     os.replace(part, path)
     return path
 
 
-def _check(url: str, prefix: str) -> None:
+def _expected(url: str, prefix: str, md5: str, unverified: bool) -> _Expected:
     scheme = urllib.parse.urlsplit(url).scheme
     if scheme not in SCHEMES:
         raise ValueError(f"{url}: an address begins with one of {', '.join(SCHEMES)}")
-    if not re.fullmatch("[0-9a-f]{4,64}", prefix):
+    if bool(prefix) + bool(md5) + unverified > 1:
+        raise ValueError("give one of sha256_prefix, md5 and unverified")
+    if md5 and not re.fullmatch("[0-9a-f]{32}", md5.lower()):
+        raise ValueError(f"md5={md5!r} must be 32 hexadecimal digits")
+    if not (md5 or unverified or re.fullmatch("[0-9a-f]{4,64}", prefix.lower())):
         raise ValueError(
             f"sha256_prefix={prefix!r} must be 4 to 64 hexadecimal digits: without it "
             "nothing tells a damaged file"
         )
+    if md5:
+        return _Expected("md5", "MD5", md5.lower())
+    return _Expected("sha256", "SHA-256", prefix.lower())
 
 
 def _transfer_all(

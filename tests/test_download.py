@@ -8,7 +8,7 @@ import threading
 import numpy as np
 import pytest
 
-from sepjax.weights.download import DownloadError, fetch
+from sepjax.download import DownloadError, fetch
 
 DATA = np.random.default_rng(0).bytes(300_000)
 PREFIX = hashlib.sha256(DATA).hexdigest()[:8]
@@ -205,6 +205,31 @@ def test_files_as_addresses(tmp_path):
     missing = (tmp_path / "missing").as_uri()
     with pytest.raises(DownloadError, match="No such file"):
         fetch(missing, tmp_path / "d", sha256_prefix=PREFIX)
+
+
+def test_an_md5(server, tmp_path):
+    right = hashlib.md5(DATA).hexdigest()
+    assert get(server, tmp_path, sha256_prefix="", md5=right).read_bytes() == DATA
+    wrong = "0" * 32
+    with pytest.raises(DownloadError, match="whose MD5 begins with 000000000000"):
+        get(server, tmp_path, sha256_prefix="", md5=wrong)
+    with pytest.raises(DownloadError, match=f"its MD5 begins with {right[:12]}, that"):
+        get(server, tmp_path / "b", sha256_prefix="", md5=wrong)
+    with pytest.raises(ValueError, match="32 hexadecimal digits"):
+        get(server, tmp_path, sha256_prefix="", md5=right[:8])
+    with pytest.raises(ValueError, match="one of sha256_prefix, md5 and unverified"):
+        get(server, tmp_path, md5=right)
+
+
+def test_an_unverified_file_is_one_transfer(server, tmp_path):
+    options = {"sha256_prefix": "", "unverified": True}
+    (tmp_path / "vocals.pth.part").write_bytes(b"of another file")
+    server.cuts = (100_000,)
+    assert get(server, tmp_path, **options).read_bytes() == DATA
+    # What an earlier call left is not trusted, what this one has got is.
+    assert server.asked == ["", "bytes=100000-"]
+    assert get(server, tmp_path, **options).read_bytes() == DATA
+    assert len(server.asked) == 2
 
 
 @pytest.mark.parametrize(
