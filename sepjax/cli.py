@@ -68,6 +68,10 @@ def build_parser() -> argparse.ArgumentParser:
 
     text = "what a set of songs promises, before anything is trained"
     feasibility_command.add_options(command("oracle", feasibility_command.oracle, text))
+    from sepjax import prepare_command
+
+    text = "make songs with stems of recordings, or of a data set as it is distributed"
+    prepare_command.add_options(command("prepare", prepare_command.prepare, text))
     _report_options(command("report", report, "write report.html of a run again"))
     return parser
 

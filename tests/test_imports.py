@@ -68,6 +68,10 @@ ALLOWED = {
         "sepjax.train.provenance",
         "data_pipelines",
     },
+    "sepjax.prepare_command": {
+        *("sepjax", "sepjax.doctor_command", "sepjax.registry", "sepjax.report"),
+        "data_pipelines",
+    },
     "sepjax.evaluate_command": {
         *("sepjax.evaluation", "sepjax.report", "sepjax.train.provenance"),
     },
@@ -81,6 +85,7 @@ ALLOWED = {
         "sepjax.stems",
         "sepjax.evaluate_command",
         "sepjax.feasibility_command",
+        "sepjax.prepare_command",
         "sepjax.figure",
         "sepjax.inference",
         "sepjax.separation_stream",

@@ -1,0 +1,167 @@
+"""``sepjax prepare``: songs with stems from recordings, and a look at them."""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+# Heavy imports wait inside the functions: the options are wanted for every --help.
+
+FORMATS = ("array_record", "tfrecord")
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """The options of ``sepjax prepare``."""
+    parser.add_argument(
+        "source",
+        metavar="SOURCE",
+        help="a collection (.yaml, .jsonl); or the name of a reader, with --root; or, "
+        "with --check or --tfds, a folder of songs or 'demo'",
+    )
+    parser.add_argument("--root", type=Path, help="the folder that a reader reads")
+    parser.add_argument(
+        *("-s", "--option"),
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="an option of the reader, its value as in YAML; may be repeated",
+    )
+    parser.add_argument("-o", "--output", type=Path, help="folder of the songs")
+    parser.add_argument(
+        *("-j", "--jobs"), type=int, default=1, help="processes (%(default)s)"
+    )
+    parser.add_argument(
+        "--write",
+        type=Path,
+        metavar="FILE",
+        help="write what a reader found as a collection, to be looked at and edited",
+    )
+    parser.add_argument(
+        "--download",
+        action="store_true",
+        help="let the reader fetch its data set into --root first",
+    )
+    parser.add_argument(
+        "--check",
+        action="store_true",
+        help="the stem doctor: clipping, offset, silence, sums, loudness, doubles",
+    )
+    parser.add_argument(
+        "--sources", default="", metavar="A,B", help="classes to check (all)"
+    )
+    parser.add_argument(
+        "--tfds", type=Path, metavar="DIR", help="write a TensorFlow dataset as well"
+    )
+    parser.add_argument("--tfds-format", choices=FORMATS, default=FORMATS[0])
+    parser.add_argument(
+        "--clip", type=float, default=10.0, help="seconds of its clips (%(default)g)"
+    )
+
+
+def prepare(arguments: argparse.Namespace) -> int:
+    """Prepare, check or export; 1 if a song failed or the doctor found a reason."""
+    if arguments.jobs < 1:
+        raise ValueError("--jobs must be one or more")
+    folder, status = _folder(arguments), 0
+    if folder is None:
+        if arguments.write is not None or arguments.output is None:
+            return _write(arguments)
+        status, folder = _prepare(arguments), arguments.output
+    if arguments.check:
+        status |= _check(arguments, folder)
+    if arguments.tfds is not None:
+        from data_pipelines import tfds_stems
+
+        path = tfds_stems.build(
+            folder,
+            arguments.tfds,
+            file_format=arguments.tfds_format,
+            clip_seconds=arguments.clip,
+        )
+        print(f"TensorFlow dataset: {path}")
+    return status
+
+
+def _folder(arguments: argparse.Namespace) -> Path | None:
+    """The folder of songs, if that is what the source is."""
+    source = Path(arguments.source)
+    wanted = arguments.check or arguments.tfds is not None
+    if not (source.is_dir() or arguments.source == "demo"):
+        return None
+    if not wanted:
+        raise ValueError(
+            f"{source} is a folder: name a collection (.yaml, .jsonl), a reader with "
+            f"`--root {source}`, or say what to do with it (--check, --tfds DIR)"
+        )
+    return source
+
+
+def _collection(arguments: argparse.Namespace) -> Any:
+    """Read the collection, or let a reader make one."""
+    from data_pipelines.collection_file import read_collection
+    from data_pipelines.readers import READERS, read_dataset
+    from sepjax.registry import nearest
+
+    source = Path(arguments.source)
+    if source.suffix in (".yaml", ".yml", ".json", ".jsonl", ".ndjson"):
+        return read_collection(source)
+    if arguments.source not in READERS:
+        raise ValueError(
+            f"{arguments.source}: no such file, and no reader of this name: "
+            f"{nearest(arguments.source, READERS)}"
+        )
+    if arguments.root is None:
+        raise ValueError(f"reader {arguments.source} needs its folder: --root DIR")
+    options = dict(_option(text) for text in arguments.option)
+    return read_dataset(arguments.source, str(arguments.root), **options)
+
+
+def _option(text: str) -> tuple[str, Any]:
+    import yaml
+
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise ValueError(f"--option {text}: write it as NAME=VALUE")
+    try:
+        return name, yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise ValueError(f"--option {text}: {error}") from error
+
+
+def _write(arguments: argparse.Namespace) -> int:
+    if arguments.write is None:
+        raise ValueError("say where the songs go (-o DIR), or --write FILE")
+    from data_pipelines.collection_file import write_collection
+
+    collection = _collection(arguments)
+    path = write_collection(collection, arguments.write)
+    print(f"{len(collection.recordings)} recordings: {path}")
+    return 0
+
+
+def _prepare(arguments: argparse.Namespace) -> int:
+    from data_pipelines.prepare import prepare as make
+    from sepjax.report.prepared_page import format_prepared, write_page
+
+    made = make(
+        _collection(arguments),
+        arguments.output,
+        jobs=arguments.jobs,
+        progress=sys.stderr.isatty(),
+    )
+    print(format_prepared(made.header, made.songs))
+    page = write_page(made.header, made.songs, arguments.output / "prepared.html")
+    print(f"\n{made.done} recordings read now; summary: {page}")
+    return 1 if made.failed else 0
+
+
+def _check(arguments: argparse.Namespace, folder: Path) -> int:
+    from data_pipelines.prepared import PREPARED
+    from sepjax import doctor_command
+
+    dataset = "prepared" if (folder / PREPARED).exists() else "folder"
+    if str(folder) == "demo" and not folder.is_dir():
+        dataset = "demo"
+    sources = [name for name in arguments.sources.split(",") if name]
+    output = arguments.output or (None if dataset == "demo" else folder)
+    return doctor_command.run(str(folder), dataset, sources, output, arguments.jobs)
