@@ -70,3 +70,31 @@ def _musdb18hq(root: str, **options: Any) -> Collection:
     from data_pipelines.readers import musdb
 
     return call(musdb.read_musdb18hq, root, options)
+
+
+@register("moisesdb")
+def _moisesdb(root: str, **options: Any) -> Collection:
+    from data_pipelines.readers import moisesdb
+
+    return call(moisesdb.read_moisesdb, root, options)
+
+
+@register("medleydb")
+def _medleydb(root: str, **options: Any) -> Collection:
+    from data_pipelines.readers import medleydb
+
+    return call(medleydb.read_medleydb, root, options)
+
+
+@register("slakh2100")
+def _slakh2100(root: str, **options: Any) -> Collection:
+    from data_pipelines.readers import slakh
+
+    return call(slakh.read_slakh2100, root, options)
+
+
+@register("msst")
+def _msst(root: str, **options: Any) -> Collection:
+    from data_pipelines.readers import msst
+
+    return call(msst.read_msst, root, options)

@@ -1,0 +1,209 @@
+"""MedleyDB: 122 songs of version 1 and 74 of version 2, as stems and as raw tracks.
+
+::
+
+    <root>/[V1|V2/]<Id>/<Id>_METADATA.yaml      or Metadata/<Id>_METADATA.yaml beside
+    <root>/[V1|V2/]<Id>/<Id>_MIX.wav
+    <root>/[V1|V2/]<Id>/<Id>_STEMS/<Id>_STEM_01.wav
+    <root>/[V1|V2/]<Id>/<Id>_RAW/<Id>_RAW_01_01.wav
+
+Metadata have has_bleed, artist, genre and stems: {S01: {instrument, component,
+filename, raw: {R01: {instrument, filename}}}}. Stems are processed as they were in the
+mix and sum to it but for mastering; raw tracks are as they were recorded.
+
+Five songs of version 1 and none of version 2 have all six classes (by the instruments
+of their stems), so it is a set to add to another: a class that a song lacks is absent.
+
+Licence:
+    CC BY-NC-SA 4.0, on request: not for commercial use.
+
+Reference:
+    Bittner, Salamon, Tierney, Mauch, Cannam and Bello, "MedleyDB: a multitrack dataset
+    for annotation-intensive MIR research", ISMIR 2014; Bittner et al., "MedleyDB 2.0",
+    ISMIR 2016 late-breaking. https://medleydb.weebly.com
+"""
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from data_pipelines.collection import (
+    Collection,
+    MixRules,
+    Output,
+    Part,
+    Recording,
+)
+from data_pipelines.readers import checks
+from data_pipelines.readers.labels import CLASSES, TO_CLASSES, kind_of
+
+NAME = "medleydb"
+RATE = 44100  # Hz
+LEVELS = ("stems", "raw")
+ENSEMBLE = "Main System"  # microphones that hear everybody
+UNLABELED = "Unlabeled"
+COUNTS = ({"": 122}, {"": 74}, {"": 196})  # versions 1 and 2, and both
+SEPARATOR = " + "  # between the instruments of one track
+
+
+def read_medleydb(
+    root: str,
+    *,
+    classes: str = "six",
+    level: str = "stems",
+    bleed: bool = True,
+    mixture: bool = False,
+    metadata: str = "",
+    exclude: Sequence[str] = (),
+    seed: int = 42,
+    train: int = -1,
+    valid: int = 20,
+    test: int = 20,
+) -> Collection:
+    """The songs of MedleyDB; the label of a track is its instrument.
+
+    Tracks that hold several classes, and microphones that hear everybody ("Main
+    System"), are in no class: they are left out, with a warning. An unknown or
+    unlabeled instrument is "other".
+
+    Args:
+        root: the folder of the songs, or of V1 and V2.
+        classes: "six" (chapter 4 of the thesis), "four" or "eleven".
+        level: "stems", or "raw": the raw tracks, and the stem where it has none.
+        bleed: False leaves out the songs with bleed.
+        mixture: take the distributed mixture, not the sum of the stems; of songs of
+            which nothing is left out.
+        metadata: folder of the metadata, where they are in no song's folder.
+        exclude: songs to leave out, by id. MUSDB18 shares 46 songs with MedleyDB.
+        seed: of the splits; the set has no official ones.
+        train: songs of the split, -1 for all others.
+        valid: likewise. Artists are never divided between splits.
+        test: likewise.
+
+    Raises:
+        DataError: every file that is missing or not understood.
+    """
+    checks.choose("classes", classes, CLASSES)
+    checks.choose("level", level, LEVELS)
+    base = checks.open_root(root, NAME, ("MedleyDB", "Audio"))
+    problems: list[str] = []
+    if mixture and level == "raw":
+        problems.append("mixture=true needs level=stems: raw tracks sum to no mixture")
+    found = [
+        _recording(base, folder, tree, level, problems)
+        for folder, tree in _songs(base, metadata, problems)
+        if bleed or not checks.truth(tree.get("has_bleed"))
+    ]
+    sortable = [_without_mixed(song, classes) for song in found]
+    mixed = [
+        f"{Path(part.path).name} ({part.label})"
+        for song, kept in zip(found, sortable)
+        for part in song.tracks
+        if part not in kept.tracks
+    ]
+    songs = [song for song in sortable if song.tracks]
+    if mixture:
+        songs = [_with_mixture(base, song, song in found, problems) for song in songs]
+    labels = sorted({part.label for song in songs for part in song.tracks})
+    collection = Collection(
+        CLASSES[classes],
+        tuple(songs),
+        name=NAME,
+        root=str(base),
+        label_map={label: class_of(label, classes) for label in labels},
+        default_class="other",
+        mix=MixRules(mode="summing") if mixture else MixRules(),
+        filters=checks.excluding(exclude, [song.id for song in found], problems),
+        splits=checks.by_group(seed, train, valid, test),
+        output=Output(rate=RATE, channels=2),
+    )
+    count = checks.count_problem({"": len(found)}, *COUNTS) if bleed else ""
+    remarks = [count, *checks.remark("left out, of no class or of several", mixed)]
+    return checks.conclude(collection, problems, remarks)
+
+
+def class_of(label: str, classes: str = "six") -> str:
+    """The class of an instrument, or of several that share a track; "" if none fits.
+
+    Example:
+        >>> class_of("trumpet section"), class_of("male singer + male rapper")
+        ('wind', 'vocals')
+        >>> class_of("acoustic guitar + electric bass"), class_of("Main System")
+        ('', '')
+        >>> class_of("Unlabeled")
+        'other'
+    """
+    table = TO_CLASSES[classes]
+    names = label.split(SEPARATOR)
+    kinds = {table.get(kind_of(name), "other") for name in names}
+    return kinds.pop() if len(kinds) == 1 and ENSEMBLE not in names else ""
+
+
+def _songs(
+    base: Path, metadata: str, problems: list[str]
+) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """Folder and metadata of every song, the folder of a version or not."""
+    folders = []
+    for one in checks.subfolders(base):
+        inner = [one] if _is_song(one) else filter(_is_song, checks.subfolders(one))
+        folders += inner
+    if not folders:
+        problems.append("no songs; expected <Id>/<Id>_METADATA.yaml and <Id>_STEMS")
+    aside = [Path(metadata).expanduser()] if metadata else []
+    aside += [base / "Metadata", base.parent / "Metadata"]
+    for folder in folders:
+        file = f"{folder.name}_METADATA.yaml"
+        places = [one / file for one in [*aside[:-2], folder, *aside[-2:]]]
+        path = next((one for one in places if one.is_file()), folder / file)
+        if tree := checks.read_tree(path, problems):
+            yield folder, tree
+
+
+def _is_song(folder: Path) -> bool:
+    return any(one.name.startswith(folder.name + "_") for one in folder.iterdir())
+
+
+def _recording(
+    base: Path, folder: Path, tree: dict[str, Any], level: str, problems: list[str]
+) -> Recording:
+    """A song with all of its tracks."""
+    stems = folder / str(tree.get("stem_dir") or f"{folder.name}_STEMS")
+    raw = folder / str(tree.get("raw_dir") or f"{folder.name}_RAW")
+    told, parts = f"{folder.name}: stems", []
+    for _, stem in checks.sections(tree.get("stems"), told, problems):
+        raw_told = f"{told}: raw"
+        tracks = checks.sections(stem.get("raw") or {}, raw_told, problems)
+        use_raw = level == "raw" and bool(tracks)
+        for _, track in tracks if use_raw else [("", stem)]:
+            path = (raw if use_raw else stems) / str(track.get("filename"))
+            problems += filter(None, [checks.file_problem(path)])
+            label = _label(track.get("instrument"))
+            parts.append(Part(path.relative_to(base).as_posix(), label))
+    if not parts:
+        problems.append(f"{told}: none")
+    tags = {key: str(tree.get(key, "")) for key in ("title", "artist", "genre")}
+    tags["has_bleed"] = checks.truth(tree.get("has_bleed"))
+    return Recording(folder.name, tuple(parts), group=tags["artist"], tags=tags)
+
+
+def _label(instrument: Any) -> str:
+    names = instrument if isinstance(instrument, list) else [instrument]
+    return SEPARATOR.join(str(name) for name in names if name) or UNLABELED
+
+
+def _without_mixed(song: Recording, classes: str) -> Recording:
+    kept = tuple(part for part in song.tracks if class_of(part.label, classes))
+    return song if kept == song.tracks else dataclasses.replace(song, tracks=kept)
+
+
+def _with_mixture(
+    base: Path, song: Recording, complete: bool, problems: list[str]
+) -> Recording:
+    """The song with its distributed mixture, if nothing of it was left out."""
+    if not complete:
+        return song
+    folder = (base / song.tracks[0].path).parent.parent
+    path = folder / f"{song.id}_MIX.wav"
+    problems += filter(None, [checks.file_problem(path)])
+    return dataclasses.replace(song, mixture=Part(path.relative_to(base).as_posix()))

@@ -1,0 +1,144 @@
+"""MoisesDB: 240 songs of 45 artists as single tracks in eleven stems.
+
+::
+
+    moisesdb_v0.1/<uuid>/data.json
+    moisesdb_v0.1/<uuid>/<stemName>/<track id>.wav
+
+``data.json`` has song, artist, genre and stems: [{stemName, tracks: [{id, trackType,
+extension, has_bleed}]}]. There is no mixture: it is the sum of the tracks. Tracks
+differ in length and are padded to the longest. 14 h 24 min.
+
+Licence:
+    CC BY-NC-SA 4.0: not for commercial use.
+
+Reference:
+    Pereira, Araújo, Korzeniowski and Vogl, "MoisesDB: a dataset for source separation
+    beyond 4-stems", ISMIR 2023.
+"""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from data_pipelines.collection import Collection, Output, Part, Recording
+from data_pipelines.readers import checks
+from data_pipelines.readers.labels import FOUR, SIX, kind_of
+from sepjax.registry import nearest
+
+NAME = "moisesdb"
+FOLDER = "moisesdb_v0.1"
+SONGS = 240
+RATE = 44100  # Hz
+STEMS = (
+    *("vocals", "bass", "drums", "other", "guitar", "other_plucked", "percussion"),
+    *("piano", "other_keys", "bowed_strings", "wind"),
+)
+CLASSES = {"six": SIX, "four": FOUR, "stems": STEMS}
+
+
+def read_moisesdb(
+    root: str,
+    *,
+    classes: str = "six",
+    bleed: bool = True,
+    exclude: Sequence[str] = (),
+    partial: bool = False,
+    seed: int = 42,
+    train: int = -1,
+    valid: int = 24,
+    test: int = 24,
+) -> Collection:
+    """The songs of MoisesDB; the label of a track is "stemName/trackType".
+
+    Args:
+        root: the folder of the songs, or the one above it.
+        classes: "six" (chapter 4 of the thesis), "four" (vocals, drums, bass, other) or
+            "stems", the eleven that the set itself has; see :func:`class_of`.
+        bleed: False leaves out the tracks in which other instruments are heard; a song
+            keeps its others, and is left out if it has none.
+        exclude: songs to leave out, by UUID.
+        partial: fewer songs than the whole set are a warning, not an error.
+        seed: of the splits; the set has no official ones.
+        train: songs of the split, -1 for all others.
+        valid: likewise. Artists are never divided between splits.
+        test: likewise.
+
+    Raises:
+        DataError: every file that is missing or not understood, and missing songs.
+    """
+    checks.choose("classes", classes, CLASSES)
+    base = checks.open_root(root, NAME, (FOLDER,))
+    problems: list[str] = []
+    songs = [_recording(base, one, bleed, problems) for one in checks.subfolders(base)]
+    count = checks.count_problem({"": len(songs)}, {"": SONGS})
+    if count and not partial:
+        problems.append(f"{count}; partial=true reads what is there")
+    kept = tuple(song for song in songs if song.tracks)
+    left_out = [song.id for song in songs if not song.tracks]
+    labels = sorted({part.label for song in kept for part in song.tracks})
+    collection = Collection(
+        CLASSES[classes],
+        kept,
+        name=NAME,
+        root=str(base),
+        label_map={label: class_of(label, classes) for label in labels},
+        filters=checks.excluding(exclude, [song.id for song in songs], problems),
+        splits=checks.by_group(seed, train, valid, test),
+        output=Output(rate=RATE, channels=2),
+    )
+    remarks = [count, *checks.remark("left out, every track has bleed", left_out)]
+    return checks.conclude(collection, problems, remarks)
+
+
+def class_of(label: str, classes: str = "six") -> str:
+    """The class of a label "stemName/trackType".
+
+    Of six classes, ``electric_guitar`` is what the stem "guitar" holds of clean and
+    distorted electric, lap steel and slide guitar; acoustic guitar and every stem
+    without a class of its name are "other", with four classes wind as well.
+
+    Example:
+        >>> class_of("guitar/clean_electric_guitar"), class_of("guitar/acoustic_guitar")
+        ('electric_guitar', 'other')
+        >>> class_of("wind/brass"), class_of("wind/brass", "four")
+        ('wind', 'other')
+    """
+    stem, _, kind = label.partition("/")
+    if classes == "six" and stem == "guitar":
+        electric = kind_of(kind) == "electric_guitar"
+        return "electric_guitar" if electric else "other"
+    return stem if stem in CLASSES[classes] else "other"
+
+
+def _recording(base: Path, folder: Path, bleed: bool, problems: list[str]) -> Recording:
+    """A song; one without tracks if all of them have bleed and none may."""
+    tree = checks.read_tree(folder / "data.json", problems)
+    told = str(folder / "data.json")
+    tracks = list(_tracks(tree, told, problems)) if tree else []
+    if tree and not tracks:
+        problems.append(f"{told}: no tracks")
+    parts = []
+    for stem, track in tracks:
+        ending = str(track.get("extension", "wav")).lstrip(".")
+        path = folder / stem / f"{track.get('id')}.{ending}"
+        problems += filter(None, [checks.file_problem(path)])
+        if bleed or not checks.truth(track.get("has_bleed")):
+            label = f"{stem}/{track.get('trackType', '')}"
+            parts.append(Part(path.relative_to(base).as_posix(), label))
+    tags = {key: str(tree.get(key, "")) for key in ("song", "artist", "genre")}
+    tags["has_bleed"] = any(checks.truth(track.get("has_bleed")) for _, track in tracks)
+    return Recording(folder.name, tuple(parts), group=tags["artist"], tags=tags)
+
+
+def _tracks(
+    tree: dict[str, Any], told: str, problems: list[str]
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Stem and entry of every track."""
+    for stem in checks.entries(tree.get("stems"), f"{told}: stems", problems):
+        name = str(stem.get("stemName"))
+        if name not in STEMS:
+            problems.append(f"{told}: unknown stem '{name}': {nearest(name, STEMS)}")
+            continue
+        for track in checks.entries(stem.get("tracks"), f"{told}: {name}", problems):
+            yield name, track

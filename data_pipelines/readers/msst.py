@@ -1,0 +1,217 @@
+"""Folders as Music-Source-Separation-Training (MSST) reads them.
+
+::
+
+    type 1   root/<song>/<stem>.wav         stems of one song sound together
+    type 2   root/<stem>/<file>.wav         files of unrelated songs
+    type 3   table.csv: instrum,path        likewise, listed
+    type 4   as 1, songs cut into chunks of equal length
+    valid    <song>/<stem>.wav and mixture.wav
+
+Files are WAV or FLAC. Types 1 and 4 give the same collection: a chunk is a song, and
+stems of a song stay together unless ``data.mix=random``. With types 2 and 3 every file
+becomes a song of its own with one class: only ``data.mix=random``, which takes each
+class from any song, makes music of them.
+
+Licence:
+    That of your files.
+
+Reference:
+    github.com/ZFTurbo/Music-Source-Separation-Training, docs/dataset_types.md.
+"""
+
+import csv
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from data_pipelines.collection import Collection, MixRules, Part, Recording
+from data_pipelines.manifest import DataError
+from data_pipelines.readers import checks
+from data_pipelines.readers.labels import instruments, normalize
+from sepjax.registry import nearest
+
+NAME = "msst"
+TYPES = (1, 2, 3, 4)
+EXTENSIONS = (".wav", ".flac")
+COLUMNS = ("instrum", "path")
+MIXTURE = "mixture"
+MOST_CLASSES = 32  # more are songs that were taken for classes
+
+
+def read_msst(
+    root: str, *, type: int = 0, valid: str = "", classes: Sequence[str] = ()
+) -> Collection:
+    """Songs or files for training in one of the four layouts, and songs that validate.
+
+    Args:
+        root: the folder; of type 3 the CSV file, whose paths count from its folder.
+        type: 1 to 4; 0 tells 1, 2 and 3 apart, if the names are of known instruments.
+        valid: folder of songs that validate, each with its mixture; without one all
+            songs are for training.
+        classes: stems to read; all that are found by default, sorted by name.
+
+    Raises:
+        DataError: every file that is missing, named twice or not understood.
+    """
+    if type not in (0, *TYPES):
+        raise DataError(f"type={type} must be one of {', '.join(map(str, TYPES))}")
+    kind, problems = type or infer_type(root), []
+    base = _base(root, kind)
+    reading = {2: _files, 3: _table}.get(kind, _songs)
+    songs = reading(base, problems)
+    if valid:
+        songs += _validation(checks.open_root(valid, NAME), problems)
+    found = sorted({part.label for song in songs for part in song.tracks})
+    chosen = tuple(classes) or tuple(found)
+    problems += [
+        f"classes: no stem '{name}': {nearest(name, found)}"
+        for name in chosen
+        if name not in found
+    ]
+    if len(chosen) > MOST_CLASSES:
+        told = f"{len(chosen)} stems by name ({chosen[0]}, {chosen[1]}, ...)"
+        problems.append(f"{told}: is type={kind} right? Or choose some with classes=")
+    kept = [_choose(song, chosen) for song in songs]
+    folder = base.parent if kind == 3 else base
+    collection = Collection(
+        chosen,
+        tuple(_relative(song, folder) for song in kept if song.tracks),
+        name=NAME,
+        root=str(folder),
+        mix=MixRules(mode="summing"),  # stems stay as they are
+    )
+    bare = [song.id for song in kept if not song.tracks]
+    remarks = checks.remark("songs without any of the classes", bare)
+    return checks.conclude(collection, problems, remarks)
+
+
+def infer_type(root: str) -> int:
+    """Which layout it is, if the names of stems tell: 1 (or 4, its like), 2 or 3.
+
+    Raises:
+        DataError: both or neither of folders and files are called as instruments.
+    """
+    if root.lower().endswith(".csv"):
+        return 3
+    folders = checks.subfolders(checks.open_root(root, NAME))
+    files = [one for each in folders for one in checks.audio_files(each, EXTENSIONS)]
+    by_folder = bool(folders) and all(_is_stem(one.name) for one in folders)
+    by_file = bool(files) and all(_is_stem(one.stem) for one in files)
+    if by_folder == by_file:
+        raise DataError(
+            f"{root}: say type=1 (<song>/<stem>.wav), 2 (<stem>/<file>.wav) or 4"
+            " (chunks as 1): names of folders and files do not tell which it is"
+        )
+    return 1 if by_file else 2
+
+
+def _is_stem(name: str) -> bool:
+    return name == MIXTURE or normalize(name) in instruments()
+
+
+def _base(root: str, kind: int) -> Path:
+    if kind != 3:
+        return checks.open_root(root, NAME)
+    path = Path(root).expanduser().absolute()
+    if problem := checks.file_problem(path):
+        raise DataError(problem)
+    return path
+
+
+def _songs(base: Path, problems: list[str]) -> list[Recording]:
+    """Types 1 and 4."""
+    found = []
+    for folder in checks.subfolders(base):
+        files = checks.audio_files(folder, EXTENSIONS)
+        stems = [path for path in files if path.stem != MIXTURE]
+        names = [path.stem for path in stems]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        problems += [
+            f"{folder}: two files of stem '{name}'; keep one" for name in twice
+        ]
+        if not stems:
+            problems.append(f"{folder}: no WAV or FLAC files of stems")
+        problems += filter(None, map(checks.file_problem, files))
+        parts = tuple(Part(str(path), path.stem) for path in stems)
+        found.append(Recording(folder.name, parts, split="train"))
+    if not found:
+        problems.append(f"{base}: no songs; expected <song>/<stem>.wav")
+    return found
+
+
+def _validation(base: Path, problems: list[str]) -> list[Recording]:
+    """Songs as of type 1, which need their mixture."""
+    found = []
+    for song in _songs(base, problems):
+        files = [base / song.id / f"{MIXTURE}{ending}" for ending in EXTENSIONS]
+        path = next((one for one in files if one.is_file()), files[0])
+        problems += filter(None, [checks.file_problem(path)])
+        parts = (song.id, song.tracks)
+        found.append(Recording(*parts, split="valid", mixture=Part(str(path))))
+    return found
+
+
+def _files(base: Path, problems: list[str]) -> list[Recording]:
+    """Type 2."""
+    pairs = [
+        (folder.name, path)
+        for folder in checks.subfolders(base)
+        for path in checks.audio_files(folder, EXTENSIONS)
+    ]
+    if not pairs:
+        problems.append(f"{base}: no files; expected <stem>/<file>.wav")
+    return _single(pairs, problems)
+
+
+def _table(path: Path, problems: list[str]) -> list[Recording]:
+    """Type 3."""
+    with open(path, encoding="utf-8-sig", newline="") as file:
+        rows = csv.DictReader(file)
+        lacking = [name for name in COLUMNS if name not in (rows.fieldnames or ())]
+        if lacking:
+            raise DataError(f"{path}: the first line must be '{','.join(COLUMNS)}'")
+        pairs = []
+        for row in rows:
+            if row["instrum"] and row["path"]:
+                file_path = os.path.normpath(path.parent / row["path"])
+                pairs.append((row["instrum"], Path(file_path)))
+            else:
+                problems.append(f"{path}: line {rows.line_num} needs instrum and path")
+    if not pairs and not problems:
+        problems.append(f"{path}: no files are listed")
+    return _single(pairs, problems)
+
+
+def _single(pairs: Sequence[tuple[str, Path]], problems: list[str]) -> list[Recording]:
+    """A recording for each file, called by stem and file, by folders too if need be."""
+    found = []
+    for stem in dict.fromkeys(stem for stem, _ in pairs):
+        paths = [path for name, path in pairs if name == stem]
+        problems += filter(None, map(checks.file_problem, paths))
+        above = os.path.commonpath([path.parent for path in paths])
+        for path in paths:
+            inner = path.relative_to(above).with_suffix("")
+            name = " - ".join([stem, *inner.parts])
+            found.append(Recording(name, (Part(str(path), stem),), split="train"))
+    return found
+
+
+def _choose(song: Recording, classes: Sequence[str]) -> Recording:
+    """The song without stems that are not read, and without its mixture then."""
+    parts = tuple(part for part in song.tracks if part.label in classes)
+    mixture = song.mixture if parts == song.tracks else None
+    return Recording(song.id, parts, split=song.split, mixture=mixture)
+
+
+def _relative(song: Recording, base: Path) -> Recording:
+    """Paths from the root, of files that lie there."""
+
+    def inner(part: Part) -> Part:
+        path = Path(part.path)
+        within = path.is_relative_to(base)
+        return Part(path.relative_to(base).as_posix(), part.label) if within else part
+
+    parts = tuple(map(inner, song.tracks))
+    mixture = song.mixture and inner(song.mixture)
+    return Recording(song.id, parts, split=song.split, mixture=mixture)
