@@ -43,7 +43,7 @@ def call(
     known = list(inspect.signature(reader).parameters)[1:]
     for name in options:
         if name not in known:
-            told = reader.__name__.removeprefix("read_")
+            told = reader.__module__.rpartition(".")[2]
             raise ValueError(f"{told} has no option '{name}': {nearest(name, known)}")
     return reader(root, **options)
 
@@ -98,3 +98,17 @@ def _msst(root: str, **options: Any) -> Collection:
     from data_pipelines.readers import msst
 
     return call(msst.read_msst, root, options)
+
+
+@register("karaoke")
+def _karaoke(root: str, **options: Any) -> Collection:
+    from data_pipelines.readers import karaoke
+
+    return call(karaoke.read_karaoke, root, options)
+
+
+@register("montreux")
+def _montreux(root: str, **options: Any) -> Collection:
+    from data_pipelines.readers import montreux
+
+    return call(montreux.read_montreux, root, options)

@@ -11,8 +11,7 @@ of its authors. (A folder ``valid`` with those fourteen, as some tools want it, 
 as well.)
 """
 
-import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,8 +24,14 @@ from data_pipelines.collection import (
     Recording,
 )
 from data_pipelines.manifest import DataError
+from data_pipelines.readers.checks import (
+    conclude,
+    file_problem,
+    open_root,
+    subfolders,
+)
 from data_pipelines.readers.labels import FOUR
-from sepjax.registry import nearest
+from data_pipelines.readers.table import suggest
 
 STREAMS = ("mixture", "drums", "bass", "other", "vocals")
 """The audio streams of a ``.stem.mp4`` file."""
@@ -90,18 +95,18 @@ def read_musdb18hq(
     root: str, *, exclude: Sequence[str] = (), partial: bool = False
 ) -> Collection:
     """MUSDB18-HQ: the same songs without compression, five WAV files each."""
-    return _read("musdb18hq", root, _folders, (100, 50), exclude, partial)
+    return _read("musdb18hq", root, subfolders, (100, 50), exclude, partial)
 
 
 def _read(
     name: str,
     root: str,
-    find: Callable[[Path], Iterator[Path]],
+    find: Callable[[Path], Iterable[Path]],
     counts: tuple[int, int],
     exclude: Sequence[str],
     partial: bool,
 ) -> Collection:
-    base = _base(name, Path(root).expanduser())
+    base = _base(name, open_root(root, name))
     songs = [
         Song(path.name.removesuffix(SUFFIX), folder, path)
         for folder in ("train", "valid", "test")
@@ -109,38 +114,32 @@ def _read(
         for path in sorted(find(base / folder))
     ]
     if not songs:
-        raise DataError(f"{base.absolute()}: 'train' and 'test' hold no {_what(name)}")
-    lacking, wrong = _incomplete(songs, counts), list(_broken(songs, exclude))
+        raise DataError(f"{base}: 'train' and 'test' hold no {_what(name)}")
+    lacking, problems = _incomplete(songs, counts), list(_broken(songs, exclude))
     if lacking and not partial:
-        hint = "partial=true takes what is there"
-        raise DataError.of(f"{name} in {base} is incomplete ({hint})", lacking + wrong)
-    if wrong:
-        raise DataError.of(f"{name} in {base}", wrong)
-    if lacking:
-        text = "; ".join(lacking)
-        warnings.warn(f"{name} in {base} is incomplete: {text}", stacklevel=4)
-    return Collection(
+        hint = f"{lacking[0]} (partial=true takes what is there)"
+        problems = [hint, *lacking[1:], *problems]
+    collection = Collection(
         name=name,
-        root=str(base.absolute()),
+        root=str(base),
         classes=FOUR,
         recordings=tuple(_recording(song, base) for song in songs),
         mix=MixRules(mode="summing"),
         filters=Filters(exclude=tuple(exclude)),
         output=Output(rate=RATE, channels=2),
     )
+    remarks = [f"incomplete: {'; '.join(lacking)}"] if lacking else []
+    return conclude(collection, problems, remarks)
 
 
 def _base(name: str, root: Path) -> Path:
     """The folder that holds ``train``: as said, or the one folder within it."""
-    if not root.is_dir():
-        found = "is not a folder" if root.exists() else "does not exist"
-        raise DataError(f"{root.absolute()} {found}")
     inner = [path.parent for path in root.glob("*/train")]
     if not (root / "train").is_dir() and len(inner) == 1:
         return inner[0]
     if not (root / "train").is_dir() and not (root / "test").is_dir():
         raise DataError(
-            f"{root.absolute()} has neither 'train' nor 'test': expected "
+            f"{root} has neither 'train' nor 'test': expected "
             f"{{train,test}}/ with {_what(name)} as {name} is distributed"
         )
     return root
@@ -154,10 +153,6 @@ def _what(name: str) -> str:
 def _stem_files(folder: Path) -> Iterator[Path]:
     # "._x" is what macOS leaves beside a file x on foreign disks.
     return (path for path in folder.glob(f"*{SUFFIX}") if path.name[0] != ".")
-
-
-def _folders(folder: Path) -> Iterator[Path]:
-    return (path for path in folder.iterdir() if path.is_dir() and path.name[0] != ".")
 
 
 def _incomplete(songs: Sequence[Song], counts: tuple[int, int]) -> list[str]:
@@ -181,7 +176,7 @@ def _broken(songs: Sequence[Song], exclude: Sequence[str]) -> Iterator[str]:
     names = {song.name for song in songs}
     for name in exclude:
         if name not in names:
-            yield f"exclude: no song '{name}': {_near(name, names)}"
+            yield f"exclude: no song '{name}': {suggest(name, names)}"
     seen: dict[str, str] = {}
     for song in songs:
         if song.name in seen:
@@ -191,14 +186,9 @@ def _broken(songs: Sequence[Song], exclude: Sequence[str]) -> Iterator[str]:
             yield f"'{song.name}' is in 'test', but it validates"
         if song.folder == "valid" and song.name not in VALIDATION:
             yield f"'{song.name}' is in 'valid', but it is none of the official 14"
-        if song.path.is_dir():
-            lacking = [n for n in STREAMS if not (song.path / f"{n}.wav").is_file()]
-            yield from (f"{song.path / name}.wav: no such file" for name in lacking)
-
-
-def _near(name: str, names: set[str]) -> str:
-    hint = nearest(name, names)
-    return hint if len(names) < 10 else hint.partition(" Known: ")[0]
+        inside = [song.path / f"{name}.wav" for name in STREAMS]
+        paths = inside if song.path.is_dir() else [song.path]
+        yield from filter(None, map(file_problem, paths))
 
 
 def _recording(song: Song, base: Path) -> Recording:

@@ -1,0 +1,187 @@
+"""Tables that somebody wrote, CSV: every problem is told with its line.
+
+The first line names the columns. Cells are separated by commas, semicolons or tabs,
+whichever the first line has most of; empty lines and those that begin with # are
+skipped.
+"""
+
+import csv
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from data_pipelines.manifest import DataError
+from data_pipelines.readers.labels import CLASSES, TO_CLASSES, instruments, kind_of
+from sepjax.registry import nearest
+
+
+class Row(NamedTuple):
+    """A line of a table: column to cell, both without spaces around them."""
+
+    line: int
+    cells: Mapping[str, str]
+
+    def __getitem__(self, column: str) -> str:
+        return self.cells.get(column, "")
+
+
+def read_table(path: Path, columns: Sequence[str], problems: list[str]) -> list[Row]:
+    r"""The rows of a table.
+
+    Args:
+        path: of the file, UTF-8.
+        columns: those that must be there, in every row with a value.
+        problems: where to add rows that lack one.
+
+    Raises:
+        DataError: there is no such file, it cannot be read, or a column is missing.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp(), "a.csv")
+        >>> _ = path.write_text("song,label\n\nA,bass\nB,\n")
+        >>> problems = []
+        >>> [row["song"] for row in read_table(path, ["song", "label"], problems)]
+        ['A']
+        >>> problems
+        ["a.csv line 4: no value in column 'label'"]
+    """
+    try:
+        # Spreadsheets begin a file with a mark of their own.
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: not UTF-8: save it as CSV in UTF-8") from error
+    except OSError as error:
+        head = ",".join(columns)
+        told = f"{path}: {error.strerror or error}"
+        raise DataError(f"{told}; write a table whose first line is {head}") from error
+    head = text.partition("\n")[0]
+    reader = csv.reader(io.StringIO(text), delimiter=max(",;\t", key=head.count))
+    names = [name.strip().lower() for name in next(reader, [])]
+    lacking = [name for name in columns if name not in names]
+    if lacking:
+        told = [f"no column '{name}'; {suggest(name, names)}" for name in lacking]
+        raise DataError.of(f"{path}: its first line names {', '.join(names)}", told)
+    rows = []
+    for cells in reader:
+        if not any(map(str.strip, cells)) or cells[0].startswith("#"):
+            continue
+        row = Row(reader.line_num, dict(zip(names, map(str.strip, cells))))
+        empty = [f"no value in column '{name}'" for name in columns if not row[name]]
+        if len(cells) > len(names):
+            empty.append(f"{len(cells)} cells under {len(names)} columns")
+        problems += [f"{path.name} line {row.line}: {problem}" for problem in empty]
+        if not empty:
+            rows.append(row)
+    return rows
+
+
+def suggest(name: str, known: Iterable[str]) -> str:
+    """What was meant by a name, or of a few what there is; "" where nothing helps.
+
+    Example:
+        >>> suggest("vocal", map(str, range(20))), suggest("vocal", ["vocals"])
+        ('', "did you mean 'vocals'? Known: vocals")
+    """
+    known = sorted(known)
+    hint = nearest(name, known)
+    return hint if len(known) < 12 else hint.rpartition("Known: ")[0].strip()
+
+
+def grouped(rows: Iterable[Row], column: str) -> dict[str, list[Row]]:
+    """Rows by the value of a column, in order of appearance."""
+    found: dict[str, list[Row]] = {}
+    for row in rows:
+        found.setdefault(row[column], []).append(row)
+    return found
+
+
+def shared(rows: Sequence[Row], column: str, where: str, problems: list[str]) -> str:
+    """The one value that a column has in rows that belong together; cells may be empty.
+
+    Args:
+        rows: of a song, say.
+        column: its name.
+        where: what they belong to, for the message.
+        problems: where to add that there are two.
+    """
+    values = {row[column]: row.line for row in reversed(rows) if row[column]}
+    if len(values) > 1:
+        told = " and ".join(f"'{v}' (line {n})" for v, n in sorted(values.items()))
+        problems.append(f"{where}: {column} is {told}")
+    return next(iter(values), "")
+
+
+def check_files(
+    rows: Iterable[Row], root: Path, table: str, problems: list[str]
+) -> None:
+    """Add files that do not exist, or belong twice to one thing, to the problems."""
+    seen: dict[str, int] = {}
+    for row in rows:
+        name, where = row["file"], f"{table} line {row.line}"
+        if not (root / name).is_file():
+            problems.append(f"{where}: {name}: no such file in {root}")
+        elif name in seen:
+            problems.append(f"{where}: {name}: in line {seen[name]} already")
+        seen[name] = row.line
+
+
+def label_map(
+    rows: Sequence[Row],
+    classes: str,
+    labels: Mapping[str, str],
+    default: str,
+    table: str,
+    problems: list[str],
+) -> dict[str, str]:
+    """Every label of a table to its class.
+
+    Args:
+        rows: with a column ``label``.
+        classes: a set of classes, one of ``labels.CLASSES``.
+        labels: what the user says: label to class, or to an instrument. Others are
+            found by :func:`data_pipelines.readers.labels.kind_of`.
+        default: the class of what is unknown; empty: that is a problem.
+        table: its name, for messages.
+        problems: where to add labels that nothing knows.
+
+    Example:
+        >>> rows = [Row(2, {"label": "Alto Sax"}), Row(3, {"label": "kazoo"})]
+        >>> label_map(rows, "six", {"kazoo": "flute"}, "", "a.csv", [])
+        {'Alto Sax': 'wind', 'kazoo': 'wind'}
+    """
+    names, to_class = CLASSES[classes], TO_CLASSES[classes]
+    if default and default not in names:
+        problems.append(f"default_class={default!r}: {suggest(default, names)}")
+    found = {}
+    for label, members in grouped(rows, "label").items():
+        meant = labels.get(label, label)
+        kind = kind_of(meant)
+        chosen = meant if meant in names else to_class[kind] if kind else default
+        if chosen in names:
+            found[label] = chosen
+            continue
+        more = f" and {len(members) - 1} more" if len(members) > 1 else ""
+        hint = suggest(meant, {*instruments(), *names})
+        problems.append(
+            f"{table} line {members[0].line}{more}: '{meant}' is no instrument that is "
+            f"known; {hint} Or say its class with labels ({', '.join(names)})"
+        )
+    return found
+
+
+def seconds(text: str) -> float | None:
+    """Seconds of ``83.5``, ``1:23.5`` or ``0:01:23.5``; None where it is none of them.
+
+    Example:
+        >>> seconds("83,5"), seconds("1:23.5"), seconds("1:00:00"), seconds("x")
+        (83.5, 83.5, 3600.0, None)
+    """
+    total = 0.0
+    try:
+        for part in text.replace(",", ".").split(":"):
+            total = 60 * total + float(part)
+    except ValueError:
+        return None
+    return total if 0 <= total < float("inf") else None
