@@ -9,6 +9,7 @@ from typing import Any
 from data_pipelines.collection import Collection, Filters, SplitRules
 from data_pipelines.collection_rules import check_collection
 from data_pipelines.manifest import DataError
+from data_pipelines.readers.table import suggest
 from sepjax.registry import nearest
 
 LISTED = 10  # entries of a warning
@@ -165,17 +166,27 @@ def remark(text: str, names: Sequence[str]) -> list[str]:
     return [f"{text}: {listed(names)}"] if names else []
 
 
+def several(value: Sequence[str]) -> tuple[str, ...]:
+    """Names of an option, of which a single one may stand for itself.
+
+    Example:
+        >>> several("vocals"), several(["vocals", "drums"])
+        (('vocals',), ('vocals', 'drums'))
+    """
+    return (value,) if isinstance(value, str) else tuple(value)
+
+
 def excluding(
     names: Sequence[str], songs: Sequence[str], problems: list[str]
 ) -> Filters:
     """Filters that leave out songs, all of which have to be there."""
-    known = set(songs)
+    known, names = set(songs), several(names)
     problems += [
-        f"exclude: no song '{name}': {nearest(name, known)[:200]}"
+        f"exclude: no song '{name}': {suggest(name, known)}"
         for name in names
         if name not in known
     ]
-    return Filters(exclude=tuple(names))
+    return Filters(exclude=names)
 
 
 def by_group(seed: int, train: int, valid: int, test: int) -> SplitRules:

@@ -147,25 +147,28 @@ def normalize(name: str) -> str:
 def kind_of(name: str) -> str:
     """The kind of an instrument by name, "" where no name in the table fits.
 
-    A name that is not in the table itself has the kind of the longest one within it;
-    where two of this length disagree, none.
+    A name that is not in the table itself has the kind of those within it, if they
+    agree; of names within one another the longer counts.
 
     Example:
         >>> kind_of("Lead Male Singer"), kind_of("bass drum 2"), kind_of("guitar")
         ('vocals', 'drums', '')
-        >>> kind_of("soft electric guitar left"), kind_of("piano and synth")
+        >>> kind_of("soft electric guitar left"), kind_of("violin and piano")
         ('electric_guitar', '')
     """
     known, plain = instruments(), normalize(name)
-    if plain in known or plain.replace(" ", "_") in KINDS:
-        return known.get(plain, plain.replace(" ", "_"))
+    if plain in known:
+        return known[plain]
     words = plain.split()
-    inside = [
-        part
+    spans = [
+        (i, j)
         for i in range(len(words))
         for j in range(i + 1, len(words) + 1)
-        if (part := " ".join(words[i:j])) in known
+        if " ".join(words[i:j]) in known
     ]
-    longest = max(map(len, inside), default=0)
-    kinds = {known[part] for part in inside if len(part) == longest}
+    kinds = {
+        known[" ".join(words[i:j])]
+        for i, j in spans
+        if not any(k <= i and j <= n and (k, n) != (i, j) for k, n in spans)
+    }
     return kinds.pop() if len(kinds) == 1 else ""

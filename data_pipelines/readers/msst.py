@@ -20,7 +20,6 @@ Reference:
     github.com/ZFTurbo/Music-Source-Separation-Training, docs/dataset_types.md.
 """
 
-import csv
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -29,6 +28,7 @@ from data_pipelines.collection import Collection, MixRules, Part, Recording
 from data_pipelines.manifest import DataError
 from data_pipelines.readers import checks
 from data_pipelines.readers.labels import instruments, normalize
+from data_pipelines.readers.table import read_table
 from sepjax.registry import nearest
 
 NAME = "msst"
@@ -63,7 +63,7 @@ def read_msst(
     if valid:
         songs += _validation(checks.open_root(valid, NAME), problems)
     found = sorted({part.label for song in songs for part in song.tracks})
-    chosen = tuple(classes) or tuple(found)
+    chosen = checks.several(classes) or tuple(found)
     problems += [
         f"classes: no stem '{name}': {nearest(name, found)}"
         for name in chosen
@@ -166,18 +166,10 @@ def _files(base: Path, problems: list[str]) -> list[Recording]:
 
 def _table(path: Path, problems: list[str]) -> list[Recording]:
     """Type 3."""
-    with open(path, encoding="utf-8-sig", newline="") as file:
-        rows = csv.DictReader(file)
-        lacking = [name for name in COLUMNS if name not in (rows.fieldnames or ())]
-        if lacking:
-            raise DataError(f"{path}: the first line must be '{','.join(COLUMNS)}'")
-        pairs = []
-        for row in rows:
-            if row["instrum"] and row["path"]:
-                file_path = os.path.normpath(path.parent / row["path"])
-                pairs.append((row["instrum"], Path(file_path)))
-            else:
-                problems.append(f"{path}: line {rows.line_num} needs instrum and path")
+    pairs = [
+        (row["instrum"], Path(os.path.normpath(path.parent / row["path"])))
+        for row in read_table(path, COLUMNS, problems)
+    ]
     if not pairs and not problems:
         problems.append(f"{path}: no files are listed")
     return _single(pairs, problems)
