@@ -6,7 +6,8 @@
     root/[train|valid|test/]<song>/<class>/<track>.wav    several tracks make a class
 
 Files are WAV, FLAC, OGG or MP3; one called mixture or mix is not read. Nothing is
-decoded until a song is read, so that one broken file costs one song.
+decoded until a song is read, so that one broken file costs one song. A collection of
+recordings (``docs/prepare.md``) says the same of files that lie anywhere.
 """
 
 import functools
@@ -18,10 +19,14 @@ from typing import NamedTuple
 import numpy as np
 
 from data_pipelines.audio import probe, read_blocks, to_int16
+from data_pipelines.collection import Collection
+from data_pipelines.collection import Recording as Recorded
+from data_pipelines.collection_file import read_collection
 from data_pipelines.folder import SPLIT_FOLDERS
 from data_pipelines.host import read_frames
 from data_pipelines.manifest import DataError, Manifest, Track, hash_file
 from data_pipelines.mixing import align
+from data_pipelines.prepare import tracks
 from sepjax.registry import nearest
 
 EXTENSIONS = (".wav", ".flac", ".ogg", ".mp3")
@@ -53,7 +58,7 @@ def open_recordings(
     """The classes and songs of a folder, or of the embedded demo music.
 
     Args:
-        data: the folder, or "demo".
+        data: the folder, the file of a collection, or "demo".
         sources: classes to mix, others are not read; all that are found by default.
         split: "train", "valid" or "test"; everything by default, of the demo the test
             split.
@@ -71,6 +76,8 @@ def open_recordings(
     """
     if data == DEMO:
         return _demo(sources, split or "test")
+    if Path(data).is_file():
+        return _collection(data, sources, split)
     found = _find(Path(data), split)
     known = sorted({name for files in found.values() for name in files})
     for name in sources:
@@ -165,6 +172,46 @@ def _read(
     digest = hashlib.sha256(repr(content).encode()).hexdigest()
     rate = next(iter(rates.values()))
     return Multitrack(rate, align(tracks, channels), clipped, digest)
+
+
+def _collection(
+    path: str, sources: Sequence[str], split: str
+) -> tuple[tuple[str, ...], list[Recording]]:
+    collection = read_collection(path)
+    for name in sources:
+        if name not in collection.classes:
+            raise DataError(f"{path}: '{name}': {nearest(name, collection.classes)}")
+    classes = tuple(sources) or collection.classes
+    found = [r for r in collection.recordings if not split or r.split == split]
+    if not found:
+        raise DataError(f"{path}: no recording has the split '{split}'")
+    reads = [functools.partial(_read_recording, collection, r, classes) for r in found]
+    return classes, [Recording(r.id, read) for r, read in zip(found, reads)]
+
+
+def _read_recording(
+    collection: Collection, recording: Recorded, classes: Sequence[str]
+) -> Multitrack:
+    """A whole recording at the rate of the collection, in 16 bits."""
+    headers = [
+        header
+        for header in tracks.read_headers(collection, recording)
+        if header.name in classes
+    ]
+    if not headers:
+        raise DataError(f"{recording.id}: has none of {', '.join(classes)}")
+    rate, channels = collection.output.rate, tracks.song_channels(collection, headers)
+    made: list[list[np.ndarray]] = [[] for _ in classes]
+    clipped = 0
+    for header in headers:
+        track = tracks.Track(header)
+        blocks = list(track.blocks(rate, channels, np.dtype(np.int16)))
+        wait = np.zeros((round(header.part.start * rate), channels), np.int16)
+        made[classes.index(header.name)].append(np.concatenate([wait, *blocks]))
+        clipped += track.clipped
+    content = [[h.name, str(h.part), hash_file(str(h.path))] for h in headers]
+    digest = hashlib.sha256(repr(content).encode()).hexdigest()
+    return Multitrack(rate, align(made, channels), clipped, digest)
 
 
 def _demo(sources: Sequence[str], split: str) -> tuple[tuple[str, ...], list]:

@@ -21,7 +21,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "data",
         metavar="DATA",
         help="folder of songs, <song>/<class>.wav or <song>/<class>/<track>.wav, "
-        "perhaps below train, valid and test; or 'demo' for the embedded music",
+        "perhaps below train, valid and test; a collection of recordings (.yaml, "
+        ".jsonl); or 'demo' for the embedded music",
     )
     parser.add_argument(
         "--sources", default="", metavar="A,B", help="classes to mix (all that exist)"

@@ -13,10 +13,9 @@ from data_pipelines.collection import Collection, Interval, Recording
 from data_pipelines.manifest import DataError, hash_file
 from data_pipelines.mixing import BLOCK, Gains, Sums, full_scale, gains_of, render
 from data_pipelines.prepare.tally import Tally
-from data_pipelines.prepare.tracks import Summed, read_headers, sum_recording
+from data_pipelines.prepare.tracks import MIXTURE, Summed, read_headers, sum_recording
 from data_pipelines.prepare.tracks import song_channels as channels_of
 
-MIXTURE = "mixture"
 ACTIVE = 0.1  # seconds over which activity is looked at
 LATE = 1.0  # seconds by which an interval may end after its recording
 

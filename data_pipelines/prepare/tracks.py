@@ -20,6 +20,7 @@ from data_pipelines.manifest import DataError
 IN_MEMORY = (
     1 << 30
 )  # bytes of sums; more than an hour of four mono classes goes to disk
+MIXTURE = "mixture"
 CANCELLED = 1e-2  # mono energy below -20 dB of the channels': they cancel
 
 
@@ -29,6 +30,7 @@ class Header(NamedTuple):
     part: Part
     path: Path
     decoded: Decoded
+    name: str  # the class it is of, or "mixture"
 
 
 class Summed(NamedTuple):
@@ -48,8 +50,10 @@ def read_headers(collection: Collection, recording: Recording) -> list[Header]:
         DataError: every file that is missing, broken or of an undeclared rate.
     """
     headers, problems = [], []
-    parts = [*recording.tracks, *filter(None, [recording.mixture])]
-    for part in parts:
+    parts = [(part, collection.class_of(part.label)) for part in recording.tracks]
+    if recording.mixture is not None:
+        parts.append((recording.mixture, MIXTURE))
+    for part, name in parts:
         path = collection.path(part)
         try:
             decoded = open_part(path, part.stream)
@@ -61,7 +65,7 @@ def read_headers(collection: Collection, recording: Recording) -> list[Header]:
                 f"{path}: {decoded.sample_rate} Hz, but the recording declares "
                 f"{recording.sample_rate}"
             )
-        headers.append(Header(part, path, decoded))
+        headers.append(Header(part, path, decoded, name))
     if problems:
         raise DataError.of(f"recording '{recording.id}'", problems)
     return headers
@@ -97,32 +101,24 @@ def sum_recording(
         folder: where sums too large for memory are kept.
     """
     rate, channels = collection.output.rate, song_channels(collection, headers)
-    rank = {name: index for index, name in enumerate(collection.classes)}
-    tracks = [h for h in headers if h.part.label]
-    distributed = [h for h in headers if not h.part.label]
-    rows = len(rank) + len(distributed)
-    kind = np.dtype(collection.mix.dtype)
-    frames = expected_frames(headers, rate)
-    table = _Table(rows, frames, channels, kind, folder)
-    counts, clipped, warnings = [0] * len(rank), 0, []
-    for header in (*tracks, *distributed):
-        label = header.part.label
-        row = rank[collection.class_of(label)] if label else len(rank)
-        cancelled = _Cancellation(header)
-        at = round(header.part.start * rate)
-        for block in _resampled(cancelled.watch(), header, rate):
-            block = spread(block, channels) * 10 ** (header.part.gain_db / 20)
-            if kind == np.int16:
-                block, over = to_int16(block)
-                clipped += over
-            table.add(row, at, block)
+    names = [*collection.classes]
+    if headers[-1].name == MIXTURE:
+        names.append(MIXTURE)
+    kind, frames = np.dtype(collection.mix.dtype), expected_frames(headers, rate)
+    table = _Table(len(names), frames, channels, kind, folder)
+    counts, clipped, warnings = dict.fromkeys(names, 0), 0, []
+    for header in headers:
+        counts[header.name] += 1
+        track, at = Track(header), round(header.part.start * rate)
+        for block in track.blocks(rate, channels, kind):
+            table.add(names.index(header.name), at, block)
             at += len(block)
-        warnings += cancelled.warnings()
-        if label:
-            counts[row] += 1
-    waves = table.waves()
-    mixture = waves[-1] if distributed else None
-    return Summed(waves[: len(rank)], counts, mixture, clipped, warnings)
+        clipped += track.clipped
+        warnings += track.warnings()
+    waves, mixture = table.waves(), None
+    if counts.pop(MIXTURE, 0):
+        waves, mixture = waves[:-1], waves[-1]
+    return Summed(waves, list(counts.values()), mixture, clipped, warnings)
 
 
 def spread(block: np.ndarray, channels: int) -> np.ndarray:
@@ -162,33 +158,44 @@ def _resampled(
         yield np.pad(last[: max(want, 0)], ((0, max(want - len(last), 0)), (0, 0)))
 
 
-class _Cancellation:
-    """Chooses the channels of a part, and notices when their mean cancels them."""
+class Track:
+    """A part of a recording as it enters the sum; tells what went wrong on the way."""
 
     def __init__(self, header: Header):
         self.header, self.mono, self.energy = header, 0.0, 0.0
+        self.clipped = 0  # samples beyond full scale, after the gain
 
-    def watch(self) -> Iterator[np.ndarray]:
-        part = self.header.part
-        for block in read_part(self.header.path, part.stream):
-            if part.channels == "keep" or block.shape[1] == 1:
-                yield block
-                continue
-            if part.channels == "mean":
-                chosen = block.mean(axis=1, keepdims=True)
-                self.mono += float(np.square(chosen, dtype=np.float64).sum())
-                squares = np.square(block, dtype=np.float64)
-                self.energy += float(squares.sum()) / block.shape[1]
-            else:
-                side = 0 if part.channels == "left" else 1
-                chosen = block[:, side : side + 1]
-            yield chosen
+    def blocks(self, rate: int, channels: int, kind: np.dtype) -> Iterator[np.ndarray]:
+        """All of it, (time, channels), of this kind of audio and rate."""
+        gain = 10 ** (self.header.part.gain_db / 20)
+        for block in _resampled(self._chosen(), self.header, rate):
+            block = spread(block, channels) * gain
+            if kind == np.int16:
+                block, over = to_int16(block)
+                self.clipped += over
+            yield block
 
     def warnings(self) -> list[str]:
+        """What is odd about it, but no error."""
         if self.mono >= CANCELLED * self.energy:
             return []
         text = "its channels cancel in their mean; use channels: left or right"
         return [f"{self.header.part.path}: {text}"]
+
+    def _chosen(self) -> Iterator[np.ndarray]:
+        part = self.header.part
+        for block in read_part(self.header.path, part.stream):
+            if part.channels == "keep" or block.shape[1] == 1:
+                yield block
+            elif part.channels == "mean":
+                mono = block.mean(axis=1, keepdims=True)
+                self.mono += float(np.square(mono, dtype=np.float64).sum())
+                squares = np.square(block, dtype=np.float64)
+                self.energy += float(squares.sum()) / block.shape[1]
+                yield mono
+            else:
+                side = 0 if part.channels == "left" else 1
+                yield block[:, side : side + 1]
 
 
 class _Table:

@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 import soundfile
 
+from data_pipelines.collection import Collection, Output, Part, Recording
+from data_pipelines.collection_file import write_collection
 from data_pipelines.manifest import DataError
 from data_pipelines.multitrack import open_recordings
 
@@ -117,3 +119,29 @@ def test_demo_has_the_songs_of_the_demo_dataset():
     assert loaded.sample_rate == demo.SAMPLE_RATE
     shapes = {t.shape for group in loaded.tracks for t in group}
     assert shapes == {(track.frames, 2)}
+
+
+def test_a_collection_reads_the_same_tracks_as_a_folder(tmp_path):
+    files = {"drum/a.wav": (300, 1), "drum/b.wav": (500, 2), "bass/c.flac": (400, 1)}
+    for value, (name, shape) in enumerate(files.items(), start=1):
+        write(tmp_path / "songs" / "one" / name, value, *shape)
+    parts = tuple(Part(f"songs/one/{name}", name.split("/")[0]) for name in files)
+    mine = Collection(
+        *(("bass", "drum"), (Recording("one", parts, split="test"),)),
+        root=str(tmp_path),
+        output=Output(rate=RATE),
+    )
+    file = write_collection(mine, tmp_path / "mine.yaml")
+    (classes, songs), (named, recordings) = (
+        open_recordings(str(where)) for where in (tmp_path / "songs", file)
+    )
+    assert named == classes
+    one, other = songs[0].read(), recordings[0].read()
+    assert other.sample_rate == one.sample_rate
+    assert [len(group) for group in other.tracks] == [1, 2]
+    for group, same in zip(one.tracks, other.tracks):
+        np.testing.assert_array_equal(group, same)
+    with pytest.raises(DataError, match="did you mean 'drum'"):
+        open_recordings(str(file), ["drums"])
+    with pytest.raises(DataError, match="no recording has the split 'train'"):
+        open_recordings(str(file), split="train")
