@@ -4,6 +4,7 @@ import errno
 import json
 import shutil
 import signal
+import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -154,7 +155,8 @@ def _work(
     for result in bar:
         if result.error:
             failed[result.recording.id] = result.error
-            bar.write(f"sepjax: {result.error}")
+            if progress:
+                bar.write(f"sepjax: {result.error}", file=sys.stderr)
         else:
             records[result.recording.id] = result.songs
     return failed

@@ -1,0 +1,83 @@
+"""``sepjax prepare`` as it is typed: songs, a table, a page, and messages that help."""
+
+import json
+
+import numpy as np
+import pytest
+import soundfile
+
+from data_pipelines.collection import Collection, Output, Part, Recording, SplitRules
+from data_pipelines.collection_file import read_collection, write_collection
+from sepjax.cli import main
+
+
+@pytest.fixture
+def collection(tmp_path):
+    """Four songs of two classes; the last one misses a file."""
+    generator, recordings = np.random.default_rng(0), []
+    for index in range(4):
+        for name in ("drums", "bass"):
+            samples = generator.integers(-20000, 20000, (4000, 1)).astype(np.int16)
+            soundfile.write(tmp_path / f"{name}{index}.wav", samples, 8000)
+        parts = Part(f"drums{index}.wav", "drums"), Part(f"bass{index}.wav", "bass")
+        recordings.append(Recording(f"R&B {index}", parts))
+    (tmp_path / "bass3.wav").unlink()
+    mine = Collection(
+        *(("drums", "bass"), tuple(recordings)),
+        root=str(tmp_path),
+        output=Output(rate=8000),
+        splits=SplitRules(counts={"train": 1, "valid": 1, "test": 1}),
+    )
+    return write_collection(mine, tmp_path / "mine.yaml")
+
+
+def test_songs_table_and_page(collection, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert main(["prepare", str(collection), "-o", str(out)]) == 1
+    told = capsys.readouterr()
+    assert "bass3.wav: No such file" in told.out
+    assert [line.split()[:2] for line in told.out.splitlines()[1:4]] == [
+        ["train", "1"],
+        ["valid", "1"],
+        ["test", "1"],
+    ]
+    assert len(list(out.glob("*/*/mixture.wav"))) == 3
+    page = (out / "prepared.html").read_text()
+    assert "R&amp;B 3" in page
+    assert "bass3.wav" in page
+    lines = [json.loads(line) for line in (out / "prepared.jsonl").open()]
+    assert lines[0]["counts"] == {"train": 1, "valid": 1, "test": 1, "failed": 1}
+
+
+def test_what_a_reader_found_can_be_written_and_edited(tmp_path):
+    for stem in ("vocals", "drums", "bass", "other", "mixture"):
+        path = tmp_path / "songs" / "train" / "A - B" / f"{stem}.wav"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(path, np.zeros((100, 2)), 44100)
+    file = tmp_path / "found.yaml"
+    with pytest.warns(UserWarning, match="musdb"):
+        where = "--root", str(tmp_path / "songs"), "--write", str(file)
+        status = main(["prepare", "musdb18hq", *where, "-s", "partial=true"])
+    assert status == 0
+    (recording,) = read_collection(file).recordings
+    assert recording.id == "A - B"
+
+
+MESSAGES = {
+    ("musdb", "-o", "x"): "did you mean 'musdb18'",
+    ("musdb18", "-o", "x"): "--root DIR",
+    ("musdb18", "--root", "."): "-o DIR",
+    (".", "-o", "x"): "is a folder: name a collection",
+    ("none.yaml", "-o", "x"): "No such file",
+    ("musdb18", "--root", ".", "-o", "x", "-s", "partial"): "NAME=VALUE",
+    ("musdb18", "--root", ".", "-o", "x", "-s", "partal=true"): "mean 'partial'",
+    ("musdb18", "--root", ".", "-o", "x", "-j", "0"): "one or more",
+}
+
+
+@pytest.mark.parametrize(("arguments", "message"), MESSAGES.items())
+def test_mistakes_are_told(arguments, message, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["prepare", *arguments]) == 1
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "x").exists()
