@@ -14,7 +14,7 @@ convolutions; a pseudo-inverse decoder at or above a free one; trained jointly a
 pretrained and frozen.
 
 Cells are read as Table A.1 defaults <- section <- row <- prose. ``threads`` has no
-meaning here: batches are gathered on the device, or by tf.data as it sees fit.
+meaning here: batches are gathered on the device, or read by a few threads.
 No row is ``causal``; setting that also asks for ``model.norm`` and ``model.input_norm``
 ``cumulative``.
 """

@@ -4,14 +4,16 @@ This is the plainest execution of a plan. Validation and evaluation read through
 and the feeders are tested against it.
 """
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
 
-from data_pipelines.manifest import LoadedTrack, Manifest, Stem, Track
+from data_pipelines.manifest import DataError, LoadedTrack, Manifest, Stem, Track
 from data_pipelines.schedule import Plan, take
 
 Batch = dict[str, np.ndarray]
+SHRUNK = "shorter than when it was indexed; was it replaced?"
 
 
 def map_file(manifest: Manifest, index: int) -> np.ndarray:
@@ -44,14 +46,50 @@ def read_chunks(manifest: Manifest, plan: Plan, chunk: int) -> Batch:
     Returns:
         ``chunks`` int16 (batch, sources, time, file channels), and what the plan says
         of them, :meth:`data_pipelines.schedule.Plan.augmentation`.
+
+    Raises:
+        DataError: a file has become shorter than the manifest says.
     """
-    chunks = np.zeros((*plan.file.shape, chunk, manifest.file_channels), np.int16)
-    for index in zip(*np.nonzero(plan.file >= 0)):
+    chunks = _aligned((*plan.file.shape, chunk, manifest.file_channels))
+    for index in np.ndindex(plan.file.shape):
         file, start, stop, loop = (int(field[index]) for field in plan[:4])
-        samples = map_file(manifest, file)
-        frames = read_frames(samples, start, min(stop, start + chunk), bool(loop))
-        chunks[index][: len(frames)] = frames  # a mono file fills all channels
+        heard = min(stop - start, chunk) if file >= 0 else 0
+        chunks[index][heard:] = 0
+        if heard:
+            _read_into(chunks[index][:heard], manifest, file, start, bool(loop))
     return {"chunks": chunks} | plan.augmentation()
+
+
+def _aligned(shape: tuple[int, ...]) -> np.ndarray:
+    """Unset int16 at a multiple of 64 bytes: on a CPU, jax takes that without a copy.
+
+    It may, as nothing is written there once a batch is handed out.
+    """
+    size = 2 * math.prod(shape)
+    raw = np.empty(size + 64, np.uint8)
+    first = -raw.ctypes.data % 64
+    return raw[first : first + size].view(np.int16).reshape(shape)
+
+
+def _read_into(
+    out: np.ndarray, manifest: Manifest, index: int, start: int, loop: bool
+) -> None:
+    """Fill ``out`` with the frames of a file from ``start`` on; a mono file fills all.
+
+    A read, not a map of the file: it costs less where no page is mapped yet, and of a
+    file that has shrunk it makes an error, not a signal.
+    """
+    file, stop = manifest.files[index], start + len(out)
+    wraps = loop and stop > file.frames  # a loop is read whole and unrolled
+    low, high = (0, file.frames) if wraps else (start, stop)
+    direct = not wraps and file.channels == out.shape[1]
+    samples = out if direct else np.empty((high - low, file.channels), np.int16)
+    with open(manifest.path(file), "rb") as source:
+        source.seek(file.data_offset + 2 * low * file.channels)
+        if source.readinto(samples) != samples.nbytes:
+            raise DataError(f"{source.name}: {SHRUNK}")
+    if not direct:
+        out[:] = read_frames(samples, start - low, stop - low, loop)
 
 
 def feed(manifest: Manifest, plans: Iterator[Plan], chunk: int) -> Iterator[Batch]:

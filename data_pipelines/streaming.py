@@ -1,113 +1,49 @@
-"""The streaming feeder: random access into PCM WAV files with tf.data.
+"""The streaming feeder: random access into PCM WAV files, ahead of training.
 
-For audio larger than memory. Every (row, source) of a plan is one read of exactly the
-samples it needs; reads run in parallel and ahead of training. The graph holds no
-Python function: such an iterator hangs the process at exit.
+For audio larger than memory. It is the plain reader of :mod:`data_pipelines.host` in a
+few threads. Every (row, source) of a plan is one read of exactly the samples it needs,
+straight from the page cache into the batch; the interpreter is free meanwhile.
 """
 
+import itertools
 import os
+from collections import deque
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
-import numpy as np
-
+from data_pipelines.host import SHRUNK, Batch, read_chunks
 from data_pipelines.manifest import DataError, Manifest
 from data_pipelines.schedule import Plan, take
 
-PREFETCH = 4  # batches
+PREFETCH = 4  # batches that are read or wait; each has a thread of its own
 
 
-def feed(manifest: Manifest, plans: Iterator[Plan], chunk: int) -> Iterator[dict]:
+def feed(manifest: Manifest, plans: Iterator[Plan], chunk: int) -> Iterator[Batch]:
     """Batches of plans with the leading axes (steps, batch), as the resident feeder's.
 
     Raises:
-        DataError: tensorflow is not installed, or a file is not as the manifest says.
+        DataError: a file is shorter than the manifest says.
     """
-    tf = _tensorflow()
-    read = _reader(tf, manifest, chunk)
-    channels = manifest.file_channels
-    for plan in plans:
-        batch, sources = plan.file.shape[1:]
-        for step, samples in enumerate(_window(tf, read, plan)):
-            chunks = samples.reshape(batch, sources, chunk, channels)
-            yield {"chunks": chunks} | take(plan, step).augmentation()
-
-
-def _tensorflow():
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # its greetings say nothing
+    _check_sizes(manifest)
+    steps = (take(plan, step) for plan in plans for step in range(len(plan.file)))
+    pool = ThreadPoolExecutor(PREFETCH, thread_name_prefix="streaming")
     try:
-        import tensorflow as tf
-    except ImportError as error:
-        raise DataError(
-            "data.feeder=streaming needs tensorflow: pip install 'sepjax[data]', or use"
-            " --config.data.feeder=resident, which needs nothing but memory"
-        ) from error
-    try:
-        tf.config.set_visible_devices([], "GPU")  # the accelerator belongs to JAX
-    except RuntimeError:
-        pass  # tensorflow was initialized before; its devices cannot change any more
-    return tf
+        reads = (pool.submit(read_chunks, manifest, step, chunk) for step in steps)
+        ahead = deque(itertools.islice(reads, PREFETCH))
+        while ahead:
+            batch = ahead.popleft().result()
+            ahead.extend(itertools.islice(reads, 1))
+            yield batch
+    finally:  # batches that nobody asks for any more are not begun
+        pool.shutdown(cancel_futures=True)
 
 
-def _window(tf, read, plan: Plan) -> Iterator[np.ndarray]:
-    """Chunks of the steps of one plan, each (batch * sources, chunk * channels)."""
-    batch, sources = plan.file.shape[1:]
-    flat = tuple(field.reshape(-1) for field in plan[:4])
-    dataset = tf.data.Dataset.from_tensor_slices(flat)
-    dataset = dataset.map(read, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-    dataset = dataset.batch(batch * sources).prefetch(PREFETCH)
-    return dataset.as_numpy_iterator()
-
-
-def _reader(tf, manifest: Manifest, chunk: int):
-    """The graph function (file, start, stop, loop) -> int16 (chunk * channels,)."""
+def _check_sizes(manifest: Manifest) -> None:
     paths = [manifest.path(file) for file in manifest.files]
-    table = np.array(
-        [
-            (file.data_offset, file.frames, file.channels, size)
-            for file, size in zip(manifest.files, map(_size, manifest.files, paths))
-        ],
-        np.int64,
-    ).reshape(-1, 4)
-    paths, table = tf.constant(paths, tf.string), tf.constant(table)
-    channels = manifest.file_channels
-
-    def read(file, start, stop, loop):
-        def samples():
-            return cut(file, tf.cast(start, tf.int64), tf.cast(stop, tf.int64), loop)
-
-        def silence():
-            return tf.zeros([chunk * channels], tf.int16)
-
-        return tf.cond(file < 0, silence, samples)
-
-    def cut(file, start, stop, loop):
-        offset, frames, width, size = tf.unstack(table[file])
-        # A loop is read whole and unrolled; any other read is exact.
-        count = tf.minimum(stop - start, chunk)
-        low = tf.where(loop, tf.zeros_like(start), start)
-        high = tf.where(loop, frames, start + count)
-        header = offset + low * width * 2
-        record = (high - low) * width * 2
-        dataset = tf.data.FixedLengthRecordDataset(
-            paths[file],
-            record_bytes=record,
-            header_bytes=header,
-            footer_bytes=size - header - record,
-            buffer_size=record,
-        )
-        audio = tf.io.decode_raw(dataset.get_single_element(), tf.int16)
-        audio = tf.reshape(audio, [high - low, width])
-        turns = (start - low + count - 1) // (high - low) + 1
-        audio = tf.tile(audio, [turns, 1])[start - low : start - low + count]
-        audio = tf.broadcast_to(audio, [count, channels])
-        audio = tf.pad(audio, [[0, chunk - count], [0, 0]])
-        return tf.reshape(audio, [chunk * channels])
-
-    return read
-
-
-def _size(file, path: str) -> int:
-    size = os.path.getsize(path)
-    if size < file.data_offset + file.frames * file.channels * 2:
-        raise DataError(f"{path}: shorter than when it was indexed; was it replaced?")
-    return size
+    short = [
+        f"{path}: {SHRUNK}"
+        for file, path in zip(manifest.files, paths)
+        if os.path.getsize(path) < file.data_offset + 2 * file.frames * file.channels
+    ]
+    if short:
+        raise DataError.of(f"dataset '{manifest.name}'", short)

@@ -104,7 +104,7 @@ ALLOWED = {
     },
     "configs": {"sepjax.config", "sepjax.registry", "configs"},
 }
-TENSORFLOW = {"data_pipelines.streaming", "data_pipelines.tfds_stems"}
+TENSORFLOW = {"data_pipelines.tfds_stems"}
 
 
 def module_name(path):

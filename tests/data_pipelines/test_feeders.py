@@ -1,7 +1,10 @@
 """Both feeders must give the batches of the plain reader, bit for bit."""
 
+import itertools
 import subprocess
 import sys
+import threading
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -115,19 +118,43 @@ def test_the_estimate_is_the_size_of_the_store(odd_manifest):
     assert resident.store_bytes(odd_manifest, tracks, 500) == store.blocks.nbytes
 
 
-def test_streaming_without_tensorflow_says_what_to_install(odd_manifest, monkeypatch):
-    monkeypatch.setitem(sys.modules, "tensorflow", None)
-    with pytest.raises(DataError, match=r"pip install 'sepjax\[data\]'.*resident"):
-        next(feed("streaming", odd_manifest, 100))
-    assert next(feed("resident", odd_manifest, 100))
-
-
 def test_a_file_that_shrank_is_named(odd_manifest):
     path = odd_manifest.files[1].path
     with open(path, "r+b") as file:
         file.truncate(1000)
     with pytest.raises(DataError, match=f"{path}: shorter than when it was indexed"):
         next(feed("streaming", odd_manifest, 100))
+
+
+def test_a_file_that_shrinks_while_it_is_read_is_named(odd_manifest):
+    batches = feed("streaming", odd_manifest, 100)
+    next(batches)
+    for file in odd_manifest.files:
+        Path(file.path).write_bytes(b"")
+    with pytest.raises(DataError, match="wav: shorter than when it was indexed"):
+        list(batches)
+
+
+def test_closed_batches_leave_no_thread_and_are_not_read_on(odd_manifest, monkeypatch):
+    begun = []
+    monkeypatch.setattr(
+        streaming,
+        "read_chunks",
+        lambda *args: begun.append(1) or host.read_chunks(*args),
+    )
+    batches = feed("streaming", odd_manifest, 4096)
+    next(batches), next(batches)
+    batches.close()
+    assert len(begun) <= 2 + streaming.PREFETCH
+    assert not [t for t in threading.enumerate() if t.name.startswith("streaming")]
+
+
+def test_a_batch_is_not_written_to_again_and_needs_no_copy(odd_manifest):
+    # On a CPU, jax may keep the array itself if it is aligned to 64 bytes.
+    batches = feed("streaming", odd_manifest, 400)
+    arrays = [batch["chunks"] for batch in batches]
+    assert {array.ctypes.data % 64 for array in arrays} == {0}
+    assert not any(np.shares_memory(a, b) for a, b in itertools.pairwise(arrays))
 
 
 EXIT = """
