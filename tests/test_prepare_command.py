@@ -55,8 +55,8 @@ def test_what_a_reader_found_can_be_written_and_edited(tmp_path):
         path.parent.mkdir(parents=True, exist_ok=True)
         soundfile.write(path, np.zeros((100, 2)), 44100)
     file = tmp_path / "found.yaml"
+    where = "--root", str(tmp_path / "songs"), "--write", str(file)
     with pytest.warns(UserWarning, match="musdb"):
-        where = "--root", str(tmp_path / "songs"), "--write", str(file)
         status = main(["prepare", "musdb18hq", *where, "-s", "partial=true"])
     assert status == 0
     (recording,) = read_collection(file).recordings
