@@ -29,7 +29,7 @@ from data_pipelines.collection import (
     Recording,
     SplitRules,
 )
-from data_pipelines.readers.checks import choose, conclude, listed, open_root
+from data_pipelines.readers.checks import choose, conclude, open_root, remark, several
 from data_pipelines.readers.labels import FOUR
 from data_pipelines.readers.table import (
     Row,
@@ -103,6 +103,7 @@ def read_montreux(
         check_files(members, base, table, problems)
     cuts = read_table(base / intervals, INTERVAL_COLUMNS, problems)
     songs = _songs(cuts, concerts, intervals, problems)
+    exclude = several(exclude)
     problems += _unknown(exclude, concerts, songs)
     lacking = _lacking(concerts, found)
     left_out = (*exclude, *(name for name in lacking if name not in exclude))
@@ -128,8 +129,7 @@ def read_montreux(
         output=Output(channels=2),
     )
     told = [f"{name} has no {', '.join(lack)}" for name, lack in lacking.items()]
-    remarks = [f"left out: {listed(told)}"] if told else []
-    return conclude(collection, problems, remarks)
+    return conclude(collection, problems, remark("left out", told))
 
 
 def _unknown(

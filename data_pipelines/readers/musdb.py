@@ -17,7 +17,6 @@ from typing import NamedTuple
 
 from data_pipelines.collection import (
     Collection,
-    Filters,
     MixRules,
     Output,
     Part,
@@ -26,12 +25,12 @@ from data_pipelines.collection import (
 from data_pipelines.manifest import DataError
 from data_pipelines.readers.checks import (
     conclude,
+    excluding,
     file_problem,
     open_root,
     subfolders,
 )
 from data_pipelines.readers.labels import FOUR
-from data_pipelines.readers.table import suggest
 
 STREAMS = ("mixture", "drums", "bass", "other", "vocals")
 """The audio streams of a ``.stem.mp4`` file."""
@@ -115,7 +114,8 @@ def _read(
     ]
     if not songs:
         raise DataError(f"{base}: 'train' and 'test' hold no {_what(name)}")
-    lacking, problems = _incomplete(songs, counts), list(_broken(songs, exclude))
+    lacking, problems = _incomplete(songs, counts), list(_broken(songs))
+    filters = excluding(exclude, [song.name for song in songs], problems)
     if lacking and not partial:
         hint = f"{lacking[0]} (partial=true takes what is there)"
         problems = [hint, *lacking[1:], *problems]
@@ -125,7 +125,7 @@ def _read(
         classes=FOUR,
         recordings=tuple(_recording(song, base) for song in songs),
         mix=MixRules(mode="summing"),
-        filters=Filters(exclude=tuple(exclude)),
+        filters=filters,
         output=Output(rate=RATE, channels=2),
     )
     remarks = [f"incomplete: {'; '.join(lacking)}"] if lacking else []
@@ -171,12 +171,8 @@ def _incomplete(songs: Sequence[Song], counts: tuple[int, int]) -> list[str]:
     return problems
 
 
-def _broken(songs: Sequence[Song], exclude: Sequence[str]) -> Iterator[str]:
+def _broken(songs: Sequence[Song]) -> Iterator[str]:
     """What cannot be used, or would be misunderstood."""
-    names = {song.name for song in songs}
-    for name in exclude:
-        if name not in names:
-            yield f"exclude: no song '{name}': {suggest(name, names)}"
     seen: dict[str, str] = {}
     for song in songs:
         if song.name in seen:
