@@ -119,11 +119,23 @@ def truth(value: Any) -> bool:
     return str(value).strip().lower() in ("yes", "true", "1")
 
 
+def relative(path: Path, base: Path) -> str:
+    """A path for a collection whose root is ``base``.
+
+    Example:
+        >>> relative(Path("/set/a/b.wav"), Path("/set"))
+        'a/b.wav'
+        >>> relative(Path("/elsewhere/b.wav"), Path("/set"))
+        '/elsewhere/b.wav'
+    """
+    return (path.relative_to(base) if path.is_relative_to(base) else path).as_posix()
+
+
 def file_problem(path: Path) -> str:
     """Why a file cannot be read, as far as can be seen without opening it; or ""."""
     try:
         size = path.stat().st_size
-    except OSError:
+    except (OSError, ValueError):  # ValueError: no name that a file can have
         return f"{path}: no such file; copy or unpack it again"
     return "" if size else f"{path}: empty file (0 bytes); copy it again"
 

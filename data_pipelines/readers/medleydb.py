@@ -179,7 +179,7 @@ def _recording(
             path = (raw if use_raw else stems) / str(track.get("filename"))
             problems += filter(None, [checks.file_problem(path)])
             label = _label(track.get("instrument"))
-            parts.append(Part(path.relative_to(base).as_posix(), label))
+            parts.append(Part(checks.relative(path, base), label))
     if not parts:
         problems.append(f"{told}: none")
     tags = {key: str(tree.get(key, "")) for key in ("title", "artist", "genre")}
@@ -206,4 +206,4 @@ def _with_mixture(
     folder = (base / song.tracks[0].path).parent.parent
     path = folder / f"{song.id}_MIX.wav"
     problems += filter(None, [checks.file_problem(path)])
-    return dataclasses.replace(song, mixture=Part(path.relative_to(base).as_posix()))
+    return dataclasses.replace(song, mixture=Part(checks.relative(path, base)))

@@ -125,7 +125,7 @@ def _recording(base: Path, folder: Path, bleed: bool, problems: list[str]) -> Re
         problems += filter(None, [checks.file_problem(path)])
         if bleed or not checks.truth(track.get("has_bleed")):
             label = f"{stem}/{track.get('trackType', '')}"
-            parts.append(Part(path.relative_to(base).as_posix(), label))
+            parts.append(Part(checks.relative(path, base), label))
     tags = {key: str(tree.get(key, "")) for key in ("song", "artist", "genre")}
     tags["has_bleed"] = any(checks.truth(track.get("has_bleed")) for _, track in tracks)
     return Recording(folder.name, tuple(parts), group=tags["artist"], tags=tags)

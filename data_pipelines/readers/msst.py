@@ -200,9 +200,7 @@ def _relative(song: Recording, base: Path) -> Recording:
     """Paths from the root, of files that lie there."""
 
     def inner(part: Part) -> Part:
-        path = Path(part.path)
-        within = path.is_relative_to(base)
-        return Part(path.relative_to(base).as_posix(), part.label) if within else part
+        return Part(checks.relative(Path(part.path), base), part.label)
 
     parts = tuple(map(inner, song.tracks))
     mixture = song.mixture and inner(song.mixture)

@@ -195,12 +195,12 @@ def _recording(
             problems.append(f"{told}: {name}: program_num {shown!r} is not 0 to 128")
         else:
             label = f"{stem.get('inst_class', '')}/{program}"
-            parts.append(Part(path.relative_to(base).as_posix(), label))
+            parts.append(Part(checks.relative(path, base), label))
     whole = None
     if mixture and complete:
         path = _audio(folder / "mix")
         problems += filter(None, [checks.file_problem(path)])
-        whole = Part(path.relative_to(base).as_posix())
+        whole = Part(checks.relative(path, base))
     midi = str(tree.get("UUID", ""))  # of two songs alike: the same MIDI file
     return Recording(folder.name, tuple(parts), midi, split, mixture=whole)
 

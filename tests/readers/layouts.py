@@ -17,6 +17,13 @@ def write_audio(path, frames=RATE // 5, channels=1):
     return path
 
 
+def touch(path):
+    """What passes for audio where nobody opens it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"audio")
+    return path
+
+
 def write_yaml(path, tree):
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(yaml.safe_dump(tree))
@@ -99,14 +106,19 @@ SLAKH_STEMS = {
 
 
 def write_slakh(
-    root, split="train", name="Track00001", stems=SLAKH_STEMS, suffix="flac"
+    root,
+    split="train",
+    name="Track00001",
+    stems=SLAKH_STEMS,
+    suffix="flac",
+    write=write_audio,
 ):
     folder = root / split / name
     write_yaml(folder / "metadata.yaml", {"UUID": f"midi of {name}", "stems": stems})
     for stem, entry in stems.items():
         if entry.get("audio_rendered"):
-            write_audio(folder / "stems" / f"{stem}.{suffix}")
-    write_audio(folder / f"mix.{suffix}")
+            write(folder / "stems" / f"{stem}.{suffix}")
+    write(folder / f"mix.{suffix}")
     return root
 
 
