@@ -17,27 +17,40 @@ Songs = Sequence[Mapping[str, Any]]
 
 
 def split_table(header: Mapping[str, Any], songs: Songs) -> list[list[str]]:
-    """Songs and hours of each split, and the hours in which each class sounds.
+    """Songs and length of each split, and how long each class is active in how many.
 
     Example:
         >>> song = {"split": "test", "frames": 36000, "rate": 10, "absent": []}
         >>> song |= {"active_seconds": {"bass": 1800.0}}
         >>> split_table({"classes": ["bass"]}, [song])
-        [['split', 'songs', 'hours', 'bass'], ['test', '1', '1.00', '0.50 h in 1']]
+        [['split', 'songs', 'length', 'bass'], ['test', '1', '1.0 h', '30.0 min in 1']]
     """
-    rows = [["split", "songs", "hours", *header["classes"]]]
+    rows = [["split", "songs", "length", *header["classes"]]]
     for split in SPLITS:
         mine = [song for song in songs if song["split"] == split]
         if not mine:
             continue
-        hours = sum(song["frames"] / song["rate"] for song in mine) / 3600
+        seconds = sum(song["frames"] / song["rate"] for song in mine)
         cells = []
         for name in header["classes"]:
-            active = sum(song["active_seconds"][name] for song in mine) / 3600
+            active = sum(song["active_seconds"][name] for song in mine)
             count = sum(name not in song["absent"] for song in mine)
-            cells.append(f"{active:.2f} h in {count}")
-        rows.append([split, str(len(mine)), f"{hours:.2f}", *cells])
+            cells.append(f"{duration(active)} in {count}")
+        rows.append([split, str(len(mine)), duration(seconds), *cells])
     return rows
+
+
+def duration(seconds: float) -> str:
+    """A length in the unit that suits it.
+
+    Example:
+        >>> duration(9.5), duration(150.0), duration(5400.0)
+        ('9.5 s', '2.5 min', '1.5 h')
+    """
+    for unit, size in (("h", 3600), ("min", 60)):
+        if seconds >= size:
+            return f"{seconds / size:.1f} {unit}"
+    return f"{seconds:.1f} s"
 
 
 def format_prepared(header: Mapping[str, Any], songs: Songs) -> str:
