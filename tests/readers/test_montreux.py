@@ -109,7 +109,7 @@ def test_every_problem_has_its_line(tmp_path):
         "tracks.csv line 13: 'flut' is no instrument that is known; did you mean ",
         "tracks.csv line 14: crowd 'hihg': did you mean 'high'",
         "concert 'c1': crowd is 'hihg' (line 14) and 'medium' (line 7)",
-        "intervals.csv line 6: no tracks of a concert 'c7'; did you mean ",
+        "intervals.csv line 6: no concert 'c7' has tracks; did you mean ",
         "intervals.csv line 7: 'soon' to 'later': seconds or h:mm:ss are wanted",
         "intervals.csv line 8: '3:00' to '2:59': seconds or h:mm:ss are wanted",
         "intervals.csv line 9: no value in column 'end'",

@@ -1,0 +1,104 @@
+"""Unpacking a ZIP archive: nothing outside the folder, nothing half, nothing twice."""
+
+import os
+import shutil
+import stat
+import zipfile
+import zlib
+from pathlib import Path, PurePosixPath, PureWindowsPath
+
+from data_pipelines.manifest import DataError
+
+LITTER = "__MACOSX"  # what macOS adds to archives
+SPARE = 100 << 20  # bytes of a disk that are left free
+
+
+def unpack(archive: str | Path, folder: str | Path, *, progress: bool = False) -> Path:
+    """Unpack an archive; what is there already, as large as it should be, stays.
+
+    Args:
+        archive: a ZIP file.
+        folder: where to; created where needed.
+        progress: show how far it is on stderr.
+
+    Returns:
+        The folder.
+
+    Raises:
+        DataError: the archive is damaged or encrypted, or the disk too small; or an
+            entry would lie outside the folder or is a link: then nothing is unpacked.
+
+    Example:
+        >>> import tempfile
+        >>> base = Path(tempfile.mkdtemp())
+        >>> with zipfile.ZipFile(base / "a.zip", "w") as file:
+        ...     file.writestr("train/a.txt", "text")
+        >>> (unpack(base / "a.zip", base / "b") / "train/a.txt").read_text()
+        'text'
+    """
+    from tqdm import tqdm
+
+    archive, folder = Path(archive), Path(folder)
+    try:
+        with zipfile.ZipFile(archive) as file:
+            wanted = _entries(file, archive)
+            todo = [one for one in wanted if not _is_there(folder, one)]
+            _check_space(folder, sum(one.file_size for one in todo), archive.name)
+            for one in tqdm(todo, f"unpacking {archive.name}", disable=not progress):
+                _extract(file, one, folder / one.filename)
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
+        raise DataError(
+            f"{archive}: damaged, or no ZIP archive ({error}): delete it and fetch it "
+            "again"
+        ) from error
+    return folder
+
+
+def _entries(file: zipfile.ZipFile, archive: Path) -> list[zipfile.ZipInfo]:
+    """The files of an archive, if all of them may be unpacked."""
+    entries = [
+        one
+        for one in file.infolist()
+        if not one.is_dir() and PurePosixPath(one.filename).parts[:1] != (LITTER,)
+    ]
+    problems = [f"{one.filename!r} {why}" for one in entries if (why := _danger(one))]
+    if problems:
+        raise DataError.of(f"{archive} is not unpacked", problems)
+    return entries
+
+
+def _danger(entry: zipfile.ZipInfo) -> str:
+    path = PurePosixPath(entry.filename)
+    windows = PureWindowsPath(entry.filename)
+    if path.is_absolute() or windows.drive or windows.root or ".." in windows.parts:
+        return "would lie outside the folder"
+    if stat.S_ISLNK(entry.external_attr >> 16):
+        return "is a link"
+    return "is encrypted" if entry.flag_bits & 1 else ""
+
+
+def _is_there(folder: Path, entry: zipfile.ZipInfo) -> bool:
+    path = folder / entry.filename
+    return path.is_file() and path.stat().st_size == entry.file_size
+
+
+def _check_space(folder: Path, needed: int, what: str) -> None:
+    place = next(one for one in (folder, *folder.absolute().parents) if one.exists())
+    free = shutil.disk_usage(place).free
+    if needed + SPARE > free:
+        raise DataError(
+            f"{what} needs {needed / 1e9:.1f} GB in {folder}, of which "
+            f"{free / 1e9:.1f} GB are free"
+        )
+
+
+def _extract(file: zipfile.ZipFile, entry: zipfile.ZipInfo, path: Path) -> None:
+    """One file, which has its name once its checksum is right."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(path.name + ".part")
+    try:
+        with file.open(entry) as source, open(part, "wb") as target:
+            shutil.copyfileobj(source, target, 1 << 20)
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
