@@ -9,7 +9,7 @@
 
 Metadata have has_bleed, artist, genre and stems: {S01: {instrument, component,
 filename, raw: {R01: {instrument, filename}}}}. Stems are processed as they were in the
-mix and sum to it but for mastering; raw tracks are as they were recorded.
+mix and sum to it approximately; raw tracks are as they were recorded.
 
 Five songs of version 1 and none of version 2 have all six classes (by the instruments
 of their stems), so it is a set to add to another: a class that a song lacks is absent.
@@ -57,7 +57,7 @@ def read_medleydb(
     metadata: str = "",
     exclude: Sequence[str] = (),
     seed: int = 42,
-    train: int = -1,
+    train: int = 156,
     valid: int = 20,
     test: int = 20,
 ) -> Collection:
@@ -77,7 +77,7 @@ def read_medleydb(
         metadata: folder of the metadata, where they are in no song's folder.
         exclude: songs to leave out, by id. MUSDB18 shares 46 songs with MedleyDB.
         seed: of the splits; the set has no official ones.
-        train: songs of the split, -1 for all others.
+        train: share of the songs; or with a -1, which takes the rest, numbers of songs.
         valid: likewise. Artists are never divided between splits.
         test: likewise.
 

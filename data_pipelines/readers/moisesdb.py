@@ -45,7 +45,7 @@ def read_moisesdb(
     exclude: Sequence[str] = (),
     partial: bool = False,
     seed: int = 42,
-    train: int = -1,
+    train: int = 192,
     valid: int = 24,
     test: int = 24,
 ) -> Collection:
@@ -60,7 +60,7 @@ def read_moisesdb(
         exclude: songs to leave out, by UUID.
         partial: fewer songs than the whole set are a warning, not an error.
         seed: of the splits; the set has no official ones.
-        train: songs of the split, -1 for all others.
+        train: share of the songs; or with a -1, which takes the rest, numbers of songs.
         valid: likewise. Artists are never divided between splits.
         test: likewise.
 
