@@ -83,7 +83,8 @@ def read_montreux(
             concerts whole.
         guard: "total": no mixture is clipped. A class can still be, where others cancel
             it: "all" looks at the peaks of classes, too.
-        min_active_seconds: drop songs in which one of the classes sounds less.
+        min_active_seconds: drop songs in which one of the classes sounds less; those in
+            which it is silent from beginning to end are always dropped.
         exclude: concerts, or songs as concert/name.
         train: share of training.
         valid: share of validation.
@@ -106,8 +107,7 @@ def read_montreux(
     exclude = several(exclude)
     problems += _unknown(exclude, concerts, songs)
     lacking = _lacking(concerts, found)
-    left_out = (*exclude, *(name for name in lacking if name not in exclude))
-    bare = [name for name in concerts if name not in {*songs, *left_out}]
+    bare = [name for name in concerts if name not in {*songs, *exclude, *lacking}]
     problems += [f"{intervals}: no song of '{n}'; or give exclude={n}" for n in bare]
     collection = Collection(
         name="montreux",
@@ -119,7 +119,7 @@ def read_montreux(
             for name, members in concerts.items()
         ),
         mix=MixRules(mode="adaptive", beta="never", guard=guard),
-        filters=Filters("all", min_active_seconds, exclude=left_out),
+        filters=Filters("all", min_active_seconds, exclude=exclude),
         splits=SplitRules(
             seed=seed,
             by=choose("by", by, ("song", "group")),
@@ -129,7 +129,7 @@ def read_montreux(
         output=Output(channels=2),
     )
     told = [f"{name} has no {', '.join(lack)}" for name, lack in lacking.items()]
-    return conclude(collection, problems, remark("left out", told))
+    return conclude(collection, problems, remark("will be left out", told))
 
 
 def _unknown(
