@@ -39,7 +39,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--download",
         action="store_true",
-        help="let the reader fetch its data set into --root first",
+        help="fetch the data set into --root first, where it is published",
+    )
+    parser.add_argument(
+        "--unverified",
+        action="store_true",
+        help="also what nobody has published a hash of",
     )
     parser.add_argument(
         "--check",
@@ -113,6 +118,12 @@ def _collection(arguments: argparse.Namespace) -> Any:
     if arguments.root is None:
         raise ValueError(f"reader {arguments.source} needs its folder: --root DIR")
     options = dict(_option(text) for text in arguments.option)
+    if arguments.download:
+        from data_pipelines.readers.musdb_download import download
+
+        agreed = bool(options.pop("unverified", False))
+        shown = sys.stderr.isatty()
+        download(arguments.source, arguments.root, unverified=agreed, progress=shown)
     return read_dataset(arguments.source, str(arguments.root), **options)
 
 
