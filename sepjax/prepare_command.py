@@ -42,11 +42,6 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="fetch the data set into --root first, where it is published",
     )
     parser.add_argument(
-        "--unverified",
-        action="store_true",
-        help="also what nobody has published a hash of",
-    )
-    parser.add_argument(
         "--check",
         action="store_true",
         help="the stem doctor: clipping, offset, silence, sums, loudness, doubles",
