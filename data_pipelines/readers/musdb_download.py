@@ -81,7 +81,7 @@ def download(
         raise DataError(
             f"{name}: no hash of {found.url} is published, so nothing tells whether "
             f"what arrives is what its authors gave away ({found.page}). If that does "
-            "not matter to you, add the option unverified=true"
+            "not matter to you, add -s unverified=true"
         )
     archive = root / found.url.rpartition("/")[2]
     root.mkdir(parents=True, exist_ok=True)

@@ -12,6 +12,7 @@ from data_pipelines.manifest import DataError
 from data_pipelines.readers import musdb_download, read_dataset
 from data_pipelines.readers.musdb import VALIDATION
 from data_pipelines.readers.musdb_download import ARCHIVES, Published, download
+from sepjax.cli import main
 from sepjax.download import DownloadError
 
 
@@ -72,11 +73,20 @@ def test_another_archive_is_refused(published, tmp_path):
 
 
 def test_without_a_hash_somebody_has_to_agree(published, tmp_path):
-    with pytest.raises(DataError, match=r"no hash of .*add the option unverified=true"):
+    with pytest.raises(DataError, match=r"no hash of .*add -s unverified=true"):
         download("musdb18_7s", tmp_path / "root")
     assert not (tmp_path / "root").exists()
     root = download("musdb18_7s", tmp_path / "root", unverified=True)
     assert len(read_dataset("musdb18_7s", str(root)).recordings) == 144
+
+
+def test_the_command(published, tmp_path, capsys):
+    given = ["prepare", "musdb18_7s", "--root", str(tmp_path / "root"), "--download"]
+    given += ["--write", str(tmp_path / "mine.yaml")]
+    assert main(given) == 1
+    assert "add -s unverified=true" in capsys.readouterr().err
+    assert not main([*given, "-s", "unverified=true"])
+    assert "144 recordings" in capsys.readouterr().out
 
 
 def test_what_is_fetched_by_hand(tmp_path):
