@@ -1,6 +1,6 @@
 """Fetching what is published of MUSDB18; addresses, sizes and hashes as published.
 
-Neither MUSDB18 nor its sample may be used commercially; see ``docs/datasets.md``.
+MUSDB18 is given away for education, not for commercial use; see ``docs/datasets.md``.
 """
 
 import shutil
