@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import importlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -49,16 +50,16 @@ class Data:
             ``chunks`` int16 (batch, sources, time, file channels), ``gains`` float32
             (batch, sources, channels), ``channel`` int32 (batch, sources), as
             :func:`sepjax.functional.augment.prepare_excerpts` takes them. A pure
-            function of (config.seed, step), the same from both feeders. With
+            function of (config.seed, step), the same from all feeders. With
             ``train.seeds`` = K there are K times as many rows, and row ``b K + k``
             is row ``b`` of the run with seed ``config.seed + k``. With ``live.train``
             what :func:`data_pipelines.live.train_rows` adds, on the host.
         """
         plans = self._train_plans(start_step, stop_step, process_index, process_count)
-        if self.config.data.feeder == "streaming":
-            from data_pipelines import streaming
-
-            batches = streaming.feed(self.manifest, plans, self.chunk)
+        if (feeder := self.config.data.feeder) != "resident":
+            # Imported on use: one of them brings tensorflow along.
+            module = importlib.import_module(f"data_pipelines.{feeder}")
+            batches = module.feed(self.manifest, plans, self.chunk)
         else:
             batches = resident.feed(self.store, plans, self.chunk, self.sharding)
         if not self.config.live.train:

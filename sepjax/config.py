@@ -22,7 +22,7 @@ class DataConfig:
 
     dataset: str = "demo"  # a name of data_pipelines.registry.DATASETS
     root: str = ""  # folder of the dataset; empty for the embedded demo music
-    feeder: str = "resident"  # resident (on device) | streaming (from disk)
+    feeder: str = "resident"  # resident (on device) | streaming | tf_data (from disk)
     sample_rate: int = 8000  # Hz; audio of another rate is resampled once
     sources: tuple[str, ...] = ("drums", "bass", "other", "vocals")
     chunk_seconds: float = 8.0  # Table A.1 time_length

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from sepjax.config import Config, DataConfig, ModelConfig
 
 CHOICES = {
-    "data.feeder": ("resident", "streaming"),
+    "data.feeder": ("resident", "streaming", "tf_data"),
     "data.channel": ("random", "mean", "left", "right"),
     "data.mix": ("track", "random"),
     "model.decoder": ("auto", "conv", "filterbank", "hybrid"),

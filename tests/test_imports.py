@@ -104,7 +104,7 @@ ALLOWED = {
     },
     "configs": {"sepjax.config", "sepjax.registry", "configs"},
 }
-TENSORFLOW = {"data_pipelines.tfds_stems"}
+TENSORFLOW = {"data_pipelines.tf_data", "data_pipelines.tfds_stems"}
 
 
 def module_name(path):

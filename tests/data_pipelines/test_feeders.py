@@ -1,5 +1,6 @@
-"""Both feeders must give the batches of the plain reader, bit for bit."""
+"""All feeders must give the batches of the plain reader, bit for bit."""
 
+import importlib
 import itertools
 import subprocess
 import sys
@@ -16,6 +17,8 @@ from data_pipelines.manifest import DataError, Manifest
 from data_pipelines.schedule import take, track_table, train_plans
 from sepjax.config import DataConfig
 
+FEEDERS = ("resident", "streaming", "tf_data")
+
 
 def plans(manifest: Manifest, chunk: int, rows: slice = slice(None)):
     table = track_table(manifest, manifest.split("train"))
@@ -27,8 +30,9 @@ def plans(manifest: Manifest, chunk: int, rows: slice = slice(None)):
 
 def feed(kind: str, manifest: Manifest, chunk: int, rows: slice = slice(None)):
     todo = plans(manifest, chunk, rows)
-    if kind == "streaming":
-        return streaming.feed(manifest, todo, chunk)
+    if kind in ("streaming", "tf_data"):
+        module = importlib.import_module(f"data_pipelines.{kind}")
+        return module.feed(manifest, todo, chunk)
     if kind == "host":
         return host.feed(manifest, todo, chunk)
     store = resident.build_store(manifest, manifest.split("train"), chunk)
@@ -37,7 +41,7 @@ def feed(kind: str, manifest: Manifest, chunk: int, rows: slice = slice(None)):
 
 # Shorter than, equal to and longer than a block, than the tracks and than the loops.
 @pytest.mark.parametrize("chunk", [1, 400, 4096, 24001])
-@pytest.mark.parametrize("kind", ["resident", "streaming"])
+@pytest.mark.parametrize("kind", FEEDERS)
 def test_feeders_agree_bit_for_bit(odd_manifest, kind, chunk):
     steps = 0
     for plain, batch in zip(
@@ -51,7 +55,7 @@ def test_feeders_agree_bit_for_bit(odd_manifest, kind, chunk):
     assert steps == 14
 
 
-@pytest.mark.parametrize("kind", ["resident", "streaming"])
+@pytest.mark.parametrize("kind", FEEDERS)
 def test_mono_files_give_one_channel(odd_manifest, kind):
     mono = Manifest(
         **vars(odd_manifest)
@@ -67,7 +71,7 @@ def test_mono_files_give_one_channel(odd_manifest, kind):
     assert np.abs(plain["chunks"][:, 0]).max(axis=1).all()
 
 
-@pytest.mark.parametrize("kind", ["resident", "streaming"])
+@pytest.mark.parametrize("kind", FEEDERS)
 @pytest.mark.parametrize("count", [2, 8])
 def test_processes_concatenate_to_the_whole_batch(odd_manifest, kind, count):
     whole = [batch["chunks"] for batch in feed("host", odd_manifest, 500)]
@@ -118,6 +122,12 @@ def test_the_estimate_is_the_size_of_the_store(odd_manifest):
     assert resident.store_bytes(odd_manifest, tracks, 500) == store.blocks.nbytes
 
 
+def test_tf_data_without_tensorflow_says_what_to_install(odd_manifest, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorflow", None)
+    with pytest.raises(DataError, match=r"pip install 'sepjax\[data\]'.*streaming"):
+        next(feed("tf_data", odd_manifest, 100))
+
+
 def test_a_file_that_shrank_is_named(odd_manifest):
     path = odd_manifest.files[1].path
     with open(path, "r+b") as file:
@@ -158,21 +168,23 @@ def test_a_batch_is_not_written_to_again_and_needs_no_copy(odd_manifest):
 
 
 EXIT = """
-import sys
-from data_pipelines import streaming, schedule
+import importlib, sys
+from data_pipelines import schedule
 from data_pipelines.manifest import Manifest
 from sepjax.config import DataConfig
 manifest = Manifest.from_json(sys.stdin.read())
 table = schedule.track_table(manifest, manifest.split("train"))
 plan = schedule.train_plans(table, DataConfig(chunk_seconds=0.1), 0, 4, 0, 900)
-batches = streaming.feed(manifest, iter([plan]), 800)
+feeder = importlib.import_module("data_pipelines." + sys.argv[1])
+batches = feeder.feed(manifest, iter([plan]), 800)
 print(next(batches)["chunks"].shape)
 """
 
 
-def test_a_process_exits_with_its_batches_unread(odd_manifest):
+@pytest.mark.parametrize("kind", ["streaming", "tf_data"])
+def test_a_process_exits_with_its_batches_unread(odd_manifest, kind):
     result = subprocess.run(
-        [sys.executable, "-c", EXIT],
+        [sys.executable, "-c", EXIT, kind],
         input=odd_manifest.to_json(),
         capture_output=True,
         text=True,
