@@ -84,18 +84,31 @@ def probe(path: str) -> AudioFile:
     return AudioFile(path, frames, info.channels, info.samplerate, offset)
 
 
-def read_blocks(file: AudioFile, frames: int = 1 << 18):
+def read_blocks(
+    file: AudioFile, frames: int = 1 << 18, start: int = 0, stop: int | None = None
+):
     """The samples of a file, float32 (frames, channels) in [-1, 1], block by block.
+
+    Args:
+        file: as :func:`probe` found it.
+        frames: of a block; the last is shorter.
+        start: first frame to read, at most ``file.frames``.
+        stop: frame behind the last one, at most ``file.frames``; by default the end.
 
     Raises:
         DataError: decoding fails or ends early, or a sample is NaN or infinite.
     """
     import soundfile
 
-    done = 0
+    done, stop = start, file.frames if stop is None else stop
     try:
         with soundfile.SoundFile(file.path) as source:
-            while len(block := source.read(frames, "float32", always_2d=True)):
+            if start:
+                source.seek(start)
+            while done < stop:
+                block = source.read(min(frames, stop - done), "float32", always_2d=True)
+                if not len(block):
+                    break
                 if not np.isfinite(block).all():
                     bad = done + int(np.argmin(np.isfinite(block).all(axis=1)))
                     raise DataError(
@@ -109,7 +122,7 @@ def read_blocks(file: AudioFile, frames: int = 1 << 18):
             f"{file.path}: decoding fails after {done / file.sample_rate:.2f} s"
             f" ({error.error_string.strip('. ')}); copy it again"
         ) from error
-    if done != file.frames:
+    if done != stop:
         raise DataError(
             f"{file.path}: truncated: its header promises {file.frames} frames,"
             f" {done} can be read; copy it again"

@@ -67,11 +67,13 @@ def canonicalize(
     )
 
 
-def in_parallel(function: Callable, jobs: Sequence[tuple], what: str) -> Iterator:
+def in_parallel(
+    function: Callable, jobs: Sequence[tuple], what: str, workers: int = 0
+) -> Iterator:
     """The results in order, or the :class:`DataError` that a job raised.
 
-    A progress bar appears on a terminal when it takes longer than two seconds. Eight
-    threads at most, since each may hold a whole song.
+    A progress bar appears on a terminal when it takes longer than two seconds. Without
+    a number of ``workers`` eight threads at most, since each may hold a whole song.
     """
     from tqdm import tqdm
 
@@ -81,7 +83,7 @@ def in_parallel(function: Callable, jobs: Sequence[tuple], what: str) -> Iterato
         except DataError as error:
             return error
 
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+    with ThreadPoolExecutor(workers or min(8, os.cpu_count() or 1)) as pool:
         results = pool.map(guarded, jobs)
         yield from tqdm(results, what, len(jobs), disable=None, delay=2)
 

@@ -1,0 +1,111 @@
+"""What identifies a recording: pairs of spectral peaks, and where they lie.
+
+A peak that stands out of its surroundings survives a change of level, lossy coding,
+resampling and noise; the two frequencies of a pair and the time between them do not
+depend on where a copy begins. Two recordings that share many pairs *at one offset* are
+candidates, :mod:`.matching`; the waveforms then decide.
+
+Reference:
+    A. Wang, "An industrial-strength audio search algorithm", ISMIR 2003. Resolution,
+    neighbourhood and fan-out are chosen here, ``docs/decisions/0009-same-audio.md``.
+"""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+VERSION = 1  # of the numbers below and what is made of them; part of names in the cache
+RATE = 8000  # Hz of the mono wave: what lossy coders keep
+WINDOW, HOP = 1024, 256  # samples: 128 and 32 ms
+AROUND = (12, 20)  # frames and bins on either side above which a peak stands out
+FLOOR = -60.0  # dB below a sine of the wave's level: quieter peaks are noise
+LOWEST = 6  # bin, 47 Hz: below it hum and DC
+FAN = 3  # pairs a peak begins
+AHEAD = (2, 64)  # frames to the second peak of a pair, up to 2 s
+SPREAD = 64  # bins between the two, 500 Hz
+FRAMES = 4096  # of the spectrogram at a time
+_AHEAD_BITS, _SPREAD_BITS = 6, 7
+
+
+class Fingerprint(NamedTuple):
+    """Pairs of peaks, ordered by time."""
+
+    hashes: np.ndarray  # (pairs,) uint32: bin, bins to the second peak, frames to it
+    frames: np.ndarray  # (pairs,) uint32: when, in hops
+
+
+def fingerprint(wave: np.ndarray) -> Fingerprint:
+    """The pairs of peaks of a wave.
+
+    Args:
+        wave: (time,) at :data:`RATE`, of any level.
+
+    Example:
+        >>> rng = np.random.default_rng(0)
+        >>> wave = rng.standard_normal(8 * RATE).astype(np.float32)
+        >>> loud, soft = fingerprint(wave), fingerprint(wave / 100)
+        >>> bool(len(loud.hashes) > 100 and (loud.hashes == soft.hashes).all())
+        True
+    """
+    frames, bins = peaks(wave)
+    firsts, seconds, ranks = [], [], []
+    for step in range(1, min(FAN * 6, len(frames) - 1) + 1):
+        ahead = frames[step:] - frames[:-step]
+        spread = bins[step:] - bins[:-step]
+        good = (ahead >= AHEAD[0]) & (ahead < AHEAD[1]) & (abs(spread) < SPREAD)
+        first = np.flatnonzero(good)
+        firsts.append(first)
+        seconds.append(first + step)
+        ranks.append(np.full(len(first), step))
+    if not firsts:
+        return Fingerprint(np.zeros(0, np.uint32), np.zeros(0, np.uint32))
+    first, second = np.concatenate(firsts), np.concatenate(seconds)
+    order = np.lexsort((np.concatenate(ranks), first))
+    first, second = first[order], second[order]
+    nearest = np.arange(len(first)) - np.searchsorted(first, first) < FAN
+    first, second = first[nearest], second[nearest]
+    spread = bins[second] - bins[first] + SPREAD
+    high = (bins[first] << _SPREAD_BITS) | spread
+    hashes = (high << _AHEAD_BITS) | (frames[second] - frames[first])
+    return Fingerprint(hashes.astype(np.uint32), frames[first].astype(np.uint32))
+
+
+def peaks(wave: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Frames and bins that are louder than all around them, ordered by time."""
+    level = (
+        float(np.sqrt(np.mean(np.square(wave, dtype=np.float64)))) if wave.size else 0
+    )
+    # A sine of this level has the magnitude level / sqrt(2) times the window's sum.
+    floor = level / np.sqrt(2) * (WINDOW / 2) * 10 ** (FLOOR / 20)
+    found = [
+        (frames + first, bins) for first, frames, bins in _peaks_by_block(wave, floor)
+    ]
+    if not found or not level:
+        return np.zeros(0, np.int64), np.zeros(0, np.int64)
+    frames, bins = (np.concatenate(each) for each in zip(*found))
+    return frames, bins
+
+
+def _peaks_by_block(
+    wave: np.ndarray, floor: float
+) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+    from scipy.ndimage import maximum_filter
+
+    count, margin = (len(wave) - WINDOW) // HOP + 1, AROUND[0]
+    for first in range(0, count, FRAMES):
+        begin, stop = max(first - margin, 0), min(first + FRAMES + margin, count)
+        spectrum = _magnitudes(wave[begin * HOP : (stop - 1) * HOP + WINDOW])
+        around = maximum_filter(spectrum, [2 * each + 1 for each in AROUND])
+        standing = (spectrum == around) & (spectrum > floor)
+        standing[:, :LOWEST] = False
+        own = standing[first - begin : first - begin + FRAMES]
+        yield first, *np.nonzero(own)
+
+
+def _magnitudes(wave: np.ndarray) -> np.ndarray:
+    from scipy import fft
+
+    window = np.hanning(WINDOW + 1)[:-1].astype(np.float32)
+    frames = np.lib.stride_tricks.sliding_window_view(wave, WINDOW)[::HOP]
+    return np.abs(fft.rfft(frames * window, axis=1))

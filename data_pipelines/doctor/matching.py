@@ -1,0 +1,152 @@
+"""Which recordings are alike: an index of pairs of peaks, and waves side by side.
+
+The index proposes, cheaply and without missing much; it cannot tell a copy from a song
+that plays the same loops under another voice. So what it proposes is aligned to the
+sample and compared block by block.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from data_pipelines.doctor.fingerprint import HOP, RATE, Fingerprint
+
+VERSION = 1  # of the comparison; part of the names of what is remembered
+# Two songs that share nothing had 3 pairs in common at one offset, copies of 30 s of
+# them, coded at 32 kbit/s or in noise, 66 and more.
+LEAST_PAIRS = 8
+OFFSETS = 4  # candidates at so many offsets: copies from which something was cut
+COMMON = 5000  # pairs of peaks that occur more often tell nothing, and cost time
+BLOCK = 4 * RATE  # samples that are compared at once, 4 s
+# Correlation of two aligned blocks that hold the same audio. Copies (MP3, AAC of 64
+# kbit/s, noise 20 dB below, clipped by 6 dB) have 0.97 and more in most blocks, at 32
+# kbit/s 0.95; songs that differ in one of five loops stay below, unless it is one that
+# is hardly heard.
+SAME_BLOCK = 0.95
+SOUNDING = -40.0  # dB: blocks quieter than this against the song are not compared
+MARGIN = 2 * HOP  # samples by which an offset may be wrong
+# A copy may begin between two samples: the correlation is looked at there as well, by
+# sinc interpolation.
+_TAPS, _BETWEEN = 32, np.linspace(-0.5, 0.5, 9)
+
+
+class Index(NamedTuple):
+    """Pairs of peaks of many songs, ordered by hash."""
+
+    hashes: np.ndarray  # (pairs,) uint32
+    songs: np.ndarray  # (pairs,) int32
+    frames: np.ndarray  # (pairs,) uint32
+
+
+class Candidate(NamedTuple):
+    """A song of the index that may hold what was asked for."""
+
+    song: int
+    pairs: int  # in common, at the best offset
+    offsets: tuple[int, ...]  # hops, where the query's start lies in the song
+
+
+def build_index(prints: Sequence[Fingerprint]) -> Index:
+    """Bring the fingerprints of songs into one table."""
+    if not prints:
+        return Index(*(np.zeros(0, t) for t in (np.uint32, np.int32, np.uint32)))
+    hashes = np.concatenate([one.hashes for one in prints])
+    counts = [len(one.hashes) for one in prints]
+    songs = np.repeat(np.arange(len(prints), dtype=np.int32), counts)
+    order = np.argsort(hashes, kind="stable")
+    frames = np.concatenate([one.frames for one in prints])
+    return Index(hashes[order], songs[order], frames[order])
+
+
+def candidates(index: Index, query: Fingerprint) -> list[Candidate]:
+    """Songs with :data:`LEAST_PAIRS` pairs of the query at one offset, best first.
+
+    The time depends on how often the query's hashes occur, not on how many songs there
+    are whose hashes are others.
+    """
+    low = np.searchsorted(index.hashes, query.hashes, "left")
+    counts = np.searchsorted(index.hashes, query.hashes, "right") - low
+    counts[counts > COMMON] = 0
+    rows = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts - low, counts)
+    offsets = index.frames[rows].astype(np.int64) - np.repeat(query.frames, counts)
+    # One number for song and offset, with room for an offset's neighbours.
+    span = 2 * int(max(index.frames.max(initial=0), query.frames.max(initial=0))) + 8
+    keys = index.songs[rows] * np.int64(span) + offsets + span // 2
+    keys, hits = np.unique(keys, return_counts=True)
+    near = hits.copy()  # a copy begins between two frames: its pairs fall on both
+    beside = np.diff(keys) == 1
+    near[:-1][beside] += hits[1:][beside]
+    near[1:][beside] += hits[:-1][beside]
+    good = np.flatnonzero(near >= LEAST_PAIRS)
+    good = good[np.argsort(-near[good], kind="stable")]
+    found: dict[int, list[tuple[int, int]]] = {}
+    for key, pairs in zip(keys[good].tolist(), near[good].tolist()):
+        song, offset = key // span, key % span - span // 2
+        known = found.setdefault(song, [])
+        if len(known) < OFFSETS and all(abs(offset - o) > 2 for o, _ in known):
+            known.append((offset, pairs))
+    return [
+        Candidate(song, known[0][1], tuple(offset for offset, _ in known))
+        for song, known in found.items()
+    ]
+
+
+def shared_part(
+    wave: np.ndarray, other: np.ndarray, offsets: Sequence[int], block: int = BLOCK
+) -> float:
+    """The part of a wave that is in another one, from 0 to 1.
+
+    Args:
+        wave: (time,) at :data:`~.fingerprint.RATE`.
+        other: likewise.
+        offsets: in hops, where the wave's start may lie in the other.
+        block: samples that are compared at once.
+
+    Returns:
+        The share of the wave's sounding blocks whose correlation with the other's, at
+        one of the offsets and at most two hops beside it, exceeds
+        :data:`SAME_BLOCK` in magnitude. 0 where the wave is silent.
+
+    Example:
+        >>> rng = np.random.default_rng(0)
+        >>> song = rng.standard_normal(10 * RATE).astype(np.float32)
+        >>> shared_part(song[2 * HOP :] / 3, song, [2])
+        1.0
+        >>> shared_part(song[::-1], song, [2])
+        0.0
+    """
+    block = min(block, len(wave))
+    count = len(wave) // block if block else 0
+    blocks = wave[: count * block].reshape(count, -1)
+    energies = np.square(blocks, dtype=np.float64).sum(axis=1)
+    mean = energies.mean() if count else 0.0
+    sounding = energies > max(mean, 1e-12) * 10 ** (SOUNDING / 10)
+    same = sum(
+        any(
+            _likeness(blocks[i], other, i * block + o * HOP) > SAME_BLOCK
+            for o in offsets
+        )
+        for i in np.flatnonzero(sounding).tolist()
+    )
+    return same / max(int(sounding.sum()), 1)
+
+
+def _likeness(block: np.ndarray, other: np.ndarray, start: int) -> float:
+    """The largest correlation with a piece of a wave at ``start``, give or take."""
+    from scipy.signal import correlate
+
+    there = other[max(start - MARGIN, 0) : start + MARGIN + len(block)]
+    if len(there) < len(block):
+        return 0.0
+    products = correlate(there, block, "valid", "fft")
+    sums = np.cumsum(np.square(there, dtype=np.float64))
+    energies = sums[len(block) - 1 :] - np.concatenate([[0.0], sums[: -len(block)]])
+    own = np.square(block, dtype=np.float64).sum()
+    # What is inaudible against the block cannot be its copy: no division by zero.
+    energies = np.where(energies > 1e-6 * own, energies, np.inf)
+    cosines = products / np.sqrt(energies * own)
+    best = int(np.argmax(abs(cosines)))
+    near = cosines[max(best - _TAPS, 0) : best + _TAPS + 1]
+    lags = np.arange(len(near)) - min(best, _TAPS)
+    return float(abs(np.sinc(_BETWEEN[:, None] - lags) @ near).max())

@@ -1,0 +1,135 @@
+"""The sound of a manifest's tracks, block by block, from files of any kind and rate.
+
+:mod:`data_pipelines.host` reads canonical files; here files are as they were found, so
+that what is wrong with them is still there.
+"""
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from data_pipelines.audio import read_blocks
+from data_pipelines.host import read_frames
+from data_pipelines.manifest import AudioFile, Manifest, Stem, Track
+
+BLOCK = 1 << 17  # frames at a time: 3 s at 44.1 kHz, 1 MB in stereo
+
+
+def heard(track: Track) -> tuple[Stem, ...]:
+    """What makes a track's mixture: the distributed one, else all stems."""
+    return (track.mixture,) if track.mixture else tuple(track.stems.values())
+
+
+def rate_of(manifest: Manifest, track: Track) -> int:
+    """The rate at which the frames of a track count, in Hz."""
+    stems = [*heard(track), *track.stems.values()]
+    return manifest.files[stems[0].file].sample_rate if stems else manifest.sample_rate
+
+
+def width_of(manifest: Manifest, stems: Sequence[Stem]) -> int:
+    """Channels in which stems can be summed."""
+    return max(
+        (max(manifest.files[s.file].channels, len(s.gains)) for s in stems), default=1
+    )
+
+
+def raw_blocks(
+    manifest: Manifest, track: Track, stem: Stem, frames: int = BLOCK
+) -> Iterator[np.ndarray]:
+    """``track.frames`` frames of a stem's file, before its gains.
+
+    Yields:
+        float32 (frames, file channels), the last one shorter; silence beyond the end
+        of the file.
+
+    Raises:
+        DataError: the file cannot be decoded.
+    """
+    done = 0
+    for block in _sounding(manifest, track, stem, frames):
+        done += len(block)
+        yield block
+    channels = manifest.files[stem.file].channels
+    while done < track.frames:
+        count = min(frames, track.frames - done)
+        done += count
+        yield np.zeros((count, channels), np.float32)
+
+
+def _sounding(
+    manifest: Manifest, track: Track, stem: Stem, frames: int
+) -> Iterator[np.ndarray]:
+    """What the file holds of the track; every block but the last is full."""
+    file = _located(manifest, stem)
+    stop = stem.start + track.frames
+    if not stem.loop:
+        begin = min(stem.start, file.frames)
+        yield from read_blocks(file, frames, begin, min(stop, file.frames))
+        return
+    take = np.concatenate(list(read_blocks(file)))  # short: what loops is a few bars
+    for first in range(stem.start, stop, frames):
+        yield read_frames(take, first, min(first + frames, stop), True)
+
+
+def mixture_blocks(
+    manifest: Manifest, track: Track, frames: int = BLOCK
+) -> Iterator[np.ndarray]:
+    """The mono mixture of a track, float32 (frames,): the mean of its channels."""
+    streams = [evened(raw_blocks(manifest, track, s), frames) for s in heard(track)]
+    for blocks in zip(*streams):
+        yield sum(
+            with_gains(block, stem).mean(axis=1)
+            for block, stem in zip(blocks, heard(track))
+        )
+
+
+def evened(blocks: Iterator[np.ndarray], frames: int) -> Iterator[np.ndarray]:
+    """The same samples in blocks of ``frames``, so that streams stay side by side.
+
+    Example:
+        >>> [len(block) for block in evened(iter([np.ones(3), np.ones(4)]), 5)]
+        [5, 2]
+    """
+    held: list[np.ndarray] = []
+    count = 0
+    for block in blocks:
+        held.append(block)
+        count += len(block)
+        while count >= frames:
+            joined = np.concatenate(held) if len(held) > 1 else held[0]
+            yield joined[:frames]
+            held, count = [joined[frames:]], count - frames
+    if count:
+        yield np.concatenate(held)
+
+
+def with_gains(block: np.ndarray, stem: Stem) -> np.ndarray:
+    """A block as it enters its track: (frames, channels)."""
+    return block * np.float32(stem.gains)
+
+
+def excerpt(
+    manifest: Manifest, track: Track, stem: Stem, start: int, stop: int
+) -> np.ndarray:
+    """Frames ``start`` to ``stop`` of a stem in its track, float32 (frames, channels).
+
+    Silence before the track's first frame and after its last.
+    """
+    shape = (stop - start, width_of(manifest, (stem,)))
+    audio = np.zeros(shape, np.float32)
+    first, last = max(start, 0), min(stop, track.frames)
+    if last <= first:
+        return audio
+    begin = dataclasses.replace(stem, start=stem.start + first)
+    piece = dataclasses.replace(track, frames=last - first)
+    at = first - start
+    for block in raw_blocks(manifest, piece, begin):
+        audio[at : at + len(block)] = with_gains(block, stem)
+        at += len(block)
+    return audio
+
+
+def _located(manifest: Manifest, stem: Stem) -> AudioFile:
+    file = manifest.files[stem.file]
+    return dataclasses.replace(file, path=manifest.path(file))

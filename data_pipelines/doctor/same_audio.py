@@ -1,0 +1,174 @@
+"""Tracks that hold the same audio, whatever they are called.
+
+In three steps, each for what the one before cannot tell: files of the same bytes; for
+songs made of loops, the same takes; and for all others fingerprints of their mixtures
+(:mod:`.fingerprint`), verified wave against wave (:mod:`.matching`). Fingerprints and
+verdicts are remembered in the cache under names made of the files' content.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from data_pipelines.canonical import cache_folder
+from data_pipelines.doctor.listening import Listener
+from data_pipelines.doctor.reading import heard
+from data_pipelines.manifest import Manifest, Stem, Track
+
+# Of the shorter song. Two songs that share half of their length are one song: a cut, a
+# single and its album version, an excerpt. Less is a sample, a jingle, a shared intro.
+SAME = 0.5
+PARTLY = 0.1  # less than this is not worth a word
+HOW = {"files": "the same files", "takes": "made of the same takes"}
+
+
+class Pair(NamedTuple):
+    """Two tracks that share audio."""
+
+    first: Track
+    second: Track
+    share: float  # of the shorter of the two
+    by: str  # files: the same bytes | takes: the same loops | audio: the same sound
+
+    @property
+    def same(self) -> bool:
+        """Whether they count as one song."""
+        return self.share >= SAME
+
+    @property
+    def how(self) -> str:
+        """In which respect they are alike."""
+        text = f"{100 * self.share:.0f} % of the shorter one is the same audio"
+        return HOW[self.by] if self.by in HOW and self.same else text
+
+
+def name_of(track: Track) -> str:
+    """A track with its split.
+
+    Example:
+        >>> name_of(Track("some song", "test", "", 8, {}))
+        'test/some song'
+    """
+    return f"{track.split}/{track.name}"
+
+
+def same_audio(
+    manifest: Manifest,
+    queries: Sequence[Track],
+    references: Sequence[Track],
+    *,
+    jobs: int = 0,
+    cache: str | Path | None = None,
+) -> list[Pair]:
+    """Pairs of a query and a reference that share a tenth of the shorter, or more.
+
+    Args:
+        manifest: the dataset of both, as distributed.
+        queries: tracks that are looked for.
+        references: tracks among which they are looked for; where they are queries, too,
+            every two are compared once.
+        jobs: threads that read songs; 0: one per core, eight at most.
+        cache: folder of what is remembered; :func:`~data_pipelines.canonical.\
+cache_folder` by default.
+
+    Returns:
+        Pairs in the order of the queries, what is most alike first.
+
+    Raises:
+        DataError: files that cannot be read.
+    """
+    order = {track.name: index for index, track in enumerate(queries)}
+
+    def wanted(query: Track, other: Track) -> bool:
+        return order.get(other.name, -1) < order[query.name]
+
+    looped, played = [
+        [
+            [t for t in tracks if any(s.loop for s in heard(t)) == loops]
+            for tracks in (queries, references)
+        ]
+        for loops in (True, False)
+    ]
+    pairs = list(_same_takes(manifest, *looped, wanted))
+    pairs += _same_files(manifest, *played, wanted)
+    known = {(pair.first.name, pair.second.name) for pair in pairs if pair.same}
+    listener = Listener(manifest, cache_folder(cache) / "fingerprints", jobs)
+    pairs += [
+        Pair(query, other, share, "audio")
+        for query, other, share in listener.alike(
+            *played,
+            lambda *two: wanted(*two) and tuple(t.name for t in two) not in known,
+        )
+    ]
+    best: dict[tuple[str, str], Pair] = {}
+    for pair in sorted(pairs, key=lambda pair: -pair.share):
+        if pair.share >= PARTLY:
+            best.setdefault((pair.first.name, pair.second.name), pair)
+    return sorted(best.values(), key=lambda pair: order[pair.first.name])
+
+
+def _same_takes(
+    manifest: Manifest,
+    queries: Iterable[Track],
+    references: Iterable[Track],
+    wanted: Callable[[Track, Track], bool],
+) -> Iterable[Pair]:
+    """Songs composed of the same looping files, from whatever bar and at any level.
+
+    A loop in two songs is no copy of a song: all of them must be the same.
+    """
+
+    def takes(track: Track) -> frozenset[str]:
+        return frozenset(_digest(manifest, stem) for stem in heard(track))
+
+    shelf = defaultdict(list)
+    for track in references:
+        shelf[takes(track)].append(track)
+    for query in queries:
+        for track in shelf[takes(query)]:
+            if wanted(query, track):
+                yield Pair(query, track, 1.0, "takes")
+
+
+def _same_files(
+    manifest: Manifest,
+    queries: Iterable[Track],
+    references: Iterable[Track],
+    wanted: Callable[[Track, Track], bool],
+) -> Iterable[Pair]:
+    """Songs whose mixture, or some of whose stems, are the same frames of files."""
+    shelf: dict[str, list[tuple[Track, str, Stem]]] = defaultdict(list)
+    for track in references:
+        for name, stem in _named(track):
+            shelf[_digest(manifest, stem)].append((track, name, stem))
+    for query in queries:
+        found: dict[str, dict[str, float]] = defaultdict(dict)
+        tracks = {}
+        for name, stem in _named(query):
+            for track, _, other in shelf[_digest(manifest, stem)]:
+                if wanted(query, track):
+                    tracks[track.name] = track
+                    found[track.name][name] = _overlap(query, stem, track, other)
+        for other_name, parts in found.items():
+            track = tracks[other_name]
+            whole = parts.pop("mixture", 0.0)
+            stems = sum(parts.values()) / min(len(query.stems), len(track.stems))
+            yield Pair(query, track, min(max(whole, stems), 1.0), "files")
+
+
+def _named(track: Track) -> list[tuple[str, Stem]]:
+    """Stems and mixture; nothing of a song in which no class sounds."""
+    mixture = [("mixture", track.mixture)] if track.mixture and track.stems else []
+    return [*track.stems.items(), *mixture]
+
+
+def _digest(manifest: Manifest, stem: Stem) -> str:
+    return manifest.file_digest(manifest.files[stem.file])
+
+
+def _overlap(first: Track, stem: Stem, second: Track, other: Stem) -> float:
+    """The part of the shorter track in which both are the same frames of a file."""
+    begin = max(stem.start, other.start)
+    stop = min(stem.start + first.frames, other.start + second.frames)
+    return max(stop - begin, 0) / min(first.frames, second.frames)
