@@ -19,6 +19,7 @@ ALLOWED = {
     "sepjax.rules": {"sepjax.registry", "sepjax.rules_live", "sepjax.config"},
     "sepjax.rules_live": {"sepjax.config"},
     "sepjax.functional": {"sepjax.functional"},
+    "sepjax.functional.augmentations": {"sepjax.functional", "sepjax.registry"},
     "sepjax.losses": {"sepjax.functional"},
     "sepjax.models": {
         "sepjax.models",
@@ -68,6 +69,7 @@ ALLOWED = {
         "sepjax.train.provenance",
         "data_pipelines",
     },
+    "sepjax.doctor_command": {"data_pipelines"},
     "sepjax.prepare_command": {
         *("sepjax", "sepjax.doctor_command", "sepjax.registry", "sepjax.report"),
         "data_pipelines",

@@ -3,6 +3,7 @@
 from sepjax.functional import (
     audience,
     augment,
+    augmentations,
     filterbanks,
     framing,
     generation,
@@ -24,6 +25,7 @@ from sepjax.functional import (
 __all__ = [
     "audience",
     "augment",
+    "augmentations",
     "filterbanks",
     "framing",
     "generation",

@@ -101,8 +101,20 @@ def shuffle_sources(
     if mixed < 2:
         return sources
     item, source = jnp.arange(batch)[:, None], jnp.arange(count)[None]
-    donor = jnp.where(item < mixed, (item + source) % mixed, item)
-    return sources[donor, source]
+    return regroup(sources, jnp.where(item < mixed, (item + source) % mixed, item))
+
+
+def regroup(
+    sources: Shaped[Array, "batch sources *rest"], donor: Int[Array, "batch sources"]
+) -> Shaped[Array, "batch sources *rest"]:
+    """Source ``c`` of item ``i`` taken from item ``donor[i, c]``.
+
+    Example:
+        >>> regroup(jnp.array([[1, 2], [3, 4]]), jnp.array([[1, 0], [1, 1]]))
+        Array([[3, 2],
+               [3, 4]], dtype=int32)
+    """
+    return sources[donor, jnp.arange(sources.shape[1])[None]]
 
 
 def normalize(excerpt: Excerpt, eps: float = 1e-8) -> Excerpt:

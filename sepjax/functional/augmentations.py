@@ -1,0 +1,169 @@
+"""Augmentations by name, pure functions of a key and of sources, and chains of them.
+
+An augmentation is ``augment(key, sources, **settings) -> sources``, where sources are
+(batch, sources, time) or (batch, sources, channels, time), mixtures not yet summed.
+They run on the device, under ``jit`` and ``vmap``; a key decides all that is random.
+
+The training loop of sepjax does the same to a batch, by the formulas of
+:mod:`sepjax.functional.augment`, with numbers that the schedule of the data pipeline
+draws from (seed, step) on the host. These functions draw them from a key: for loops of
+one's own.
+"""
+
+import functools
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Key
+
+from sepjax.functional import augment
+from sepjax.functional.augment import Excerpt, left_and_right, select_channel
+from sepjax.registry import Registry, nearest
+
+Sources = Float[Array, "batch sources *channels time"]
+Augmentation = Callable[..., Sources]
+
+AUGMENTATIONS = Registry("augmentation")
+
+
+@AUGMENTATIONS.register("gain")
+def gain(
+    key: Key[Array, ""], sources: Sources, low: float = 0.75, high: float = 1.25
+) -> Sources:
+    """Every source times a number of its own, uniform in [low, high) (thesis 5.1).
+
+    Open-Unmix draws between 0.25 and 1.25.
+
+    Example:
+        >>> sources = jnp.ones((1, 2, 3))
+        >>> gain(jax.random.key(0), sources, low=0.5, high=0.5)[0, :, 0]
+        Array([0.5, 0.5], dtype=float32)
+    """
+    shape = (*sources.shape[:2], *[1] * (sources.ndim - 2))
+    return sources * jax.random.uniform(key, shape, sources.dtype, low, high)
+
+
+@AUGMENTATIONS.register("channel")
+def channel(
+    key: Key[Array, ""], sources: Float[Array, "batch sources channels time"]
+) -> Float[Array, "batch sources time"]:
+    """Mono of one channel, drawn for every source by itself (thesis 5.1).
+
+    Example:
+        >>> stereo = jnp.array([[[[1.0], [2.0]]] * 4])  # four sources, one sample
+        >>> sorted(set(channel(jax.random.key(0), stereo).ravel().tolist()))
+        [1.0, 2.0]
+    """
+    drawn = jax.random.randint(key, sources.shape[:2], 0, sources.shape[2])
+    return select_channel(jnp.swapaxes(sources, 2, 3), drawn)
+
+
+@AUGMENTATIONS.register("swap_channels")
+def swap_channels(
+    key: Key[Array, ""],
+    sources: Float[Array, "batch sources channels time"],
+    probability: float = 0.5,
+) -> Float[Array, "batch sources 2 time"]:
+    """Left and right exchanged, for every source by itself (Open-Unmix).
+
+    Raises:
+        ValueError: the sources have more than two channels.
+
+    Example:
+        >>> stereo = jnp.array([[[[1.0], [2.0]]]])
+        >>> swap_channels(jax.random.key(0), stereo, probability=1.0).ravel()
+        Array([2., 1.], dtype=float32)
+    """
+    drawn = jax.random.bernoulli(key, probability, sources.shape[:2])
+    return left_and_right(jnp.swapaxes(sources, 2, 3), drawn.astype(jnp.int32))
+
+
+@AUGMENTATIONS.register("shuffle")
+def shuffle(key: Key[Array, ""], sources: Sources, fraction: float = 0.5) -> Sources:
+    """Sources of different items mixed in part of the batch (thesis 5.1).
+
+    :func:`sepjax.functional.augment.shuffle_sources`, which draws nothing: the items of
+    a batch are in random order already.
+
+    Example:
+        >>> shuffle(jax.random.key(0), jnp.arange(4.0).reshape(2, 2, 1), 1.0).ravel()
+        Array([0., 3., 2., 1.], dtype=float32)
+    """
+    del key
+    return augment.shuffle_sources(sources, fraction)
+
+
+@AUGMENTATIONS.register("mix")
+def mix(key: Key[Array, ""], sources: Sources) -> Sources:
+    """Songs that never were: every source's items in an order of its own (Open-Unmix).
+
+    Each item of a source is heard once, as before. (The schedule's ``mix=random`` draws
+    tracks and starts with replacement, from all of the training data.)
+
+    Example:
+        >>> sources = jnp.tile(jnp.arange(5.0)[:, None, None], (1, 2, 1))
+        >>> jnp.sort(mix(jax.random.key(0), sources)[:, 1, 0])
+        Array([0., 1., 2., 3., 4.], dtype=float32)
+    """
+    batch, count = sources.shape[:2]
+    orders = jax.vmap(lambda own: jax.random.permutation(own, batch))
+    donor = orders(jax.random.split(key, count)).T
+    return augment.regroup(sources, donor)
+
+
+@AUGMENTATIONS.register("normalize")
+def normalize(key: Key[Array, ""], sources: Sources) -> Sources:
+    """Sources over the standard deviation of their sum; draws nothing.
+
+    :func:`sepjax.functional.augment.normalize`.
+
+    Example:
+        >>> normalize(jax.random.key(0), jnp.array([[[4.0, -4.0]]]))
+        Array([[[ 1., -1.]]], dtype=float32)
+    """
+    del key
+    return augment.normalize(Excerpt(jnp.sum(sources, axis=1), sources)).sources
+
+
+def compose(*parts: str | Augmentation) -> Augmentation:
+    """Augmentations one after another; the i-th draws from ``fold_in(key, i)``.
+
+    Args:
+        parts: names of :data:`AUGMENTATIONS`, or functions of a key and of sources,
+            such as ``functools.partial(gain, low=0.25)``.
+
+    Raises:
+        ValueError: nothing has this name; the nearest names are suggested.
+
+    Example:
+        >>> augmented = jax.jit(compose(*OPEN_UNMIX))
+        >>> key = jax.random.fold_in(jax.random.key(42), 7)  # a seed and a step
+        >>> augmented(key, jnp.ones((4, 2, 2, 100))).shape
+        (4, 2, 2, 100)
+        >>> compose("gian")
+        Traceback (most recent call last):
+        ValueError: unknown augmentation 'gian': did you mean 'gain'? Known: channel,
+        gain, mix, normalize, shuffle, swap_channels
+    """
+    chain = tuple(_named(part) if isinstance(part, str) else part for part in parts)
+
+    def composed(key: Key[Array, ""], sources: Sources) -> Sources:
+        for index, part in enumerate(chain):
+            sources = part(jax.random.fold_in(key, index), sources)
+        return sources
+
+    return composed
+
+
+def _named(name: str) -> Augmentation:
+    if name not in AUGMENTATIONS:
+        raise ValueError(
+            f"unknown augmentation {name!r}: {nearest(name, AUGMENTATIONS)}"
+        )
+    return AUGMENTATIONS[name]
+
+
+# What section 5.1 of the thesis does to mono excerpts, and Open-Unmix to stereo ones.
+THESIS = ("channel", "gain", "shuffle", "normalize")
+OPEN_UNMIX = ("mix", functools.partial(gain, low=0.25, high=1.25), "swap_channels")
