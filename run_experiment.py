@@ -113,6 +113,9 @@ def run(config: Config, mode: str) -> bool:
     chief = jax.process_index() == 0
     for split, facts in summary(data.manifest).items() if chief else ():
         print(f"{split}: " + ", ".join(f"{k} {v:.4g}" for k, v in facts.items()))
+    for seen in data.require_unseen() if mode != "evaluate" else ():
+        if chief:
+            print(f"note: {seen}; its scores will say SEEN", file=sys.stderr)
     if mode == "check":
         return check(config, data, mesh)
     record = provenance(data.digest, config.seed)

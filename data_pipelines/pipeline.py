@@ -11,6 +11,8 @@ from jax.sharding import NamedSharding
 
 from data_pipelines import host, live, resident, schedule
 from data_pipelines.canonical import canonicalize
+from data_pipelines.doctor import overlap
+from data_pipelines.doctor.same_audio import Pair
 from data_pipelines.manifest import SPLITS, DataError, LoadedTrack, Manifest, Track
 from data_pipelines.registry import build_manifest
 from sepjax.config import Config
@@ -25,6 +27,8 @@ class Data:
     digest: str  # SHA-256 of the dataset as distributed
     sharding: NamedSharding | None = None  # of the resident feeder's batches
     venue: live.Venue = dataclasses.field(default_factory=live.Venue)
+    distributed: Manifest | None = None  # the same before it was made canonical
+    cache: str | Path | None = None
 
     @property
     def chunk(self) -> int:
@@ -105,6 +109,31 @@ class Data:
             for seed in self.seeds
         ]
         return list(dict.fromkeys(tracks[row].name for row in np.concatenate(rows)))
+
+    @functools.cached_property
+    def twins(self) -> dict[str, Pair]:
+        """Tracks of valid and test that are trained on under another name."""
+        found = self.distributed or self.manifest
+        return overlap.trained_twins(found, cache=self.cache)
+
+    @property
+    def seen(self) -> dict[str, str]:
+        """Every track that is trained on, and how: by its own name ("") or as what."""
+        twins = {name: overlap.reason(pair) for name, pair in self.twins.items()}
+        return dict.fromkeys((t.name for t in self.manifest.split("train")), "") | twins
+
+    def require_unseen(self) -> list[str]:
+        """What is scored must not be trained on, unless ``data.allow_overlap``.
+
+        Returns:
+            Sentences about what is nevertheless.
+
+        Raises:
+            DataError: tracks of valid or test occur in train; all are named.
+        """
+        if not self.config.data.allow_overlap:
+            overlap.refuse(self.manifest, self.twins)
+        return [f"{name}: {overlap.reason(p)}" for name, p in self.twins.items()]
 
     @property
     def seeds(self) -> range:
@@ -193,9 +222,9 @@ def open_data(
     digest = manifest.digest()
     if data.songs:
         manifest = manifest.with_songs(data.songs)
-    manifest = canonicalize(manifest, data.sample_rate, cache)
+    canonical = canonicalize(manifest, data.sample_rate, cache)
     venue = live.open_venue(config, cache)
-    return Data(config, manifest, digest, sharding, venue)
+    return Data(config, canonical, digest, sharding, venue, manifest, cache)
 
 
 def summary(manifest: Manifest) -> dict[str, dict[str, float]]:

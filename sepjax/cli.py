@@ -293,7 +293,7 @@ def score(folder: Path, config: Any, data: Any) -> bool:
         config,
         data.tracks(split),
         workdir=folder,
-        seen={track.name for track in data.manifest.split("train")},
+        seen=data.seen,
         provenance=stored["provenance"]
         | {"data_sha256": data.digest, "checkpoint": stored["best"]},
         total=len(data.manifest.split(split)),

@@ -35,6 +35,7 @@ class DataConfig:
     gain_high: float = 1.25
     songs: int = 0  # of the training split, the first ones; 0: all
     shuffle_fraction: float = 0.5  # part of the batch whose sources are shuffled
+    allow_overlap: bool = False  # train although test songs are among those trained on
 
 
 @dataclasses.dataclass(unsafe_hash=True)

@@ -24,7 +24,7 @@ def evaluate(
     tracks: Iterable[Any],
     *,
     workdir: Path,
-    seen: Collection[str] = (),
+    seen: Collection[str] | Mapping[str, str] = (),
     provenance: Mapping[str, Any],
     total: int = 0,
     progress: bool = True,
@@ -40,6 +40,7 @@ def evaluate(
             channels)`` and ``references (sources, time, channels)``.
         workdir: the run folder.
         seen: names of the tracks that the model was trained on: they are marked.
+            Their values, if they have any, say why: "same audio as train/...".
         provenance: where model and data come from; written along.
         total: number of tracks, for the progress bar, where ``len`` cannot tell.
         progress: show a bar with the expected time on stderr.
@@ -62,7 +63,7 @@ def evaluate(
             failed.append({"name": track.name, "error": str(error)})
             print(f"track {track.name!r} could not be scored: {error}", file=sys.stderr)
         else:
-            scored.append({"name": track.name, "seen": track.name in seen, **scores})
+            scored.append({"name": track.name, **_seen(track.name, seen), **scores})
     if not scored and not failed:
         raise ValueError(f"split {config.eval.split!r} has no track to score")
     results = {
@@ -93,7 +94,7 @@ def summary(results: Mapping[str, Any]) -> str:
             f"{means['mixture']['si_sdr']:.2f}, recorded stems "
             f"{means['recorded']['si_sdr']:.2f}"
         )
-    marked = [track["name"] for track in tracks if track["seen"]]
+    marked = [_marked(track) for track in tracks if track["seen"]]
     if marked:
         lines.append(f"SEEN in training ({len(marked)}): {', '.join(marked)}")
     lines += [f"FAILED {item['name']}: {item['error']}" for item in results["failed"]]
@@ -151,6 +152,16 @@ def _live_definition(live: Any) -> dict[str, Any]:
         named["clean"] += "recorded stems as estimates of it"
     named |= {"own_recordings": list(filter(None, folders))}
     return {"live": {"drawn_from": "the track's name"} | named | bounds}
+
+
+def _seen(name: str, seen: Collection[str] | Mapping[str, str]) -> dict[str, Any]:
+    why = seen.get(name) if isinstance(seen, Mapping) else None
+    return {"seen": name in seen} | ({"seen_because": why} if why else {})
+
+
+def _marked(track: Mapping[str, Any]) -> str:
+    why = track.get("seen_because")
+    return f"{track['name']} ({why})" if why else track["name"]
 
 
 def _bar(tracks: Iterable[Any], total: int, progress: bool) -> Iterable[Any]:

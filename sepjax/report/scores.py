@@ -273,7 +273,9 @@ def _track_table(run: RunFolder) -> Markup | None:
 
 
 def _track_row(track: dict[str, Any], names: list[str]) -> Markup:
-    badge = element("strong", "SEEN", class_="badge") if track.get("seen") else None
+    why = track.get("seen_because")
+    badge = element("strong", "SEEN", class_="badge", title=why)
+    badge = badge if track.get("seen") else None
     cells = []
     for name in names:
         pair = [number(lookup(track, p, name, "si_sdr")) for p in ("model", "mixture")]
