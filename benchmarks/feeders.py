@@ -1,4 +1,4 @@
-"""Time both feeders, a torch DataLoader beside them if one is given, and waiting steps.
+"""Time the feeders, a torch DataLoader beside them if one is given, and waiting steps.
 
     python benchmarks/feeders.py --wait large_hybrid_pmpgtf
     python benchmarks/feeders.py --peer dataloader_time.py --peer-python venv/bin/python
@@ -31,7 +31,7 @@ import jax
 import numpy as np
 import soundfile
 
-from data_pipelines import host, resident, streaming
+from data_pipelines import host, resident, streaming, tf_data
 from data_pipelines.audio import probe
 from data_pipelines.manifest import Manifest, Stem, Track
 from data_pipelines.pipeline import Data
@@ -93,6 +93,7 @@ def time_format(rate: int, channels: int, steps: int, args) -> Iterator[dict]:
         feeders = {
             "resident": lambda plans: resident.feed(store, plans, chunk),
             "streaming": lambda plans: streaming.feed(manifest, plans, chunk),
+            "tf_data": lambda plans: tf_data.feed(manifest, plans, chunk),
             "plain reader": lambda plans: host.feed(manifest, plans, chunk),
         }
         for name, feed in feeders.items():
