@@ -116,12 +116,11 @@ def shared_part(
         >>> shared_part(song[::-1], song, [2])
         0.0
     """
-    block = min(block, len(wave))
-    count = len(wave) // block if block else 0
-    blocks = wave[: count * block].reshape(count, -1)
+    block = max(1, min(block, len(wave)))
+    blocks = wave[: len(wave) // block * block].reshape(-1, block)
     energies = np.square(blocks, dtype=np.float64).sum(axis=1)
-    mean = energies.mean() if count else 0.0
-    sounding = energies > max(mean, 1e-12) * 10 ** (SOUNDING / 10)
+    least = energies.sum() / max(len(blocks), 1) * 10 ** (SOUNDING / 10)
+    sounding = energies > max(least, 1e-12)
     same = sum(
         any(
             _likeness(blocks[i], other, i * block + o * HOP) > SAME_BLOCK

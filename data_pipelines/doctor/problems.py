@@ -15,6 +15,7 @@ SEVERITIES = (SERIOUS, WARNING, NOTE)
 # no separation can score better against such references. Coded stems (AAC, MP3) miss
 # their mixture by -25 to -40 dB, rounding to 16 bits by -80 dB and less.
 SUM_SERIOUS, SUM_WARNING = -20.0, -40.0
+SUM_GOOD = -60.0  # and no stem can be out of place
 # Share of samples: a limited master has a few clipped peaks, one in ten thousand is
 # distortion that a model learns as part of the instrument.
 CLIPPED = 1e-4
@@ -69,6 +70,8 @@ def _unreadable(song: Song) -> Iterator[str]:
 
 
 def _offsets(song: Song) -> Iterator[str]:
+    if song.sum_fit and song.sum_fit.error < SUM_GOOD:
+        return
     for name, offset in song.offsets.items():
         if offset.confident and offset.lag:
             later = "later" if offset.lag > 0 else "earlier"

@@ -1,0 +1,228 @@
+"""A test song that is trained on under another name: refused, or SEEN."""
+
+import dataclasses
+import json
+from types import SimpleNamespace
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import soundfile
+
+from data_pipelines import demo
+from data_pipelines.audio import probe
+from data_pipelines.doctor import listening
+from data_pipelines.doctor.same_audio import same_audio
+from data_pipelines.folder import build_manifest
+from data_pipelines.host import load_track
+from data_pipelines.manifest import DataError, Manifest, Stem, Track, check
+from data_pipelines.multitrack import _read_demo
+from data_pipelines.pipeline import open_data
+from sepjax.config import Config, resolve
+from sepjax.evaluation import run
+
+CLASSES = ("drums", "vocals")
+RATE = demo.SAMPLE_RATE
+
+
+class Halves:
+    """A model that calls half of the mixture drums, half vocals."""
+
+    sources = CLASSES
+    sample_rate = 8000
+
+    def apply(self, _, mixture):
+        return SimpleNamespace(estimates=jnp.stack([mixture / 2, mixture / 2], 1))
+
+
+@pytest.fixture(scope="module")
+def songs():
+    """Short songs of three sessions, as stems (time, channels) of 16 bits."""
+    manifest = demo.build_manifest("", CLASSES, songs={"train": 60})
+    found = {}
+    for track in manifest.tracks:
+        plain = all(
+            manifest.files[s.file].sample_rate == RATE for s in track.stems.values()
+        )
+        if len(track.stems) == 2 and plain and len(found) < 4:
+            short = dataclasses.replace(track, frames=12 * RATE)
+            tracks = _read_demo(manifest, short).tracks
+            found.setdefault(track.group, dict(zip(CLASSES, (t[0] for t in tracks))))
+    return list(found.values())
+
+
+def save(root, name, stems, gain=1.0, start=0):
+    folder = root / name
+    folder.mkdir(parents=True)
+    for stem, wave in stems.items():
+        wave = np.rint(gain * wave[start:].astype(float)).astype(np.int16)
+        soundfile.write(folder / f"{stem}.wav", wave, RATE)
+
+
+def config(root, **data):
+    settings = Config()
+    settings.data.dataset, settings.data.root = "folder", str(root)
+    settings.data.sources = CLASSES
+    for name, value in data.items():
+        setattr(settings.data, name, value)
+    return resolve(settings)
+
+
+@pytest.fixture
+def leaky(tmp_path, songs):
+    """The test song is a training song: softer, cut and under another name."""
+    root = tmp_path / "data"
+    save(root, "train/one", songs[0])
+    save(root, "train/two", songs[1])
+    save(root, "valid/three", songs[2])
+    save(root, "test/renamed", songs[1], gain=0.5, start=3217 * RATE // 1000)
+    return root
+
+
+def test_training_refuses_a_song_under_two_names(leaky):
+    data = open_data(config(leaky))
+    with pytest.raises(DataError, match="1 track of valid or test would be") as error:
+        data.require_unseen()
+    assert "test/renamed and train/two: 100 % of the shorter" in str(error.value)
+    assert "allow_overlap=True" in str(error.value)
+
+
+def test_forced_training_says_seen_in_every_score(leaky, tmp_path):
+    settings = config(leaky, allow_overlap=True)
+    data = open_data(settings)
+    assert data.require_unseen() == ["renamed: same audio as train/two"]
+    assert data.seen == {"one": "", "two": "", "renamed": "same audio as train/two"}
+    results = run.evaluate(
+        Halves(),
+        {},
+        settings,
+        data.tracks("test"),
+        workdir=tmp_path / "run",
+        seen=data.seen,
+        provenance={},
+        progress=False,
+    )
+    (track,) = json.loads((tmp_path / "run/results.json").read_text())["tracks"]
+    assert track["seen"] is True
+    assert track["seen_because"] == "same audio as train/two"
+    shown = run.summary(results)
+    assert "SEEN in training (1): renamed (same audio as train/two)" in shown
+
+
+def test_songs_that_are_not_trained_on_are_no_twins(leaky):
+    """``data.songs`` takes the first ones: the twin is left out."""
+    data = open_data(config(leaky, songs=1))
+    assert data.require_unseen() == []
+    assert data.seen == {"one": ""}
+
+
+def test_a_clean_set_is_trained_on(tmp_path, songs):
+    for split, song in zip(("train", "valid", "test"), songs):
+        save(tmp_path / "data", f"{split}/{split}", song)
+    assert open_data(config(tmp_path / "data")).require_unseen() == []
+
+
+def test_the_same_files_are_not_compared_by_ear(tmp_path, songs, monkeypatch):
+    for name in ("train/a", "test/b"):
+        save(tmp_path / "data", name, songs[0])
+    save(tmp_path / "data", "valid/c", songs[1])
+    monkeypatch.setattr(listening.matching, "shared_part", None)
+    data = open_data(config(tmp_path / "data"))
+    with pytest.raises(DataError, match="test/b and train/a: the same files"):
+        data.require_unseen()
+
+
+def test_songs_are_listened_to_once(leaky, monkeypatch):
+    first = open_data(config(leaky)).twins
+
+    def never(*_):
+        raise AssertionError("read again")
+
+    monkeypatch.setattr(listening, "mono_wave", never)
+    again = open_data(config(leaky)).twins
+    assert again == first
+    assert set(again) == {"renamed"}
+
+
+def test_one_file_of_four_is_partly_the_same(tmp_path, songs, noise):
+    """The same drums, other vocals: told by the files, and no reason to refuse."""
+    root = tmp_path / "data"
+    save(root, "train/a", songs[0])
+    save(root, "valid/v", songs[1])
+    other = noise(0, len(songs[0]["drums"]), 2)
+    extra = {"vocals": other, "bass": other[::-1], "wind": -other}
+    save(root, "test/b", {"drums": songs[0]["drums"]} | extra)
+    for name in ("train/a", "valid/v"):
+        for stem in ("bass", "wind"):
+            wave = noise(len(name) + len(stem), len(songs[0]["drums"]), 2)
+            soundfile.write(root / name / f"{stem}.wav", wave, RATE)
+    manifest = build_manifest(str(root), (*CLASSES, "bass", "wind"))
+    (pair,) = same_audio(manifest, manifest.split("test"), manifest.split("train"))
+    assert (pair.by, pair.share, pair.same) == ("files", 0.25, False)
+
+
+def test_songs_of_one_concert_share_a_file_but_no_audio(tmp_path, noise):
+    path = tmp_path / "concert.wav"
+    soundfile.write(path, noise(0, 40 * 8000), 8000)
+    tracks = [
+        Track(name, split, "", 10 * 8000, {"x": Stem(0, start * 8000)})
+        for name, split, start in (
+            *(("first", "train", 0), ("second", "test", 10), ("third", "test", 28)),
+            ("again", "test", 4),
+        )
+    ]
+    files = (probe(str(path)),)
+    manifest = check(Manifest("concert", "", 8000, 1, ("x",), files, tuple(tracks)))
+    pairs = same_audio(manifest, manifest.split("test"), manifest.split("train"))
+    assert [(p.first.name, p.by, p.share, p.same) for p in pairs] == [
+        ("again", "files", 0.6, True)
+    ]
+
+
+def test_songs_of_loops_are_compared_by_their_takes(noise, tmp_path, monkeypatch):
+    monkeypatch.setattr(listening, "mono_wave", None)  # not listened to
+    files = []
+    for number in range(3):
+        path = tmp_path / f"{number}.wav"
+        soundfile.write(path, noise(number, 4000), 8000)
+        files.append(probe(str(path)))
+
+    def song(name, split, *takes, start=0):
+        stems = {f"s{i}": Stem(t, start, True, (0.5,)) for i, t in enumerate(takes)}
+        return Track(name, split, "", 16000, stems)
+
+    tracks = (
+        song("a", "train", 0, 1),
+        song("b", "train", 0, 2),
+        song("c", "test", 1, 0, start=1000),
+        song("d", "test", 1, 2),
+    )
+    classes = ("s0", "s1")
+    manifest = check(Manifest("loops", "", 8000, 1, classes, tuple(files), tracks))
+    pairs = same_audio(manifest, manifest.split("test"), manifest.split("train"))
+    assert [(p.first.name, p.second.name, p.by) for p in pairs] == [("c", "a", "takes")]
+
+
+def test_the_demo_is_clean_without_listening(monkeypatch):
+    monkeypatch.setattr(listening, "mono_wave", None)
+    manifest = demo.build_manifest("", demo.CLASSES)
+    held_out = [track for track in manifest.tracks if track.split != "train"]
+    assert same_audio(manifest, held_out, manifest.split("train")) == []
+
+
+def test_all_with_all_names_every_pair_once(leaky):
+    manifest = build_manifest(str(leaky), CLASSES)
+    pairs = same_audio(manifest, manifest.tracks, manifest.tracks)
+    assert [{p.first.name, p.second.name} for p in pairs] == [{"renamed", "two"}]
+
+
+def test_the_mixture_is_what_is_listened_to(leaky, songs):
+    """Blocks of any size, resampled: the mono sum of a song."""
+    manifest = build_manifest(str(leaky), CLASSES)
+    track = next(track for track in manifest.tracks if track.name == "two")
+    wave = listening.mono_wave(manifest, track)
+    whole = load_track(manifest, track).mixture.mean(axis=1)
+    assert len(wave) == len(whole) // 2
+    # soxr keeps the band below 3.6 kHz; compared where both have it.
+    spectra = [np.fft.rfft(each)[: 3500 * 12] for each in (2 * wave, whole)]
+    np.testing.assert_allclose(*spectra, atol=1e-3 * abs(spectra[1]).max())
