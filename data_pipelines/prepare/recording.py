@@ -141,6 +141,7 @@ def _write_song(
     for name in set(classes) - set(sounding):
         paths.pop(name).unlink()
     active = ACTIVE * tally.active(collection.filters.active_dbfs)
+    active = np.minimum(active, (cut.stop - cut.start) / out.rate)
     return {
         "frames": cut.stop - cut.start,
         "files": {
