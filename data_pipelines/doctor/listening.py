@@ -44,11 +44,14 @@ class Listener(NamedTuple):
         tracks = {track.name: track for track in (*references, *queries)}
         prints = dict(zip(tracks, self.fingerprints(list(tracks.values()))))
         index = matching.build_index([prints[track.name] for track in references])
+        asked = [(index, prints[query.name]) for query in queries]
         proposed = [
-            (query, references[found.song], found.offsets)
-            for query in queries
-            for found in matching.candidates(index, prints[query.name])
-            if wanted(query, references[found.song])
+            (query, references[one.song], one.offsets)
+            for query, found in zip(
+                queries, self._run(matching.candidates, asked, "looking up")
+            )
+            for one in found
+            if wanted(query, references[one.song])
         ]
         for job, share in zip(proposed, self._run(self._share, proposed, "comparing")):
             yield *job[:2], share

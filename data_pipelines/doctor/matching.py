@@ -16,6 +16,9 @@ VERSION = 1  # of the comparison; part of the names of what is remembered
 # Two songs that share nothing had 3 pairs in common at one offset, copies of 30 s of
 # them, coded at 32 kbit/s or in noise, 66 and more.
 LEAST_PAIRS = 8
+# And so many of all pairs of the shorter: chance grows with the length of both. Copies
+# kept 7 % of their pairs or more.
+LEAST_SHARE = 0.02
 OFFSETS = 4  # candidates at so many offsets: copies from which something was cut
 COMMON = 5000  # pairs of peaks that occur more often tell nothing, and cost time
 BLOCK = 4 * RATE  # samples that are compared at once, 4 s
@@ -37,6 +40,7 @@ class Index(NamedTuple):
     hashes: np.ndarray  # (pairs,) uint32
     songs: np.ndarray  # (pairs,) int32
     frames: np.ndarray  # (pairs,) uint32
+    counts: np.ndarray  # (songs,) int64, pairs of each song
 
 
 class Candidate(NamedTuple):
@@ -49,21 +53,21 @@ class Candidate(NamedTuple):
 
 def build_index(prints: Sequence[Fingerprint]) -> Index:
     """Bring the fingerprints of songs into one table."""
-    if not prints:
-        return Index(*(np.zeros(0, t) for t in (np.uint32, np.int32, np.uint32)))
-    hashes = np.concatenate([one.hashes for one in prints])
-    counts = [len(one.hashes) for one in prints]
+    empty = np.zeros(0, np.uint32)
+    hashes = np.concatenate([empty, *(one.hashes for one in prints)])
+    frames = np.concatenate([empty, *(one.frames for one in prints)])
+    counts = np.array([len(one.hashes) for one in prints], np.int64)
     songs = np.repeat(np.arange(len(prints), dtype=np.int32), counts)
     order = np.argsort(hashes, kind="stable")
-    frames = np.concatenate([one.frames for one in prints])
-    return Index(hashes[order], songs[order], frames[order])
+    return Index(hashes[order], songs[order], frames[order], counts)
 
 
 def candidates(index: Index, query: Fingerprint) -> list[Candidate]:
-    """Songs with :data:`LEAST_PAIRS` pairs of the query at one offset, best first.
+    """Songs with enough pairs of the query at one offset, best first.
 
-    The time depends on how often the query's hashes occur, not on how many songs there
-    are whose hashes are others.
+    Enough: :data:`LEAST_PAIRS`, and :data:`LEAST_SHARE` of the shorter one's. The time
+    depends on how often the query's hashes occur, not on how many songs there are whose
+    hashes are others.
     """
     low = np.searchsorted(index.hashes, query.hashes, "left")
     counts = np.searchsorted(index.hashes, query.hashes, "right") - low
@@ -78,7 +82,8 @@ def candidates(index: Index, query: Fingerprint) -> list[Candidate]:
     beside = np.diff(keys) == 1
     near[:-1][beside] += hits[1:][beside]
     near[1:][beside] += hits[:-1][beside]
-    good = np.flatnonzero(near >= LEAST_PAIRS)
+    shorter = np.minimum(index.counts, len(query.hashes))[keys // span]
+    good = np.flatnonzero(near >= np.maximum(LEAST_PAIRS, LEAST_SHARE * shorter))
     good = good[np.argsort(-near[good], kind="stable")]
     found: dict[int, list[tuple[int, int]]] = {}
     for key, pairs in zip(keys[good].tolist(), near[good].tolist()):
