@@ -1,5 +1,6 @@
 """What a single wave tells about itself: levels, clipping, channels, silence, band."""
 
+import functools
 import math
 from typing import Any, NamedTuple
 
@@ -99,7 +100,7 @@ class LevelMeter:
         """
         self._clips.add(block if raw is None else raw)
         self._loudness.add(block)
-        magnitude = abs(block).max(axis=1, initial=0.0)
+        magnitude = functools.reduce(np.maximum, abs(block).T)
         self._peak = max(self._peak, float(magnitude.max(initial=0.0)))
         self._sum += block.sum(axis=0, dtype=np.float64)
         self._frames += len(block)
@@ -109,7 +110,7 @@ class LevelMeter:
             self._side += energy((left - right) / 2)
             self._both += (energy(left) + energy(right)) / 2
         self._activity(magnitude)
-        self._hear_spectrum(block.mean(axis=1))
+        self._hear_spectrum(block)
 
     def levels(self) -> Levels:
         """What was measured."""
@@ -146,8 +147,8 @@ class LevelMeter:
         if len(wave) < SPECTRUM:
             return
         starts = np.linspace(0, len(wave) - SPECTRUM, SPECTRA).astype(int)
-        frames = np.stack([wave[start : start + SPECTRUM] for start in starts])
-        spectra = np.fft.rfft(frames * np.hanning(SPECTRUM), axis=1)
+        frames = [wave[start : start + SPECTRUM].mean(axis=1) for start in starts]
+        spectra = np.fft.rfft(np.array(frames) * np.hanning(SPECTRUM), axis=1)
         self._spectrum += np.square(abs(spectra)).sum(axis=0)
 
 

@@ -88,8 +88,8 @@ class LoudnessMeter:
         wave, self._state = sosfilt(self._sections, block, axis=0, zi=self._state)
         wave = np.concatenate([self._rest, wave])
         whole = len(wave) // self._step * self._step
-        steps = np.square(wave[:whole]).reshape(-1, self._step, wave.shape[1])
-        self._energies.append(steps.mean(axis=1).sum(axis=1))
+        steps = wave[:whole].reshape(-1, self._step * wave.shape[1])
+        self._energies.append(np.einsum("ij,ij->i", steps, steps) / self._step)
         self._rest = wave[whole:]
 
     def loudness(self) -> float:
