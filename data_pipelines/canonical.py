@@ -145,7 +145,7 @@ def resample(audio: np.ndarray, old: int, new: int, loop: bool = False) -> np.nd
     """
     if old == new:
         return audio
-    frames = max(_scale(len(audio), old, new), 1)
+    frames = max(scale_frames(len(audio), old, new), 1)
     if loop:
         from scipy.signal import resample
 
@@ -156,7 +156,7 @@ def resample(audio: np.ndarray, old: int, new: int, loop: bool = False) -> np.nd
     return np.pad(audio, ((0, frames - len(audio)), (0, 0)))
 
 
-def _scale(frames: int, old: int, new: int) -> int:
+def scale_frames(frames: int, old: int, new: int) -> int:
     """Frames at another rate, rounded to the nearest."""
     return (2 * frames * new + old) // (2 * old)
 
@@ -224,7 +224,7 @@ def _track(manifest: Manifest, track: Track, new: int) -> Track:
 
     return dataclasses.replace(
         track,
-        frames=max(_scale(track.frames, old, new), 1),
+        frames=max(scale_frames(track.frames, old, new), 1),
         stems={name: move(stem) for name, stem in track.stems.items()},
         mixture=track.mixture and move(track.mixture),
     )

@@ -2,7 +2,7 @@
 
 It is written by hand or by one of the readers in :mod:`data_pipelines.readers`, as YAML
 or, for many recordings, as JSON lines: all but the recordings in the first line, then a
-recording a line. ``docs/data.md`` explains every field; ``sepjax prepare`` makes the
+recording a line. ``docs/prepare.md`` explains every field; ``sepjax prepare`` makes the
 songs.
 """
 

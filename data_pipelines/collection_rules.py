@@ -27,6 +27,7 @@ def check_collection(collection: Collection, where: str = "") -> Collection:
     problems = list(_choices(collection))
     problems += _class_problems(collection)
     problems += _split_problems(collection)
+    problems += _name_problems(collection)
     ids = Counter(recording.id for recording in collection.recordings)
     problems += [f"{n} recordings have the id '{i}'" for i, n in ids.items() if n > 1]
     for recording in collection.recordings:
@@ -59,8 +60,16 @@ def _choices(collection: Collection) -> Iterator[str]:
         yield f"output.rate={out.rate} must be above zero (Hz)"
     if mix.dtype == "int16" and out.subtype != "PCM_16":
         yield f"output.subtype={out.subtype} needs mix.dtype=float32: int16 has 16 bits"
-    if isinstance(filters.require_classes, str) and filters.require_classes != "all":
-        yield "filters.require_classes must be 'all' or a list of classes"
+    wanted = filters.require_classes
+    if wanted != "all" and not (
+        isinstance(wanted, tuple | list) and all(isinstance(one, str) for one in wanted)
+    ):
+        yield f"filters.require_classes={wanted!r} must be 'all' or a list of classes"
+    if mix.mode != "summing" and any(one.mixture for one in collection.recordings):
+        yield (
+            f"mix.mode={mix.mode} changes the stems, but a distributed mixture stays "
+            "as it is: use mode: summing, or leave the mixtures out"
+        )
 
 
 def _class_problems(collection: Collection) -> Iterator[str]:
@@ -70,11 +79,11 @@ def _class_problems(collection: Collection) -> Iterator[str]:
     for name in {name for name in classes if classes.count(name) > 1}:
         yield f"classes: '{name}' twice"
     for name in classes:
-        if name == "mixture" or "/" in name or name.startswith("."):
+        if name in ("", "mixture") or "/" in name or name.startswith("."):
             yield f"classes: '{name}' cannot be the name of a stem's file"
     wanted = set(collection.label_map.values()) | {collection.default_class} - {""}
-    if collection.filters.require_classes != "all":
-        wanted |= set(collection.required)
+    if isinstance(collection.filters.require_classes, tuple | list):
+        wanted |= set(map(str, collection.required))
     for name in sorted(wanted - set(classes)):
         yield f"class '{name}' is not in classes: {nearest(name, classes)}"
 
@@ -84,11 +93,34 @@ def _split_problems(collection: Collection) -> Iterator[str]:
     for name in (*rules.counts, *rules.keep):
         if name not in SPLITS:
             yield f"splits: '{name}' must be one of {', '.join(SPLITS)}"
-    if sum(count == -1 for count in rules.counts.values()) > 1:
+    counts = [*rules.counts.values()]
+    if counts.count(-1) > 1:
         yield "splits.counts: only one split can take all others (-1)"
+    if min(counts, default=0) < -1 or min(rules.keep.values(), default=0) < -1:
+        yield "splits: a number of songs is 0 or more, or -1 for all others"
+    if counts and not any(counts):
+        yield "splits.counts: every number is 0"
     bare = [one.id for one in collection.recordings if not one.split]
     if bare and not rules.counts:
         yield f"recording '{bare[0]}' has no split, and splits.counts says nothing"
+
+
+def _name_problems(collection: Collection) -> Iterator[str]:
+    """Tags and songs that rules speak of, but no recording has."""
+    rules = collection.splits
+    tags = {tag for one in collection.recordings for tag in one.tags}
+    if rules.stratify and collection.recordings and rules.stratify not in tags:
+        hint = nearest(rules.stratify, tags)
+        yield f"splits.stratify: no recording has the tag '{rules.stratify}': {hint}"
+    names = {one.id for one in collection.recordings}
+    names |= {
+        f"{one.id}/{interval.name}"
+        for one in collection.recordings
+        for interval in one.intervals
+    }
+    for name in collection.filters.exclude:
+        if collection.recordings and name not in names:
+            yield f"filters.exclude: no recording '{name}': {nearest(name, names)}"
 
 
 def _recording_problems(collection: Collection, recording: Recording) -> Iterator[str]:

@@ -182,7 +182,8 @@ def _collection(
         if name not in collection.classes:
             raise DataError(f"{path}: '{name}': {nearest(name, collection.classes)}")
     classes = tuple(sources) or collection.classes
-    found = [r for r in collection.recordings if not split or r.split == split]
+    wanted = (r for r in collection.recordings if not split or r.split == split)
+    found = [r for r in wanted if r.id not in collection.filters.exclude]
     if not found:
         raise DataError(f"{path}: no recording has the split '{split}'")
     reads = [functools.partial(_read_recording, collection, r, classes) for r in found]

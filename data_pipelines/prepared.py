@@ -6,6 +6,7 @@ by how much the stems miss the mixture.
 
 import json
 import math
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ def read_prepared(folder: str | Path) -> tuple[dict[str, Any], list[dict[str, An
     """
     path = Path(folder).expanduser() / PREPARED
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8").strip("\n").split("\n")
         header, *songs = (json.loads(line) for line in lines)
         if header["kind"] != "collection" or any(s["kind"] != "song" for s in songs):
             raise ValueError("lines of another kind")
@@ -46,7 +47,8 @@ def build_manifest(root: str, sources: Sequence[str]) -> Manifest:
     """Index a prepared folder.
 
     A song's mixture file is its mixture if all classes that sound in it are among the
-    sources; else it is the sum of those that are.
+    sources; else it is the sum of those that are. Songs without any of the sources are
+    left out, with a warning.
 
     Raises:
         DataError: nothing was prepared there, a class is not in it, or files have
@@ -70,6 +72,12 @@ def build_manifest(root: str, sources: Sequence[str]) -> Manifest:
                 problems.append(str(error))
     if problems:
         raise DataError.of(f"prepared songs in {base}", problems)
+    if silent := [track.name for track in tracks if not track.stems]:
+        warnings.warn(
+            f"{base}: {len(silent)} songs have none of {', '.join(sources)} and are "
+            f"left out: {', '.join(silent[:5])}",
+            stacklevel=2,
+        )
     return Manifest(
         name="prepared",
         root=str(base),
@@ -77,7 +85,7 @@ def build_manifest(root: str, sources: Sequence[str]) -> Manifest:
         channels=max((file.channels for file in files), default=1),
         classes=tuple(sources),
         files=tuple(files),
-        tracks=tuple(tracks),
+        tracks=tuple(track for track in tracks if track.stems),
     )
 
 

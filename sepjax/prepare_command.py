@@ -64,9 +64,12 @@ def prepare(arguments: argparse.Namespace) -> int:
         raise ValueError("--jobs must be one or more")
     folder, status = _folder(arguments), 0
     if folder is None:
-        if arguments.write is not None or arguments.output is None:
-            return _write(arguments)
-        status, folder = _prepare(arguments), arguments.output
+        collection = _collection(arguments)
+        if arguments.write is not None:
+            _write(collection, arguments.write)
+        if arguments.output is None:
+            return 0
+        status, folder = _prepare(collection, arguments), arguments.output
     if arguments.check:
         status |= _check(arguments, folder)
     if arguments.tfds is not None:
@@ -86,7 +89,9 @@ def _folder(arguments: argparse.Namespace) -> Path | None:
     """The folder of songs, if that is what the source is."""
     source = Path(arguments.source)
     wanted = arguments.check or arguments.tfds is not None
-    if not (source.is_dir() or arguments.source == "demo"):
+    if arguments.root is not None or not (
+        source.is_dir() or arguments.source == "demo"
+    ):
         return None
     if not wanted:
         raise ValueError(
@@ -102,8 +107,15 @@ def _collection(arguments: argparse.Namespace) -> Any:
     from data_pipelines.readers import READERS, read_dataset
     from sepjax.registry import nearest
 
+    if arguments.output is None and arguments.write is None:
+        raise ValueError("say where the songs go (-o DIR), or --write FILE")
     source = Path(arguments.source)
     if source.suffix in (".yaml", ".yml", ".json", ".jsonl", ".ndjson"):
+        if arguments.option or arguments.root is not None or arguments.download:
+            raise ValueError(
+                f"{source} says all that is to be done: --root, --option and "
+                "--download are for readers"
+            )
         return read_collection(source)
     if arguments.source not in READERS:
         raise ValueError(
@@ -134,23 +146,19 @@ def _option(text: str) -> tuple[str, Any]:
         raise ValueError(f"--option {text}: {error}") from error
 
 
-def _write(arguments: argparse.Namespace) -> int:
-    if arguments.write is None:
-        raise ValueError("say where the songs go (-o DIR), or --write FILE")
+def _write(collection: Any, file: Path) -> None:
     from data_pipelines.collection_file import write_collection
 
-    collection = _collection(arguments)
-    path = write_collection(collection, arguments.write)
+    path = write_collection(collection, file)
     print(f"{len(collection.recordings)} recordings: {path}")
-    return 0
 
 
-def _prepare(arguments: argparse.Namespace) -> int:
+def _prepare(collection: Any, arguments: argparse.Namespace) -> int:
     from data_pipelines.prepare import prepare as make
     from sepjax.report.prepared_page import format_prepared, write_page
 
     made = make(
-        _collection(arguments),
+        collection,
         arguments.output,
         jobs=arguments.jobs,
         progress=sys.stderr.isatty(),

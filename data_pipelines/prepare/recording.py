@@ -54,14 +54,11 @@ def prepare_recording(
     Raises:
         DataError: a file of it cannot be used; nothing of it is left then.
     """
-    songs = [folder / name for name in song_names(recording)]
-    for song in songs:
-        shutil.rmtree(song, ignore_errors=True)
     try:
         return _prepare(collection, recording, folder)
     except BaseException:
-        for song in songs:
-            shutil.rmtree(song, ignore_errors=True)
+        for name in song_names(recording):
+            shutil.rmtree(folder / name, ignore_errors=True)
         raise
 
 
@@ -115,6 +112,11 @@ def _cuts(recording: Recording, rate: int, frames: int) -> list[Cut]:
             raise DataError(
                 f"recording '{recording.id}': interval '{interval.name}' reaches to "
                 f"{told:g} s, the recording ends at {frames / rate:.2f} s"
+            )
+        if end <= start:
+            raise DataError(
+                f"recording '{recording.id}': interval '{interval.name}' is shorter "
+                "than a sample"
             )
         cuts.append(Cut(name, start, min(end, frames)))
     return cuts

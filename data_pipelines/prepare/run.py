@@ -1,15 +1,18 @@
 """A whole collection: what is left to do, by several workers, then the splits."""
 
+import contextlib
 import errno
 import json
+import os
 import shutil
 import signal
 import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
+from threading import Thread
 from typing import Any, NamedTuple
 
 from data_pipelines.canonical import atomic_file
@@ -29,7 +32,12 @@ from data_pipelines.prepare.selection import (
     unread,
 )
 from data_pipelines.prepare.state import State, recording_key
-from data_pipelines.prepare.tracks import expected_frames, read_headers, song_channels
+from data_pipelines.prepare.tracks import (
+    bytes_on_disk,
+    expected_frames,
+    read_headers,
+    song_channels,
+)
 from data_pipelines.prepared import PREPARED
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -86,7 +94,7 @@ def prepare(
         done = len(todo)
         failed = _work(collection, state, todo, records, jobs, progress)
         songs = _finish(collection, state, records, failed)
-        if lost := _lost(collection, state, songs):
+        while lost := _lost(collection, state, songs):
             # Dropped earlier and deleted, wanted now that others have failed or come.
             done += len(lost)
             failed |= _work(collection, state, lost, records, jobs, progress)
@@ -99,10 +107,9 @@ def _check_names(collection: Collection) -> None:
     problems = []
     for recording in collection.recordings:
         for name in song_names(recording):
-            if (
-                first := seen.setdefault(name.casefold(), recording.id)
-            ) != recording.id:
-                problems.append(f"'{recording.id}' and '{first}' both become '{name}'")
+            told = f"{recording.id} ({name})"
+            if (first := seen.setdefault(name.casefold(), told)) is not told:
+                problems.append(f"'{told}' and '{first}' both become '{name}'")
     if problems:
         raise DataError.of(f"collection '{collection.name}'", problems)
 
@@ -170,22 +177,29 @@ def _check_space(
     Raises:
         DataError: the disk is too small for what is to be written.
     """
-    size = 0
+    sizes: dict[str, int] = {}
     for recording in todo:
-        try:
-            headers = read_headers(collection, recording)
-        except DataError:
-            continue  # told when its turn comes
-        frames = expected_frames(headers, collection.output.rate)
-        labels = {collection.class_of(part.label) for part in recording.tracks}
-        samples = frames * song_channels(collection, headers) * (len(labels) + 1)
-        size += samples * sample_bytes(collection)
+        # What is wrong with it is told when its turn comes.
+        with contextlib.suppress(DataError, ValueError):
+            sizes[recording.id] = _bytes(collection, recording)
     free = shutil.disk_usage(folder).free
-    if size > free:
+    if sum(sizes.values()) > free:
+        most = max(sizes, key=sizes.__getitem__)
         raise DataError(
-            f"{folder}: the songs take up to {size / 1e9:.2f} GB, only "
-            f"{free / 1e9:.2f} GB are free: free some space or name another disk"
+            f"{folder}: the songs take up to {sum(sizes.values()) / 1e9:.2f} GB, only "
+            f"{free / 1e9:.2f} GB are free: free some space or name another disk "
+            f"('{most}' alone takes {sizes[most] / 1e9:.2f} GB)"
         )
+
+
+def _bytes(collection: Collection, recording: Recording) -> int:
+    """What a recording takes on the disk, sums that are kept there included."""
+    headers = read_headers(collection, recording)
+    frames = expected_frames(headers, collection.output.rate)
+    samples = frames * song_channels(collection, headers)
+    labels = {collection.class_of(part.label) for part in recording.tracks}
+    songs = samples * (len(labels) + 1) * sample_bytes(collection)
+    return songs + bytes_on_disk(collection, headers)
 
 
 def _results(
@@ -194,7 +208,7 @@ def _results(
     if jobs <= 1 or len(todo) <= 1:
         yield from (_one(collection, state, recording) for recording in todo)
         return
-    pool = ProcessPoolExecutor(jobs, get_context("spawn"), initializer=_quiet)
+    pool = ProcessPoolExecutor(jobs, get_context("spawn"), initializer=_obey)
     bare = collection.__class__(**{**vars(collection), "recordings": ()})
     try:
         futures = [pool.submit(_one, bare, state, recording) for recording in todo]
@@ -202,34 +216,45 @@ def _results(
             yield future.result()
     except BrokenProcessPool as error:
         raise DataError(
-            f"{state.folder}: a worker died (out of memory?); what is done is kept: "
-            "give the same command again, perhaps with fewer jobs"
+            f"{state.folder}: a worker died: out of memory, or started by a script "
+            "without `if __name__ == '__main__':`. What is done is kept: give the same "
+            "command again, perhaps with fewer jobs"
         ) from error
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _quiet() -> None:
-    # Ctrl-C ends the command, which lets each worker finish what it has begun.
+def _obey() -> None:
+    """A worker leaves Ctrl-C to the command, and ends when the command does."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    Thread(target=_follow, daemon=True).start()
+
+
+def _follow() -> None:
+    # Otherwise it would go on writing after the command was killed.
+    parent_process().join()
+    os._exit(1)
 
 
 def _one(collection: Collection, state: State, recording: Recording) -> _Result:
     """Prepare a recording and remember that it is done."""
-    key = recording_key(collection, recording)
     try:
+        key = recording_key(collection, recording)
+        for name in song_names(recording):
+            state.remove(name)
         songs = prepare_recording(collection, recording, state.songs)
-    except OSError as error:
-        if error.errno in FULL:
+        state.save(key, recording, songs)
+    except Exception as error:  # of one recording; the others can be made
+        cause = error if isinstance(error, OSError) else error.__cause__
+        if isinstance(cause, OSError) and cause.errno in FULL:
             raise DataError(
                 f"{state.folder}: the disk is full; what is done is kept: free some "
                 "space and give the same command again"
             ) from error
-        return _Result(recording, [], f"{recording.id}: {error}")
-    except (DataError, ValueError, MemoryError) as error:
         text = str(error) or type(error).__name__
+        if not isinstance(error, DataError):
+            text = f"recording '{recording.id}': {type(error).__name__}: {text}"
         return _Result(recording, [], text)
-    state.save(key, recording, songs)
     return _Result(recording, songs, "")
 
 
@@ -240,25 +265,22 @@ def _finish(
     failed: dict[str, str],
 ) -> list[dict[str, Any]]:
     """Choose splits and move every song to where it belongs."""
-    known, broken = [], []
+    known = []
     for recording in sorted(collection.recordings, key=lambda one: one.id):
         if reason := excluded(collection, recording):
             known += unread(recording, reason)
         elif recording.id in failed:
-            broken += unread(recording, failed[recording.id])
+            reason = failed[recording.id]
+            known += [song | {"failed": True} for song in unread(recording, reason)]
         else:
             known += records[recording.id]
-    songs = select(collection, known) + [song | {"split": FAILED} for song in broken]
+    songs = select(collection, known)
     for song in songs:
-        place = state.find(song) if song["files"] else None
-        if place is None:
-            continue
-        if song["split"] not in SPLITS:
-            shutil.rmtree(place)
-        elif place.parent.name != song["split"] or place.parent == state.songs:
-            target = state.folder / song["split"] / song["song"]
+        place = state.find(song) if song["split"] in SPLITS else None
+        state.remove(song["song"], but=place)
+        target = state.folder / song["split"] / song["song"]
+        if place is not None and place != target:
             target.parent.mkdir(exist_ok=True)
-            shutil.rmtree(target, ignore_errors=True)
             place.rename(target)
     return sorted(songs, key=order)
 
@@ -283,7 +305,7 @@ def _write(
         "counts": {name: splits.count(name) for name in dict.fromkeys(splits)},
     }
     lines = [header, *({"kind": "song"} | song for song in songs)]
-    text = "\n".join(json.dumps(line, ensure_ascii=False) for line in lines)
+    text = "\n".join(json.dumps(line) for line in lines)
     with atomic_file(state.folder / PREPARED) as file:
         file.write(f"{text}\n".encode())
     return header

@@ -33,18 +33,22 @@ def select(
 ) -> list[dict[str, Any]]:
     """The same records with ``split``, and ``reason`` where that is "dropped".
 
-    Songs that are dropped before anything is read take part in the draw where filters
-    apply after the split, as the others do.
+    Songs that are dropped take part in the draw where filters apply after the split;
+    those that failed always do, so that mending one moves no other.
     """
     reasons = {song["song"]: _reason(collection, song) for song in songs}
     before = collection.filters.apply == "before_split"
-    drawn = [song for song in songs if not (before and reasons[song["song"]])]
+    drawn = [
+        song
+        for song in songs
+        if song.get("failed") or not (before and reasons[song["song"]])
+    ]
     splits = assign_splits(list(_candidates(collection, drawn)), collection.splits)
     kept: dict[str, list[str]] = defaultdict(list)
     for name in sorted(splits, key=lambda name: draw(collection.splits.seed, name)):
         split = splits[name]
-        room = collection.splits.keep.get(split)
-        if not reasons[name] and room is not None and len(kept[split]) >= room:
+        room = collection.splits.keep.get(split, -1)
+        if not reasons[name] and 0 <= room <= len(kept[split]):
             reasons[name] = f"{split} is limited to {room} songs"
         if not reasons[name]:
             kept[split].append(name)
@@ -54,7 +58,8 @@ def select(
     ]
     for song in placed:
         if reason := reasons[song["song"]]:
-            song |= {"split": DROPPED, "reason": reason}
+            split = FAILED if song.pop("failed", False) else DROPPED
+            song |= {"split": split, "reason": reason}
     return placed
 
 

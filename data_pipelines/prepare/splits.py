@@ -5,6 +5,7 @@ or less moves no other but where a split's share ends.
 """
 
 import hashlib
+import warnings
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -27,13 +28,17 @@ class Candidate(NamedTuple):
 def assign_splits(songs: Sequence[Candidate], rules: SplitRules) -> dict[str, str]:
     """Song to split.
 
-    Declared splits stay. The others are dealt in the proportions of ``rules.counts``,
-    within each stratum by largest remainders, so that the totals are exact as well;
-    if one of the counts is -1, the others are numbers of songs and this one takes
-    what is left. By group, the largest first, each into the split that lacks most.
+    Declared splits stay, by group those of its other songs as well. The others are
+    dealt in the proportions of ``rules.counts``, within each stratum by largest
+    remainders, so that the totals are exact as well; if one of the counts is -1, the
+    others are numbers of songs and this one takes what is left. By group, the largest
+    first, each into the split that lacks most.
+
+    A split that ought to have songs and gets none is told as a warning.
 
     Raises:
-        DataError: fewer songs than are asked for, or no counts where they are needed.
+        DataError: fewer songs than are asked for, no counts where they are needed, or a
+            group of two declared splits.
 
     Example:
         >>> rules = SplitRules(counts={"train": 2, "test": 1})
@@ -41,22 +46,52 @@ def assign_splits(songs: Sequence[Candidate], rules: SplitRules) -> dict[str, st
         >>> sorted(found.values())
         ['test', 'test', 'train', 'train', 'train', 'train']
     """
+    if rules.by == "group":
+        songs = _inherit(songs)
     given = {song.name: song.split for song in songs if song.split}
-    open_ = sorted(
+    undecided = sorted(
         (song for song in songs if not song.split),
         key=lambda song: draw(rules.seed, song.name),
     )
-    if not open_:
+    if not undecided:
         return given
     strata = defaultdict(list)
-    units = _units(open_, rules)
-    for unit in units:
+    for unit in _units(undecided, rules):
         strata[unit[0].stratum].append(unit)
     sizes = [sum(map(len, strata[name])) for name in sorted(strata)]
-    quotas = apportion(sizes, _targets(len(open_), rules.counts))
+    quotas = apportion(sizes, _targets(len(undecided), rules.counts))
+    room = dict.fromkeys(SPLITS, 0)
     for name, quota in zip(sorted(strata), quotas):
-        given |= _deal(strata[name], dict(zip(SPLITS, quota)))
+        # What a stratum of large groups could not divide, the next ones make up for.
+        room = {split: room[split] + new for split, new in zip(SPLITS, quota)}
+        given |= _deal(strata[name], room)
+    _tell_empty(given, rules)
     return given
+
+
+def _inherit(songs: Sequence[Candidate]) -> list[Candidate]:
+    """Songs of a group of which some declare their split get that one."""
+    declared: dict[str, str] = {}
+    for song in songs:
+        group = song.group or song.name
+        if song.split and declared.setdefault(group, song.split) != song.split:
+            raise DataError(
+                f"group '{group}' is declared {declared[group]} and {song.split}: by "
+                "group, all its songs are of one split"
+            )
+    return [
+        song._replace(split=declared.get(song.group or song.name, "")) for song in songs
+    ]
+
+
+def _tell_empty(given: Mapping[str, str], rules: SplitRules) -> None:
+    wanted = (split for split, count in rules.counts.items() if count)
+    for split in wanted:
+        if split not in given.values():
+            warnings.warn(
+                f"split {split} gets no song: there are too few, or groups too large",
+                stacklevel=2,
+            )
 
 
 def draw(seed: int, name: str) -> str:

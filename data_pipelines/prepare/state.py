@@ -6,16 +6,24 @@ nothing of its recording has changed.
 """
 
 import contextlib
+import dataclasses
 import fcntl
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from data_pipelines.canonical import atomic_file
-from data_pipelines.collection import Collection, Recording, to_tree
+from data_pipelines.collection import (
+    Collection,
+    Filters,
+    Recording,
+    SplitRules,
+    to_tree,
+)
 from data_pipelines.manifest import SPLITS, DataError
 
 VERSION = 1  # of what is written; another one is prepared anew
@@ -37,6 +45,7 @@ class State:
         Raises:
             DataError: it belongs to another collection, or is being written.
         """
+        self._refuse_others(collection)
         try:
             for each in (self.songs, self.records):
                 each.mkdir(parents=True, exist_ok=True)
@@ -48,57 +57,75 @@ class State:
         with lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
+            except BlockingIOError as error:
                 raise DataError(
                     f"{self.folder} is being prepared by another process"
                 ) from error
-            self._own(collection)
+            except OSError:
+                pass  # a file system without locks
+            with atomic_file(self.hidden / "collection") as new:
+                new.write(owner(collection).encode())
             yield
 
-    def _own(self, collection: Collection) -> None:
-        file, mine = self.hidden / "collection", collection.digest()
+    def _refuse_others(self, collection: Collection) -> None:
+        file = self.hidden / "collection"
         there = [split for split in SPLITS if (self.folder / split).exists()]
         if file.exists():
-            if file.read_text() != mine:
+            if file.read_text() != owner(collection):
                 raise DataError(
-                    f"{self.folder} was prepared from another collection, or by other "
-                    "rules: name another folder, or delete this one first"
+                    f"{self.folder} was made of other recordings, classes, mixing "
+                    "or format: name another folder, or delete this one first"
                 )
         elif there:
             raise DataError(
                 f"{self.folder} holds {', '.join(there)} of something else: name "
                 "another folder"
             )
-        with atomic_file(file) as new:
-            new.write(mine.encode())
 
     def load(self, key: str, recording: Recording) -> list[dict[str, Any]] | None:
         """The songs of a recording, if it is done and has not changed since."""
         try:
             found = json.loads(self._record(recording).read_text())
-        except (OSError, json.JSONDecodeError):
+            return found["songs"] if found["key"] == key else None
+        except (OSError, ValueError, KeyError, TypeError):
             return None
-        return found["songs"] if found["key"] == key else None
 
     def save(self, key: str, recording: Recording, songs: list[dict[str, Any]]) -> None:
         """Say that a recording is done; its songs have been written."""
-        text = json.dumps({"key": key, "songs": songs}, ensure_ascii=False)
         with atomic_file(self._record(recording)) as file:
-            file.write(text.encode())
+            file.write(json.dumps({"key": key, "songs": songs}).encode())
 
     def _record(self, recording: Recording) -> Path:
         # Whatever an id consists of, its hash is the name of a file.
         name = hashlib.sha256(recording.id.encode()).hexdigest()[:32]
         return self.records / f"{name}.json"
 
+    def places(self, name: str) -> list[Path]:
+        """Where a song of this name may lie."""
+        return [
+            place / name
+            for place in (self.songs, *(self.folder / split for split in SPLITS))
+        ]
+
     def find(self, song: dict[str, Any]) -> Path | None:
         """Where the audio of a song lies, complete."""
-        places = [self.songs, *(self.folder / split for split in SPLITS)]
-        for place in (place / song["song"] for place in places):
-            sizes = {name: file["bytes"] for name, file in song["files"].items()}
+        sizes = {name: file["bytes"] for name, file in song["files"].items()}
+        for place in self.places(song["song"]) if sizes else ():
             if all(_size(place / f"{name}.wav") == n for name, n in sizes.items()):
                 return place
         return None
+
+    def remove(self, name: str, but: Path | None = None) -> None:
+        """Delete a song wherever it lies, but in one place: no old copy stays."""
+        for place in self.places(name):
+            if place != but:
+                shutil.rmtree(place, ignore_errors=True)
+
+
+def owner(collection: Collection) -> str:
+    """What a folder belongs to: filters and splits may change, songs stay."""
+    marks = Filters(active_dbfs=collection.filters.active_dbfs)
+    return dataclasses.replace(collection, splits=SplitRules(), filters=marks).digest()
 
 
 def _size(path: Path) -> int:

@@ -5,6 +5,7 @@ it is summed, as if it had been exported. Sums have 32 bits or are double precis
 lie in a file where memory would not hold a long concert.
 """
 
+import os
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from data_pipelines.audio import to_int16
+from data_pipelines.canonical import scale_frames
 from data_pipelines.collection import Collection, Part, Recording
 from data_pipelines.decode import Decoded, open_part, read_part
 from data_pipelines.manifest import DataError
@@ -87,6 +89,15 @@ def expected_frames(headers: Sequence[Header], rate: int) -> int:
     )
 
 
+def bytes_on_disk(collection: Collection, headers: Sequence[Header]) -> int:
+    """What the sums of a recording take there; 0: they are kept in memory."""
+    frames = expected_frames(headers, collection.output.rate)
+    rows = len(collection.classes) + (headers[-1].name == MIXTURE)
+    wide = 4 if collection.mix.dtype == "int16" else 8
+    size = rows * frames * song_channels(collection, headers) * wide
+    return size if size > IN_MEMORY else 0
+
+
 def sum_recording(
     collection: Collection, headers: Sequence[Header], folder: Path
 ) -> Summed:
@@ -121,18 +132,6 @@ def sum_recording(
     return Summed(waves, list(counts.values()), mixture, clipped, warnings)
 
 
-def spread(block: np.ndarray, channels: int) -> np.ndarray:
-    """A block with this number of channels; of more than two, their mean.
-
-    Example:
-        >>> spread(np.array([[1.0, 3.0, 5.0]]), 2).tolist()
-        [[3.0, 3.0]]
-    """
-    if block.shape[1] not in (1, channels):
-        block = block.mean(axis=1, keepdims=True)
-    return np.broadcast_to(block, (len(block), channels))
-
-
 def _resampled(
     blocks: Iterable[np.ndarray], header: Header, rate: int
 ) -> Iterator[np.ndarray]:
@@ -153,7 +152,7 @@ def _resampled(
         yield made
     if stream is not None:
         last = stream.resample_chunk(np.zeros((0, block.shape[1]), np.float32), True)
-        want = (2 * read * rate + old) // (2 * old) - written
+        want = scale_frames(read, old, rate) - written
         # soxr may end a frame early or late.
         yield np.pad(last[: max(want, 0)], ((0, max(want - len(last), 0)), (0, 0)))
 
@@ -168,8 +167,8 @@ class Track:
     def blocks(self, rate: int, channels: int, kind: np.dtype) -> Iterator[np.ndarray]:
         """All of it, (time, channels), of this kind of audio and rate."""
         gain = 10 ** (self.header.part.gain_db / 20)
-        for block in _resampled(self._chosen(), self.header, rate):
-            block = spread(block, channels) * gain
+        for block in _resampled(self._chosen(channels), self.header, rate):
+            block = np.broadcast_to(block, (len(block), channels)) * gain
             if kind == np.int16:
                 block, over = to_int16(block)
                 self.clipped += over
@@ -182,20 +181,20 @@ class Track:
         text = "its channels cancel in their mean; use channels: left or right"
         return [f"{self.header.part.path}: {text}"]
 
-    def _chosen(self) -> Iterator[np.ndarray]:
+    def _chosen(self, channels: int) -> Iterator[np.ndarray]:
+        """As many channels as are asked for, or one; the mean where neither fits."""
         part = self.header.part
         for block in read_part(self.header.path, part.stream):
-            if part.channels == "keep" or block.shape[1] == 1:
+            width, side = block.shape[1], {"left": 0, "right": 1}.get(part.channels)
+            if width == 1 or (part.channels == "keep" and width == channels):
                 yield block
-            elif part.channels == "mean":
+            elif side is not None:
+                yield block[:, side : side + 1]
+            else:
                 mono = block.mean(axis=1, keepdims=True)
                 self.mono += float(np.square(mono, dtype=np.float64).sum())
-                squares = np.square(block, dtype=np.float64)
-                self.energy += float(squares.sum()) / block.shape[1]
+                self.energy += float(np.square(block, dtype=np.float64).sum()) / width
                 yield mono
-            else:
-                side = 0 if part.channels == "left" else 1
-                yield block[:, side : side + 1]
 
 
 class _Table:
@@ -222,6 +221,9 @@ class _Table:
     def _allocate(self, shape: tuple[int, int, int]) -> np.ndarray:
         if np.prod(shape, dtype=float) * np.dtype(self.kind).itemsize <= IN_MEMORY:
             return np.zeros(shape, self.kind)
-        # Without a name it is gone with the process, however that ends.
+        # Without a name it is gone with the process, however that ends. Its space is
+        # taken now: a disk that fills up under a map of memory would kill the process.
         file = tempfile.TemporaryFile(dir=self.folder)
+        size = int(np.prod(shape, dtype=float)) * np.dtype(self.kind).itemsize
+        os.posix_fallocate(file.fileno(), 0, size)
         return np.memmap(file, self.kind, "w+", shape=shape)

@@ -50,6 +50,7 @@ def read_karaoke(
     valid: int = 100,
     test: int = 48,
     seed: int = 42,
+    by: str = "song",
 ) -> Collection:
     """Songs of single tracks, mixed, filtered and split as chapter 4 does.
 
@@ -73,6 +74,8 @@ def read_karaoke(
         valid: songs drawn for validation.
         test: songs kept of the others; -1: all.
         seed: of the draw.
+        by: "group" never divides the songs of a group over two splits; "song", as in
+            the thesis, does.
 
     Raises:
         DataError: everything that is wrong with the table, with its line.
@@ -99,7 +102,7 @@ def read_karaoke(
         recordings=tuple(recordings),
         mix=MixRules(mode=mode),
         filters=Filters(required, apply="after_split"),
-        splits=SplitRules(seed=seed, counts=counts, keep=keep),
+        splits=SplitRules(seed, by, counts=counts, keep=keep),
         output=Output(channels=2),
     )
     return conclude(collection, problems)

@@ -65,8 +65,9 @@ def read_table(path: Path, columns: Sequence[str], problems: list[str]) -> list[
         raise DataError.of(f"{path}: its first line names {', '.join(names)}", told)
     rows = []
     for cells in reader:
-        if not any(map(str.strip, cells)) or cells[0].startswith("#"):
-            continue
+        filled = list(filter(str.strip, cells))
+        if not filled or (len(filled) == 1 and filled[0].startswith("#")):
+            continue  # an empty line, or a remark
         row = Row(reader.line_num, dict(zip(names, map(str.strip, cells))))
         empty = [f"no value in column '{name}'" for name in columns if not row[name]]
         if len(cells) > len(names):

@@ -64,9 +64,19 @@ def format_prepared(header: Mapping[str, Any], songs: Songs) -> str:
     if clipped:
         blocks.append("clipped samples: " + ", ".join(clipped))
     blocks += [f"FAILED {s['song']}: {s['reason']}" for s in songs if _failed(s)]
-    warnings = [f"{s['song']}: {text}" for s in songs for text in s.get("warnings", ())]
+    warnings = [
+        f"{song['recording']}: {text}"
+        for song in _recordings(songs)
+        for text in song["warnings"]
+    ]
     blocks += [f"note: {text}" for text in warnings[:10]]
     return "\n\n".join(blocks)
+
+
+def _recordings(songs: Songs) -> list[Mapping[str, Any]]:
+    """One song of each recording that was read: what is counted there counts once."""
+    read = {song["recording"]: song for song in songs if song["files"]}
+    return list(read.values())
 
 
 def _short(reason: str) -> str:
@@ -85,7 +95,8 @@ def _clipped(header: Mapping[str, Any], songs: Songs) -> list[str]:
             count["mixture"] += song["mixture_clipped"]
             for name, number in song["clipped"].items():
                 count[name] += number
-            count["source files"] += song["files_clipped"]
+    for song in _recordings(songs):
+        count["source files"] += song["files_clipped"]
     return [f"{name} {number}" for name, number in count.items() if number]
 
 
@@ -162,7 +173,7 @@ def _levels(header: Mapping[str, Any], kept: Songs) -> Markup | None:
     for name in header["classes"]:
         factors = [song["factors"][name] for song in kept if song["tracks"][name]]
         low = decibels(_level(min(factors, default=1.0)))
-        tracks = sum(song["tracks"][name] for song in kept)
+        tracks = sum(song["tracks"][name] for song in _recordings(kept))
         clipped = sum(song["clipped"][name] for song in kept)
         quieter = sum(factor < 1 for factor in factors)
         rows.append([name, tracks, quieter, f"{low} dB", f"{clipped:,}"])

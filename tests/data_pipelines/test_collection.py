@@ -21,12 +21,12 @@ version: 1
 classes: [vocal, drum, other]
 label_map: {lead male singer: vocal, "909": drum}
 default_class: other
-mix: {mode: scaling, beta: always, guard: all, dtype: float32}
+mix: {mode: summing, beta: always, guard: all, dtype: float32}
 recordings:
 - id: concert07
   group: tour
   split: null
-  tags: {crowd: high, genre: jazz, year: 2018}
+  tags: {crowd: high, genre: jazz, year: 2018, date: 2018-07-03}
   sample_rate: 48000
   tracks:
   - {path: raw/kick.wav, label: drum, channels: mean, gain_db: -3, start: 1.5}
@@ -35,7 +35,7 @@ recordings:
   intervals:
   - {name: song01, start: 12.5, end: 260.0}
   - {name: song02, start: 260, end: null}
-filters: {require_classes: [drum], min_active_seconds: 5, exclude: [concert08]}
+filters: {require_classes: [drum], min_active_seconds: 5, exclude: []}
 splits: {seed: 7, by: group, stratify: crowd, counts: {train: 88, test: 52}}
 output: {layout: musdb, rate: 48000, subtype: PCM_24, channels: 2}
 """
@@ -52,7 +52,7 @@ def test_every_field_is_read(tmp_path):
     intervals = Interval("song01", 12.5, 260.0), Interval("song02", 260.0, None)
     concert = Recording(
         *("concert07", (kick, voice), "tour", ""),
-        tags={"crowd": "high", "genre": "jazz", "year": 2018},
+        tags={"crowd": "high", "genre": "jazz", "year": 2018, "date": "2018-07-03"},
         sample_rate=48000,
         mixture=Part("mix.wav"),
         intervals=intervals,
@@ -63,8 +63,8 @@ def test_every_field_is_read(tmp_path):
         root=str(tmp_path),
         label_map={"lead male singer": "vocal", "909": "drum"},
         default_class="other",
-        mix=MixRules("scaling", "always", "all", "float32"),
-        filters=Filters(("drum",), 5.0, exclude=("concert08",)),
+        mix=MixRules("summing", "always", "all", "float32"),
+        filters=Filters(("drum",), 5.0, exclude=()),
         splits=SplitRules(7, "group", "crowd", {"train": 88, "test": 52}),
         output=Output("musdb", 48000, "PCM_24", 2),
     )
@@ -90,7 +90,7 @@ def test_the_digest_ignores_where_files_lie(tmp_path):
 
 MISTAKES = {
     ("classes: [vocal", "clases: [vocal"): "did you mean 'classes'",
-    ("mode: scaling", "mode: scalling"): "mix.mode='scalling' must be one of",
+    ("mode: summing", "mode: suming"): "mix.mode='suming' must be one of",
     ("gain_db: -3", "gain_db: loud"): "gain_db: float is wanted, not 'loud'",
     ("default_class: other", "default_class: null"): None,
     ("label: drum, channels", "label: dram, channels"): None,
@@ -101,6 +101,13 @@ MISTAKES = {
     ("tracks:\n", "tracks: 5\n  x:\n"): "a list is wanted",
     ("dtype: float32", "dtype: int16"): "int16 has 16 bits",
     ("channels: mean", "channels: both"): "keep, mean, left, right",
+    ("stratify: crowd", "stratify: crwod"): "did you mean 'crowd'",
+    ("exclude: []", "exclude: [concert7]"): "did you mean 'concert07'",
+    ("test: 52", "test: -5"): "0 or more, or -1",
+    ("test: 52}", "test: 52}, keep: {test: -2}"): "0 or more, or -1",
+    ("gain_db: -3", "gain_db: .nan"): "a finite number is wanted",
+    ("require_classes: [drum]", "require_classes: 5"): "'all' or a list",
+    ("mode: summing", "mode: adaptive"): "a distributed mixture stays",
 }
 
 
@@ -124,7 +131,9 @@ def test_labels_that_nothing_maps_are_mistakes_without_a_default(tmp_path):
 
 
 def test_all_mistakes_are_told_at_once(tmp_path):
-    text = EVERYTHING.replace("scaling", "scale").replace("by: group", "by: artist")
+    text = EVERYTHING.replace("dtype: float32", "dtype: float").replace(
+        "by: group", "by: artist"
+    )
     with pytest.raises(DataError, match="2 problems"):
         read_collection(write(tmp_path, text))
 

@@ -1,8 +1,14 @@
 """From recordings to songs: what is written, and that it is always the same."""
 
 import dataclasses
+import errno
 import hashlib
+import os
 import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,6 +26,7 @@ from data_pipelines.collection import (
     Recording,
     SplitRules,
 )
+from data_pipelines.collection_file import read_collection, write_collection
 from data_pipelines.manifest import DataError
 from data_pipelines.mixing import align, mix
 from data_pipelines.prepare import prepare, recording, run
@@ -156,7 +163,7 @@ def test_a_changed_file_is_read_again(songs, tmp_path, noise):
 def test_a_folder_belongs_to_one_collection(songs, tmp_path):
     prepare(songs, tmp_path / "out")
     other = dataclasses.replace(songs, mix=MixRules("summing"))
-    with pytest.raises(DataError, match="another collection"):
+    with pytest.raises(DataError, match="other recordings, classes, mixing"):
         prepare(other, tmp_path / "out")
     (tmp_path / "mine" / "train").mkdir(parents=True)
     with pytest.raises(DataError, match="something else"):
@@ -272,7 +279,8 @@ def test_a_distributed_mixture_is_kept(tmp_path, noise):
     stem, mixture = noise(1, 600), noise(2, 600)
     part = write(tmp_path, "drum-a.wav", stem)
     whole = dataclasses.replace(write(tmp_path, "mix.wav", mixture), label="")
-    mine = collection(tmp_path, [Recording("a", (part,), split="train", mixture=whole)])
+    song = Recording("a", (part,), split="train", mixture=whole)
+    mine = collection(tmp_path, [song], mix=MixRules("summing"))
     (song,) = prepare(mine, tmp_path / "out").songs
     np.testing.assert_array_equal(read(tmp_path / "out/train/a/mixture.wav"), mixture)
     energy = np.square([mixture - stem, mixture], dtype=float).sum((1, 2))
@@ -367,3 +375,115 @@ def test_files_are_what_mixing_promises(tmp_path_factory, mode, beta, shapes, se
         if name not in song["absent"]:
             stem = read(folder / f"{name}.wav")
             np.testing.assert_array_equal(stem, expected.stems[index])
+
+
+def places(folder, name):
+    return sorted(p.parent.name for p in folder.glob(f"*/{name}") if p.is_dir())
+
+
+def test_a_song_that_fails_later_or_moves_leaves_no_old_copy(songs, tmp_path, noise):
+    out = tmp_path / "out"
+    prepare(songs, out)
+    for index in (0, 4, 7):
+        write(tmp_path / "raw", f"drum-a-{index}.wav", noise(90 + index, 950))
+    broken = songs.path(songs.recordings[2].tracks[0])
+    broken.write_bytes(b"none")
+    made = prepare(songs, out)
+    for song in made.songs:
+        expected = [] if song["split"] == "failed" else [song["split"]]
+        assert places(out, song["song"]) == expected
+        for name, file in song["files"].items():
+            path = out / song["split"] / song["song"] / f"{name}.wav"
+            assert hashlib.sha256(path.read_bytes()).hexdigest() == file["sha256"]
+    tighter = dataclasses.replace(songs, filters=Filters("all", 0.05))
+    kept = prepare(tighter, out)
+    assert kept.done == 1  # filters may change; only what failed is tried again
+    dropped = [s["song"] for s in kept.songs if s["split"] == "dropped"]
+    assert dropped
+    assert not any(places(out, name) for name in dropped)
+
+
+def test_mending_a_song_moves_no_other(songs, tmp_path):
+    broken = songs.path(songs.recordings[5].tracks[1])
+    kept = broken.read_bytes()
+    broken.write_bytes(kept[:100])
+    before = {s["song"]: s["split"] for s in prepare(songs, tmp_path / "out").songs}
+    broken.write_bytes(kept)
+    after = {s["song"]: s["split"] for s in prepare(songs, tmp_path / "out").songs}
+    assert before.pop("song5") == "failed"
+    assert after.pop("song5") in ("train", "valid", "test")
+    assert before == after
+
+
+def test_workers_end_with_the_command_and_the_rest_is_done_later(songs, tmp_path):
+    whole = prepare(songs, tmp_path / "whole")
+    file = write_collection(songs, tmp_path / "songs.yaml")
+    command = [sys.executable, "-m", "sepjax.cli", "prepare", str(file), "-j", "2"]
+    process = subprocess.Popen([*command, "-o", str(tmp_path / "out")])
+    records = tmp_path / "out" / ".prepare" / "records"
+    while process.poll() is None and not list(records.glob("*.json")):
+        time.sleep(0.005)
+    workers = children(process.pid)
+    process.kill()
+    process.wait()
+    for _ in range(200):
+        if not any(map(alive, workers)):
+            break
+        time.sleep(0.05)
+    assert not any(map(alive, workers))
+    assert prepare(songs, tmp_path / "out", jobs=2).songs == whole.songs
+    assert tree(tmp_path / "out") == tree(tmp_path / "whole")
+
+
+def children(parent):
+    """Processes that this one has started."""
+    files = Path(f"/proc/{parent}/task").glob("*/children")
+    return [int(pid) for file in files for pid in file.read_text().split()]
+
+
+def alive(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def test_titles_may_hold_any_letter(tmp_path, noise):
+    part = write(tmp_path, "drum-a.wav", noise(0, 900))
+    song = Recording("a\u2028b\x85c é", (part,), split="train", tags={"x": "\u2029"})
+    mine = collection(tmp_path, [song])
+    again = read_collection(write_collection(mine, tmp_path / "a.jsonl"))
+    assert again == mine
+    prepare(mine, tmp_path / "out")
+    assert read_prepared(tmp_path / "out")[1][0]["song"] == song.id
+    build_manifest("prepared", str(tmp_path / "out"), CLASSES)
+
+
+def test_a_fault_of_one_recording_costs_no_other(songs, tmp_path, monkeypatch):
+    def stumble(mine, one, folder):
+        if one.id == "song1":
+            raise RuntimeError("who would have thought")
+        return recording.prepare_recording(mine, one, folder)
+
+    monkeypatch.setattr(run, "prepare_recording", stumble)
+    made = prepare(songs, tmp_path / "out")
+    assert [s["reason"] for s in made.failed] == [
+        "recording 'song1': RuntimeError: who would have thought"
+    ]
+
+
+def test_sums_on_a_disk_that_is_too_small_are_an_error(songs, tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("data_pipelines.prepare.tracks.IN_MEMORY", 1000)
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(DataError, match="disk is full"):
+        prepare(songs, tmp_path / "out")
+
+
+def test_songs_without_any_of_the_sources_are_left_out(songs, tmp_path):
+    prepare(songs, tmp_path / "out")
+    with pytest.warns(UserWarning, match="3 songs have none of bass"):
+        manifest = build_manifest("prepared", str(tmp_path / "out"), ("bass",))
+    assert len(manifest.tracks) == 5

@@ -42,6 +42,7 @@ def test_the_concerts_of_the_thesis():
         assert max(abs(mine[name] - MONTREUX[name] / 3) for name in SPLITS) < 1
 
 
+@pytest.mark.filterwarnings("ignore:split .* gets no song")
 @given(st.integers(0, 100), st.lists(st.integers(1, 9), min_size=3, max_size=12))
 def test_groups_are_never_divided(seed, sizes):
     songs = [
@@ -80,3 +81,25 @@ def test_more_songs_than_there_are_cannot_be_asked_for():
     rules = SplitRules(counts={"train": 900, "valid": 100, "test": -1})
     with pytest.raises(DataError, match="asks for 1000 songs"):
         assign_splits([Candidate("a")], rules)
+
+
+def test_songs_of_a_declared_group_follow_it():
+    songs = [Candidate(f"s{i}", "G", "valid" if i < 2 else "") for i in range(6)]
+    rules = SplitRules(by="group", counts={"train": 1})
+    assert set(assign_splits(songs, rules).values()) == {"valid"}
+    with pytest.raises(DataError, match="declared valid and train"):
+        assign_splits([*songs, Candidate("x", "G", "train")], rules)
+
+
+def test_groups_in_strata_fill_every_split():
+    songs = [
+        Candidate(f"{crowd}-{i}", f"concert {crowd}", stratum=str(crowd))
+        for crowd in range(3)
+        for i in range(10)
+    ]
+    rules = SplitRules(
+        by="group", stratify="crowd", counts={"train": 1, "valid": 1, "test": 1}
+    )
+    assert Counter(assign_splits(songs, rules).values()) == dict.fromkeys(SPLITS, 10)
+    with pytest.warns(UserWarning, match="split test gets no song"):
+        assign_splits(songs[:20], rules)
