@@ -15,8 +15,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "source",
         metavar="SOURCE",
-        help="a collection (.yaml, .jsonl); or the name of a reader, with --root; or, "
-        "with --check or --tfds, a folder of songs or 'demo'",
+        help="a collection (.yaml, .jsonl); or the name of a reader, with --root; or a "
+        "prepared folder with --tfds or --check, which takes any songs and 'demo'",
     )
     parser.add_argument("--root", type=Path, help="the folder that a reader reads")
     parser.add_argument(
