@@ -18,7 +18,7 @@ from data_pipelines.doctor.listening import mono_wave
 from data_pipelines.doctor.matching import build_index, candidates, shared_part
 from data_pipelines.doctor.same_audio import PARTLY, SAME
 
-SONGS = 300  # of which those with much in common are looked at
+SONGS = 200  # of which those with much in common are looked at
 HIGH = 32000  # Hz at which copies are made; MP3 and AAC know it
 
 
@@ -112,12 +112,12 @@ COPIES = {
 
 @pytest.mark.parametrize("kind", COPIES)
 def test_a_copy_is_found_and_nothing_else(waves, index, kind):
-    for number in (0, 3):
-        copy = COPIES[kind](soxr.resample(waves[number], RATE, HIGH))
-        copy = soxr.resample(copy.astype(np.float32), HIGH, RATE)
-        found = candidates(index, fingerprint(copy))
-        parts = {one.song: share(copy, waves[one.song], one) for one in found}
-        assert [song for song, part in parts.items() if part >= SAME] == [number]
+    number = list(COPIES).index(kind) % len(waves)
+    copy = COPIES[kind](soxr.resample(waves[number], RATE, HIGH))
+    copy = soxr.resample(copy.astype(np.float32), HIGH, RATE)
+    found = candidates(index, fingerprint(copy))
+    parts = {one.song: share(copy, waves[one.song], one) for one in found}
+    assert [song for song, part in parts.items() if part >= SAME] == [number]
 
 
 def test_songs_of_other_sessions_have_nothing_in_common(waves, index):
@@ -127,14 +127,14 @@ def test_songs_of_other_sessions_have_nothing_in_common(waves, index):
 
 def test_songs_that_share_takes_are_different_songs(manifest):
     """Of all pairs, those with most takes in common, at one speed and in one bar."""
-    session = [track for track in manifest.tracks if track.group == "session1"]
+    session = [track for track in manifest.tracks if track.group == "session2"]
     pairs = sorted(
         (
             (len(takes(a) & takes(b)) / len(takes(a) | takes(b)), a.name, b.name)
             for a, b in itertools.combinations(session, 2)
         ),
         reverse=True,
-    )[:8]
+    )[:5]
     assert 0.6 < pairs[0][0] < 1
     tracks = {track.name: track for track in manifest.tracks}
     shares = []
