@@ -12,7 +12,7 @@ import numpy as np
 
 from data_pipelines.doctor.fingerprint import HOP, RATE, Fingerprint
 
-VERSION = 1  # of the comparison; part of the names of what is remembered
+VERSION = 2  # of the comparison; part of the names of what is remembered
 # Two songs that share nothing had 3 pairs in common at one offset, copies of 30 s of
 # them, coded at 32 kbit/s or in noise, 66 and more.
 LEAST_PAIRS = 8
@@ -140,7 +140,9 @@ def _likeness(block: np.ndarray, other: np.ndarray, start: int) -> float:
     """The largest correlation with a piece of a wave at ``start``, give or take."""
     from scipy.signal import correlate
 
-    there = other[max(start - MARGIN, 0) : start + MARGIN + len(block)]
+    # A negative end would count from the other's end.
+    stop = max(start + MARGIN + len(block), 0)
+    there = other[max(start - MARGIN, 0) : stop]
     if len(there) < len(block):
         return 0.0
     products = correlate(there, block, "valid", "fft")

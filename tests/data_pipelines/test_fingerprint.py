@@ -159,6 +159,16 @@ def test_the_part_that_is_shared_is_measured(waves):
         assert shared_part(wave[:third], medley, found.offsets) == 1.0
 
 
+def test_what_lies_before_the_others_start_is_not_in_it(noise):
+    """Bars that the other holds elsewhere, but at this offset not at all."""
+    pieces = (noise(seed, 125 * HOP)[:, 0] for seed in range(3))  # 4 s each
+    bar, start, rest = (piece.astype(np.float32) for piece in pieces)
+    wave = np.concatenate([bar, bar, bar, start])
+    other = np.concatenate([start, rest, bar, rest])
+    assert shared_part(wave, other, [-375]) == 0.25  # only what begins it
+    assert shared_part(wave, other, [-1000]) == 0.0
+
+
 def test_offset_is_where_the_copy_begins(waves):
     song, index = waves[1], build_index([fingerprint(waves[1])])
     (found,) = candidates(index, fingerprint(song[100 * HOP :][: 12 * RATE]))
