@@ -68,14 +68,15 @@ class Listener(NamedTuple):
 
     def _fingerprint(self, track: Track) -> Fingerprint:
         path = self.folder / f"{self._key(track)}.npy"
-        with contextlib.suppress(OSError, ValueError):
-            return Fingerprint(*np.load(path))
+        if known := _remembered(path):
+            return known
         found = fingerprint(mono_wave(self.manifest, track))
         _remember(path, lambda file: np.save(file, np.stack(found)))
         return found
 
     def _share(self, query: Track, other: Track, offsets: tuple[int, ...]) -> float:
-        keys = json.dumps([self._key(query), self._key(other), matching.VERSION])
+        compared = self._key(query), self._key(other), offsets, matching.VERSION
+        keys = json.dumps(compared)
         path = self.folder / "pairs" / f"{hashlib.sha256(keys.encode()).hexdigest()}"
         with contextlib.suppress(OSError, ValueError):
             return float(path.read_text())
@@ -113,6 +114,16 @@ def mono_wave(manifest: Manifest, track: Track) -> np.ndarray:
         found = [stream.resample_chunk(block) for block in blocks]
         found.append(stream.resample_chunk(np.zeros(0, np.float32), last=True))
     return np.concatenate(found) if found else np.zeros(0, np.float32)
+
+
+def _remembered(path: Path) -> Fingerprint | None:
+    """A fingerprint that was written; what is no such file counts as absent."""
+    with contextlib.suppress(OSError, ValueError, EOFError):
+        found = np.load(path, allow_pickle=False)
+        wanted = isinstance(found, np.ndarray) and found.dtype == np.uint32
+        if wanted and found.ndim == 2 and len(found) == 2:
+            return Fingerprint(*found)
+    return None
 
 
 def _remember(path: Path, write: Callable) -> None:

@@ -11,6 +11,7 @@ import soundfile
 
 from data_pipelines import demo
 from data_pipelines.audio import probe
+from data_pipelines.canonical import cache_folder
 from data_pipelines.doctor import listening
 from data_pipelines.doctor.same_audio import same_audio
 from data_pipelines.folder import build_manifest
@@ -142,6 +143,31 @@ def test_songs_are_listened_to_once(leaky, monkeypatch):
     again = open_data(config(leaky)).twins
     assert again == first
     assert set(again) == {"renamed"}
+
+
+@pytest.mark.parametrize("content", ["empty", "foreign", "numbers", "archive"])
+def test_a_damaged_memory_counts_as_absent(leaky, content):
+    first = open_data(config(leaky)).twins
+    for path in (cache_folder() / "fingerprints").glob("*.npy"):
+        with path.open("wb") as file:
+            if content == "foreign":
+                file.write(b"not an array")
+            elif content == "numbers":
+                np.save(file, np.zeros((3, 2)))
+            elif content == "archive":
+                np.savez(file, np.zeros((2, 2), np.uint32))
+    assert open_data(config(leaky)).twins == first
+
+
+def test_a_verdict_is_remembered_with_its_offsets(leaky, tmp_path):
+    manifest = build_manifest(str(leaky), CLASSES)
+    tracks = {track.name: track for track in manifest.tracks}
+    listener = listening.Listener(manifest, tmp_path / "fingerprints")
+    pair = tracks["renamed"], tracks["two"]
+    right = (round(3.217 * 8000 / 256),)
+    assert listener._share(*pair, (0,)) == 0.0
+    assert listener._share(*pair, right) == 1.0
+    assert listener._share(*pair, (0,)) == 0.0
 
 
 def test_one_file_of_four_is_partly_the_same(tmp_path, songs, noise):
