@@ -64,10 +64,11 @@ def build_manifest(root: str, sources: Sequence[str]) -> Manifest:
         raise DataError.of(f"{base / PREPARED}", told)
     files: list[AudioFile] = []
     tracks, problems = [], []
+    written = (base / PREPARED).stat().st_mtime_ns
     for song in songs:
         if song["split"] in SPLITS:
             try:
-                tracks.append(_track(base, song, sources, files))
+                tracks.append(_track(base, song, sources, files, written))
             except DataError as error:
                 problems.append(str(error))
     if problems:
@@ -90,7 +91,11 @@ def build_manifest(root: str, sources: Sequence[str]) -> Manifest:
 
 
 def _track(
-    base: Path, song: dict[str, Any], sources: Sequence[str], files: list[AudioFile]
+    base: Path,
+    song: dict[str, Any],
+    sources: Sequence[str],
+    files: list[AudioFile],
+    written: int,
 ) -> Track:
     folder = Path(song["split"], song["song"])
     sounding = [name for name in song["files"] if name != MIXTURE]
@@ -100,18 +105,20 @@ def _track(
     for name in (*wanted, *([MIXTURE] if whole else [])):
         told, path = song["files"][name], folder / f"{name}.wav"
         try:
-            size = (base / path).stat().st_size
+            status = (base / path).stat()
         except OSError as error:
             raise DataError(f"{base / path}: {error.strerror or error}") from error
-        if size != told["bytes"]:
+        if status.st_size != told["bytes"]:
             raise DataError(
-                f"{base / path}: {size} bytes, {told['bytes']} were written; delete "
-                "the song's folder and prepare again"
+                f"{base / path}: {status.st_size} bytes, {told['bytes']} were written; "
+                "delete the song's folder and prepare again"
             )
         if offset is None:  # the files of a song have one form
             offset = probe(str(base / path)).data_offset
         shape = song["frames"], song["channels"], song["rate"]
-        files.append(AudioFile(str(path), *shape, offset, told["sha256"]))
+        # What was edited since is another song: its own bytes say which.
+        digest = told["sha256"] if status.st_mtime_ns <= written else ""
+        files.append(AudioFile(str(path), *shape, offset, digest))
         stems[name] = Stem(len(files) - 1)
     mixture, error = stems.pop(MIXTURE, None), song["mixture_error"]
     return Track(

@@ -287,13 +287,15 @@ def score(folder: Path, config: Any, data: Any) -> bool:
     model, variables, _ = load(folder)
     stored = describe(folder)
     split = config.eval.split
+    seen, unknown = heard(stored["provenance"], data)
     results = run.evaluate(
         model,
         variables,
         config,
         data.tracks(split),
         workdir=folder,
-        seen=data.seen,
+        seen=seen,
+        seen_unknown=unknown,
         provenance=stored["provenance"]
         | {"data_sha256": data.digest, "checkpoint": stored["best"]},
         total=len(data.manifest.split(split)),
@@ -301,6 +303,22 @@ def score(folder: Path, config: Any, data: Any) -> bool:
     print(run.summary(results))
     print(f"report: {write_report(folder)}")
     return not results["failed"]
+
+
+def heard(provenance: Mapping[str, Any], data: Any) -> tuple[Mapping[str, str], str]:
+    """The tracks that a model was trained on, and why there may be others.
+
+    Args:
+        provenance: of the run, as it was written when it was trained.
+        data: what it is scored on.
+    """
+    if provenance.get("data_sha256", data.digest) != data.digest:
+        # Names and splits of this set say nothing about what the model has heard.
+        return {}, "the model was trained on other data than it is scored on"
+    start = provenance.get("pretrained")
+    if start and start.get("data_sha256") != data.digest:
+        return data.seen, f"it starts from {start['run']}, trained on other data"
+    return data.seen, ""
 
 
 def inspect(arguments: argparse.Namespace) -> int:

@@ -25,6 +25,7 @@ def evaluate(
     *,
     workdir: Path,
     seen: Collection[str] | Mapping[str, str] = (),
+    seen_unknown: str = "",
     provenance: Mapping[str, Any],
     total: int = 0,
     progress: bool = True,
@@ -41,6 +42,7 @@ def evaluate(
         workdir: the run folder.
         seen: names of the tracks that the model was trained on: they are marked.
             Their values, if they have any, say why: "same audio as train/...".
+        seen_unknown: why it is not known of the others; written along and told.
         provenance: where model and data come from; written along.
         total: number of tracks, for the progress bar, where ``len`` cannot tell.
         progress: show a bar with the expected time on stderr.
@@ -72,7 +74,7 @@ def evaluate(
         "tracks": scored,
         "failed": failed,
         "provenance": dict(provenance),
-    }
+    } | ({"seen_unknown": seen_unknown} if seen_unknown else {})
     workdir.mkdir(parents=True, exist_ok=True)
     collector.write(workdir / "audio")
     aggregate.write_json(workdir / "results.json", results)
@@ -97,6 +99,8 @@ def summary(results: Mapping[str, Any]) -> str:
     marked = [_marked(track) for track in tracks if track["seen"]]
     if marked:
         lines.append(f"SEEN in training ({len(marked)}): {', '.join(marked)}")
+    if unknown := results.get("seen_unknown"):
+        lines.append(f"SEEN or not is unknown: {unknown}")
     lines += [f"FAILED {item['name']}: {item['error']}" for item in results["failed"]]
     return "\n".join(lines)
 

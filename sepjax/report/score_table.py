@@ -19,7 +19,8 @@ PARTS = {
 def score_table(runs: Sequence[Path]) -> str:
     """Tables in Markdown: a row for each run, a column for each class.
 
-    Of a folder of several seeds the mean and the deviation (of a sample) over them.
+    Runs that were trained on what they are scored on, or may have been, say SEEN. Of a
+    folder of several seeds the mean and the deviation (of a sample) over them.
     Above the runs stand what is no run: the mixture as an estimate of everything, and
     ideal ratio masks; of live music also the recorded stems.
 
@@ -37,9 +38,26 @@ def score_table(runs: Sequence[Path]) -> str:
         if part == "clean" and "clean" not in first:
             continue
         rows = _references(first, part)
-        rows += [(name, _cells(found, part)) for name, found in scored.items()]
+        rows += [
+            (name + marked(found), _cells(found, part))
+            for name, found in scored.items()
+        ]
         blocks.append(_markdown(title, list(first["model"]), rows))
     return "\n\n".join(blocks)
+
+
+def marked(results: Sequence[Mapping[str, Any]]) -> str:
+    """What follows the name of a run some of whose songs were trained on.
+
+    Example:
+        >>> marked([{"tracks": [{"seen": True}, {"seen": False}]}])
+        ' (SEEN: 1 of 2)'
+    """
+    tracks = results[0]["tracks"]
+    seen = sum(bool(track.get("seen")) for track in tracks)
+    if seen:
+        return f" (SEEN: {seen} of {len(tracks)})"
+    return " (SEEN: unknown)" if results[0].get("seen_unknown") else ""
 
 
 def read_scores(runs: Sequence[Path]) -> dict[str, list[dict[str, Any]]]:

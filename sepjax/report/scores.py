@@ -61,10 +61,13 @@ def scores_section(run: RunFolder) -> Markup:
 
 
 def _seen_note(run: RunFolder) -> Markup | None:
-    seen = seen_tracks(run)
+    seen, unknown = seen_tracks(run), run.results.get("seen_unknown")
+    badge = element("strong", "SEEN", class_="badge")
+    if unknown and not seen:
+        text = f" or not is unknown: {unknown}."
+        return element("p", badge, text, class_="seen-note")
     if not seen:
         return None
-    badge = element("strong", "SEEN", class_="badge")
     text = (
         f" {len(seen)} of the {len(run.results['tracks'])} scored tracks were trained "
         "on. Their scores measure memory as well as separation."
@@ -274,8 +277,8 @@ def _track_table(run: RunFolder) -> Markup | None:
 
 def _track_row(track: dict[str, Any], names: list[str]) -> Markup:
     why = track.get("seen_because")
-    badge = element("strong", "SEEN", class_="badge", title=why)
-    badge = badge if track.get("seen") else None
+    badge = [element("strong", "SEEN", class_="badge")] if track.get("seen") else []
+    badge += [" ", element("small", why)] if badge and why else []
     cells = []
     for name in names:
         pair = [number(lookup(track, p, name, "si_sdr")) for p in ("model", "mixture")]

@@ -240,7 +240,7 @@ def require_same(
 # A run may be prolonged, logged otherwise, scored otherwise and fed otherwise.
 UNBOUND = (
     *("train.steps:", "train.log_every:", "eval.", "live.eval:"),
-    *("data.feeder:", "data.root:"),
+    *("data.feeder:", "data.root:", "data.allow_overlap:"),
 )
 
 
