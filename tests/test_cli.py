@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from data_pipelines.registry import build_manifest
 from sepjax import cli
 from sepjax.config import Config, resolve, to_dict
 from sepjax.models import build_model
@@ -61,7 +62,8 @@ def run(tmp_path_factory, music):
     state = jax.jit(lambda key: init_state(net, optimizer, key, 4000))(
         jax.random.key(0)
     )
-    record = {"config": to_dict(config), "provenance": provenance("0" * 64, 42)}
+    digest = build_manifest("folder", str(music), CLASSES).digest()
+    record = {"config": to_dict(config), "provenance": provenance(digest, 42)}
     progress = checkpoint.Progress(PlateauState(config.optim.lr))
     with checkpoint.open_manager(folder, create=True) as manager:
         checkpoint.save(manager, state, progress, math.inf, record)
