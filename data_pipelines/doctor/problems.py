@@ -187,11 +187,16 @@ OF_SONGS: tuple[tuple[str, str, str, str, Callable[[Song], Iterator[str]]], ...]
 
 
 def _each(
-    good: Callable[[Levels], bool], text: Callable[[Levels], str], mixture: bool = True
+    good: Callable[[Levels], bool],
+    text: Callable[[Levels], str],
+    mixture: Callable[[Song], bool] = lambda song: True,
 ) -> Callable[[Song], Iterator[str]]:
+    """Places of waves that are not good; of mixtures where ``mixture`` says so."""
+
     def look(song: Song) -> Iterator[str]:
         for name, levels in song.levels.items():
-            if not levels.silent and not good(levels) and (mixture or name != MIXTURE):
+            looked_at = name != MIXTURE or mixture(song)
+            if looked_at and not levels.silent and not good(levels):
                 yield f"{song.name}: {name}{text(levels)}"
 
     return look
@@ -203,7 +208,12 @@ OF_STEMS: tuple[tuple[str, str, str, str, Callable[[Song], Iterator[str]]], ...]
         "over",
         "samples beyond full scale, which are clipped when converted to 16 bits",
         "turn the whole song down, all stems by the same gain",
-        _each(lambda one: one.peak <= 0.01, lambda one: f" {one.peak:+.1f} dBFS"),
+        _each(
+            lambda one: one.peak <= 0.01,
+            lambda one: f" {one.peak:+.1f} dBFS",
+            # A computed mixture is float, and never converted.
+            mixture=lambda song: MIXTURE in song.lengths,
+        ),
     ),
     (
         WARNING,
@@ -247,7 +257,7 @@ OF_STEMS: tuple[tuple[str, str, str, str, Callable[[Song], Iterator[str]]], ...]
         _each(
             lambda one: one.active >= ACTIVE,
             lambda one: f" sounds {100 * one.active:.2f} % of the time",
-            mixture=False,
+            mixture=lambda song: False,
         ),
     ),
 )

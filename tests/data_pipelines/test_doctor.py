@@ -192,6 +192,20 @@ def test_beyond_full_scale_unequal_lengths_silence(tmp_path):
     assert found["silent"].where == ("test/silent",)
 
 
+def test_only_mixtures_that_are_files_can_be_beyond_full_scale(tmp_path):
+    """Stems below full scale whose sum is not: nothing is clipped by anyone."""
+    stems = {name: 3.5 * wave for name, wave in healthy(4).items()}
+    assert max(abs(wave).max() for wave in stems.values()) < 1
+    assert abs(sum(stems.values())).max() > 1
+    songs = {"train/summed": save(tmp_path / "summed", stems, None)}
+    assert "over" not in kinds(diagnose(manifest_of(songs)))
+    whole = sum(stems.values())
+    soundfile.write(tmp_path / "summed/mixture.wav", whole, RATE, "FLOAT")
+    songs["train/summed"]["mixture"] = probe(str(tmp_path / "summed/mixture.wav"))
+    (place,) = kinds(diagnose(manifest_of(songs)))["over"].where
+    assert place.startswith("train/summed: mixture +")
+
+
 def test_a_broken_file_spoils_one_song_only(tmp_path):
     songs = {f"train/{n}": save(tmp_path / n, healthy(i)) for i, n in enumerate("ab")}
     path = tmp_path / "a" / "bass.wav"
