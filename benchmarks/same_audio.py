@@ -3,9 +3,9 @@
     python benchmarks/same_audio.py [--songs DIR] [--demo 420]
 
 Copies are made of every song (of DIR/<song>/mixture.flac|wav, if given, and of demo
-songs of every session and speed): softer, later, cut, coded, in noise, clipped, and
-several of these at once. Then demo songs that share some of their takes are compared
-with each other: they are different songs.
+songs of every session and speed): softer, later, cut, coded, in noise, clipped,
+equalized, and several of these at once. Then songs that are different are compared with
+each other: other tunes over one beat, and demo songs that share some of their takes.
 """
 
 import argparse
@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 import soxr
+from scipy.signal import butter, sosfilt
 
 from data_pipelines import demo
 from data_pipelines.audio import probe
@@ -41,6 +42,7 @@ def main() -> None:
     if options.songs:
         originals |= folder_waves(options.songs)
     copies(originals)
+    one_beat()
     different(manifest, waves, prints)
 
 
@@ -158,6 +160,11 @@ def noisy(wave: np.ndarray) -> np.ndarray:
     return wave + 0.1 * wave.std() * noise
 
 
+def filtered(wave: np.ndarray, hertz: float, kind: str = "high") -> np.ndarray:
+    order = 2 if kind == "high" else 1
+    return sosfilt(butter(order, hertz, kind, fs=HIGH, output="sos"), wave)
+
+
 aac, low_aac = coded("adts", "aac", 128_000), coded("adts", "aac", 48_000)
 CHANGES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "as it is": lambda wave: wave,
@@ -176,9 +183,47 @@ CHANGES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
         -abs(wave).max() / 2, abs(wave).max() / 2
     ),
     "inverted": lambda wave: -wave,
+    "high-pass 30 Hz": lambda wave: filtered(wave, 30),
+    "high-pass 80 Hz": lambda wave: filtered(wave, 80),
+    "+6 dB below 120 Hz": lambda wave: wave + filtered(wave, 120, "low"),
+    "+4 dB above 2 kHz": lambda wave: wave + 0.58 * filtered(wave, 2000, "high"),
     "-6 dB, 30 s, later, AAC 48": lambda w: low_aac(later(middle(w) / 2)),
     "-6 dB, 30 s, MP3": lambda wave: mp3(middle(wave) / 2),
 }
+
+
+def one_beat() -> None:
+    """Print what songs share whose kick and hi-hat are the same, and nothing else."""
+    beats = beat()
+    tunes = [tune(seed, len(beats)) for seed in range(2)]
+    print("\ntunes over one beat; level of the tune: proposed, share")
+    for level in (0, -5, -8, -10, -14, -20):
+        gain = np.sqrt(np.mean(beats**2) / np.mean(tunes[0] ** 2)) * 10 ** (level / 20)
+        wave, other = ((beats + gain * t).astype(np.float32) for t in tunes)
+        index = matching.build_index([fingerprint(other)])
+        found = matching.candidates(index, fingerprint(wave))
+        part = share(wave, other, found[0]) if found else 0.0
+        print(f"  {level:+3d} dB: {len(found)} {part:.2f}")
+
+
+def beat(seconds: int = 120) -> np.ndarray:
+    """Two kicks a second, and between them a hi-hat."""
+    time = np.arange(RATE // 2) / RATE
+    kick = np.sin(2 * np.pi * (50 * time - 3 * np.exp(-30 * time))) * np.exp(-6 * time)
+    noise = np.random.default_rng(0).standard_normal(len(time))
+    hat = 0.2 * noise * np.exp(-60 * time)
+    return np.tile(kick + np.roll(hat, RATE // 4), 2 * seconds)
+
+
+def tune(seed: int, samples: int) -> np.ndarray:
+    """Four notes a second, of five partials each."""
+    generator, time = np.random.default_rng(seed), np.arange(RATE // 2) / RATE
+    wave = np.zeros(samples)
+    for start in range(0, samples - len(time) + 1, RATE // 4):
+        hertz = 220 * 2 ** (generator.integers(0, 24) / 12)
+        partials = [np.sin(2 * np.pi * hertz * k * time) / k for k in range(1, 6)]
+        wave[start : start + len(time)] += np.exp(-4 * time) * sum(partials)
+    return wave
 
 
 def different(manifest: Manifest, waves: dict, prints: dict) -> None:
