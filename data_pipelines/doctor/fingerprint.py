@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-VERSION = 1  # of the numbers below and what is made of them; part of names in the cache
+VERSION = 2  # of what is heard and of the numbers below; part of names in the cache
 RATE = 8000  # Hz of the mono wave: what lossy coders keep
 WINDOW, HOP = 1024, 256  # samples: 128 and 32 ms
 AROUND = (12, 20)  # frames and bins on either side above which a peak stands out

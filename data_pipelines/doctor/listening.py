@@ -15,6 +15,8 @@ from data_pipelines.doctor.fingerprint import RATE, VERSION, Fingerprint, finger
 from data_pipelines.doctor.reading import heard, mixture_blocks, rate_of
 from data_pipelines.manifest import DataError, Manifest, Track
 
+CANCELED = -20.0  # dB of a mean of channels against them: too little to listen to
+
 
 class Listener(NamedTuple):
     """Compares tracks of a manifest by ear."""
@@ -98,20 +100,37 @@ class Listener(NamedTuple):
 
 
 def mono_wave(manifest: Manifest, track: Track) -> np.ndarray:
-    """A track's mono mixture (time,) at the rate of fingerprints, float32.
+    """What is listened to of a track, (time,) at the rate of fingerprints, float32.
+
+    The mean of its channels; the first one where they cancel each other
+    (:data:`CANCELED`).
 
     Raises:
         DataError: a file cannot be decoded.
     """
+    energies = np.zeros(2)
+
+    def means() -> Iterator[np.ndarray]:
+        for block in mixture_blocks(manifest, track):
+            mean = block.mean(axis=1)
+            energies[:] += np.vdot(mean, mean), np.vdot(block, block) / block.shape[1]
+            yield mean
+
+    wave = _resampled(means(), rate_of(manifest, track))
+    if energies[0] >= 10 ** (CANCELED / 10) * energies[1]:
+        return wave
+    firsts = (block[:, 0] for block in mixture_blocks(manifest, track))
+    return _resampled(firsts, rate_of(manifest, track))
+
+
+def _resampled(blocks: Iterator[np.ndarray], rate: int) -> np.ndarray:
     import soxr
 
-    rate = rate_of(manifest, track)
-    blocks = mixture_blocks(manifest, track)
     if rate == RATE:
         found = list(blocks)
     else:
         stream = soxr.ResampleStream(rate, RATE, 1, dtype="float32")
-        found = [stream.resample_chunk(block) for block in blocks]
+        found = [stream.resample_chunk(np.ascontiguousarray(b)) for b in blocks]
         found.append(stream.resample_chunk(np.zeros(0, np.float32), last=True))
     return np.concatenate(found) if found else np.zeros(0, np.float32)
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from data_pipelines.audio import read_blocks
+from data_pipelines.doctor.levels import ACTIVE_PEAK
 from data_pipelines.host import read_frames
 from data_pipelines.manifest import AudioFile, Manifest, Stem, Track
 
@@ -75,13 +76,22 @@ def _sounding(
 def mixture_blocks(
     manifest: Manifest, track: Track, frames: int = BLOCK
 ) -> Iterator[np.ndarray]:
-    """The mono mixture of a track, float32 (frames,): the mean of its channels."""
+    """The mixture of a track, float32 (frames, channels)."""
     streams = [evened(raw_blocks(manifest, track, s), frames) for s in heard(track)]
     for blocks in zip(*streams):
-        yield sum(
-            with_gains(block, stem).mean(axis=1)
-            for block, stem in zip(blocks, heard(track))
-        )
+        yield sum(map(with_gains, blocks, heard(track)))
+
+
+def sounds(manifest: Manifest, track: Track, stem: Stem) -> bool:
+    """Whether a stem's peak exceeds -60 dBFS; read until it does.
+
+    Raises:
+        DataError: the file cannot be decoded.
+    """
+    return any(
+        abs(with_gains(block, stem)).max(initial=0.0) > 10 ** (ACTIVE_PEAK / 20)
+        for block in raw_blocks(manifest, track, stem)
+    )
 
 
 def evened(blocks: Iterator[np.ndarray], frames: int) -> Iterator[np.ndarray]:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from data_pipelines.canonical import cache_folder
 from data_pipelines.doctor.listening import Listener
-from data_pipelines.doctor.reading import heard
+from data_pipelines.doctor.reading import heard, sounds
 from data_pipelines.manifest import Manifest, Stem, Track
 
 # Of the shorter song. Two songs that share half of their length are one song: a cut, a
@@ -30,17 +30,29 @@ class Pair(NamedTuple):
     second: Track
     share: float  # of the shorter of the two
     by: str  # files: the same bytes | takes: the same loops | audio: the same sound
+    stems: tuple[int, int] = (0, 0)  # files: so many are the same, of how many
 
     @property
     def same(self) -> bool:
-        """Whether they count as one song."""
-        return self.share >= SAME
+        """Whether they count as one song; of files more than half must be the same."""
+        return self.share > SAME or (self.share == SAME and self.by != "files")
 
     @property
     def how(self) -> str:
-        """In which respect they are alike."""
-        text = f"{100 * self.share:.0f} % of the shorter one is the same audio"
-        return HOW[self.by] if self.by in HOW and self.same else text
+        """In which respect they are alike.
+
+        Example:
+            >>> one = Track("one", "test", "", 8, {})
+            >>> Pair(one, one, 0.75, "files", (3, 4)).how
+            '3 of 4 stems are the same files'
+        """
+        count, total = self.stems
+        if count < total:
+            verb = "is the same file" if count == 1 else "are the same files"
+            return f"{count} of {total} stems {verb}"
+        if self.same and self.by in HOW:
+            return HOW[self.by]
+        return f"{100 * self.share:.0f} % of the shorter one is the same audio"
 
 
 def name_of(track: Track) -> str:
@@ -102,7 +114,7 @@ cache_folder` by default.
         )
     ]
     best: dict[tuple[str, str], Pair] = {}
-    for pair in sorted(pairs, key=lambda pair: -pair.share):
+    for pair in sorted(pairs, key=lambda pair: (not pair.same, -pair.share)):
         if pair.share >= PARTLY:
             best.setdefault((pair.first.name, pair.second.name), pair)
     return sorted(best.values(), key=lambda pair: order[pair.first.name])
@@ -137,24 +149,42 @@ def _same_files(
     references: Iterable[Track],
     wanted: Callable[[Track, Track], bool],
 ) -> Iterable[Pair]:
-    """Songs whose mixture, or some of whose stems, are the same frames of files."""
+    """Songs whose mixture, or some of whose stems, are the same frames of files.
+
+    What is silent is the same in all songs: such files do not count.
+    """
     shelf: dict[str, list[tuple[Track, str, Stem]]] = defaultdict(list)
     for track in references:
         for name, stem in _named(track):
             shelf[_digest(manifest, stem)].append((track, name, stem))
     for query in queries:
-        found: dict[str, dict[str, float]] = defaultdict(dict)
+        found: dict[str, dict[str, float]] = defaultdict(lambda: defaultdict(float))
         tracks = {}
         for name, stem in _named(query):
             for track, _, other in shelf[_digest(manifest, stem)]:
-                if wanted(query, track):
+                overlap = _overlap(query, stem, track, other)
+                if overlap and wanted(query, track):
                     tracks[track.name] = track
-                    found[track.name][name] = _overlap(query, stem, track, other)
-        for other_name, parts in found.items():
-            track = tracks[other_name]
-            whole = parts.pop("mixture", 0.0)
-            stems = sum(parts.values()) / min(len(query.stems), len(track.stems))
-            yield Pair(query, track, min(max(whole, stems), 1.0), "files")
+                    parts = found[track.name]
+                    parts[name] = max(parts[name], overlap)
+        for name, parts in found.items():
+            yield _by_files(manifest, query, tracks[name], parts)
+
+
+def _by_files(
+    manifest: Manifest, query: Track, track: Track, parts: dict[str, float]
+) -> Pair:
+    """What two tracks share, by the parts of the query's files that the other has."""
+    if query.mixture and parts.get("mixture", 0.0) > SAME:
+        return Pair(query, track, parts["mixture"], "files")
+    sounding = [
+        {name for name, stem in one.stems.items() if sounds(manifest, one, stem)}
+        for one in (query, track)
+    ]
+    shared = [parts[name] for name in sounding[0] if name in parts]
+    total = min(map(len, sounding))
+    share = min(sum(shared) / max(total, 1), 1.0)
+    return Pair(query, track, share, "files", (min(len(shared), total), total))
 
 
 def _named(track: Track) -> list[tuple[str, Stem]]:

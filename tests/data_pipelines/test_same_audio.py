@@ -13,6 +13,7 @@ from data_pipelines import demo
 from data_pipelines.audio import probe
 from data_pipelines.canonical import cache_folder
 from data_pipelines.doctor import listening
+from data_pipelines.doctor.overlap import trained_twins
 from data_pipelines.doctor.same_audio import same_audio
 from data_pipelines.folder import build_manifest
 from data_pipelines.host import load_track
@@ -185,6 +186,92 @@ def test_one_file_of_four_is_partly_the_same(tmp_path, songs, noise):
     manifest = build_manifest(str(root), (*CLASSES, "bass", "wind"))
     (pair,) = same_audio(manifest, manifest.split("test"), manifest.split("train"))
     assert (pair.by, pair.share, pair.same) == ("files", 0.25, False)
+    assert pair.how == "1 of 4 stems is the same file"
+
+
+@pytest.fixture
+def bands(noise):
+    """Waves of noise, of 16 bits in stereo and of any level."""
+
+    def make(seed, gain=1.0):
+        return np.rint(gain * noise(seed, 6 * RATE, 2)).astype(np.int16)
+
+    return make
+
+
+def pair_of(root, train, test):
+    save(root, "train/a", train)
+    save(root, "test/b", test)
+    manifest = build_manifest(str(root), tuple(train))
+    pairs = same_audio(manifest, manifest.split("test"), manifest.split("train"))
+    return {(pair.by, pair.share, pair.same, pair.how) for pair in pairs}
+
+
+def test_half_of_the_files_is_not_enough(tmp_path, bands):
+    """A click track in two songs; what sounds over it is listened to."""
+    click = bands(0, 0.02)
+    songs = [{"click": click, "vocals": bands(seed)} for seed in (1, 2)]
+    half = ("files", 0.5, False, "1 of 2 stems is the same file")
+    assert pair_of(tmp_path / "other", *songs) == {half}
+    softer = songs[0] | {"vocals": bands(1, 0.7)}
+    heard = ("audio", 1.0, True, "100 % of the shorter one is the same audio")
+    assert pair_of(tmp_path / "copy", songs[0], softer) == {heard}
+
+
+def test_more_than_half_of_the_files_is_enough(tmp_path, bands):
+    songs = [{"bass": bands(0), "drums": bands(1), "vocals": bands(s)} for s in (2, 3)]
+    ((by, share, same, how),) = pair_of(tmp_path, *songs)
+    assert (by, same, how) == ("files", True, "2 of 3 stems are the same files")
+    assert share == pytest.approx(2 / 3)
+
+
+def test_silent_files_are_no_reason(tmp_path, bands):
+    """All songs without bass and drums have the same files there."""
+    hushed = np.ones((6 * RATE, 2), np.int16)  # one step of 16 bits: -90 dBFS
+    silent = {"bass": hushed, "drums": 0 * hushed}
+    songs = [silent | {"vocals": bands(seed)} for seed in (1, 2)]
+    assert not pair_of(tmp_path / "other", *songs)
+    both = pair_of(tmp_path / "same", songs[0], songs[0])
+    assert both == {("files", 1.0, True, "the same files")}
+
+
+def test_channels_that_cancel_are_heard(tmp_path, bands):
+    opposed = {"vocals": bands(0) * np.int16([1, -1])}
+    copy = {"vocals": np.round(0.7 * opposed["vocals"]).astype(np.int16)}
+    found = pair_of(tmp_path, opposed, copy)
+    assert [(by, same) for by, _, same, _ in found] == [("audio", True)]
+
+
+def test_the_most_alike_of_two_twins_is_named(tmp_path, bands):
+    """Of ``valid`` as well as of ``test``."""
+    root, song, other = tmp_path / "data", bands(0), bands(1)
+    part = np.concatenate([song[: 4 * RATE], other])
+    save(root, "train/a", {"vocals": part})
+    save(root, "train/b", {"vocals": np.concatenate([song, other])})
+    for split, gain in (("valid", 0.5), ("test", 0.6)):
+        save(root, f"{split}/copy-{split}", {"vocals": song}, gain)
+    found = trained_twins(build_manifest(str(root), ("vocals",)))
+    assert {name: pair.second.name for name, pair in found.items()} == {
+        "copy-valid": "b",
+        "copy-test": "b",
+    }
+
+
+def test_what_is_remembered_of_a_file_is_of_these_frames_and_gains(tmp_path, noise):
+    path = tmp_path / "concert.wav"
+    soundfile.write(path, noise(0, 20 * 8000, 2), 8000)
+
+    def song(name, start=0, gains=(1.0,)):
+        stems = {"x": Stem(0, start * 8000, gains=gains)}
+        return Track(name, "train", "", 8 * 8000, stems)
+
+    tracks = song("first"), song("second", 10), song("left", gains=(1.0, 0.0))
+    files = (probe(str(path)),)
+    manifest = check(Manifest("concert", "", 8000, 2, ("x",), files, tracks))
+    listener = listening.Listener(manifest, tmp_path / "fingerprints")
+    prints = [found.hashes.tolist() for found in listener.fingerprints(tracks)]
+    assert prints[0] != prints[1]
+    assert prints[0] != prints[2]
 
 
 def test_songs_of_one_concert_share_a_file_but_no_audio(tmp_path, noise):
