@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import json
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -41,26 +42,45 @@ class Listener(NamedTuple):
         Raises:
             DataError: files that cannot be read.
         """
-        if not queries or not references:
-            return
-        tracks = {track.name: track for track in (*references, *queries)}
-        prints = dict(zip(tracks, self.fingerprints(list(tracks.values()))))
-        index = matching.build_index([prints[track.name] for track in references])
-        asked = [(index, prints[query.name]) for query in queries]
         proposed = [
-            (query, references[one.song], one.offsets)
-            for query, found in zip(
-                queries, self._run(matching.candidates, asked, "looking up")
-            )
-            for one in found
-            if wanted(query, references[one.song])
+            (queries[query], references[other], offsets)
+            for query, other, offsets in self._proposed(queries, references)
+            if wanted(queries[query], references[other])
         ]
         for job, share in zip(proposed, self._run(self._share, proposed, "comparing")):
             yield *job[:2], share
 
     def fingerprints(self, tracks: Sequence[Track]) -> list[Fingerprint]:
         """One for every track; those known are not computed again."""
+        new = sum(not self._path(track).exists() for track in tracks)
+        if new and not sys.stderr.isatty():  # where no progress is shown
+            songs = f"{new} song" + "s" * (new != 1)
+            print(f"listening to {songs}, once", file=sys.stderr)
         return self._run(self._fingerprint, [(t,) for t in tracks], "listening")
+
+    def _proposed(
+        self, queries: Sequence[Track], references: Sequence[Track]
+    ) -> list[tuple[int, int, tuple[int, ...]]]:
+        """Which query may be in which reference, at which offsets."""
+        if not queries or not references:
+            return []
+        keys = [[self._key(track) for track in each] for each in (queries, references)]
+        path = self.folder / "sets" / _digest([*keys, matching.VERSION])
+        with contextlib.suppress(OSError, ValueError, TypeError):
+            known = json.loads(path.read_text())
+            return [(query, other, tuple(offsets)) for query, other, offsets in known]
+        tracks = {track.name: track for track in (*references, *queries)}
+        prints = dict(zip(tracks, self.fingerprints(list(tracks.values()))))
+        index = matching.build_index([prints[track.name] for track in references])
+        asked = [(index, prints[query.name]) for query in queries]
+        found = self._run(matching.candidates, asked, "looking up")
+        proposed = [
+            (query, one.song, one.offsets)
+            for query, candidates in enumerate(found)
+            for one in candidates
+        ]
+        _remember(path, lambda file: file.write(json.dumps(proposed).encode()))
+        return proposed
 
     def _run(self, function: Callable, jobs: Sequence[tuple], what: str) -> list:
         results = list(in_parallel(function, jobs, f"{what} (songs)", self.jobs))
@@ -69,7 +89,7 @@ class Listener(NamedTuple):
         return results
 
     def _fingerprint(self, track: Track) -> Fingerprint:
-        path = self.folder / f"{self._key(track)}.npy"
+        path = self._path(track)
         if known := _remembered(path):
             return known
         found = fingerprint(mono_wave(self.manifest, track))
@@ -78,8 +98,7 @@ class Listener(NamedTuple):
 
     def _share(self, query: Track, other: Track, offsets: tuple[int, ...]) -> float:
         compared = self._key(query), self._key(other), offsets, matching.VERSION
-        keys = json.dumps(compared)
-        path = self.folder / "pairs" / f"{hashlib.sha256(keys.encode()).hexdigest()}"
+        path = self.folder / "pairs" / _digest(compared)
         with contextlib.suppress(OSError, ValueError):
             return float(path.read_text())
         wave, long = mono_wave(self.manifest, query), mono_wave(self.manifest, other)
@@ -95,8 +114,14 @@ class Listener(NamedTuple):
             (self.manifest.file_digest(self.manifest.files[s.file]), s.start, s.gains)
             for s in heard(track)
         ]
-        what = [VERSION, track.frames, sorted(stems)]
-        return hashlib.sha256(json.dumps(what).encode()).hexdigest()
+        return _digest([VERSION, track.frames, sorted(stems)])
+
+    def _path(self, track: Track) -> Path:
+        return self.folder / f"{self._key(track)}.npy"
+
+
+def _digest(what: Sequence) -> str:
+    return hashlib.sha256(json.dumps(what).encode()).hexdigest()
 
 
 def mono_wave(manifest: Manifest, track: Track) -> np.ndarray:

@@ -20,7 +20,9 @@ LEAST_PAIRS = 8
 # kept 7 % of their pairs or more.
 LEAST_SHARE = 0.02
 OFFSETS = 16  # candidates at so many offsets: copies from which something was cut
-COMMON = 5000  # pairs of peaks that occur more often tell nothing, and cost time
+# Pairs of peaks that occur more often, in all and for each song, tell nothing and cost
+# time.
+COMMON, COMMON_PER_SONG = 5000, 5
 BLOCK = 4 * RATE  # samples that are compared at once, 4 s
 # Likeness of two aligned blocks that hold the same audio. Copies (MP3, AAC of 48
 # kbit/s, noise 20 dB below, clipped by 6 dB, equalized) have 0.97 and more in most
@@ -72,7 +74,7 @@ def candidates(index: Index, query: Fingerprint) -> list[Candidate]:
     """
     low = np.searchsorted(index.hashes, query.hashes, "left")
     counts = np.searchsorted(index.hashes, query.hashes, "right") - low
-    counts[counts > COMMON] = 0
+    counts[counts > max(COMMON, COMMON_PER_SONG * len(index.counts))] = 0
     rows = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts - low, counts)
     offsets = index.frames[rows].astype(np.int64) - np.repeat(query.frames, counts)
     # One number for song and offset, with room for an offset's neighbours.

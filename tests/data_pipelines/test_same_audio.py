@@ -141,9 +141,19 @@ def test_songs_are_listened_to_once(leaky, monkeypatch):
         raise AssertionError("read again")
 
     monkeypatch.setattr(listening, "mono_wave", never)
+    monkeypatch.setattr(listening.matching, "candidates", never)
     again = open_data(config(leaky)).twins
     assert again == first
     assert set(again) == {"renamed"}
+
+
+def test_listening_is_announced_where_no_progress_is_shown(leaky, capsys):
+    for _ in range(2):
+        assert open_data(config(leaky)).twins
+    save(leaky, "test/new", {name: np.ones((9000, 2)) * 999 for name in CLASSES})
+    assert open_data(config(leaky)).twins
+    told = capsys.readouterr().err.splitlines()
+    assert told == ["listening to 4 songs, once", "listening to 1 song, once"]
 
 
 @pytest.mark.parametrize("content", ["empty", "foreign", "numbers", "archive"])
@@ -157,6 +167,8 @@ def test_a_damaged_memory_counts_as_absent(leaky, content):
                 np.save(file, np.zeros((3, 2)))
             elif content == "archive":
                 np.savez(file, np.zeros((2, 2), np.uint32))
+    for path in (cache_folder() / "fingerprints/sets").iterdir():
+        path.write_text("[1]" if content == "foreign" else "")
     assert open_data(config(leaky)).twins == first
 
 
