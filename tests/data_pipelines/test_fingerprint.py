@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 import soxr
+from scipy.signal import butter, sosfilt
 
 from data_pipelines import demo
 from data_pipelines.doctor import fingerprint as module
@@ -94,6 +95,10 @@ def noisy(wave):
     return wave + 0.1 * wave.std() * noise
 
 
+def equalized(wave, hertz, kind):
+    return sosfilt(butter(2, hertz, kind, fs=HIGH, output="sos"), wave)
+
+
 COPIES = {
     "same": lambda wave: wave,
     "softer": lambda wave: wave / 2,
@@ -106,6 +111,8 @@ COPIES = {
     "11 kHz": lambda w: soxr.resample(soxr.resample(w, HIGH, 11025), 11025, HIGH),
     "noise": noisy,
     "clipped": lambda wave: wave.clip(-abs(wave).max() / 2, abs(wave).max() / 2),
+    "without bass": lambda wave: equalized(wave, 80, "high"),
+    "more bass": lambda wave: wave + equalized(wave, 120, "low"),
     "softer, later, half, mp3": lambda wave: mp3(later(middle(wave) / 2)),
 }
 
@@ -145,6 +152,31 @@ def test_songs_that_share_takes_are_different_songs(manifest):
         shares.append(share(one, other, found[0]))
     assert max(shares) < SAME
     assert np.median(shares) < PARTLY
+
+
+def test_tunes_over_one_beat_are_different_songs():
+    """However loud the kick: most of what is heard differs."""
+    time = np.arange(RATE // 2) / RATE
+    kick = 9 * np.sin(2 * np.pi * 55 * time) * np.exp(-6 * time)
+
+    def tune(seed):
+        notes = 220 * 2 ** (np.random.default_rng(seed).integers(0, 24, 48) / 12)
+        partials = np.arange(1, 6)[:, None]
+        bars = [(np.sin(6.3 * n * partials * time) / partials).sum(0) for n in notes]
+        return np.concatenate([bar * np.exp(-4 * time) + kick for bar in bars])
+
+    one, other = tune(0), tune(1)
+    assert np.corrcoef(one, other)[0, 1] > 0.95
+    assert shared_part(one, other, [0]) == 0.0
+
+
+def test_what_is_left_after_many_cuts_is_found(noise):
+    """Two seconds of every twelve are gone: ten pieces at as many offsets."""
+    whole = noise(0, 120 * RATE)[:, 0].astype(np.float32)
+    version = whole.reshape(10, -1)[:, : 10 * RATE].ravel()
+    (found,) = candidates(build_index([fingerprint(whole)]), fingerprint(version))
+    assert len(found.offsets) >= 10
+    assert shared_part(version, whole, found.offsets) > 0.6  # without blocks at cuts
 
 
 def test_the_part_that_is_shared_is_measured(waves):
