@@ -31,7 +31,7 @@ SAME_BLOCK = 0.95
 SOUNDING = -40.0  # dB: blocks quieter than this against the song are not compared
 MARGIN = 2 * HOP  # samples by which an offset may be wrong
 # Blocks are aligned above the bass, whose phase any high-pass turns, and compared band
-# by band, of a sixth of their frequency and of so many bins that chance has no part.
+# by band, of a fifth of their frequency and of so many bins that chance has no part.
 HIGH_PASS = 150.0  # Hz
 LOWEST, WIDTH, LEAST_BINS = 40.0, 1.2, 32  # Hz, ratio, bins of the spectrum of a block
 
@@ -153,8 +153,8 @@ def likeness(wave: np.ndarray, other: np.ndarray) -> float:
         w_b = \sqrt{\|X\|_b \|Y\|_b}
 
     over bands :math:`b` of the spectra X, Y. An equalizer changes level and phase of a
-    band, not its :math:`c_b`; and because weights grow with the root of amplitudes, a
-    loud kick does not hide that all else differs.
+    band, not its :math:`c_b`; and because weights are amplitudes, not energies, a loud
+    kick does not hide that all else differs.
 
     Args:
         wave: (time,), at :data:`~.fingerprint.RATE`.
