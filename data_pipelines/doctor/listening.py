@@ -162,10 +162,9 @@ def _resampled(blocks: Iterator[np.ndarray], rate: int) -> np.ndarray:
 
 def _remembered(path: Path) -> Fingerprint | None:
     """A fingerprint that was written; what is no such file counts as absent."""
-    with contextlib.suppress(OSError, ValueError, EOFError):
-        found = np.load(path, allow_pickle=False)
-        wanted = isinstance(found, np.ndarray) and found.dtype == np.uint32
-        if wanted and found.ndim == 2 and len(found) == 2:
+    with contextlib.suppress(OSError, ValueError), path.open("rb") as file:
+        found = np.lib.format.read_array(file, allow_pickle=False)
+        if found.dtype == np.uint32 and found.ndim == 2 and len(found) == 2:
             return Fingerprint(*found)
     return None
 
