@@ -6,8 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from recordings import collection, write
 
 from data_pipelines.audio import probe
+from data_pipelines.collection import Recording
 from data_pipelines.manifest import Manifest, Stem, Track, check
 
 
@@ -67,3 +69,17 @@ def odd_manifest(tmp_path, noise) -> Manifest:
     ]
     manifest = Manifest("odd", "", 8000, 2, ("x", "y"), tuple(files), tuple(tracks))
     return check(manifest)
+
+
+@pytest.fixture
+def songs(tmp_path, noise):
+    """Eight songs, some without bass; one of them has odd shapes."""
+    root, recordings = tmp_path / "raw", []
+    for index in range(8):
+        names = ("drum-a", "drum-b", "other-a", "bass-a")[: 4 if index % 3 else 3]
+        parts = []
+        for number, name in enumerate(names):
+            samples = noise(10 * index + number, 900 + 7 * number, 1 + number % 2)
+            parts.append(write(root, f"{name}-{index}.wav", 4 * samples))
+        recordings.append(Recording(f"song{index}", tuple(parts)))
+    return collection(root, recordings)
