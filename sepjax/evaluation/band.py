@@ -62,8 +62,9 @@ def summarize_band(workdir: Path, folders: Sequence[Path]) -> str:
     results = [json.loads((one / "results.json").read_text()) for one in folders]
     band = combine(results)
     write_json(workdir / "band.json", band)
-    seen = [track for track in results[0]["tracks"] if track.get("seen")]
-    count = f", SEEN: {len(seen)} of {len(results[0]['tracks'])} tracks" if seen else ""
+    tracks = results[0].get("tracks", ())
+    seen = sum(bool(track.get("seen")) for track in tracks)
+    count = f", SEEN: {seen} of {len(tracks)} tracks" if seen else ""
     lines = [
         f"SI-SDR (dB), mean ± deviation over {len(band['seeds'])} seeds{count}",
         f"{'class':18s} {'model':>15s} {'improvement':>15s}",

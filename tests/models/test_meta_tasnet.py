@@ -144,6 +144,7 @@ def test_the_stage_after_is_given_the_masked_latents():
     assert float(jnp.abs(without.estimates - second.estimates).max()) > 1e-3
 
 
+@pytest.mark.slow
 def test_the_loss_of_every_stage_falls(two_stages):
     model, gradient = two_stages
     time = np.arange(800) / 16000
