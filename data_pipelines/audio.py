@@ -2,6 +2,7 @@
 
 import os
 import struct
+from collections.abc import Iterator
 from typing import BinaryIO
 
 import numpy as np
@@ -141,3 +142,23 @@ def to_int16(audio: np.ndarray) -> tuple[np.ndarray, int]:
     # Full scale itself, 32768, is one step too many but no clipping to speak of.
     clipped = int(np.count_nonzero((scaled > 32768) | (scaled < -32768)))
     return np.clip(scaled, -32768, 32767).astype(np.int16), clipped
+
+
+def evened(blocks: Iterator[np.ndarray], frames: int) -> Iterator[np.ndarray]:
+    """The same samples in blocks of ``frames``, so that streams stay side by side.
+
+    Example:
+        >>> [len(block) for block in evened(iter([np.ones(3), np.ones(4)]), 5)]
+        [5, 2]
+    """
+    held: list[np.ndarray] = []
+    count = 0
+    for block in blocks:
+        held.append(block)
+        count += len(block)
+        while count >= frames:
+            joined = np.concatenate(held) if len(held) > 1 else held[0]
+            yield joined[:frames]
+            held, count = [joined[frames:]], count - frames
+    if count:
+        yield np.concatenate(held)

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from data_pipelines.audio import probe, read_blocks
+from data_pipelines.audio import evened, probe, read_blocks
 from data_pipelines.manifest import DataError
 
 PLAIN = (
@@ -88,7 +88,8 @@ def read_part(
         _one_stream(path, stream)
         yield from read_blocks(probe(path), frames)
     else:
-        yield from _blocks(_decode(path, stream), frames)
+        for block in evened(_decode(path, stream), frames):
+            yield block.astype(np.float32) / 32768
 
 
 def is_plain(path: str) -> bool:
@@ -180,18 +181,3 @@ def _packets(container: Any, found: Any) -> Iterator[np.ndarray]:
         told = int((decoded.duration or 0) * step) if step <= 1 else 0
     if len(last):
         yield last[:told] if told else last
-
-
-def _blocks(packets: Iterator[np.ndarray], frames: int) -> Iterator[np.ndarray]:
-    """Packets joined to float32 blocks of one size."""
-    held: list[np.ndarray] = []
-    count = 0
-    for packet in packets:
-        held.append(packet)
-        count += len(packet)
-        while count >= frames:
-            joined = np.concatenate(held)
-            yield joined[:frames].astype(np.float32) / 32768
-            held, count = [joined[frames:]], count - frames
-    if count:
-        yield np.concatenate(held).astype(np.float32) / 32768

@@ -44,12 +44,16 @@ class Registry(dict[str, Callable[..., Any]]):
 
         return add
 
-    def build(self, name: str, *args: Any, **kwargs: Any) -> Any:
-        """Call the builder of ``name``.
+    def find(self, name: str) -> Callable[..., Any]:
+        """The builder of ``name``.
 
         Raises:
             ValueError: nothing has this name; the nearest names are suggested.
         """
         if name not in self:
             raise ValueError(f"unknown {self.family} {name!r}: {nearest(name, self)}")
-        return self[name](*args, **kwargs)
+        return self[name]
+
+    def build(self, name: str, *args: Any, **kwargs: Any) -> Any:
+        """Call the builder of ``name``; errors as :meth:`find`."""
+        return self.find(name)(*args, **kwargs)

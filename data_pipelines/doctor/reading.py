@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from data_pipelines.audio import read_blocks
+from data_pipelines.audio import evened, read_blocks
 from data_pipelines.doctor.levels import ACTIVE_PEAK
 from data_pipelines.host import read_frames
 from data_pipelines.manifest import AudioFile, Manifest, Stem, Track
@@ -92,26 +92,6 @@ def sounds(manifest: Manifest, track: Track, stem: Stem) -> bool:
         abs(with_gains(block, stem)).max(initial=0.0) > 10 ** (ACTIVE_PEAK / 20)
         for block in raw_blocks(manifest, track, stem)
     )
-
-
-def evened(blocks: Iterator[np.ndarray], frames: int) -> Iterator[np.ndarray]:
-    """The same samples in blocks of ``frames``, so that streams stay side by side.
-
-    Example:
-        >>> [len(block) for block in evened(iter([np.ones(3), np.ones(4)]), 5)]
-        [5, 2]
-    """
-    held: list[np.ndarray] = []
-    count = 0
-    for block in blocks:
-        held.append(block)
-        count += len(block)
-        while count >= frames:
-            joined = np.concatenate(held) if len(held) > 1 else held[0]
-            yield joined[:frames]
-            held, count = [joined[frames:]], count - frames
-    if count:
-        yield np.concatenate(held)
 
 
 def with_gains(block: np.ndarray, stem: Stem) -> np.ndarray:

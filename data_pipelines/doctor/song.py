@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from data_pipelines.audio import evened
 from data_pipelines.doctor import alignment
 from data_pipelines.doctor.alignment import Offset
 from data_pipelines.doctor.levels import (
@@ -21,7 +22,6 @@ from data_pipelines.doctor.levels import (
 )
 from data_pipelines.doctor.reading import (
     BLOCK,
-    evened,
     excerpt,
     rate_of,
     raw_blocks,

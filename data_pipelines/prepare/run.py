@@ -1,6 +1,7 @@
 """A whole collection: what is left to do, by several workers, then the splits."""
 
 import contextlib
+import dataclasses
 import errno
 import json
 import os
@@ -209,7 +210,7 @@ def _results(
         yield from (_one(collection, state, recording) for recording in todo)
         return
     pool = ProcessPoolExecutor(jobs, get_context("spawn"), initializer=_obey)
-    bare = collection.__class__(**{**vars(collection), "recordings": ()})
+    bare = dataclasses.replace(collection, recordings=())
     try:
         futures = [pool.submit(_one, bare, state, recording) for recording in todo]
         for future in as_completed(futures):

@@ -5,6 +5,8 @@ somebody wrote, and says which recordings are there and how songs are made of th
 opens no audio. ``docs/datasets.md`` lists them all.
 """
 
+import functools
+import importlib
 import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -48,67 +50,25 @@ def call(
     return reader(root, **options)
 
 
-# The readers are imported on use, so that one data set's needs burden no other.
+MODULES = {
+    "musdb18": "musdb",
+    "musdb18_7s": "musdb",
+    "musdb18hq": "musdb",
+    "moisesdb": "moisesdb",
+    "medleydb": "medleydb",
+    "slakh2100": "slakh",
+    "msst": "msst",
+    "karaoke": "karaoke",
+    "montreux": "montreux",
+}
+"""Reader -> the module here whose function ``read_<reader>`` it is."""
 
 
-@register("musdb18")
-def _musdb18(root: str, **options: Any) -> Collection:
-    from data_pipelines.readers import musdb
-
-    return call(musdb.read_musdb18, root, options)
-
-
-@register("musdb18_7s")
-def _musdb18_7s(root: str, **options: Any) -> Collection:
-    from data_pipelines.readers import musdb
-
-    return call(musdb.read_musdb18_7s, root, options)
+def _read(name: str, root: str, **options: Any) -> Collection:
+    # Imported on use, so that one data set's needs burden no other.
+    module = importlib.import_module(f"data_pipelines.readers.{MODULES[name]}")
+    return call(getattr(module, f"read_{name}"), root, options)
 
 
-@register("musdb18hq")
-def _musdb18hq(root: str, **options: Any) -> Collection:
-    from data_pipelines.readers import musdb
-
-    return call(musdb.read_musdb18hq, root, options)
-
-
-@register("moisesdb")
-def _moisesdb(root: str, **options: Any) -> Collection:
-    from data_pipelines.readers import moisesdb
-
-    return call(moisesdb.read_moisesdb, root, options)
-
-
-@register("medleydb")
-def _medleydb(root: str, **options: Any) -> Collection:
-    from data_pipelines.readers import medleydb
-
-    return call(medleydb.read_medleydb, root, options)
-
-
-@register("slakh2100")
-def _slakh2100(root: str, **options: Any) -> Collection:
-    from data_pipelines.readers import slakh
-
-    return call(slakh.read_slakh2100, root, options)
-
-
-@register("msst")
-def _msst(root: str, **options: Any) -> Collection:
-    from data_pipelines.readers import msst
-
-    return call(msst.read_msst, root, options)
-
-
-@register("karaoke")
-def _karaoke(root: str, **options: Any) -> Collection:
-    from data_pipelines.readers import karaoke
-
-    return call(karaoke.read_karaoke, root, options)
-
-
-@register("montreux")
-def _montreux(root: str, **options: Any) -> Collection:
-    from data_pipelines.readers import montreux
-
-    return call(montreux.read_montreux, root, options)
+for _name in MODULES:
+    register(_name)(functools.partial(_read, _name))

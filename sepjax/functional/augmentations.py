@@ -19,7 +19,7 @@ from jaxtyping import Array, Float, Key
 
 from sepjax.functional import augment
 from sepjax.functional.augment import Excerpt, left_and_right, select_channel
-from sepjax.registry import Registry, nearest
+from sepjax.registry import Registry
 
 Sources = Float[Array, "batch sources *channels time"]
 Augmentation = Callable[..., Sources]
@@ -146,7 +146,9 @@ def compose(*parts: str | Augmentation) -> Augmentation:
         ValueError: unknown augmentation 'gian': did you mean 'gain'? Known: channel,
         gain, mix, normalize, shuffle, swap_channels
     """
-    chain = tuple(_named(part) if isinstance(part, str) else part for part in parts)
+    chain = tuple(
+        AUGMENTATIONS.find(part) if isinstance(part, str) else part for part in parts
+    )
 
     def composed(key: Key[Array, ""], sources: Sources) -> Sources:
         for index, part in enumerate(chain):
@@ -154,14 +156,6 @@ def compose(*parts: str | Augmentation) -> Augmentation:
         return sources
 
     return composed
-
-
-def _named(name: str) -> Augmentation:
-    if name not in AUGMENTATIONS:
-        raise ValueError(
-            f"unknown augmentation {name!r}: {nearest(name, AUGMENTATIONS)}"
-        )
-    return AUGMENTATIONS[name]
 
 
 # What section 5.1 of the thesis does to mono excerpts, and Open-Unmix to stereo ones.

@@ -1,6 +1,8 @@
 """What all pages have in common: their head, and the files shipped beside this one."""
 
+import os
 from importlib import resources
+from pathlib import Path
 
 from sepjax.report.markup import Markup, element
 
@@ -28,3 +30,11 @@ def head(title: str, *styles: str, scheme: str | None = "light dark") -> Markup:
         element("link", rel="icon", href="data:,"),
         element("style", *map(asset, ("page.css", *styles))),
     )
+
+
+def write_document(page: Markup, path: Path) -> Path:
+    """Write a page under its name, complete: a reader never meets half of it."""
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(f"<!DOCTYPE html>\n{page}\n", encoding="utf-8")
+    os.replace(partial, path)
+    return path

@@ -1,11 +1,10 @@
 """The feasibility report as a page: Table 4.1, the mark, overlaps and groupings."""
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from sepjax.report.document import head
+from sepjax.report.document import head, write_document
 from sepjax.report.feasibility_chart import (
     REFERENCE,
     mark_chart,
@@ -25,10 +24,7 @@ def write_page(results: Mapping[str, Any], path: Path) -> Path:
         results: as in ``oracle.json``, NaN replaced by None.
         path: of the page.
     """
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(f"<!DOCTYPE html>\n{render(results)}\n", encoding="utf-8")
-    os.replace(partial, path)  # a reader never meets half a page
-    return path
+    return write_document(render(results), path)
 
 
 def render(results: Mapping[str, Any]) -> Markup:

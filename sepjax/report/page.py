@@ -1,13 +1,12 @@
 """The page: its sections in order, and what stands where there is nothing yet."""
 
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 from sepjax.report.curves import curves_section
-from sepjax.report.document import asset, head
+from sepjax.report.document import asset, head, write_document
 from sepjax.report.filters import filters_section
 from sepjax.report.folder import RunFolder, read_run
 from sepjax.report.listening import listening_section
@@ -80,12 +79,7 @@ def write_report(run: Path) -> Path:
         ValueError: a file of the run is damaged; names it and what to do.
     """
     run = Path(run)
-    page = f"<!DOCTYPE html>\n{render(read_run(run))}\n"
-    path = run / "report.html"
-    partial = run / "report.html.partial"
-    partial.write_text(page, encoding="utf-8")
-    os.replace(partial, path)  # a reader never meets half a page
-    return path
+    return write_document(render(read_run(run)), run / "report.html")
 
 
 def render(run: RunFolder) -> Markup:

@@ -1,14 +1,13 @@
 """What ``sepjax prepare`` made, for a terminal and as a page."""
 
 import math
-import os
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from sepjax.evaluation.aggregate import aligned
-from sepjax.report.document import head
+from sepjax.report.document import head, write_document
 from sepjax.report.markup import Markup, element, join
 from sepjax.report.pictures import decibels
 
@@ -102,10 +101,7 @@ def _clipped(header: Mapping[str, Any], songs: Songs) -> list[str]:
 
 def write_page(header: Mapping[str, Any], songs: Songs, path: Path) -> Path:
     """Write the summary as one file that needs no other."""
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(f"<!DOCTYPE html>\n{render(header, songs)}\n", encoding="utf-8")
-    os.replace(partial, path)
-    return path
+    return write_document(render(header, songs), path)
 
 
 def render(header: Mapping[str, Any], songs: Songs) -> Markup:

@@ -1,14 +1,13 @@
 """The page about a set of tracks: averages, boxes, every track, every definition."""
 
 import math
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from sepjax.evaluation.protocol import LABELS, UNITS
 from sepjax.evaluation.score_files import shown_metrics, tracks_scored
-from sepjax.report.document import head
+from sepjax.report.document import head, write_document
 from sepjax.report.figures import render
 from sepjax.report.markup import Markup, element, join
 from sepjax.report.pictures import MINUS, data_uri, decibels
@@ -37,11 +36,7 @@ def write_score_page(folder: Path, results: Mapping[str, Any]) -> Path:
     Returns:
         Path of the page.
     """
-    path = Path(folder) / "report.html"
-    partial = path.with_name("report.html.partial")
-    partial.write_text(f"<!DOCTYPE html>\n{page(results)}\n", encoding="utf-8")
-    os.replace(partial, path)  # a reader never meets half a page
-    return path
+    return write_document(page(results), Path(folder) / "report.html")
 
 
 def page(results: Mapping[str, Any]) -> Markup:

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import soundfile
 
-from data_pipelines.audio import probe
+from data_pipelines.audio import evened, probe
 from data_pipelines.doctor import diagnose, format_diagnosis
 from data_pipelines.doctor.alignment import best_excerpt, find_offset
 from data_pipelines.doctor.problems import SERIOUS
-from data_pipelines.doctor.reading import evened, excerpt, raw_blocks
+from data_pipelines.doctor.reading import excerpt, raw_blocks
 from data_pipelines.manifest import Manifest, Stem, Track, check
 from sepjax import doctor_command
 
