@@ -62,7 +62,6 @@ def make_program(config: Config, mesh: Mesh) -> Program:
     seeds, members = train.seeds, len(member_configs(config))
     if train.accumulate > 1 and hasattr(model, "spectra"):
         require_known_statistics(freeze)
-    require_shares(model, train.accumulate, freeze)
 
     def step(state: TrainState, excerpt: Excerpt) -> tuple[TrainState, dict]:
         own = with_values(config, state.settings)
