@@ -10,6 +10,7 @@ import numpy as np
 
 from sepjax import inference
 from sepjax.evaluation import aggregate, oracle
+from sepjax.evaluation.device import float64_device
 from sepjax.evaluation.excerpts import Collector
 from sepjax.evaluation.si_sdr import si_sdr, usdr
 
@@ -52,8 +53,9 @@ def evaluate(
         others: it is reported and listed with its error under ``"failed"``.
 
     Raises:
-        ValueError: there is no track to score.
+        ValueError: there is no track to score, or no device that has float64.
     """
+    float64_device()  # one error rather than one for each track
     workdir = Path(workdir)
     collector = Collector(config.eval.excerpts, config.eval.excerpt_seconds)
     scored: list[dict[str, Any]] = []
