@@ -1,8 +1,4 @@
-"""The device of float64: scores need it, and not every accelerator has it.
-
-A TPU has no Fourier transform of float64 and no inverse of complex128: scores are
-computed on its host, while the model separates on the TPU.
-"""
+"""The device of float64: a TPU has neither its Fourier transform nor its inverse."""
 
 import contextlib
 from collections.abc import Iterator
@@ -27,9 +23,8 @@ def float64_device() -> jax.Device:
         return jax.local_devices(backend="cpu")[0]
     except RuntimeError as error:
         raise ValueError(
-            "scores are computed in float64, which this accelerator lacks, and jax "
-            "was given no CPU: add it to JAX_PLATFORMS, as in JAX_PLATFORMS=tpu,cpu, "
-            "or unset JAX_PLATFORMS"
+            "scores need float64, which this accelerator lacks, and JAX_PLATFORMS "
+            "leaves out the CPU: set JAX_PLATFORMS=tpu,cpu"
         ) from error
 
 
@@ -37,8 +32,7 @@ def float64_device() -> jax.Device:
 def float64_enabled() -> Iterator[None]:
     """Context in which jax has 64-bit types and computes on :func:`float64_device`.
 
-    Arguments of jitted functions must be NumPy arrays, or have been made in here: what
-    was committed to another device would be computed there.
+    Give NumPy arrays to jitted functions: arrays of another device would stay there.
     """
     with jax.enable_x64(True), jax.default_device(float64_device()):
         yield
