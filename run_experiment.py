@@ -119,8 +119,9 @@ def run(config: Config, mode: str) -> bool:
     record = provenance(data.digest, config.seed)
     if mode != "evaluate" and not train(config, workdir, data, mesh, record):
         return False
-    # Other processes of a distributed run wait for the first one as they exit.
-    return mode == "train" or not chief or evaluate(config, workdir, data)
+    # The processes of a distributed run score together; the first one writes reports,
+    # for which the others wait as they exit.
+    return mode == "train" or evaluate(config, workdir, data)
 
 
 def train(config: Config, workdir: Path, data, mesh, record: dict) -> bool:
@@ -150,6 +151,8 @@ def train(config: Config, workdir: Path, data, mesh, record: dict) -> bool:
 
 def evaluate(config: Config, workdir: Path, data) -> bool:
     """Score every seed's best checkpoint as ``config.eval`` says and write reports."""
+    import jax
+
     from sepjax.cli import score
     from sepjax.evaluation.band import summarize_band
     from sepjax.train.checkpoint import describe, require_same
@@ -159,7 +162,7 @@ def evaluate(config: Config, workdir: Path, data) -> bool:
         if not FORCE.value:
             require_same(folder, describe(folder), one, data.digest)
         good &= score(folder, one, data)
-    if len(folders) > 1:
+    if len(folders) > 1 and jax.process_index() == 0:
         print(summarize_band(workdir, folders))
     return good
 
