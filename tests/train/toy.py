@@ -107,7 +107,7 @@ def shared_programs():
             del tree["optim"][f"lr_decay_{name}"]
         del tree["optim"]["plateau_threshold"]
         train = config.train
-        parts = train.freeze, train.fit
+        parts = train.freeze, train.fit, train.vary, train.accumulate, train.parallel
         key = (json.dumps(tree), train.batch_size, train.seeds, parts, mesh)
         if key not in made:
             made[key] = make(config, mesh)
