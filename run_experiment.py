@@ -154,7 +154,8 @@ def evaluate(config: Config, workdir: Path, data) -> bool:
     import jax
 
     from sepjax.cli import score
-    from sepjax.evaluation.band import summarize_band
+    from sepjax.evaluation.band import summarize_members
+    from sepjax.report.surface import write_surface
     from sepjax.train.checkpoint import describe, require_same
 
     folders, good = member_folders(config, workdir), True
@@ -162,8 +163,11 @@ def evaluate(config: Config, workdir: Path, data) -> bool:
         if not FORCE.value:
             require_same(folder, describe(folder), one, data.digest)
         good &= score(folder, one, data)
-    if len(folders) > 1 and jax.process_index() == 0:
-        print(summarize_band(workdir, folders))
+    if jax.process_index() == 0 and config.train.seeds > 1:
+        print(summarize_members(config, workdir))
+    if jax.process_index() == 0 and config.train.vary:
+        files, _ = write_surface(workdir, workdir / "surface")
+        print(f"surface: {files[0]}")
     return good
 
 

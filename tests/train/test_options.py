@@ -197,7 +197,7 @@ def test_the_plateau_lowers_a_rate_that_warms_up(tmp_path):
 
 def test_variations_are_the_runs_that_they_would_be_alone(tmp_path):
     config = toy_config(
-        train__vary=("optim.lr=0.01:0.002", "optim.weight_decay=0:0.5"),
+        train__vary="optim.lr=0.01:0.002,optim.weight_decay=0:0.5",
         train__seeds=2,
         train__steps=8,
     )
@@ -207,7 +207,7 @@ def test_variations_are_the_runs_that_they_would_be_alone(tmp_path):
     members = dict(zip(folders, member_configs(config)))
     folder = folders[6]
     alone = members[folder]
-    assert (alone.train.vary, alone.train.seeds) == ((), 1)
+    assert (alone.train.vary, alone.train.seeds) == ("", 1)
     assert run(tmp_path / "alone", alone)
     # One program rounds otherwise than the other; eight steps move by up to 0.016.
     own = tmp_path / "alone"
@@ -237,7 +237,7 @@ def test_variations_are_the_runs_that_they_would_be_alone(tmp_path):
 )
 def test_variations_that_cannot_be(entry, message):
     with pytest.raises(ValueError, match=message):
-        toy_config(train__vary=(entry,))
+        toy_config(train__vary=entry)
 
 
 def test_a_batch_that_does_not_divide_names_the_nearest_that_do():
