@@ -242,7 +242,6 @@ def sweep(name: str, arguments: list[str]) -> int:
 def launching(workdir: Path, options: list[str]) -> dict:
     """Where and how the members of a sweep run, from the flags."""
     from sepjax.experiment.devices import find_devices
-    from sepjax.experiment.slurm import Jobs
 
     launcher, here = LAUNCHER.value, LAUNCHER.value != "slurm"
     if here and DISTRIBUTED.value:
@@ -256,6 +255,10 @@ def launching(workdir: Path, options: list[str]) -> dict:
     where = dict(devices=find_devices(), per_run=PER_RUN.value) if here else {}
     if launcher == "processes":
         return where
+    try:
+        from sepjax.experiment.slurm import Jobs
+    except ImportError as error:
+        raise ValueError(f"--launcher: {error}: pip install 'sepjax[slurm]'") from error
     pairs = dict(option.split(".", 1)[1].partition("=")[::2] for option in options)
     cluster = "local" if here else "slurm"
     jobs = Jobs(cluster, workdir / "submitit", pairs, DISTRIBUTED.value)

@@ -7,6 +7,7 @@ calls ``Task.checkpoint``, which lets the run save, and queues the job again.
 import ast
 import contextlib
 import functools
+import math
 import os
 import signal
 import subprocess
@@ -14,15 +15,15 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-try:
-    import submitit
-    from submitit.core.utils import UncompletedJobError
-except ImportError:  # an extra
-    submitit = None
+import submitit
+from submitit.core.utils import UncompletedJobError
+
+from sepjax.experiment.sweep import start_process
 
 # Parameters that submitit has for every executor; others belong to Slurm.
 _SHARED = "timeout_min mem_gb nodes cpus_per_task gpus_per_node tasks_per_node".split()
 _PERIOD = {"LocalJob": 0.0, "SlurmJob": 5.0}  # s between two looks at a job
+_GRACE = 60  # s; Slurm kills a cancelled job after KillWait, 30 s as a rule
 _PATIENCE = 600  # s; Slurm queues a preempted job again only if it did not end itself
 
 
@@ -36,16 +37,11 @@ class Task:
 
     def __call__(self) -> int:
         """Run the command; returns its exit code."""
-        # Slurm may send SIGUSR2 to all processes of a job: it would end this one.
+        # Slurm may send SIGUSR2 to all processes of a job: it would end the run.
         ignore = functools.partial(signal.signal, signal.SIGUSR2, signal.SIG_IGN)
-        with self.log.open("a") as file:
-            self._process = subprocess.Popen(
-                self.command,
-                env=os.environ | self.variables,
-                stdout=file,
-                stderr=file,
-                preexec_fn=ignore,
-            )
+        self._process = start_process(
+            "", self.command, self.variables, self.log, preexec_fn=ignore
+        )
         signal.signal(signal.SIGTERM, self._stop)
         code = self._process.wait()
         if self._asked and code and os.environ.get("SUBMITIT_EXECUTOR") == "slurm":
@@ -72,19 +68,20 @@ class Job:
 
     def __init__(self, job: "submitit.Job", log: Path):
         self.job, self.log = job, log
-        self._asked = False
-        self._next = 0.0
+        self._next = 0.0  # time of the next look
+        self._end = math.inf  # time by which a cancelled job has ended
 
     def poll(self) -> int | None:
         """The exit code of the run (of its first process), once the job has ended."""
         if time.monotonic() < self._next:
             return None
         self._next = time.monotonic() + _PERIOD[type(self.job).__name__]
-        if not self.job.done(force_check=self._asked):
+        cancelled = self._end < math.inf
+        if not self.job.done(force_check=cancelled) and time.monotonic() < self._end:
             return None
         task = self.job.task(0)
-        if self._asked and not task.paths.result_pickle.exists():
-            return 1  # cancelled; submitit would look for a result for a while
+        if cancelled and not task.paths.result_pickle.exists():
+            return 1  # submitit would look for a result for a while
         try:
             return task.result()
         except UncompletedJobError as error:  # killed
@@ -94,11 +91,11 @@ class Job:
 
     def send_signal(self, number: int) -> None:
         """Let the run save and stop, whichever the signal."""
-        self._asked = True
-        if isinstance(self.job, submitit.LocalJob):
+        if isinstance(self.job, submitit.LocalJob):  # which passes it on
             os.kill(int(self.job.job_id), signal.SIGTERM)
         else:
             self.job.cancel(check=False)
+            self._end = time.monotonic() + _GRACE
 
 
 class Jobs:
@@ -112,16 +109,14 @@ class Jobs:
         distributed: ``--distributed`` of every run; empty where a job is one process.
 
     Raises:
-        ValueError: submitit or Slurm is missing, or an option is not known.
+        ValueError: there is no Slurm here, or an option is not known.
     """
 
     def __init__(
         self, cluster: str, folder: Path, options: Mapping[str, str], distributed: str
     ):
-        if submitit is None:
-            raise ValueError("jobs need submitit: pip install 'sepjax[slurm]'")
-        given = dict(map(parameter, options, options.values()))
-        values = {"timeout_min": 24 * 60} | given
+        values = {"timeout_min": 24 * 60}
+        values |= dict(map(parameter, options, options.values()))
         tasks = values.get("nodes", 1) * values.get("tasks_per_node", 1)
         if tasks > 1 and not distributed:
             raise ValueError(f"{tasks} processes a job are one run: --distributed=auto")
@@ -132,7 +127,8 @@ class Jobs:
             )
             self.executor.update_parameters(**values)
         except (AssertionError, NameError, RuntimeError, TypeError) as error:
-            raise ValueError(f"--launcher: {error}") from error
+            line = str(error).splitlines()[0]
+            raise ValueError(f"--launcher: {line}") from error
 
     def __call__(
         self, name: str, command: list[str], variables: dict[str, str], log: Path

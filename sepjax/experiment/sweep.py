@@ -13,7 +13,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sepjax.config import seed_folders
 from sepjax.experiment.devices import Devices, environment, share_devices
@@ -28,18 +28,14 @@ Start = Callable[[str, list[str], dict[str, str], Path], subprocess.Popen]
 
 
 def start_process(
-    name: str, command: list[str], variables: dict[str, str], log: Path
+    name: str, command: list[str], variables: dict[str, str], log: Path, **options: Any
 ) -> subprocess.Popen:
     """Start a run on this machine; its output goes to the end of a file."""
+    environ = os.environ | variables
     with log.open("a") as file:
         # In a session of its own: Ctrl-C comes once, through the sweep, not twice.
-        return subprocess.Popen(
-            command,
-            env=os.environ | variables,
-            stdout=file,
-            stderr=file,
-            start_new_session=True,
-        )
+        options |= dict(stdout=file, stderr=file, start_new_session=True)
+        return subprocess.Popen(command, env=environ, **options)
 
 
 class Outcome(NamedTuple):
@@ -110,7 +106,7 @@ class Sweep:
         self._waiting = list(members)
         self._running: dict[str, Started] = {}
         self._outcomes: dict[str, Outcome] = {}
-        self._stopped = False
+        self._stopped, self._trains = False, mode != "check"
 
     def run(self) -> list[Outcome]:
         """Run everything that has no results yet; a line as each starts and ends."""
@@ -144,10 +140,6 @@ class Sweep:
                     self._report(outcome)
                 else:
                     self._begin(name, scratch)
-
-    @property
-    def _trains(self) -> bool:
-        return self.mode != "check"
 
     def _known(self, name: str) -> Outcome | None:
         """What becomes of a member that need not or cannot run."""
@@ -189,7 +181,8 @@ class Sweep:
         output = started.log.read_bytes()[started.offset :].decode(errors="replace")
         last = (output.strip().splitlines() or ["no output"])[-1]
         status = "failed" if code else "done"
-        if code and (self._stopped or was_stopped(code, last)):
+        asked = last.startswith("stopped; ") or -code in (signal.SIGINT, signal.SIGTERM)
+        if code and (asked or self._stopped):
             status, last = "stopped", "the same command goes on"
         minutes = (time.monotonic() - started.time) / 60
         score = self._best(name) if self._trains else ""
@@ -205,9 +198,8 @@ class Sweep:
     def _report(self, outcome: Outcome) -> None:
         self._outcomes[outcome.name] = outcome
         name, status, minutes, score, reason = outcome
-        left = eta(
-            list(self._outcomes.values()), len(self.members), len(self.plan.groups)
-        )
+        known, at_once = list(self._outcomes.values()), len(self.plan.groups)
+        left = eta(known, len(self.members), at_once)
         took = f"{minutes:.1f} min" if minutes else ""
         head = f"{status}: {reason}" if reason else status
         self._say(name, "  ".join(filter(None, [head, took, score, left])))
@@ -220,16 +212,6 @@ class Sweep:
         self._stopped = True
         for started in list(self._running.values()):
             started.process.send_signal(number)
-
-
-def was_stopped(code: int, last: str) -> bool:
-    """Whether a run that has failed was asked to stop, from its last line.
-
-    Example:
-        >>> was_stopped(1, "stopped; the same command goes on from runs/x")
-        True
-    """
-    return -code in (signal.SIGINT, signal.SIGTERM) or last.startswith("stopped; ")
 
 
 def eta(outcomes: Sequence[Outcome], total: int, at_once: int = 1) -> str:

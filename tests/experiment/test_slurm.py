@@ -38,24 +38,8 @@ def test_a_preempted_job_saves_and_goes_on_by_itself(tmp_path, program):
     assert "stopped; the same command" in (tmp_path / "a" / "log.txt").read_text()
 
 
-def test_a_job_whose_time_is_over_saves_and_goes_on(tmp_path, program):
-    options = {"local_timeout_min": "0.1", "local_signal_delay_s": "3"}
-    outcomes = run(members(a=HOLD), tmp_path, program, 1, **options)
-    assert statuses(outcomes) == {"a": "done"}
-    assert lines(tmp_path / "a" / "signals") == ["SIGTERM"]
-
-
 def test_ctrl_c_stops_all_jobs(tmp_path, program):
-    import os
-    import threading
-    import time
-
-    def press():
-        while not (tmp_path / "a" / "pid").exists():
-            time.sleep(0.05)
-        os.kill(os.getpid(), signal.SIGINT)
-
-    threading.Thread(target=press, daemon=True).start()
+    toy.send_later(signal.SIGINT, [tmp_path / "a"], whom=2)
     outcomes = run(members(a=HOLD, b=0.001), tmp_path, program, 1)
     assert statuses(outcomes) == {"a": "stopped"}
     assert lines(tmp_path / "a" / "signals") == ["SIGTERM"]

@@ -61,7 +61,7 @@ def members(**rates):
 
 
 def send_later(number, folders, whom):
-    """Signal the programs that wait in folders: 0 them, 1 what started them."""
+    """Signal the programs that wait in folders: 0 them, 1 their parents, 2 us."""
 
     def send():
         deadline = time.monotonic() + 30
@@ -69,8 +69,10 @@ def send_later(number, folders, whom):
             if time.monotonic() > deadline:
                 return
             time.sleep(0.05)
-        pids = [int((folder / "pid").read_text().split()[whom]) for folder in folders]
-        for pid in set(pids):
+        pids = [
+            [*(folder / "pid").read_text().split(), os.getpid()] for folder in folders
+        ]
+        for pid in {int(line[whom]) for line in pids}:
             os.kill(pid, number)
 
     threading.Thread(target=send, daemon=True).start()
