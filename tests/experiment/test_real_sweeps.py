@@ -63,10 +63,12 @@ def test_a_member_that_was_stopped_ends_as_one_that_was_not(tmp_path, two_device
         return process
 
     def stop():
-        path = tmp_path / "stopped" / "metrics.jsonl"
-        while not path.exists() or read_log(path)[-1]["step"] < 16:
+        path, deadline = tmp_path / "stopped" / "metrics.jsonl", time.monotonic() + 200
+        while time.monotonic() < deadline:
+            records = read_log(path) if path.exists() else []
+            if records and records[-1]["step"] >= 16:
+                return os.kill(pids[0], signal.SIGTERM)
             time.sleep(0.01)
-        os.kill(pids[0], signal.SIGTERM)
 
     threading.Thread(target=stop, daemon=True).start()
     arguments = (members, tmp_path, "run", [], PROGRAM, two_devices)
@@ -89,7 +91,7 @@ def test_four_rows_run_four_at_a_time_on_four_devices(tmp_path, launcher):
         for name, value in TINY.items()
         if name != "train.batch_size"  # as printed: 7
     ]
-    flags = ["--sweep=gammatone_ratio", f"--workdir={tmp_path}", "--mode=train"]
+    flags = ["--sweep=gammatone_ratio_large", f"--workdir={tmp_path}", "--mode=train"]
     flags += [f"--launcher={launcher}", *fields]
     (output,) = finish(start(*flags, devices=4))
     assert [started for started, _ in events(output)] == [True] * 4 + [False] * 4
