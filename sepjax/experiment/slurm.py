@@ -64,10 +64,10 @@ class Task:
 
 
 class Job:
-    """A job of submitit with the two methods of a process that a sweep needs."""
+    """A job of submitit with what a sweep needs of a process."""
 
     def __init__(self, job: "submitit.Job", log: Path):
-        self.job, self.log = job, log
+        self.job, self.log, self.pid = job, log, job.job_id
         self._next = 0.0  # time of the next look
         self._end = math.inf  # time by which a cancelled job has ended
 

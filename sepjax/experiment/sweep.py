@@ -23,7 +23,7 @@ from sepjax.report.folder import number, read_run
 PAUSE = 0.2  # s between two looks at what is running
 
 # (name of the run, command, variables of its environment, file for its output) to a
-# process, or anything else that has ``poll`` and ``send_signal``.
+# process, or anything else that has ``pid``, ``poll`` and ``send_signal``.
 Start = Callable[[str, list[str], dict[str, str], Path], subprocess.Popen]
 
 
@@ -166,10 +166,10 @@ class Sweep:
         chosen = group[: self.plan.counts[name]]
         variables = environment(self.devices, chosen)
         where = f" on {self.devices.kind} {','.join(chosen)}" if self.devices else ""
-        self._say(name, f"started{where}")
         log.touch()
         offset = log.stat().st_size
         process = self.start(name, command, variables, log)
+        self._say(name, f"started{where} as {process.pid}")
         self._free.remove(group)
         self._running[name] = Started(process, group, log, offset, time.monotonic())
         if self._stopped:  # a signal came just now
