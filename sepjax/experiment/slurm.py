@@ -140,6 +140,8 @@ class Jobs:
         signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
         try:
             return Job(self.executor.submit(Task(command, variables, log)), log)
+        except UncompletedJobError as error:
+            raise ValueError(f"--launcher: {error}") from error
         finally:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
 

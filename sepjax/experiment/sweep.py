@@ -67,7 +67,7 @@ class Sweep:
     """Runs members side by side; Ctrl-C and SIGTERM let all of them save and stop.
 
     Members start in their order, each as soon as a group of devices is free and the run
-    that it starts from has ended.
+    that it starts from, if that comes before it, has ended.
 
     Args:
         members: by the name of their run folder.
@@ -131,15 +131,24 @@ class Sweep:
         for name, started in list(self._running.items()):
             if (code := started.process.poll()) is not None:
                 self._end(name, code)
+        pending = list(self._running)
         for name in list(self._waiting):
-            source = self.configs[name].train.pretrained_from
-            blocked = source in self._waiting or source in self._running
-            if self._free and not self._stopped and not (blocked and self._trains):
-                self._waiting.remove(name)
-                if outcome := self._known(name):
-                    self._report(outcome)
-                else:
-                    self._begin(name, scratch)
+            blocked = (
+                self._trains and self.configs[name].train.pretrained_from in pending
+            )
+            if self._stopped or blocked or not self._free:
+                pending.append(name)
+                continue
+            self._waiting.remove(name)
+            try:
+                outcome = self._known(name)
+            except (OSError, ValueError) as error:  # of a folder that is not a run's
+                outcome = Outcome(name, "failed", reason=str(error))
+            if outcome:
+                self._report(outcome)
+            else:
+                pending.append(name)
+                self._begin(name, scratch)
 
     def _known(self, name: str) -> Outcome | None:
         """What becomes of a member that need not or cannot run."""

@@ -63,6 +63,17 @@ def test_a_member_waits_for_the_run_that_it_starts_from(tmp_path, program):
     assert (tmp_path / "first" / "results.json").stat().st_mtime < begins[1]
 
 
+def test_what_is_in_the_way_is_that_members_failure(tmp_path, program):
+    # A source that does not come first is the run's own business, and no deadlock.
+    itself = {"train.pretrained_from": "itself", "train.steps": 3}
+    two = members(odd=0.001) | {"itself": Member(FREE, itself)}
+    (tmp_path / "odd").mkdir()
+    (tmp_path / "odd" / "results.json").write_text("[")
+    outcomes = Sweep(two, tmp_path, "run", [], program, cpus(1)).run()
+    assert statuses(outcomes) == {"odd": "failed", "itself": "done"}
+    assert "results.json" in outcomes[0].reason
+
+
 def test_ctrl_c_stops_what_runs_once_and_the_same_command_goes_on(tmp_path, program):
     three = members(a=HOLD, b=HOLD, c=0.001)
     folders = [tmp_path / "a", tmp_path / "b"]
