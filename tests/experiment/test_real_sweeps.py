@@ -84,8 +84,6 @@ def test_a_member_that_was_stopped_ends_as_one_that_was_not(tmp_path, two_device
 @pytest.mark.slow
 @pytest.mark.parametrize("launcher", ["processes", "submitit_local"])
 def test_four_rows_run_four_at_a_time_on_four_devices(tmp_path, launcher):
-    if launcher != "processes":
-        pytest.importorskip("submitit")
     fields = [
         f"--config.{name}={value}"
         for name, value in TINY.items()

@@ -10,7 +10,6 @@ from tests.experiment import toy
 from tests.experiment.test_sweep import statuses
 from tests.experiment.toy import FAIL, HOLD, MEET, cpus, lines, members
 
-submitit = pytest.importorskip("submitit")
 program = toy.program
 
 
