@@ -61,7 +61,10 @@ ALLOWED = {
     "sepjax.figure": {
         *("sepjax", "sepjax.registry", "sepjax.report", "sepjax.functional"),
     },
-    "sepjax.sweep": {"sepjax.config", "sepjax.registry", "sepjax.report.folder"},
+    "sepjax.experiment": {
+        *("sepjax.experiment", "sepjax.config", "sepjax.registry"),
+        "sepjax.report.folder",
+    },
     "sepjax.feasibility_command": {
         "sepjax",
         "sepjax.evaluation",

@@ -19,8 +19,8 @@ def write_surface(run: Path, output: Path) -> tuple[list[Path], str]:
     """Draw the SI-SDR improvement over the first varied field.
 
     The values of the other fields have a line each. Panels are the mean over classes
-    and every class; a band is one sample deviation
-    over seeds. The page has the numbers.
+    and every class; a band is one sample deviation over seeds. The page has the
+    numbers.
 
     Args:
         run: the run folder, with a folder for each variation.
@@ -102,7 +102,8 @@ def _draw(
         if x.min() > 0 and x.max() >= 10 * x.min():
             axes.set_xscale("log")
         axes.set_title(column.replace("_", " "), loc="left", fontsize=9.5)
-        axes.set_xlabel(ALONG.get(field, field), fontsize=8)
+        if index + across >= len(classes):
+            axes.set_xlabel(ALONG.get(field, field), fontsize=8)
         style_axes(axes)
     if len(lines) > 1:
         handles = figure.axes[0].lines
