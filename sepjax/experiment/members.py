@@ -92,18 +92,23 @@ def configuration(member: Member, overrides: Sequence[str] = ()) -> Config:
 def finished(folder: Path, config: Config) -> bool:
     """Whether a run has its results, and they are those of this configuration.
 
-    Of several seeds, each has a folder ``seed_…`` and all of them a ``band.json``.
+    Of several members, each has a folder of its own, the seeds of one variation a
+    common ``band.json``, and all variations a ``surface.html``.
     """
-    if config.train.seeds == 1:
+    ones, folders = member_configs(config), member_folders(config, folder)
+    if folders == (folder,):
         stored = read_run(folder) if (folder / "results.json").exists() else None
         # Its configuration is stored resolved, and beside where it comes from.
         fields = stored.config if stored else {}
         tree = {name: part for name, part in fields.items() if name != "provenance"}
         return bool(tree) and not differences(from_dict(tree), config)
-    band = folder / "band.json"
-    ones = member_configs(config)
-    if not band.exists() or json.loads(band.read_text())["seeds"] != [
-        one.seed for one in ones
-    ]:
+    if config.train.vary and not (folder / "surface.html").exists():
         return False
-    return all(map(finished, member_folders(config, folder), ones))
+    seeds = sorted({one.seed for one in ones})
+    homes = {one.parent for one in folders} if len(seeds) > 1 else set()
+    bands = [home / "band.json" for home in homes]
+    if not all(
+        b.exists() and json.loads(b.read_text())["seeds"] == seeds for b in bands
+    ):
+        return False
+    return all(map(finished, folders, ones))
