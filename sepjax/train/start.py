@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 from orbax.checkpoint import CheckpointManager
@@ -90,7 +91,8 @@ def resume(
     step = common_step(runs, force)
     states = [begin(run, program) for run in runs]
     if step == 0:
-        return 0, join(prepare(runs, states, data, mesh, program.freeze), mesh)
+        states = prepare(runs, states, data, mesh, program.freeze)
+        return 0, join([average_from_here(state) for state in states], mesh)
     for index, run in enumerate(runs):
         states[index], run.progress = checkpoint.restore(
             run.manager,
@@ -186,6 +188,13 @@ def prepare(
         prepare=preparation(config),
     )
     return [state.replace(params=own) for state, own in zip(states, params)]
+
+
+def average_from_here(state: TrainState) -> TrainState:
+    """The average of the parameters begins where they do, if one is kept."""
+    if not state.average:
+        return state
+    return state.replace(average=jax.tree.map(jnp.copy, state.params))
 
 
 def start_pretrained(
