@@ -94,15 +94,25 @@ def leave(message: str) -> None:
 
 def run(config: Config, mode: str) -> bool:
     """Do what ``mode`` says; returns whether all of it succeeded."""
+    from sepjax.train import mesh as meshes
+    from sepjax.train.workdir import held
+
+    if DISTRIBUTED.value:
+        meshes.start_distributed(DISTRIBUTED.value, PROCESSES.value, PROCESS.value)
+    if mode == "check":
+        return work(config, mode, None)
+    with held(functools.partial(run_folder, WORKDIR.value), config) as workdir:
+        return work(config, mode, workdir)
+
+
+def work(config: Config, mode: str, workdir: Path | None) -> bool:
+    """Open the data and do what ``mode`` says, in a run folder that is this one's."""
     import jax
 
     from data_pipelines.pipeline import open_data, summary
     from sepjax.train import mesh as meshes
     from sepjax.train.provenance import provenance
 
-    if DISTRIBUTED.value:
-        meshes.start_distributed(DISTRIBUTED.value, PROCESSES.value, PROCESS.value)
-    workdir = None if mode == "check" else run_folder(WORKDIR.value)
     mesh = meshes.make_mesh()
     if mode != "evaluate" and config.train.batch_size % mesh.size:
         raise ValueError(

@@ -74,7 +74,7 @@ def train(
         if runs[0].manager.all_steps() and (start >= last or stalled(runs, start)):
             return True
         open_logs(stack, runs, start)
-        stop_asked = stack.enter_context(stop_signals(every=config.train.log_every))
+        stop_asked = stack.enter_context(stop_signals())
         batches = data.train_batches(start, last, *processes)
         stack.enter_context(contextlib.closing(batches))
 
@@ -84,7 +84,9 @@ def train(
         for step, batch in enumerate(batches, start=start + 1):
             state, metrics = program.train_step(state, shard_batch(mesh, batch))
             recent.append((step, metrics))
-            done, losses, stop = step == last, [math.inf] * len(runs), stop_asked(step)
+            # One step ahead of the device and no more: it can stop within two steps.
+            jax.block_until_ready(recent[-2:-1])
+            done, losses, stop = step == last, [math.inf] * len(runs), stop_asked()
             judged = done or step % config.train.eval_every == 0
             saved = judged or stop or step % config.train.checkpoint_every == 0
             # What is saved was found finite, and a resumed run averages the same steps.
