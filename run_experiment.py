@@ -9,6 +9,7 @@ Any field of the configuration is a flag. A run that was interrupted goes on fro
 last checkpoint when the same command is given again.
 """
 
+import contextlib
 import errno
 import functools
 import os
@@ -62,7 +63,8 @@ def main(argv: list[str]) -> None:
     try:
         if not isinstance(CONFIG.value, Config):
             raise ValueError("--config names no file with a configuration: --mode=list")
-        done = run(resolve(CONFIG.value), MODE.value)
+        with contextlib.ExitStack() as stack:
+            done = run(resolve(CONFIG.value), MODE.value, stack)
     except (ValueError, OSError, CheckpointError, NonFiniteError) as error:
         leave(f"error: {explain(error)}")
     except Exception:
@@ -92,27 +94,24 @@ def leave(message: str) -> None:
     os._exit(1)
 
 
-def run(config: Config, mode: str) -> bool:
-    """Do what ``mode`` says; returns whether all of it succeeded."""
-    from sepjax.train import mesh as meshes
-    from sepjax.train.workdir import held
+def run(config: Config, mode: str, stack: contextlib.ExitStack) -> bool:
+    """Do what ``mode`` says; returns whether all of it succeeded.
 
-    if DISTRIBUTED.value:
-        meshes.start_distributed(DISTRIBUTED.value, PROCESSES.value, PROCESS.value)
-    if mode == "check":
-        return work(config, mode, None)
-    with held(functools.partial(run_folder, WORKDIR.value), config) as workdir:
-        return work(config, mode, workdir)
-
-
-def work(config: Config, mode: str, workdir: Path | None) -> bool:
-    """Open the data and do what ``mode`` says, in a run folder that is this one's."""
+    The run folder belongs to this process until the stack is closed.
+    """
     import jax
 
     from data_pipelines.pipeline import open_data, summary
     from sepjax.train import mesh as meshes
     from sepjax.train.provenance import provenance
+    from sepjax.train.workdir import held
 
+    if DISTRIBUTED.value:
+        meshes.start_distributed(DISTRIBUTED.value, PROCESSES.value, PROCESS.value)
+    workdir = None
+    if mode != "check":
+        folder = functools.partial(run_folder, WORKDIR.value)
+        workdir = stack.enter_context(held(folder, config))
     mesh = meshes.make_mesh()
     if mode != "evaluate" and config.train.batch_size % mesh.size:
         raise ValueError(

@@ -21,12 +21,6 @@ except ImportError:  # Windows
     fcntl = None
 
 LOCK = ".lock"
-PATIENCE = 5.0  # seconds until a file must be seen; NFS asks its server at each opening
-LENGTH = 2000  # bytes of a message that processes exchange
-
-
-class WorkdirError(OSError):
-    """A run folder cannot be worked in; the message says why, and what to do."""
 
 
 @contextlib.contextmanager
@@ -35,28 +29,24 @@ def held(open_folder: Callable[[], Path], config: Config) -> Iterator[Path]:
 
     The folder and those of its seeds are locked (``flock`` on ``.lock``, which says who
     holds it), so that a run of one seed and one of all exclude each other. The system
-    lets go of the lock when the process ends, however it ends. Linux shares such locks
-    over NFS since 2.6.12. Where there are none (Windows, some file systems) two
-    trainers do not notice each other; where only the file system lacks them, a note on
-    stderr says so.
-
-    In a distributed run process 0 locks, and every process makes sure that it sees what
-    process 0 wrote. If one has a complaint, all raise it.
+    lets go when the process ends, however it ends, and shares such locks over NFS
+    (Linux since 2.6.12). Without them (Windows) two trainers do not notice each other.
+    In a distributed run process 0 locks, and all see what it wrote, or all raise.
 
     Args:
         open_folder: creates the run folder and returns it.
         config: resolved.
 
     Raises:
-        WorkdirError: another process works there, or the folder is not shared.
-        OSError: it cannot be written to.
+        OSError: another process works there; the folder cannot be written to or is not
+            that of the other processes.
         ValueError: there is no such folder.
     """
-    host, owner = socket.gethostname(), ""
+    host, problem, owner = socket.gethostname(), None, ""
     now = datetime.datetime.now().astimezone()
     with contextlib.ExitStack() as stack:
         try:
-            folder, problem = open_folder(), None
+            folder = open_folder()
             if jax.process_index() == 0:
                 owner = f"process {os.getpid()} on {host}, since {now:%F %T.%f %z}"
                 for each in dict.fromkeys((folder, *seed_folders(config, folder))):
@@ -64,15 +54,19 @@ def held(open_folder: Callable[[], Path], config: Config) -> Iterator[Path]:
         except (OSError, ValueError) as error:
             problem = error
         agree(problem)
-        if jax.process_count() > 1:
-            owner = exchange(owner)[0]
-            agree(None if sees(folder / LOCK, owner) else unshared(folder, host, owner))
+        owner = exchange(owner)[0]
+        if not sees(folder / LOCK, owner):
+            problem = OSError(
+                f"--workdir={folder} of process {jax.process_index()} on {host} is not "
+                f"that of {owner}: give all processes one folder that all hosts share"
+            )
+        agree(problem)
         yield folder
 
 
 @contextlib.contextmanager
 def locked(folder: Path, owner: str) -> Iterator[None]:
-    """Context in which a folder is locked by ``owner``, or a :class:`WorkdirError`."""
+    """Context in which a folder, which is created, is locked and says by whom."""
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / LOCK, "a+") as file:
         try:
@@ -80,23 +74,22 @@ def locked(folder: Path, owner: str) -> Iterator[None]:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             file.seek(0)
-            raise WorkdirError(
+            raise OSError(
                 f"{folder} is in use by {file.read() or 'another process'}: wait until "
                 "it ends, stop it, or choose another --workdir"
             ) from error
-        except OSError as error:
-            text = f"note: {folder} cannot be locked ({error.strerror}): start no other"
-            print(f"{text} run in it", file=sys.stderr)
+        except OSError as error:  # a file system without locks
+            text = f"note: {folder} cannot be locked ({error.strerror})"
+            print(f"{text}: start no other run there", file=sys.stderr)
         file.truncate(0)
-        file.write(owner)
-        file.flush()
+        print(owner, end="", file=file, flush=True)
         os.fsync(file.fileno())  # other hosts shall see it
         yield
 
 
-def sees(file: Path, text: str) -> bool:
-    """Whether a file has this content within :data:`PATIENCE` seconds."""
-    deadline = time.monotonic() + PATIENCE
+def sees(file: Path, text: str, seconds: float = 5.0) -> bool:
+    """Whether a file has this content before long; NFS asks its server as it opens."""
+    deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         with contextlib.suppress(OSError):
             if file.read_text() == text:
@@ -105,29 +98,17 @@ def sees(file: Path, text: str) -> bool:
     return False
 
 
-def unshared(folder: Path, host: str, owner: str) -> WorkdirError:
-    """What to tell of a folder in which this host does not see the lock of another."""
-    return WorkdirError(
-        f"--workdir={folder} of process {jax.process_index()} on {host} is not the "
-        f"folder of {owner}: give all processes one folder that all hosts share"
-    )
-
-
 def agree(problem: Exception | None) -> None:
     """Raise on all processes if one has a problem; the message has those of all."""
     if problem and jax.process_count() == 1:
         raise problem
     problems = filter(None, exchange(str(problem or "")))
     if text := "\n".join(dict.fromkeys(problems)):
-        raise WorkdirError(text)
+        raise OSError(text)
 
 
-def exchange(text: str) -> list[str]:
-    """The texts of all processes, in order."""
-    if jax.process_count() == 1:
-        return [text]
-    own = np.frombuffer(text.encode()[:LENGTH].ljust(LENGTH, b"\0"), np.uint8)
-    return [
-        row.tobytes().rstrip(b"\0").decode(errors="ignore")
-        for row in np.asarray(process_allgather(own))
-    ]
+def exchange(text: str, length: int = 2000) -> list[str]:
+    """The texts of all processes in order, cut to ``length`` bytes."""
+    rows = np.frombuffer(text.encode()[:length].ljust(length), np.uint8)
+    found = np.atleast_2d(process_allgather(rows))
+    return [row.tobytes().decode(errors="ignore").rstrip() for row in found]

@@ -8,7 +8,7 @@ import pytest
 
 from sepjax.config import Config
 from sepjax.train import workdir
-from sepjax.train.workdir import LOCK, WorkdirError, held
+from sepjax.train.workdir import LOCK, held
 from tests.tiny_run import ROOT, finish, flags, start
 
 HOLD = """
@@ -45,11 +45,11 @@ def test_the_second_is_told_who_works_there_and_leaves_no_trace(tmp_path):
 def test_one_seed_and_all_seeds_exclude_each_other(tmp_path):
     one = tmp_path / "seed_43"
     with held(lambda: tmp_path, seeds(2)):
-        with pytest.raises(WorkdirError, match="seed_43 is in use by process"):
+        with pytest.raises(OSError, match="seed_43 is in use by process"):
             with held(lambda: one, seeds(1, 43)):
                 pass
     with held(lambda: one, seeds(1, 43)):
-        with pytest.raises(WorkdirError, match="seed_43 is in use"):
+        with pytest.raises(OSError, match="seed_43 is in use"):
             with held(lambda: tmp_path, seeds(2)):
                 pass
         # What was locked before the complaint is free again.
@@ -67,7 +67,7 @@ def test_a_killed_trainer_leaves_no_lock(tmp_path):
         text=True,
     )
     assert holder.stdout.readline() == "held\n"
-    with pytest.raises(WorkdirError, match=f"by process {holder.pid} on "):
+    with pytest.raises(OSError, match=f"by process {holder.pid} on "):
         with held(lambda: tmp_path, Config()):
             pass
     holder.send_signal(signal.SIGKILL)
