@@ -9,6 +9,7 @@ Any field of the configuration is a flag. A run that was interrupted goes on fro
 last checkpoint when the same command is given again.
 """
 
+import contextlib
 import errno
 import functools
 import os
@@ -71,7 +72,8 @@ def main(argv: list[str]) -> None:
     try:
         if not isinstance(CONFIG.value, Config):
             raise ValueError("--config names no file with a configuration: --mode=list")
-        done = run(resolve(CONFIG.value), MODE.value)
+        with contextlib.ExitStack() as stack:
+            done = run(resolve(CONFIG.value), MODE.value, stack)
     except (ValueError, OSError, CheckpointError, NonFiniteError) as error:
         leave(f"error: {explain(error)}")
     except Exception:
@@ -101,17 +103,24 @@ def leave(message: str) -> None:
     os._exit(1)
 
 
-def run(config: Config, mode: str) -> bool:
-    """Do what ``mode`` says; returns whether all of it succeeded."""
+def run(config: Config, mode: str, stack: contextlib.ExitStack) -> bool:
+    """Do what ``mode`` says; returns whether all of it succeeded.
+
+    The run folder belongs to this process until the stack is closed.
+    """
     import jax
 
     from data_pipelines.pipeline import open_data, summary
     from sepjax.train import mesh as meshes
     from sepjax.train.provenance import provenance
+    from sepjax.train.workdir import held
 
     if DISTRIBUTED.value:
         meshes.start_distributed(DISTRIBUTED.value, PROCESSES.value, PROCESS.value)
-    workdir = None if mode == "check" else run_folder(WORKDIR.value)
+    workdir = None
+    if mode != "check":
+        folder = functools.partial(run_folder, WORKDIR.value)
+        workdir = stack.enter_context(held(folder, config))
     mesh = meshes.make_mesh()
     if mode != "evaluate":
         batch_size, accumulate = config.train.batch_size, config.train.accumulate

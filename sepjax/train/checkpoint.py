@@ -43,6 +43,14 @@ class CheckpointError(RuntimeError):
     """A checkpoint cannot be written, found or used; the message says what to do."""
 
 
+class Manager(ocp.CheckpointManager):
+    """orbax's manager, which leaves stop signals to the training loop."""
+
+    def reached_preemption(self, step: int) -> bool:
+        """Never: from orbax's threads the question would confuse the loop's answers."""
+        return False
+
+
 def open_manager(
     run: Path, *, create: bool = False, keep_latest: int = 1
 ) -> ocp.CheckpointManager:
@@ -81,7 +89,7 @@ def open_manager(
         "meta": ocp.JsonCheckpointHandler(multiprocessing_options=processes),
     }
     folder = (run / FOLDER).absolute()
-    return ocp.CheckpointManager(folder, options=options, item_handlers=handlers)
+    return Manager(folder, options=options, item_handlers=handlers)
 
 
 def save(

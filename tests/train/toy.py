@@ -59,6 +59,10 @@ class ToyData:
     before: Callable[[int], None] = lambda step: None
     spoil: Callable[[int, dict], dict] = lambda step, batch: batch
     silent_valid: bool = False
+    resident_bytes = 0
+
+    def first_batch(self):
+        return next(self.train_batches(0, 1))
 
     def train_batches(self, start, stop, process_index=0, process_count=1):
         for step in range(start, stop):
