@@ -12,6 +12,7 @@ last checkpoint when the same command is given again.
 import contextlib
 import errno
 import functools
+import itertools
 import os
 import sys
 import tempfile
@@ -172,7 +173,7 @@ def evaluate(config: Config, workdir: Path, data) -> bool:
     import jax
 
     from sepjax.cli import score
-    from sepjax.evaluation.band import summarize_members
+    from sepjax.evaluation.band import summarize_band
     from sepjax.report.surface import write_surface
     from sepjax.train.checkpoint import describe, require_same
 
@@ -181,9 +182,12 @@ def evaluate(config: Config, workdir: Path, data) -> bool:
         if not FORCE.value:
             require_same(folder, describe(folder), one, data.digest)
         good &= score(folder, one, data)
-    if jax.process_index() == 0 and config.train.seeds > 1:
-        print(summarize_members(config, workdir))
-    if jax.process_index() == 0 and config.train.vary:
+    chief, band = jax.process_index() == 0, config.train.seeds > 1
+    # The seeds of a variation follow each other, in a folder of their own.
+    for home, seeds in itertools.groupby(folders, lambda folder: folder.parent):
+        if chief and band:
+            print(f"\n{home}\n{summarize_band(home, list(seeds))}")
+    if chief and config.train.vary:
         files, _ = write_surface(workdir, workdir / "surface")
         print(f"surface: {files[0]}")
     return good

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from sepjax.config import Config, member_folders
 from sepjax.evaluation.aggregate import write_json
 
 COLUMNS = ("model", "improvement", "mixture", "oracle")
@@ -56,19 +55,6 @@ def _spread(values: Sequence[float | None]) -> dict[str, Any]:
     known = np.array([np.nan if value is None else value for value in values], float)
     spread = float(np.std(known, ddof=1)) if len(known) > 1 else 0.0
     return {"mean": float(np.mean(known)), "sd": spread, "values": known.tolist()}
-
-
-def summarize_members(config: Config, workdir: Path) -> str:
-    """Bands of all variations of a run, if it has several seeds, as tables to print."""
-    folders: dict[Path, list[Path]] = {}
-    for folder in member_folders(config, workdir):
-        home = folder.parent if config.train.seeds > 1 else folder
-        folders.setdefault(home, []).append(folder)
-    tables = []
-    for home, members in folders.items():
-        title = f"{home.name}\n" if config.train.vary else ""
-        tables.append(title + summarize_band(home, members))
-    return "\n\n".join(tables)
 
 
 def summarize_band(workdir: Path, folders: Sequence[Path]) -> str:

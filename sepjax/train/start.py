@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import json
+import operator
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -20,7 +21,6 @@ from sepjax.config import (
     to_dict,
 )
 from sepjax.models import build_model
-from sepjax.rules import get_field
 from sepjax.train import checkpoint
 from sepjax.train.checkpoint import Progress
 from sepjax.train.memory import compile_step
@@ -182,7 +182,7 @@ def spelled_out(config: Config, workdir: Path) -> Config:
 def begin(config: Config, program: Program) -> TrainState:
     """The state of one member before training, with its values of varied fields."""
     state = program.init(jax.random.key(config.seed))
-    values = {path: get_field(config, path) for path in program.varied}
+    values = {path: operator.attrgetter(path)(config) for path in program.varied}
     settings = {
         path: jax.device_put(np.float32(value), state.step.sharding)
         for path, value in values.items()
