@@ -8,8 +8,9 @@ import pytest
 from toy import ToyData, one_device, toy_config
 from toy import shared_programs as shared_programs
 
-from sepjax.config import OptimConfig, member_configs, member_folders
+from sepjax.config import OptimConfig, member_configs, member_folders, to_dict
 from sepjax.train import checkpoint, loop
+from sepjax.train.checkpoint import CheckpointError
 from sepjax.train.metrics import read_log
 from sepjax.train.optim import make_optimizer, matrix_axes, named_optimizers
 
@@ -74,6 +75,14 @@ def test_the_average_is_scored_saved_and_resumed(tmp_path):
     assert losses(tmp_path / "plain") == losses(tmp_path / "straight")
     assert losses(tmp_path / "plain", "valid") != losses(tmp_path / "straight", "valid")
     assert not params_equal(*(params_of(tmp_path / n) for n in ("plain", "straight")))
+
+
+def test_an_average_begins_with_the_parameters_of_another_run(tmp_path):
+    config = toy_config(train__steps=4)
+    assert run(tmp_path / "first", config)
+    start = dict(train__pretrained_from="first", train__steps=0, optim__ema=0.9)
+    assert run(tmp_path / "second", toy_config(**start))
+    assert params_equal(*(params_of(tmp_path / n) for n in ("first", "second")))
 
 
 def params_equal(one, two):
@@ -178,6 +187,18 @@ def test_warm_up_and_cosine():
     n = np.arange(10)
     expected = np.minimum(1, (n + 1) / 4) * (1 + np.cos(np.pi * n / 10)) / 2
     np.testing.assert_allclose(rates, expected, rtol=1e-5)
+
+
+def test_a_cosine_over_the_whole_run_is_not_prolonged_unnoticed(tmp_path):
+    def prolong(**fields):
+        short, longer = (toy_config(train__steps=n, **fields) for n in (4, 8))
+        meta = {"config": to_dict(short), "provenance": {}}
+        checkpoint.require_same(tmp_path, meta, longer, "")
+
+    prolong()
+    prolong(optim__schedule="cosine", optim__cosine_steps=4)
+    with pytest.raises(CheckpointError, match=r"train\.steps: 4 -> 8"):
+        prolong(optim__schedule="cosine")
 
 
 def test_the_plateau_lowers_a_rate_that_warms_up(tmp_path):
