@@ -97,6 +97,7 @@ def magnitude_network(
     train: bool = False,
     dropout: float = 0.0,
     key: PRNGKeyArray | None = None,
+    dtype: jnp.dtype | str = "float32",
 ) -> tuple[Float[Array, "batch frames channels bins"], Statistics]:
     r"""Estimate the magnitudes of a source.
 
@@ -116,6 +117,8 @@ def magnitude_network(
         train: norms use the statistics of this batch, and there is dropout.
         dropout: share of the channels left out between recurrent layers.
         key: randomness of the dropout.
+        dtype: of matmuls and activations; norms, and what scales the magnitudes, are
+            float32.
 
     Returns:
         The estimates, and the statistics, new ones if it trains.
@@ -134,15 +137,19 @@ def magnitude_network(
         x, found[name] = batch_norm(params[name], statistics[name], x, train=train)
         return x
 
+    def dense(name: str, x: Array) -> Array:
+        kernel = params[name]["kernel"].astype(dtype)
+        return (x.astype(dtype) @ kernel).astype(magnitudes.dtype)
+
     heard = params["input_mean"].shape[0]
     x = magnitudes[..., :heard] + params["input_mean"][None, None, None]
     x = x * params["input_scale"][None, None, None]
     x = x.reshape(*x.shape[:2], -1)
-    x = jnp.tanh(norm("bn1", x @ params["fc1"]["kernel"]))
+    x = jnp.tanh(norm("bn1", dense("fc1", x)).astype(dtype))
     states = _recurrent(params, x, dropout if train else 0.0, key)
     x = jnp.concatenate([x, states], axis=-1)
-    x = jax.nn.relu(norm("bn2", x @ params["fc2"]["kernel"]))
-    x = norm("bn3", x @ params["fc3"]["kernel"]).reshape(magnitudes.shape)
+    x = jax.nn.relu(norm("bn2", dense("fc2", x)).astype(dtype))
+    x = norm("bn3", dense("fc3", x)).reshape(magnitudes.shape)
     x = x * params["output_scale"][None, None, None]
     x = x + params["output_mean"][None, None, None]
     return jax.nn.relu(x) * magnitudes, found
