@@ -92,7 +92,7 @@ class ModelConfig:
     large_tcn_width: str = "per_source"  # per_source | total: what H counts then
     mask_act: str = "sigmoid"  # sigmoid | softmax | relu | linear
     consistency: bool = False  # spread the residual so that estimates sum to the mix
-    compute_dtype: str = "float32"  # float32 | bfloat16: the separator's matmuls
+    compute_dtype: str = "float32"  # float32 | bfloat16: matmuls, activations
     # Meta-TasNet: N, L and W are those of the first stage and double from it
     stages: int = 1  # the last hears sample_rate, each before it half of the next one
     mels: int = 256  # features of the encoder's spectrogram
