@@ -158,7 +158,15 @@ def cosine(left, right):
     return left @ right / (np.linalg.norm(left) * np.linalg.norm(right))
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize(
+    "family",
+    [
+        name
+        if name in ("sinc", "open_unmix", "demucs")
+        else pytest.param(name, marks=pytest.mark.slow)
+        for name in FAMILIES
+    ],
+)
 def test_it_learns_as_float32_does(family):
     (_, outputs), gradient = learned(family, "bfloat16")
     (_, expected), reference = learned(family, "float32")
