@@ -13,6 +13,7 @@ import contextlib
 import errno
 import functools
 import itertools
+import math
 import os
 import sys
 import tempfile
@@ -112,6 +113,7 @@ def run(config: Config, mode: str, stack: contextlib.ExitStack) -> bool:
     import jax
 
     from data_pipelines.pipeline import open_data, summary
+    from sepjax.train import make_optimizer
     from sepjax.train import mesh as meshes
     from sepjax.train.provenance import provenance
     from sepjax.train.workdir import held
@@ -126,6 +128,7 @@ def run(config: Config, mode: str, stack: contextlib.ExitStack) -> bool:
     if mode != "evaluate":
         batch_size, accumulate = config.train.batch_size, config.train.accumulate
         meshes.require_divisible(batch_size, mesh.size, accumulate)
+        make_optimizer(config.optim, steps=1)  # its name is known
     data = open_data(config, sharding=meshes.batch_sharding(mesh))
     chief = jax.process_index() == 0
     for split, facts in summary(data.manifest).items() if chief else ():
@@ -179,16 +182,23 @@ def evaluate(config: Config, workdir: Path, data) -> bool:
 
     folders, good = member_folders(config, workdir), True
     for one, folder in zip(member_configs(config), folders):
+        stored = describe(folder)
         if not FORCE.value:
-            require_same(folder, describe(folder), one, data.digest)
-        good &= score(folder, one, data)
+            require_same(folder, stored, one, data.digest)
+        if one.train.steps and math.isinf(float(stored["best"]["loss"])):
+            print(f"{folder} has no finite evaluation: not scored", file=sys.stderr)
+            good = False
+        else:
+            good &= score(folder, one, data)
     chief, band = jax.process_index() == 0, config.train.seeds > 1
     # The seeds of a variation follow each other, in a folder of their own.
     for home, seeds in itertools.groupby(folders, lambda folder: folder.parent):
-        if chief and band:
-            print(f"\n{home}\n{summarize_band(home, list(seeds))}")
+        seeds = [run for run in seeds if (run / "results.json").exists()]
+        if chief and band and seeds:
+            print(f"\n{home}\n{summarize_band(home, seeds)}")
     if chief and config.train.vary:
-        files, _ = write_surface(workdir, workdir / "surface")
+        homes = {f.parent if band else f: None for f in folders}
+        files, _ = write_surface(list(homes), workdir / "surface")
         print(f"surface: {files[0]}")
     return good
 

@@ -8,7 +8,7 @@ import sepjax
 from sepjax.registry import nearest
 from sepjax.report.figures import write_figure
 from sepjax.report.score_bars import write_bars
-from sepjax.report.surface import write_surface
+from sepjax.report.surface import variations_in, write_surface
 
 # Figures that show no rows of the appendix.
 FILTERS, ANY, SCORES, SURFACE = "5.2", "comparison", "scores", "surface"
@@ -45,7 +45,7 @@ def draw(
     if name == SURFACE:
         if len(runs) != 1:
             raise ValueError("--figure surface: name one run folder with variations")
-        return write_surface(Path(runs[0]), output)
+        return write_surface(variations_in(Path(runs[0])), output)
     if name == ANY:
         title, rows = "Comparison of runs", {}
     else:

@@ -1,5 +1,6 @@
 """What the sections ``train`` and ``optim`` of a configuration may say together."""
 
+import math
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,16 @@ def train_problems(config: "Config") -> Iterable[str]:
     if size % max(parts, 1):
         yield f"train.batch_size={size} must be a multiple of train.accumulate={parts}"
     yield from _optim_problems(config.optim)
+    if 0 < config.train.steps <= config.optim.warmup_steps:
+        yield (
+            f"optim.warmup_steps={config.optim.warmup_steps} must be below "
+            f"train.steps={config.train.steps}"
+        )
+    if config.optim.plateau_mode == "rel" and config.model.name != "open_unmix":
+        yield (
+            "optim.plateau_mode='rel' takes worse for better where losses are "
+            "negative, as SI-SDR's are: use 'abs'"
+        )
     entries = list(filter(None, config.train.vary.split(",")))
     names = [entry.partition("=")[0] for entry in entries]
     for name in names:
@@ -46,8 +57,8 @@ def _value_problems(name: str, values: str) -> Iterable[str]:
             "optim.lr=1e-3:3e-3"
         )
         return
-    if len(set(numbers)) < len(numbers):
-        yield f"train.vary: '{name}={values}' names a value twice"
+    if len({f"{number:g}" for number in numbers}) < len(numbers):
+        yield f"train.vary: '{name}={values}' names a value twice (six digits count)"
     if not all(0 <= number < float("inf") for number in numbers):
         yield f"train.vary: '{name}={values}' must be finite and not negative"
     if not all(numbers) and name in ("optim.lr", "optim.clip"):
@@ -57,6 +68,6 @@ def _value_problems(name: str, values: str) -> Iterable[str]:
 def _optim_problems(optim: "OptimConfig") -> Iterable[str]:
     if not 0 <= optim.ema < 1:
         yield f"optim.ema={optim.ema} must be in [0, 1)"
-    for name in ("warmup_steps", "cosine_steps", "weight_decay", "clip"):
-        if getattr(optim, name) < 0:
-            yield f"optim.{name}={getattr(optim, name)} must be 0 or more"
+    for name in ("warmup_steps", "cosine_steps", "weight_decay", "clip", "lr"):
+        if not 0 <= getattr(optim, name) < math.inf:
+            yield f"optim.{name}={getattr(optim, name)} must be finite, 0 or more"

@@ -96,10 +96,10 @@ def init_tcn(
 
     return {
         "input": convolution((bottleneck, hidden), bottleneck),
-        "prelu_1": jnp.full(blocks, 0.25),
+        "prelu_1": jnp.full(blocks, 0.25, jnp.float32),
         "norm_1": norm(),
         "depthwise": convolution((width, hidden), width),
-        "prelu_2": jnp.full(blocks, 0.25),
+        "prelu_2": jnp.full(blocks, 0.25, jnp.float32),
         "norm_2": norm(),
         "output": convolution((hidden, bottleneck * (2 if skip else 1)), hidden),
     }

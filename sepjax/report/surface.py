@@ -1,5 +1,6 @@
 """The scores of a run's variations (``train.vary``) over the values that vary."""
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from sepjax.report.score_table import read_scores
 ALONG = {"optim.lr": "learning rate", "optim.weight_decay": "weight decay"}
 
 
-def write_surface(run: Path, output: Path) -> tuple[list[Path], str]:
+def write_surface(folders: Sequence[Path], output: Path) -> tuple[list[Path], str]:
     """Draw the SI-SDR improvement over the first varied field.
 
     The values of the other fields have a line each. Panels are the mean over classes
@@ -23,20 +24,23 @@ def write_surface(run: Path, output: Path) -> tuple[list[Path], str]:
     numbers.
 
     Args:
-        run: the run folder, with a folder for each variation.
+        folders: of the variations; those without scores, whose numbers left the reals,
+            are left out, and the caption says so.
         output: file, as :func:`sepjax.report.figures.write_figure` names it.
 
     Returns:
         The files, and the caption.
 
     Raises:
-        FileNotFoundError: the folder has no variations, or one has no scores.
+        FileNotFoundError: no variation has scores.
         ValueError: the variations were scored by different definitions.
     """
-    folders = [child for child in run.iterdir() if child.is_dir() and "=" in child.name]
-    if not folders:
-        raise FileNotFoundError(f"{run} has no variations: train it with train.vary")
-    scored = read_scores(folders)
+    known = [folder for folder in folders if any(folder.rglob("results.json"))]
+    if not known:
+        raise FileNotFoundError(
+            "no variation has scores: train with train.vary, then --mode=evaluate"
+        )
+    scored = read_scores(known)
     first = next(iter(scored.values()))[0]
     classes = ["mean", *first["model"]]
     surface = {
@@ -54,6 +58,8 @@ def write_surface(run: Path, output: Path) -> tuple[list[Path], str]:
         f"by side. Split {definition['split']} of {definition['dataset']}, "
         f"{definition['sample_rate']} Hz, {len(first['tracks'])} songs."
     )
+    if lost := [folder.name for folder in folders if folder not in known]:
+        text += f" Without scores: {'; '.join(lost)}."
 
     def draw(title: str, caption: str) -> Any:
         return _draw(surface, points, classes, title, caption)
@@ -63,8 +69,27 @@ def write_surface(run: Path, output: Path) -> tuple[list[Path], str]:
     return save(output, title, text, draw, table), text
 
 
+def variations_in(run: Path) -> list[Path]:
+    """The folders of a run's variations: of one set of fields, the most frequent.
+
+    Raises:
+        FileNotFoundError: there are none.
+    """
+    groups: dict[tuple, list[Path]] = {}
+    for child in sorted(run.iterdir()):
+        with contextlib.suppress(ValueError):
+            if child.is_dir():
+                groups.setdefault(tuple(parse_variation(child.name)), []).append(child)
+    if not groups:
+        raise FileNotFoundError(f"{run} has no variations: train it with train.vary")
+    return max(groups.values(), key=len)
+
+
 def parse_variation(name: str) -> dict[str, float]:
     """The values of a variation from the name of its folder.
+
+    Raises:
+        ValueError: it is not the name of one.
 
     Example:
         >>> parse_variation("optim.lr=0.003,optim.clip=5")

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 from orbax.checkpoint.checkpoint_managers import preservation_policy
@@ -213,11 +214,26 @@ def restore(
     run = Path(manager.directory).parent
     if not force:
         require_same(run, meta, config, data_sha256)
-    target = jax.tree.map(ocp.utils.to_shape_dtype_struct, _saved(state))
-    restored = manager.restore(
-        step, args=ocp.args.Composite(state=ocp.args.StandardRestore(target))
-    )
-    state = state.replace(**restored.state)
+    saved = dict(manager.item_metadata(step).state.tree)
+    begins = bool(state.average) and not saved.get("average")
+    wanted = state.replace(average={} if begins else state.average)
+    if saved.get("average") and not state.average:
+        wanted = state.replace(average=state.params)  # read, and left out again
+    target = jax.tree.map(ocp.utils.to_shape_dtype_struct, _saved(wanted))
+    try:
+        restored = manager.restore(
+            step, args=ocp.args.Composite(state=ocp.args.StandardRestore(target))
+        )
+    except ValueError as error:
+        raise CheckpointError(
+            f"{run} keeps another state than this configuration needs: its optimizer, "
+            "schedule, warm-up or model is another one. Start a new run from it with "
+            f"--config.train.pretrained_from={run} and another --workdir"
+        ) from error
+    average = restored.state.get("average", {}) if state.average else {}
+    if begins:
+        average = jax.tree.map(jnp.copy, restored.state["params"])
+    state = state.replace(**restored.state | {"average": average})
     progress = _progress_from_json(meta["progress"])
     if from_dict(meta["config"]).optim.lr != config.optim.lr:
         state = state.with_learning_rate(config.optim.lr)
@@ -249,7 +265,8 @@ def require_same(
 
 # A run may be prolonged, logged otherwise, scored otherwise and fed otherwise.
 UNBOUND = (
-    *("train.log_every:", "eval.", "live.eval:", "train.parallel:"),
+    *("train.log_every:", "eval.", "live.eval:"),
+    *("train.parallel:", "train.accumulate:"),
     *("data.feeder:", "data.root:", "data.allow_overlap:"),
 )
 

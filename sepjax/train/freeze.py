@@ -5,6 +5,7 @@ from typing import Any
 
 import jax
 
+from sepjax.models.branches import CONSTANTS
 from sepjax.registry import nearest
 
 
@@ -36,6 +37,23 @@ def frozen_leaves(params: Any, freeze: Sequence[str]) -> Any:
         raise ValueError(f"train.freeze={tuple(freeze)} leaves nothing to train")
     inside = [any(within(name, path) for path in freeze) for name in names]
     return jax.tree_util.tree_unflatten(structure, inside)
+
+
+def unmoved(params: Any, freeze: Sequence[str]) -> Any:
+    """Which leaves no optimiser moves: what is frozen, and facts about the data.
+
+    Some optimisers move parameters without a gradient: by noise, by rescaling, or back
+    to where they began.
+
+    Example:
+        >>> unmoved({"a": {"kernel": 1.0, "mean": 1.0}, "b": 1.0}, ["b"])
+        {'a': {'kernel': False, 'mean': True}, 'b': True}
+    """
+
+    def still(path: tuple, frozen: bool) -> bool:
+        return frozen or getattr(path[-1], "key", None) in CONSTANTS
+
+    return jax.tree_util.tree_map_with_path(still, frozen_leaves(params, freeze))
 
 
 def all_but(params: Any, fit: Sequence[str]) -> tuple[str, ...]:

@@ -23,6 +23,7 @@ from sepjax.train.start import (
     Batches,
     SeedRun,
     ended,
+    laid_out,
     open_runs,
     patience,
     remember,
@@ -126,7 +127,7 @@ def appraise(
 ) -> tuple[TrainState, list[float]]:
     """Evaluate, remember what was best, tell it; the state may have another rate."""
     values = validate(program.eval_step, runs, state, data, mesh, step)
-    losses = [each["loss"] for each in values]
+    losses = [math.inf if r.lost else v["loss"] for r, v in zip(runs, values)]
     state = judge(runs, state, step, losses)
     tell(runs, step, values)
     return state, losses
@@ -135,8 +136,8 @@ def appraise(
 def save(runs: list[SeedRun], state: TrainState, losses: list[float]) -> None:
     """Write a checkpoint of every seed; ``losses`` are infinite where none is known."""
     for index, (run, loss) in enumerate(zip(runs, losses)):
-        own = part(state, index, len(runs))
-        if retired(run, int(own.step)):
+        own = laid_out(part(state, index, len(runs)), run.layout)
+        if retired(run, int(own.step)) or run.lost:
             loss = math.inf  # alone it had ended: no later state may be its best
         checkpoint.save(run.manager, own, run.progress, loss, run.record)
 
@@ -161,11 +162,14 @@ def report(
     steps = [step for step, _ in recent]
     fetched = jax.device_get([metrics for _, metrics in recent])
     rates = np.asarray(state.learning_rate).reshape(-1)
+    each = [[part(m, index, len(runs)) for m in fetched] for index in range(len(runs))]
+    problems = [
+        [broken(run, data, *pair) for pair in zip(steps, own)]
+        for run, own in zip(runs, each)
+    ]
+    lose(runs, [next(filter(None, texts), "") for texts in problems])
     losses = []
-    for index, run in enumerate(runs):
-        own = [part(metrics, index, len(runs)) for metrics in fetched]
-        for step, metrics in zip(steps, own):
-            require_finite(run.config, data, step, metrics)
+    for index, (run, own) in enumerate(zip(runs, each)):
         mean = jax.tree.map(lambda *values: np.mean(values, axis=0), *own)
         values = {"loss": float(mean["loss"])}
         for name in ("si_sdr", "mse"):
@@ -175,25 +179,40 @@ def report(
         rate = float(rates[index])
         values |= {"grad_norm": float(mean["grad_norm"]), "learning_rate": rate}
         run.log.write("train", steps[-1], values)
-        losses.append(values["loss"])
+        losses += [] if run.lost else [values["loss"]]
     text = f"loss {np.mean(losses):.2f}  rate {max(rates):.2g}"
     runs[0].log.progress(steps[-1], text)
     return []
 
 
-def require_finite(config: Config, data: Batches, step: int, metrics: dict) -> None:
-    """Stop a run whose numbers have left the reals, and say where it happened."""
+def broken(run: SeedRun, data: Batches, step: int, metrics: dict) -> str:
+    """Where the numbers of a step have left the reals; empty if they have not."""
     if all(np.all(np.isfinite(value)) for value in jax.tree.leaves(metrics)):
-        return
-    names = per_source(config, metrics.get("si_sdr", metrics.get("mse")))
-    broken = [name for name, value in names.items() if not math.isfinite(value)]
-    raise NonFiniteError(
-        f"seed {config.seed}, step {step}: loss {metrics['loss']}, gradient norm "
-        f"{metrics['grad_norm']}; not finite: "
-        f"{', '.join(broken) or 'the gradient'}; tracks in the batch: "
+        return ""
+    names = per_source(run.config, metrics.get("si_sdr", metrics.get("mse")))
+    sources = [name for name, value in names.items() if not math.isfinite(value)]
+    return (
+        f"{run.folder}, seed {run.config.seed}, step {step}: loss {metrics['loss']}, "
+        f"gradient norm {metrics['grad_norm']}; not finite: "
+        f"{', '.join(sources) or 'the gradient'}; tracks in the batch: "
         f"{', '.join(data.track_names(step - 1))}. The last checkpoint is sound: lower "
         "optim.lr or optim.clip (with --allow_config_change), or look at these tracks."
     )
+
+
+def lose(runs: list[SeedRun], problems: list[str]) -> None:
+    """Go on without the members whose numbers are not finite.
+
+    Raises:
+        NonFiniteError: no member is left.
+    """
+    new = [(run, text) for run, text in zip(runs, problems) if text and not run.lost]
+    for run, _ in new:
+        run.lost = True
+    if new and all(run.lost for run in runs):
+        raise NonFiniteError(new[0][1])
+    for _, text in new:
+        runs[0].log.say(f"note: {text} The others go on.")
 
 
 def validate(
@@ -212,7 +231,9 @@ def validate(
     config = runs[0].config
     processes = jax.process_index(), jax.process_count()
     sums: dict[str, Any] = {}
-    for batch in data.valid_batches(config.train.batch_size, *processes):
+    # As many rows at once as training takes: memory is what it accumulates for.
+    size = config.train.batch_size // config.train.accumulate
+    for batch in data.valid_batches(size, *processes):
         batch = shard_batch(mesh, batch)
         found = jax.device_get(eval_step(state.scored, batch, state.memory))
         sums = {name: sums.get(name, 0) + value for name, value in found.items()}
@@ -220,13 +241,17 @@ def validate(
         averages(run.config, part(sums, index, len(runs)))
         for index, run in enumerate(runs)
     ]
-    for run, own in zip(runs, values):
-        if not math.isfinite(own["loss"]):
-            raise NonFiniteError(
-                f"seed {run.config.seed}, step {step}: validation gives {own}. "
-                "Either no class sounds in the validation split, or the estimates are "
-                "not finite."
-            )
+    lose(
+        runs,
+        [
+            ""
+            if math.isfinite(own["loss"])
+            else f"{run.folder}, seed {run.config.seed}, step {step}: validation gives "
+            f"{own}. Either no class sounds in the validation split, or the estimates "
+            "are not finite."
+            for run, own in zip(runs, values)
+        ],
+    )
     return values
 
 
@@ -283,16 +308,16 @@ def tell(runs: list[SeedRun], step: int, values: list[dict[str, float]]) -> None
     """Log an evaluation, and say it in one line; of several seeds, their mean."""
     for run, own in zip(runs, values):
         run.log.write("valid", step, own)
+    values = [own for run, own in zip(runs, values) if not run.lost]
     mean = {name: np.mean([own[name] for own in values]) for name in values[0]}
     classes = [name for name in mean if name.startswith("si_sdr/")]
     each = "  ".join(
         f"{name.removeprefix('si_sdr/')} {mean[name]:.2f}" for name in classes
     )
     means = [np.nanmean([own[name] for name in classes]) for own in values]
-    best = " (best)" if all(run.progress.best_step == step for run in runs) else ""
-    band = (
-        f" ± {np.std(means, ddof=1):.2f} over {len(means)} seeds" if means[1:] else ""
-    )
+    kept = [run for run in runs if not run.lost]
+    best = " (best)" if all(run.progress.best_step == step for run in kept) else ""
+    band = f" ± {np.std(means, ddof=1):.2f} over {len(means)} runs" if means[1:] else ""
     spectral = any(name.startswith("mse/") for name in mean)
     judged = f"loss {mean['loss']:.4g}, " if spectral else ""
     found = f"{judged}SI-SDR {np.mean(means):.2f} dB{band}{best}"

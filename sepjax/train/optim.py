@@ -22,8 +22,12 @@ OPTIMIZERS.register("adam")(optax.scale_by_adam)
 OPTIMIZERS.register("radam")(optax.scale_by_radam)
 OPTIMIZERS.register("ranger")(scale_by_rectified_adam)
 
-# They need more than gradients and a loss, or are evaluated at other parameters.
-UNSUITED = ("dpsgd", "lbfgs", "sophia", "schedule_free_adamw", "schedule_free_sgd")
+# They need more than gradients and a loss, are evaluated at other parameters, ignore
+# the learning rate after the first step, or fail for scalars or in checkpoints.
+UNSUITED = (
+    *("dpsgd", "lbfgs", "sophia", "schedule_free_adamw", "schedule_free_sgd"),
+    *("rprop", "sm3", "galore"),
+)
 
 # What an optimizer does to its steps after the learning rate.
 LAST_LINKS: dict[str, Callable[[], optax.GradientTransformation]] = {
@@ -85,8 +89,14 @@ def find_optimizer(name: str) -> Callable[..., optax.GradientTransformation]:
         ValueError: unknown optimiser; the nearest names are suggested.
     """
     known = named_optimizers()
+    if name in UNSUITED:
+        raise ValueError(
+            f"optim.optimizer={name!r} does not fit this training step: it needs more "
+            "than gradients and a loss, or its state cannot be kept"
+        )
     if name not in known:
-        raise ValueError(f"unknown optimizer {name!r}: {nearest(name, known)}")
+        names = {*known, *OPTIMIZERS}
+        raise ValueError(f"unknown optimizer {name!r}: {nearest(name, names)}")
     factory, options = known[name], {}
     for field in ("weight_decay", "weight_decay_rate"):
         if field in inspect.signature(factory).parameters:
@@ -198,6 +208,7 @@ def learning_rate(config: OptimConfig, steps: int) -> float | optax.Schedule:
     if config.schedule == "plateau":
         return config.lr
     if config.schedule == "cosine":
-        return optax.cosine_decay_schedule(config.lr, config.cosine_steps or steps)
+        steps = config.cosine_steps or max(steps, 1)
+        return optax.cosine_decay_schedule(config.lr, steps)
     every, decay = config.restart_every, config.restart_decay
     return cosine_restarts(config.lr, every=every, decay=decay)

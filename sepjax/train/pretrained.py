@@ -36,7 +36,8 @@ def find_run(name: str, folder: Path, seed: int) -> Path:
     Raises:
         CheckpointError: there is none; the message names the places.
     """
-    places = [Path(name), folder.parent / name, folder.parent.parent / name]
+    # Beside the run, the folder of its seeds, or that of its variations.
+    places = [Path(name), *(parent / name for parent in list(folder.parents)[:3])]
     for place in places:
         for run in (place / f"seed_{seed}", place):
             if (run / checkpoint.FOLDER).is_dir() or loading.is_imported(run):

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import optax
 from jax.sharding import Mesh
 
 from sepjax.config import Config, member_configs, variations, with_values
@@ -41,6 +42,7 @@ class Program(NamedTuple):
     eval_step: Callable[[Any, dict, dict], dict]
     freeze: tuple[str, ...] = ()  # paths of what training leaves as it is
     varied: tuple[str, ...] = ()  # fields whose values are data, in state.settings
+    init_optimizer: Callable[[Any], Any] = dict  # its state for given parameters
 
 
 def make_program(config: Config, mesh: Mesh) -> Program:
@@ -68,7 +70,7 @@ def make_program(config: Config, mesh: Mesh) -> Program:
         own = with_values(config, state.settings)
         update = make_step(
             make_objective(model, own.loss, freeze),
-            make_optimizer(own.optim, freeze=freeze, steps=train.steps),
+            optimizer_of(own, freeze),
             axis_name=axis,
             freeze=freeze,
             accumulate=train.accumulate,
@@ -90,7 +92,9 @@ def make_program(config: Config, mesh: Mesh) -> Program:
             return score(params, batch, memory)
         return jax.vmap(score, in_axes=(0, None, 0))(params, batch, memory)
 
-    optimizer = make_optimizer(config.optim, freeze=freeze, steps=train.steps)
+    # A varied number is an array here too, so that no link of the chain is left out.
+    values = {path: jnp.float32(v) for path, v in variations(config)[0].items()}
+    optimizer = optimizer_of(with_values(config, values), freeze)
     average = config.optim.ema > 0
     return Program(
         jax.jit(
@@ -102,8 +106,14 @@ def make_program(config: Config, mesh: Mesh) -> Program:
         spread(train_step, mesh, form, donate=True),
         spread(eval_step, mesh, form, more=1),
         freeze,
-        tuple(variations(config)[0]),
+        tuple(values),
+        jax.jit(optimizer.init, out_shardings=replicated(mesh)),
     )
+
+
+def optimizer_of(config: Config, freeze: Sequence[str]) -> optax.GradientTransformation:
+    """The optimiser of a run."""
+    return make_optimizer(config.optim, freeze=freeze, steps=config.train.steps)
 
 
 def state_shapes(program: Program, members: int) -> TrainState:

@@ -27,7 +27,7 @@ from sepjax.train.memory import compile_step
 from sepjax.train.metrics import MetricLog
 from sepjax.train.plateau import PlateauState
 from sepjax.train.pretrained import find_run, fitted_parts, start_from
-from sepjax.train.program import Program, preparation
+from sepjax.train.program import Program, optimizer_of, preparation
 from sepjax.train.seeds import join
 from sepjax.train.statistics import gather, wants_statistics
 from sepjax.train.step import TrainState
@@ -67,6 +67,8 @@ class SeedRun:
     manager: CheckpointManager
     progress: Progress
     log: MetricLog | None = None
+    layout: Any = None  # of the optimiser's state in a run of this member alone
+    lost: bool = False  # its numbers are no longer finite
 
 
 def open_runs(
@@ -102,15 +104,21 @@ def resume(
     """
     step = common_step(runs, force)
     states = [begin(run.config, program) for run in runs]
-    for index, run in enumerate(runs if step else ()):
-        states[index], run.progress = checkpoint.restore(
+    for index, run in enumerate(runs):
+        alone = optimizer_of(run.config, program.freeze).init
+        run.layout = jax.tree.structure(jax.eval_shape(alone, states[index].params))
+        if step == 0:
+            continue
+        together = jax.tree.structure(states[index].opt_state)
+        restored, run.progress = checkpoint.restore(
             run.manager,
-            states[index],
+            laid_out(states[index], run.layout),
             run.config,
             step=step,
             data_sha256=run.record["provenance"].get("data_sha256", ""),
             force=force,
         )
+        states[index] = laid_out(restored, together)
         before = checkpoint.read_meta(run.manager, step)["provenance"]
         if "pretrained" in before:
             run.record["provenance"]["pretrained"] = before["pretrained"]
@@ -120,8 +128,11 @@ def resume(
         compiled, _ = compile_step(program, data.first_batch(), *sizes)
         program = program._replace(train_step=compiled)
     if step == 0:
-        states = prepare(runs, states, data, mesh, program.freeze)
-        states = [average_from_here(state) for state in states]
+        drawn, states = states, prepare(runs, states, data, mesh, program.freeze)
+        states = [
+            old if old is new else begin_from(new, program)
+            for old, new in zip(drawn, states)
+        ]
     return step, join(states, mesh), program
 
 
@@ -222,11 +233,23 @@ def prepare(
     return [state.replace(params=own) for state, own in zip(states, params)]
 
 
-def average_from_here(state: TrainState) -> TrainState:
-    """The average of the parameters begins where they do, if one is kept."""
-    if not state.average:
-        return state
-    return state.replace(average=jax.tree.map(jnp.copy, state.params))
+def begin_from(state: TrainState, program: Program) -> TrainState:
+    """A state whose average and optimiser begin with its parameters."""
+    rate = state.opt_state.hyperparams["learning_rate"]
+    average = jax.tree.map(jnp.copy, state.params) if state.average else {}
+    fresh = program.init_optimizer(state.params)
+    state = state.replace(average=average, opt_state=fresh)
+    return state.with_learning_rate(rate)
+
+
+def laid_out(state: TrainState, layout: Any) -> TrainState:
+    """The optimiser's state in another structure of the same leaves.
+
+    Members that are trained together share links, such as decay, that some of them
+    would not have alone.
+    """
+    leaves = jax.tree.leaves(state.opt_state)
+    return state.replace(opt_state=jax.tree.unflatten(layout, leaves))
 
 
 def start_pretrained(

@@ -12,7 +12,7 @@ from jaxtyping import Array
 
 from sepjax.functional.augment import Excerpt, prepare_excerpts
 from sepjax.losses import active_sources, source_si_sdr
-from sepjax.train.freeze import stop_gradients
+from sepjax.train.freeze import stop_gradients, unmoved
 from sepjax.train.objective import (
     Metrics,
     Objective,
@@ -159,6 +159,10 @@ def make_step(
         updates, opt_state = optimizer.update(
             grads, state.opt_state, state.params, value=metrics["loss"]
         )
+        still = unmoved(state.params, freeze)
+        updates = jax.tree.map(
+            lambda x, no: jnp.zeros_like(x) if no else x, updates, still
+        )
         params = optax.apply_updates(state.params, updates)
         metrics["grad_norm"] = optax.tree.norm(grads)
         average = averaged(state.average, params, state.step, ema) if ema else {}
@@ -187,8 +191,9 @@ def averaged(average: Any, params: Any, step: Array, decay: float) -> Any:
         >>> averaged(jnp.array(0.0), jnp.array(1.0), jnp.array(0), 0.999).round(3)
         Array(0.9, dtype=float32)
     """
-    decay = jnp.minimum(decay, (1.0 + step) / (10.0 + step))
-    return optax.incremental_update(params, average, 1 - decay)
+    rest = 1 - jnp.minimum(decay, (1.0 + step) / (10.0 + step))
+    # In this form what does not change stays as it is, bit for bit.
+    return jax.tree.map(lambda a, p: a + rest * (p - a), average, params)
 
 
 def make_gradient(

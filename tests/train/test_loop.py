@@ -117,6 +117,17 @@ def test_prolonged_run_is_a_longer_run(tmp_path):
     assert prolonged["step"] == 14
 
 
+def test_a_step_is_compiled_once():
+    config = toy_config(train__steps=4)
+    program = loop.make_program(config, one_device())
+    state = program.init(jax.random.key(0))
+    sizes = []
+    for step in range(3):
+        state, _ = program.train_step(state, ToyData(config).batch(step))
+        sizes.append(program.train_step._cache_size())
+    assert sizes[0] == sizes[2]  # what comes out is what went in, weak types as well
+
+
 def test_finished_run_is_left_alone(straight):
     before = checkpoint.describe(straight), log(straight)
 

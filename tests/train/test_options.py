@@ -9,10 +9,13 @@ from toy import ToyData, one_device, toy_config
 from toy import shared_programs as shared_programs
 
 from sepjax.config import OptimConfig, member_configs, member_folders, to_dict
-from sepjax.train import checkpoint, loop
+from sepjax.functional.augment import Excerpt
+from sepjax.train import TrainState, checkpoint, loop
 from sepjax.train.checkpoint import CheckpointError
 from sepjax.train.metrics import read_log
+from sepjax.train.objective import Objective
 from sepjax.train.optim import make_optimizer, matrix_axes, named_optimizers
+from sepjax.train.step import make_step
 
 
 def run(folder, config, mesh=None):
@@ -123,17 +126,54 @@ def one_update(config, params=PARAMS, steps=1, **options):
     return params, state
 
 
-@pytest.mark.parametrize("name", ["muon", "prodigy", "adopt", "momo_adam", "lion"])
+@pytest.mark.parametrize("name", named_optimizers())
+@pytest.mark.filterwarnings("ignore:Specifying a key")  # of optax' noise
 def test_optimizers_of_optax_by_name(name):
-    found, _ = one_update(OptimConfig(optimizer=name, lr=0.1), steps=3)
-    assert all(np.isfinite(leaf).all() for leaf in found.values())
-    assert largest_difference(found, PARAMS) > 1e-6
+    step, optimizer = toy_step(name)
+    state = TrainState(jnp.int32(0), STILL, optimizer.init(STILL))
+    excerpt = Excerpt(jnp.ones((2, 4)), jnp.ones((2, 1, 4)))
+    slow = [state.with_learning_rate(0.0), state.with_learning_rate(0.1)]
+    for _ in range(3):
+        slow = [step(one, excerpt)[0] for one in slow]
+    for name in ("frozen", "input"):  # facts about the data stay as well
+        assert params_equal(slow[1].params[name], STILL[name])
+    moved = [largest_difference(one.params, STILL) for one in slow]
+    assert np.isfinite(moved).all()
+    assert moved[1] > 1e-7
+    assert moved[0] < 0.1 * moved[1]  # the rate counts, also after init
+
+
+STILL = {
+    "kernel": jnp.array([[0.3, -0.2], [0.1, 0.4]]),
+    "slope": jnp.array(0.25),
+    "frozen": {"kernel": jnp.ones((2, 2))},
+    "input": {"mean": jnp.ones(2), "std": jnp.ones(2)},
+}
+
+
+def toy_step(name):
+    """A jitted step that minimises a square; one part is frozen."""
+
+    def outputs(params, memory, excerpt, axis_name):
+        size = sum(jnp.sum(jnp.square(x - 2)) for x in jax.tree.leaves(params))
+        return size * jnp.ones(2), memory
+
+    def loss(sizes, excerpt, whole):
+        return jnp.mean(sizes), {}
+
+    freeze = ("frozen",)
+    optimizer = make_optimizer(OptimConfig(optimizer=name, lr=0.1), freeze=freeze)
+    step = make_step(Objective(outputs, loss), optimizer, freeze=freeze)
+    return jax.jit(step), optimizer
 
 
 def test_an_unknown_optimizer_suggests_the_nearest():
     with pytest.raises(ValueError, match="did you mean 'muon'"):
         make_optimizer(OptimConfig(optimizer="mouon"))
-    assert "schedule_free_adamw" not in named_optimizers()
+    with pytest.raises(ValueError, match="did you mean 'ranger'"):
+        make_optimizer(OptimConfig(optimizer="rangr"))
+    with pytest.raises(ValueError, match="does not fit this training step"):
+        make_optimizer(OptimConfig(optimizer="schedule_free_adamw"))
 
 
 @pytest.mark.parametrize("kind", ["decoupled", "l2"])
@@ -216,6 +256,20 @@ def test_the_plateau_lowers_a_rate_that_warms_up(tmp_path):
 # Variations in one program
 
 
+def test_a_member_that_diverges_does_not_end_the_others(tmp_path, capsys):
+    config = toy_config(**VARIED, train__steps=8)
+    assert run(tmp_path, config)
+    lost, kept = member_folders(config, tmp_path)
+    assert capsys.readouterr().out.count(f"note: {lost}, seed 1, step") == 1
+    assert checkpoint.describe(kept)["best"]["step"] == 8
+    assert checkpoint.describe(lost)["best"]["loss"] == "Infinity"
+    assert np.isfinite(losses(kept)).all()
+    assert run(tmp_path, toy_config(**VARIED | dict(train__steps=12)))  # both go on
+
+
+VARIED = dict(train__vary="optim.lr=1e30:0.01", optim__weight_decay=0.0)
+
+
 def test_variations_are_the_runs_that_they_would_be_alone(tmp_path):
     config = toy_config(
         train__vary="optim.lr=0.01:0.002,optim.weight_decay=0:0.5",
@@ -226,7 +280,7 @@ def test_variations_are_the_runs_that_they_would_be_alone(tmp_path):
     folders = member_folders(config, tmp_path / "grid")
     assert len(folders) == 8
     members = dict(zip(folders, member_configs(config)))
-    folder = folders[6]
+    folder = folders[4]  # without decay: alone it has a link less in its chain
     alone = members[folder]
     assert (alone.train.vary, alone.train.seeds) == ("", 1)
     assert run(tmp_path / "alone", alone)
@@ -252,7 +306,7 @@ def test_variations_are_the_runs_that_they_would_be_alone(tmp_path):
         ("optim.rl=1:2", "did you mean 'optim.lr'"),
         ("optim.lr=1:x", "is not field=value:value"),
         ("optim.lr=0:1", "must be positive"),
-        ("optim.lr=1:1", "names a value twice"),
+        ("optim.lr=1:1.0000001", "names a value twice"),
         ("loss.similarity=0:1", "are for model.name='meta_tasnet'"),
     ],
 )

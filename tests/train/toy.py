@@ -77,7 +77,8 @@ class ToyData:
             batch = self.batch(seed)
             if self.silent_valid:
                 batch["chunks"] = np.zeros_like(batch["chunks"])
-            yield batch | {"weight": np.ones(batch_size, np.float32)}
+            rows = {name: x[:batch_size] for name, x in batch.items()}
+            yield rows | {"weight": np.ones(batch_size, np.float32)}
 
     def track_names(self, step):
         return [f"song_{step}"]
@@ -103,6 +104,8 @@ def shared_programs():
     def cached(config, mesh):
         tree = to_dict(config)
         # What neither the steps nor the first state depend on.
+        if config.optim.schedule == "cosine":
+            tree["steps"] = config.train.steps
         for name in ("seed", "name", "train", "eval"):
             del tree[name]
         for name in ("gain_low", "feeder", "root"):
