@@ -149,7 +149,10 @@ MISTAKES = {
         "{file}/none",
     ),
     "no_run": ([DEMO, "--mode=evaluate"], "holds no checkpoints"),
-    "devices": ([DEMO, "--config.train.batch_size=6"], "multiple of 4"),
+    "devices": (
+        [DEMO, "--config.train.batch_size=6"],
+        "choose 4 or 8, or run on 3 devices",
+    ),
 }
 
 

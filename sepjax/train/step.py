@@ -188,8 +188,9 @@ def averaged(average: Any, params: Any, step: Array, decay: float) -> Any:
     drawn parameters.
 
     Example:
-        >>> averaged(jnp.array(0.0), jnp.array(1.0), jnp.array(0), 0.999).round(3)
-        Array(0.9, dtype=float32)
+        >>> old, new, step = jnp.array(0.0), jnp.array(1.0), jnp.array(0)
+        >>> round(float(averaged(old, new, step, 0.999)), 3)
+        0.9
     """
     rest = 1 - jnp.minimum(decay, (1.0 + step) / (10.0 + step))
     # In this form what does not change stays as it is, bit for bit.

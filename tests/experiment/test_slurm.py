@@ -6,9 +6,9 @@ import pytest
 
 from sepjax.experiment.slurm import Jobs, parameter
 from sepjax.experiment.sweep import Sweep
-from tests.experiment import toy
+from tests.experiment import toy_program as toy
 from tests.experiment.test_sweep import statuses
-from tests.experiment.toy import FAIL, HOLD, MEET, cpus, lines, members
+from tests.experiment.toy_program import FAIL, HOLD, MEET, cpus, lines, members
 
 program = toy.program
 

@@ -6,8 +6,8 @@ import pytest
 
 from configs.sweeps import Member
 from sepjax.experiment.sweep import Outcome, Sweep, eta, summary
-from tests.experiment import toy
-from tests.experiment.toy import FAIL, FREE, HOLD, MEET, cpus, lines, members
+from tests.experiment import toy_program as toy
+from tests.experiment.toy_program import FAIL, FREE, HOLD, MEET, cpus, lines, members
 
 program = toy.program
 

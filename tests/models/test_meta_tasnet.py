@@ -9,9 +9,10 @@ import optax
 import pytest
 
 from sepjax.config import LossConfig, ModelConfig
+from sepjax.functional.augment import Excerpt
 from sepjax.functional.masking import apply_masks
 from sepjax.models import build_model
-from sepjax.train.objective import make_objective
+from sepjax.train.objective import make_objective, whole_batch
 
 NAMES = ("vocals", "drums", "bass", "guitar", "wind", "other", "strings")
 LOSS = LossConfig("sum", dissimilarity=3.0, similarity=2.0, reconstruction=0.05)
@@ -71,7 +72,9 @@ def two_stages():
     objective = make_objective(model, LOSS)
 
     def loss(params, sources):
-        value, (metrics, _) = objective(params, {}, (sources.sum(1), sources), None)
+        excerpt = Excerpt(sources.sum(1), sources)
+        stages, _ = objective.outputs(params, {}, excerpt, None)
+        value, metrics = objective.loss(stages, excerpt, whole_batch(sources, None))
         return value, metrics["terms"]
 
     return model, quick(jax.value_and_grad(loss, has_aux=True))
