@@ -7,10 +7,11 @@ import optax
 import pytest
 from toy import ToyData, toy_config
 
+from sepjax.config import with_values
 from sepjax.functional.augment import Excerpt, prepare_excerpts
 from sepjax.losses import separation_loss
 from sepjax.models import build_model
-from sepjax.train import TrainState, make_optimizer, make_train_step
+from sepjax.train import TrainState, make_optimizer
 from sepjax.train.loop import make_program
 from sepjax.train.mesh import make_mesh, replicated, shard_batch
 from sepjax.train.step import make_gradient
@@ -54,22 +55,11 @@ def test_naive_mean_over_devices_would_be_wrong(parts):
     assert error > 0.05 * norm
 
 
-def test_pmapped_training_step(parts):
-    config, model, excerpt, params, reference = parts
-    optimizer = make_optimizer(config.optim)
-    step = jax.pmap(
-        make_train_step(model, separation_loss, optimizer, axis_name="data"),
-        axis_name="data",
-        in_axes=(None, 0),
-        out_axes=None,
-    )
-    state, metrics = step(fresh(optimizer, params), split(excerpt))
-    assert_step(config, state, metrics, params, reference)
-
-
-def test_training_program_of_four_devices(parts):
+@pytest.mark.parametrize("form", ["jit", "pmap"])
+def test_training_program_of_four_devices(parts, form):
     config, _, _, params, reference = parts
     mesh = make_mesh()
+    config = with_values(config, {"train.parallel": form})
     program = make_program(config, mesh)
     state = fresh(make_optimizer(config.optim), params)
     state = jax.device_put(jax.tree.map(np.array, state), replicated(mesh))
