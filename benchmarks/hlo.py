@@ -374,10 +374,11 @@ def sliced(name: str, scope: Computation, module: Module) -> float:
 
 
 def written(one: Instruction, scope: Computation, module: Module) -> float:
-    """Bytes of results: of an update in place those of the update."""
+    """Bytes of results: of an update in place its own, none of a library's scratch."""
     total = 0.0
     for (result, around), array in zip(results(one, scope, module), one.arrays):
-        size = array.stored
+        scratch = one.op == "custom-call" and array.kind in ("s8", "u8")
+        size = 0.0 if scratch else array.stored
         if result.op == "dynamic-update-slice" and size:
             size = min(size, around[result.operands[1]].arrays[0].bytes)
         total += size
@@ -398,4 +399,4 @@ def results(
     elif one.op == "bitcast" and one.operands[0] in scope:
         yield from results(scope[one.operands[0]], scope, module)
     else:
-        yield one, scope
+        yield from ((one, scope) for _ in one.arrays)
