@@ -127,10 +127,7 @@ class Work(NamedTuple):
 
 
 def read_work(text: str) -> Work:
-    """Count what an optimised module does.
-
-    Args:
-        text: of the module, as ``compiled.as_text()`` gives it.
+    """Count what a module does, from its text as ``compiled.as_text()`` gives it.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -358,7 +355,7 @@ def parameters(body: Computation) -> dict[int, str]:
 
 def sliced(name: str, scope: Computation, module: Module) -> float:
     """Bytes that are read of an array where all that use it take slices; else inf."""
-    total = 0.0
+    total = math.inf if scope[name].root else 0.0
     for user in (one for one in scope.values() if name in one.operands):
         place = user.operands.index(name)
         if user.op == "bitcast":
