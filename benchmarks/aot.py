@@ -12,7 +12,8 @@ line and one row of a table tell, of one device: parameters, flops and bytes
 (``benchmarks/hlo.py`` says how they are counted), memory, transfers, and the least time
 that the chip's published figures allow.
 
-``--largest`` looks for the largest batch: memory at two sizes, extended on a straight
+``--form=plain`` leaves the network's backward pass to jax, instead of the one written by
+hand. ``--largest`` looks for the largest batch: memory at two sizes, extended on a straight
 line to the memory of the chip, and a last compile that confirms it. ``--table`` runs
 every row of ``TABLE`` that is not in ``aot.jsonl`` yet, each in a process of its own,
 and writes all of them into ``docs/benchmarks.md``.
@@ -51,10 +52,7 @@ CONFIG = config_flags.DEFINE_config_file("config", help_string="file.py[:name]")
 TOPOLOGY = flags.DEFINE_string("topology", "v5e", "v5e:4x4, h100:8, ...")
 BATCH = flags.DEFINE_integer("batch", 0, "of one device; 0: the configuration's")
 PART = flags.DEFINE_enum("part", "train", ["train", "eval"], "which step")
-FORM = flags.DEFINE_enum(
-    *("form", "fused", ["fused", "plain"]),
-    "plain: the network's backward pass by differentiation, not as written by hand",
-)
+FORM = flags.DEFINE_enum("form", "fused", ["fused", "plain"], "its backward pass")
 LARGEST = flags.DEFINE_bool("largest", False, "look for the largest batch that fits")
 HLO = flags.DEFINE_string("hlo", "", "file that gets the compiled program's text")
 RUN_TABLE = flags.DEFINE_bool("table", False, "run the rows of TABLE that are missing")
@@ -152,8 +150,6 @@ TABLE = [  # (model, topology and more flags), in the order in which they run
 def devices_of(topology: str) -> list:
     """Devices that are not there, of a topology such as ``v5e:4x4`` or ``h100:8``."""
     chip, _, shape = topology.partition(":")
-    if chip not in CHIPS:
-        raise ValueError(f"unknown chip {chip!r}: one of {', '.join(CHIPS)}")
     if chip in GPUS:
         name = f"1x1x{shape or 1}"
         options = dict(topology=name, target_config=GPU.format(**GPUS[chip]))
@@ -331,6 +327,8 @@ def main(argv: list[str]) -> None:
         raise app.UsageError(f"unknown argument {argv[1]!r}")
     if RUN_TABLE.value:
         return run_table()
+    if CONFIG.value is None or TOPOLOGY.value.split(":")[0] not in CHIPS:
+        raise app.UsageError(f"--config=file.py:name and --topology of {[*CHIPS]}")
     jax.config.update("jax_platforms", "cpu")
     os.environ |= LIBTPU
     if FORM.value == "plain":
