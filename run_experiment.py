@@ -20,7 +20,7 @@ from pathlib import Path
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from sepjax.config import Config, from_dict, resolve, seed_configs, seed_folders
+from sepjax.config import Config, from_dict, member_configs, member_folders, resolve
 
 CONFIG = config_flags.DEFINE_config_file("config", help_string="file.py[:name]")
 WORKDIR = flags.DEFINE_string("workdir", "", "the run folder")
@@ -104,11 +104,9 @@ def run(config: Config, mode: str) -> bool:
         meshes.start_distributed(DISTRIBUTED.value, PROCESSES.value, PROCESS.value)
     workdir = None if mode == "check" else run_folder(WORKDIR.value)
     mesh = meshes.make_mesh()
-    if mode != "evaluate" and config.train.batch_size % mesh.size:
-        raise ValueError(
-            f"train.batch_size={config.train.batch_size} does not divide over "
-            f"{mesh.size} devices: choose a multiple of {mesh.size}"
-        )
+    if mode != "evaluate":
+        batch_size, accumulate = config.train.batch_size, config.train.accumulate
+        meshes.require_divisible(batch_size, mesh.size, accumulate)
     data = open_data(config, sharding=meshes.batch_sharding(mesh))
     chief = jax.process_index() == 0
     for split, facts in summary(data.manifest).items() if chief else ():
@@ -121,8 +119,9 @@ def run(config: Config, mode: str) -> bool:
     record = provenance(data.digest, config.seed)
     if mode != "evaluate" and not train(config, workdir, data, mesh, record):
         return False
-    # Other processes of a distributed run wait for the first one as they exit.
-    return mode == "train" or not chief or evaluate(config, workdir, data)
+    # The processes of a distributed run score together; the first one writes reports,
+    # for which the others wait as they exit.
+    return mode == "train" or evaluate(config, workdir, data)
 
 
 def train(config: Config, workdir: Path, data, mesh, record: dict) -> bool:
@@ -145,23 +144,25 @@ def train(config: Config, workdir: Path, data, mesh, record: dict) -> bool:
         print(f"stopped; the same command goes on from {workdir}", file=sys.stderr)
         return False
     if jax.process_index() == 0:
-        for folder in seed_folders(config, workdir):
+        for folder in member_folders(config, workdir):
             np.savez_compressed(folder / "filters.npz", **learned_filters(folder))
     return True
 
 
 def evaluate(config: Config, workdir: Path, data) -> bool:
     """Score every seed's best checkpoint as ``config.eval`` says and write reports."""
+    import jax
+
     from sepjax.cli import score
     from sepjax.evaluation.band import summarize_band
     from sepjax.train.checkpoint import describe, require_same
 
-    folders, good = seed_folders(config, workdir), True
-    for one, folder in zip(seed_configs(config), folders):
+    folders, good = member_folders(config, workdir), True
+    for one, folder in zip(member_configs(config), folders):
         if not FORCE.value:
             require_same(folder, describe(folder), one, data.digest)
         good &= score(folder, one, data)
-    if len(folders) > 1:
+    if len(folders) > 1 and jax.process_index() == 0:
         print(summarize_band(workdir, folders))
     return good
 

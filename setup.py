@@ -11,6 +11,7 @@ VERSION = re.search(
 ).group(1)
 
 EXTRAS = {
+    "beam": ["apache-beam>=2.77"],
     "data": ["tensorflow-cpu>=2.21", "tensorflow-datasets>=4.9.10"],
     "media": ["av>=14"],
     "import": ["torch>=2.4"],

@@ -12,9 +12,9 @@ line and one row of a table tell, of one device: parameters, flops and bytes
 (``benchmarks/hlo.py`` says how they are counted), memory, transfers, and the least time
 that the chip's published figures allow.
 
-``--form=plain`` leaves the network's backward pass to jax, instead of the one that is
-written by hand. ``--largest`` looks for the largest batch: memory at two sizes, extended
-on a straight line to the memory of the chip, and a last compile that confirms it.
+``--form=plain`` leaves the network's backward pass to jax, instead of the one written
+by hand. ``--largest`` looks for the largest batch: memory at two sizes, extended on a
+straight line to the memory of the chip, and a last compile that confirms it.
 ``--table`` runs every row of ``TABLE`` that is not in ``aot.jsonl`` yet, each in a
 process of its own, and writes all of them into ``docs/benchmarks.md``.
 """

@@ -140,9 +140,9 @@ class Data:
         """The seeds that are trained side by side."""
         return range(self.config.seed, self.config.seed + self.config.train.seeds)
 
-    def tracks(self, split: str) -> Iterator[LoadedTrack]:
+    def tracks(self, split: str, part: slice = slice(None)) -> Iterator[LoadedTrack]:
         """The whole songs of a split, one after another; with ``live.eval`` live."""
-        tracks = self.manifest.split(split)
+        tracks = self.manifest.split(split)[part]
         return (self._heard(host.load_track(self.manifest, track)) for track in tracks)
 
     def _heard(self, track: LoadedTrack) -> LoadedTrack:

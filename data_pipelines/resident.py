@@ -8,7 +8,7 @@ looping file is stored unrolled by one chunk, so that every read is contiguous.
 
 import functools
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import jax
@@ -100,7 +100,7 @@ def feed(
     With ``sharding`` the plans hold this process's rows, and the batches are global
     arrays of that sharding; without, they lie on the default device.
     """
-    gather = _compiled(chunk, sharding)
+    gather = gather_rows(chunk, sharding)
     for plan in plans:
         for step in range(len(plan.file)):
             row = Plan(*(_place(field, sharding) for field in take(plan, step)))
@@ -109,8 +109,14 @@ def feed(
 
 
 @functools.lru_cache(maxsize=16)
-def _compiled(chunk: int, sharding: NamedSharding | None):
+def gather_rows(
+    chunk: int, sharding: NamedSharding | None
+) -> Callable[[Store, Plan], jax.Array]:
+    """:func:`gather_chunks`, compiled; every device reads its own rows of the plan."""
     gather = functools.partial(gather_chunks, chunk=chunk)
+    if sharding is not None and sharding.mesh.size > 1:
+        specs = dict(in_specs=(PartitionSpec(), sharding.spec), out_specs=sharding.spec)
+        gather = jax.shard_map(gather, mesh=sharding.mesh, check_vma=False, **specs)
     return jax.jit(gather, out_shardings=sharding)
 
 

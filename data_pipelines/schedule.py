@@ -15,7 +15,7 @@ from data_pipelines.manifest import Manifest, Stem, Track
 from sepjax.config import DataConfig
 
 # Independent streams of random numbers under one seed.
-_CHUNKS, _ORDER, _MIX = 1, 2, 3
+_CHUNKS, _ORDER, _MIX, _SHUFFLE = 1, 2, 3, 7
 LIVE, LIVE_VALID, LIVE_TRACK = 4, 5, 6  # of concerts, data_pipelines/live.py
 
 
@@ -82,7 +82,8 @@ def train_plans(
     has a track (:func:`source_tracks`) and a start of its own. Every source gets its
     own gain and its own channel: if training hears one of the ``channels``, that of
     ``config.channel`` (thesis 5.1), if two, the one that becomes the left, which
-    ``config.swap_channels`` draws.
+    ``config.swap_channels`` draws. Then sources move to other rows
+    (:func:`shuffled_rows`), with their gains and channels.
 
     Returns:
         A plan with leading axes (steps, batch).
@@ -105,7 +106,48 @@ def train_plans(
     stereo = "random" if config.swap_channels else "left"
     rule = config.channel if channels == 1 else stereo
     channel = _channel(rule, table.gains.shape[-1], channel)
-    return _cut(table, track, offset, gain, channel)
+    plan = _cut(table, track, offset, gain, channel)
+    shape = (batch_size, sources)
+    donor = shuffled_rows(config.shuffle_fraction, shape, seed, start_step, stop_step)
+    if donor is None:
+        return plan
+    return take(plan, (np.arange(steps)[:, None, None], donor, np.arange(sources)))
+
+
+def shuffled_rows(
+    fraction: float, shape: tuple[int, int], seed: int, start_step: int, stop_step: int
+) -> np.ndarray | None:
+    """The row from which every source of every row comes: new songs from old.
+
+    Among the first ``n = floor(fraction * batch + 1/2)`` rows of a step, each source
+    is dealt out anew by a permutation of its own, drawn from (seed, step), so that
+    every excerpt is still heard once (thesis 5.1). The other rows stay as they are.
+
+    Args:
+        fraction: part of the batch that is shuffled.
+        shape: numbers of rows and of sources.
+        seed: of the run.
+        start_step: the first step.
+        stop_step: the one after the last.
+
+    Returns:
+        int64 (steps, batch, sources), or None where nothing moves.
+
+    Example:
+        >>> rows = shuffled_rows(0.5, (8, 3), 42, 0, 1)[0]
+        >>> np.sort(rows[:4, 1]), rows[4:, 1]
+        (array([0, 1, 2, 3]), array([4, 5, 6, 7]))
+    """
+    batch, sources = shape
+    mixed, steps = int(fraction * batch + 0.5), stop_step - start_step
+    if mixed < 2:
+        return None
+    words = uniform(seed, _SHUFFLE, start_step, steps, mixed * sources)
+    order = np.argsort(words.reshape(steps, mixed, sources), axis=1, kind="stable")
+    rest = np.broadcast_to(
+        np.arange(mixed, batch)[:, None], (steps, batch - mixed, sources)
+    )
+    return np.concatenate([order, rest], axis=1)
 
 
 def source_tracks(

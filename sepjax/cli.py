@@ -278,8 +278,11 @@ def score(folder: Path, config: Any, data: Any) -> bool:
         data: where the tracks come from, as ``data_pipelines.pipeline.open_data``.
 
     Returns:
-        Whether every track could be scored.
+        Whether every track could be scored. In a distributed run all processes call
+        this and score their part; the first one prints, writes and knows of failures.
     """
+    import jax
+
     from sepjax.evaluation import run
     from sepjax.report import write_report
     from sepjax.train.checkpoint import describe, load
@@ -287,19 +290,23 @@ def score(folder: Path, config: Any, data: Any) -> bool:
     model, variables, _ = load(folder)
     stored = describe(folder)
     split = config.eval.split
+    part = slice(jax.process_index(), None, jax.process_count())
     seen, unknown = heard(stored["provenance"], data)
     results = run.evaluate(
         model,
         variables,
         config,
-        data.tracks(split),
+        data.tracks(split, part),
         workdir=folder,
         seen=seen,
         seen_unknown=unknown,
         provenance=stored["provenance"]
         | {"data_sha256": data.digest, "checkpoint": stored["best"]},
-        total=len(data.manifest.split(split)),
+        total=len(data.manifest.split(split)[part]),
+        part=part,
     )
+    if results is None:
+        return True
     print(run.summary(results))
     print(f"report: {write_report(folder)}")
     return not results["failed"]

@@ -8,7 +8,8 @@ sentinel ("none", "auto", 0) says so, because flags cannot spell ``None``.
 
 import copy
 import dataclasses
-from collections.abc import Iterable
+import itertools
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -131,19 +132,23 @@ class LossConfig:
 class OptimConfig:
     """Optimiser, decay and the schedule of the learning rate."""
 
-    optimizer: str = "adam"  # a name of sepjax.train.optim.OPTIMIZERS
+    optimizer: str = "adam"  # adam, radam, ranger, or one of optax (optax.contrib)
     lr: float = 1e-3
     weight_decay: float = 5e-4
     weight_decay_kind: str = "decoupled"  # decoupled (AdamW) | l2 (torch's Adam)
     decay: str = "kernels"  # kernels | all: what decays, of what is trained
     clip: float = 5.0  # global gradient norm; 0: off
-    schedule: str = "plateau"  # plateau | restarts: what lowers the rate
+    ema: float = 0.0  # decay of the parameters' average, which is scored; 0: none
+    schedule: str = "plateau"  # plateau | restarts | cosine: what lowers the rate
+    warmup_steps: int = 0  # steps in which the rate grows linearly from zero
+    cosine_steps: int = 0  # steps until the cosine ends at zero; 0: train.steps
     restart_every: int = 200_000  # steps along a cosine until it starts again
     restart_decay: float = 0.85  # factor of the rate from restart to restart
     lr_decay_gamma: float = 0.5  # plateau factor
     lr_decay_patience: int = 3  # evaluations without improvement that are tolerated
     lr_decay_cooldown: int = 0
-    plateau_threshold: float = 1e-4  # absolute improvement that counts, dB
+    plateau_threshold: float = 1e-4  # improvement that counts
+    plateau_mode: str = "abs"  # abs (dB of SI-SDR) | rel: share of the best loss
 
 
 @dataclasses.dataclass
@@ -151,11 +156,14 @@ class TrainConfig:
     """Length and bookkeeping of a run, all in optimiser steps."""
 
     steps: int = 1000  # 0: pretrained_from is applied as it is
-    batch_size: int = 4
+    batch_size: int = 4  # of all devices and microbatches
+    accumulate: int = 1  # microbatches of a step, which save memory
+    parallel: str = "jit"  # jit | pmap: the form of the program for several devices
     eval_every: int = 100
     checkpoint_every: int = 100
     log_every: int = 10
     seeds: int = 1  # trained side by side in one program: seed, seed + 1, ...
+    vary: tuple[str, ...] = ()  # so are values of fields: "optim.lr=1e-3:3e-3:1e-2"
     pretrained_from: str = ""  # run folder whose parameters this run starts from
     freeze: tuple[str, ...] = ()  # parts that stay as they are: encoder, decoder, ...
     fit: tuple[str, ...] = ()  # parts that alone are trained; embedding: new sources'
@@ -222,35 +230,85 @@ def layer_strides(model: ModelConfig) -> tuple[int, ...]:
     return model.deep_strides or (model.W,) * model.filters
 
 
-def seed_configs(config: Config) -> tuple[Config, ...]:
-    """One configuration per seed, each of a run of one seed.
+def variations(config: Config) -> tuple[dict[str, float], ...]:
+    """The values of the varied fields, in all combinations; the first varies slowest.
+
+    Example:
+        >>> config = Config()
+        >>> config.train.vary = ("optim.lr=0.001:0.01", "optim.clip=1:5")
+        >>> variations(config)[1]
+        {'optim.lr': 0.001, 'optim.clip': 5.0}
+    """
+    axes = []
+    for entry in config.train.vary:
+        field, _, values = entry.partition("=")
+        axes.append([(field, float(value)) for value in values.split(":")])
+    return tuple(map(dict, itertools.product(*axes)))
+
+
+def with_values(config: Config, values: Mapping[str, Any]) -> Config:
+    """A configuration with other values of some fields, by dotted name.
+
+    Example:
+        >>> with_values(Config(), {"optim.lr": 0.5}).optim.lr
+        0.5
+    """
+    sections = {path.split(".")[0] for path in values}
+    # A copy of what changes: the values may be tracers, which cannot be copied deeply.
+    new = {name: copy.copy(getattr(config, name)) for name in sections}
+    for path, value in values.items():
+        section, field = path.split(".")
+        setattr(new[section], field, value)
+    return dataclasses.replace(config, **new)
+
+
+def member_configs(config: Config) -> tuple[Config, ...]:
+    """One configuration for each member of a run: of each variation, each seed.
 
     Example:
         >>> config = Config(seed=7)
         >>> config.train.seeds = 3
-        >>> [one.seed for one in seed_configs(config)]
+        >>> [one.seed for one in member_configs(config)]
         [7, 8, 9]
     """
-    found = []
-    for offset in range(config.train.seeds):
-        one = copy.deepcopy(config)
-        one.seed, one.train.seeds = config.seed + offset, 1
-        found.append(one)
-    return tuple(found)
+    members = []
+    for values in variations(config):
+        for offset in range(config.train.seeds):
+            one = with_values(copy.deepcopy(config), values)
+            one.seed, one.train.seeds, one.train.vary = config.seed + offset, 1, ()
+            members.append(one)
+    return tuple(members)
 
 
-def seed_folders(config: Config, workdir: Path) -> tuple[Path, ...]:
-    """Where each seed's run lies: in the run folder itself if there is but one.
+def member_folders(config: Config, workdir: Path) -> tuple[Path, ...]:
+    """Where each member's run lies: in the run folder itself if there is but one.
 
     Example:
         >>> config = Config(seed=7)
         >>> config.train.seeds = 2
-        >>> [str(folder) for folder in seed_folders(config, Path("runs"))]
+        >>> [str(folder) for folder in member_folders(config, Path("runs"))]
         ['runs/seed_7', 'runs/seed_8']
+        >>> config.train.vary = ("optim.lr=0.01:0.001",)
+        >>> str(member_folders(config, Path("runs"))[3])
+        'runs/optim.lr=0.001/seed_8'
     """
-    if config.train.seeds == 1:
-        return (workdir,)
-    return tuple(workdir / f"seed_{one.seed}" for one in seed_configs(config))
+    seeds = range(config.seed, config.seed + config.train.seeds)
+    ends = [f"seed_{seed}" for seed in seeds] if config.train.seeds > 1 else [""]
+    return tuple(
+        workdir / variation_name(values) / end
+        for values in variations(config)
+        for end in ends
+    )
+
+
+def variation_name(values: Mapping[str, float]) -> str:
+    """The folder's name of a variation.
+
+    Example:
+        >>> variation_name({"optim.lr": 0.003, "optim.clip": 5.0})
+        'optim.lr=0.003,optim.clip=5'
+    """
+    return ",".join(f"{field}={value:g}" for field, value in values.items())
 
 
 def to_dict(config: Config) -> dict[str, Any]:
@@ -320,6 +378,7 @@ def resolve(config: Config) -> Config:
     config.data.sources = _names(config.data.sources)
     config.train.freeze = _names(config.train.freeze)
     config.train.fit = _names(config.train.fit)
+    config.train.vary = _names(config.train.vary)
     config.model.deep_types = _names(config.model.deep_types)
     config.model.sources = config.data.sources
     config.model.sample_rate = config.data.sample_rate

@@ -2,7 +2,7 @@
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Shaped
 
 
 def si_sdr(
@@ -132,6 +132,7 @@ def separation_loss(
 def latent_dissimilarity(
     latents: Float[Array, "batch sources frames latent"],
     active: Bool[Array, "batch sources"],
+    pairs: Float[Array, ""] | None = None,
 ) -> Float[Array, ""]:
     r"""How much the sources of a mixture resemble each other in the latent space.
 
@@ -139,6 +140,12 @@ def latent_dissimilarity(
     pairs of active sources of the same item; between 0, no channel in common, and 1.
 
     .. math:: \cos(|q_c|, |q_d|) = \frac{\langle |q_c|, |q_d| \rangle}{\|q_c\| \|q_d\|}
+
+    Args:
+        latents: of the true sources.
+        active: which of them sound.
+        pairs: :func:`active_pairs` of the *whole* batch where ``latents`` are only a
+            share of it; the shares then sum up to the average.
 
     Example:
         >>> alone = jnp.eye(2)[None, :, None]
@@ -148,23 +155,32 @@ def latent_dissimilarity(
     Reference:
         Samuel et al. 2020 (Meta-TasNet).
     """
+    pairs = active_pairs(active) if pairs is None else pairs
     unit = _unit_frames(jnp.abs(latents), active)
-    active = active.astype(latents.dtype)
-    # Of a sum of unit vectors the square has every pair twice, and themselves once.
-    pairs = jnp.square(unit.sum(1)).sum(-1) - jnp.square(unit).sum((1, -1))
-    count = (jnp.square(active.sum(1)) - active.sum(1)).sum() / 2
-    return jnp.mean(pairs.sum(0) / 2) / (count + 1e-8)
+    # The square of a sum of unit vectors has every pair twice, and themselves once.
+    products = jnp.square(unit.sum(1)).sum(-1) - jnp.square(unit).sum((1, -1))
+    return jnp.mean(products.sum(0) / 2) / (pairs + 1e-8)
 
 
 def latent_similarity(
     latents: Float[Array, "batch sources frames latent"],
     active: Bool[Array, "batch sources"],
+    both: Float[Array, ""] | None = None,
+    axis_name: str | None = None,
 ) -> Float[Array, ""]:
     r"""How much a source resembles itself in other mixtures, in the latent space.
 
     The cosine of the latents of a source in neighbouring items of the batch (the first
     one's neighbour is the last), averaged over frames and over sources that are active
     in both; between -1 and 1.
+
+    Args:
+        latents: of the true sources.
+        active: which of them sound.
+        both: :func:`active_neighbours` of the *whole* batch where ``latents`` are a
+            device's share of it; the shares then sum up to the average.
+        axis_name: the axis of ``pmap`` or ``shard_map`` along which the batch is split;
+            every device then gets the item before its first one from its neighbour.
 
     Example:
         >>> latents = jnp.ones((2, 1, 3, 4))
@@ -174,10 +190,55 @@ def latent_similarity(
     Reference:
         Samuel et al. 2020 (Meta-TasNet).
     """
+    both = active_neighbours(active) if both is None else both
     unit = _unit_frames(latents, active)
-    both = active & jnp.roll(active, 1, axis=0)
-    cosines = (unit * jnp.roll(unit, 1, axis=0)).sum(-1)
-    return jnp.mean(cosines.sum((0, 1))) / jnp.maximum(both.sum(), 1)
+    cosines = (unit * preceding_items(unit, axis_name)).sum(-1)
+    return jnp.mean(cosines.sum((0, 1))) / jnp.maximum(both, 1)
+
+
+def active_pairs(active: Bool[Array, "batch sources"]) -> Float[Array, ""]:
+    """Number of pairs of different sources that sound in the same item.
+
+    Example:
+        >>> float(active_pairs(jnp.array([[True, True, True], [True, False, False]])))
+        3.0
+    """
+    count = jnp.sum(active, axis=1, dtype=jnp.float32)
+    return jnp.sum(jnp.square(count) - count) / 2
+
+
+def active_neighbours(
+    active: Bool[Array, "batch sources"], axis_name: str | None = None
+) -> Float[Array, ""]:
+    """Number of sources that sound both in an item and in the one before it.
+
+    Example:
+        >>> float(active_neighbours(jnp.array([[True, True], [True, False]])))
+        2.0
+    """
+    before = preceding_items(active, axis_name)
+    return jnp.sum(active & before, dtype=jnp.float32)
+
+
+def preceding_items(
+    x: Shaped[Array, "batch *rest"], axis_name: str | None = None
+) -> Shaped[Array, "batch *rest"]:
+    """The item before each item of the whole batch; before the first comes the last.
+
+    Args:
+        x: items, or a device's share of them.
+        axis_name: the axis of ``pmap`` or ``shard_map`` along which they are split: one
+            item then moves from each device to the next.
+
+    Example:
+        >>> preceding_items(jnp.array([1, 2, 3]))
+        Array([3, 1, 2], dtype=int32)
+    """
+    if axis_name is None:
+        return jnp.roll(x, 1, axis=0)
+    devices = jax.lax.axis_size(axis_name)
+    ring = [(device, (device + 1) % devices) for device in range(devices)]
+    return jnp.concatenate([jax.lax.ppermute(x[-1:], axis_name, ring), x[:-1]])
 
 
 def _unit_frames(latents: Array, active: Array) -> Array:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from sepjax.registry import nearest
 from sepjax.rules_live import live_problems
+from sepjax.rules_train import train_problems
 
 if TYPE_CHECKING:
     from sepjax.config import Config, DataConfig, ModelConfig
@@ -37,7 +38,9 @@ CHOICES = {
     "loss.over_sources": ("mean", "sum"),
     "optim.weight_decay_kind": ("decoupled", "l2"),
     "optim.decay": ("kernels", "all"),
-    "optim.schedule": ("plateau", "restarts"),
+    "optim.schedule": ("plateau", "restarts", "cosine"),
+    "optim.plateau_mode": ("abs", "rel"),
+    "train.parallel": ("jit", "pmap"),
     "eval.split": ("train", "valid", "test"),
     "live.targets": ("recorded", "clean"),
 }
@@ -53,6 +56,7 @@ POSITIVE = (
     *(f"optim.{name}" for name in ("lr", "restart_every", "restart_decay")),
     *(f"train.{name}" for name in ("batch_size", "eval_every", "checkpoint_every")),
     *(f"train.{name}" for name in ("log_every", "seeds", "statistics_excerpts")),
+    "train.accumulate",
     *(f"eval.{name}" for name in ("chunk_seconds", "excerpt_seconds")),
 )
 
@@ -82,7 +86,7 @@ def validate(config: "Config") -> None:
         if not get_field(config, path) > 0
     ]
     problems += list(_data_problems(config.data)) + list(_model_problems(config))
-    problems += live_problems(config.live)
+    problems += [*live_problems(config.live), *train_problems(config)]
     if problems:
         raise ValueError("invalid configuration:\n  " + "\n  ".join(problems))
 

@@ -22,9 +22,9 @@ from sepjax.config import (
     Config,
     differences,
     from_dict,
+    member_configs,
+    member_folders,
     resolve,
-    seed_configs,
-    seed_folders,
 )
 from sepjax.registry import nearest
 from sepjax.report.folder import number, read_run
@@ -127,12 +127,12 @@ def finished(folder: Path, config: Config) -> bool:
         tree = {name: part for name, part in fields.items() if name != "provenance"}
         return bool(tree) and not differences(from_dict(tree), config)
     band = folder / "band.json"
-    ones = seed_configs(config)
+    ones = member_configs(config)
     if not band.exists() or json.loads(band.read_text())["seeds"] != [
         one.seed for one in ones
     ]:
         return False
-    return all(map(finished, seed_folders(config, folder), ones))
+    return all(map(finished, member_folders(config, folder), ones))
 
 
 class Sweep:
@@ -202,7 +202,7 @@ class Sweep:
 
     def _best(self, name: str, member: Member) -> str:
         config = configuration(member, self.overrides)
-        return best(seed_folders(config, self.workdir / name))
+        return best(member_folders(config, self.workdir / name))
 
     def _launch(self, folder: Path, member: Member) -> int:
         command = [sys.executable, str(self.program), f"--config={member.config}"]

@@ -9,6 +9,7 @@ import numpy as np
 from sepjax.evaluation import bss_projection as projection
 from sepjax.evaluation import bss_windows as framing
 from sepjax.evaluation.bss_scores import BssScores, decibels, score
+from sepjax.evaluation.device import float64_enabled
 
 # Blocks in one step of the computation, of about 15 filter lengths each. With twice as
 # many, temporaries are so large that the allocator hands them back to the kernel.
@@ -90,7 +91,7 @@ def bss_eval(
         2006; Stöter et al., "The 2018 Signal Separation Evaluation Campaign".
     """
     _check_choices(mode, variant, filters)
-    with jax.enable_x64(True):
+    with float64_enabled():
         reference, estimate = framing.check(reference, estimate)
         parts = framing.windows(reference.shape[1], window, hop)
         scored = _scored_pairs(reference, estimate, parts, silence, permute)

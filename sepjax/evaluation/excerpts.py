@@ -13,15 +13,16 @@ FLOOR = -60.0  # dB of full scale: a class below this counts as not sounding
 
 
 class Excerpt(NamedTuple):
-    """A piece of one track."""
+    """A piece of one track; the first three fields decide which pieces are kept."""
 
+    rank: int  # 0: the best piece of its track
+    quiet: float  # dB, minus the level of sounding_places
+    place: int  # of the track in its split
     track: str
     start: float  # seconds
     sample_rate: int
     classes: tuple[str, ...]
-    mixture: np.ndarray  # (time, channels)
-    references: np.ndarray  # (sources, time, channels)
-    estimates: np.ndarray  # (sources, time, channels)
+    waves: np.ndarray  # (1 + 2 sources, time, channels): mixture, references, estimates
 
 
 class Collector:
@@ -37,30 +38,25 @@ class Collector:
 
     def __init__(self, count: int, seconds: float):
         self._count, self._seconds = count, seconds
-        self._kept: list[tuple[tuple[int, float, int], Excerpt]] = []
-        self._tracks = 0
+        self.kept: list[Excerpt] = []
 
     def add(
-        self, name: str, sample_rate: int, classes: tuple[str, ...], *waves: np.ndarray
+        self, place: int, name: str, sample_rate: int, classes: tuple[str, ...], *waves
     ) -> None:
         """Offer a track: its mixture, references and estimates."""
         mixture, references, estimates = waves
         length = min(round(self._seconds * sample_rate), len(mixture))
         places = sounding_places(references, length, self._count)
         for rank, (start, level) in enumerate(places):
-            stop = start + length
-            excerpt = Excerpt(
-                name,
-                start / sample_rate,
-                sample_rate,
-                classes,
-                mixture[start:stop].copy(),
-                references[:, start:stop].copy(),
-                estimates[:, start:stop].copy(),
-            )
-            self._kept.append(((rank, -level, self._tracks), excerpt))
-        self._tracks += 1
-        self._kept = sorted(self._kept, key=lambda pair: pair[0])[: self._count]
+            cut = slice(start, start + length)
+            pieces = mixture[None, cut], references[:, cut], estimates[:, cut]
+            facts = name, start / sample_rate, sample_rate, classes
+            self.keep(Excerpt(rank, -level, place, *facts, np.concatenate(pieces)))
+
+    def keep(self, *excerpts: Excerpt) -> None:
+        """Offer excerpts."""
+        both = sorted([*self.kept, *excerpts], key=lambda excerpt: excerpt[:3])
+        self.kept = both[: self._count]
 
     def write(self, folder: Path) -> None:
         """Replace ``folder`` by the excerpts as 16-bit FLAC and their index.json."""
@@ -69,7 +65,7 @@ class Collector:
         part.mkdir(parents=True)
         index = [
             _write_excerpt(part, number, excerpt)
-            for number, (_, excerpt) in enumerate(self._kept, start=1)
+            for number, excerpt in enumerate(self.kept, start=1)
         ]
         write_json(part / "index.json", index)
         shutil.rmtree(folder, ignore_errors=True)
@@ -115,9 +111,10 @@ def sounding_places(
 def _write_excerpt(folder: Path, number: int, excerpt: Excerpt) -> dict:
     name = re.sub(r"[^\w.-]+", "_", excerpt.track).strip("._") or "track"
     (folder / f"{number:02d}-{name}").mkdir()
-    waves = [excerpt.mixture, *excerpt.references, *excerpt.estimates]
+    mixture, *stems = excerpt.waves
+    sources = len(excerpt.classes)
     # One gain for all that is played side by side, so that loudness compares.
-    gain = 1 / max(1.0, *(float(np.abs(wave).max()) for wave in waves))
+    gain = 1 / max(1.0, float(np.abs(excerpt.waves).max()))
 
     def write(file: str, wave: np.ndarray) -> str:
         import soundfile
@@ -127,7 +124,7 @@ def _write_excerpt(folder: Path, number: int, excerpt: Excerpt) -> dict:
         soundfile.write(folder / path, samples, excerpt.sample_rate, "PCM_16")
         return path
 
-    def write_all(kind: str, waves: np.ndarray) -> dict[str, str]:
+    def write_all(kind: str, waves: list[np.ndarray]) -> dict[str, str]:
         return {
             source: write(f"{source}.{kind}", wave)
             for source, wave in zip(excerpt.classes, waves)
@@ -136,10 +133,10 @@ def _write_excerpt(folder: Path, number: int, excerpt: Excerpt) -> dict:
     return {
         "track": excerpt.track,
         "start": excerpt.start,
-        "seconds": len(excerpt.mixture) / excerpt.sample_rate,
+        "seconds": len(mixture) / excerpt.sample_rate,
         "sample_rate": excerpt.sample_rate,
         "gain": gain,
-        "mixture": write("mixture", excerpt.mixture),
-        "references": write_all("reference", excerpt.references),
-        "estimates": write_all("estimate", excerpt.estimates),
+        "mixture": write("mixture", mixture),
+        "references": write_all("reference", stems[:sources]),
+        "estimates": write_all("estimate", stems[sources:]),
     }

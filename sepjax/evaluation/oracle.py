@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from sepjax.evaluation.device import float64_enabled
 from sepjax.functional import masking, spectral
 
 EPS = 2.2e-16  # of the reference implementation, sigsep-mus-oracle
@@ -133,7 +134,7 @@ def separate_blocks(
     padded = -(-time // block) * block
     shape = (len(references), padded, mixture.shape[1])
     estimates = np.empty(shape, references.dtype)
-    with jax.enable_x64(True):
+    with float64_enabled():
         for start, piece in blocks(references, mixture, n_fft, hop):
             separated = _mask_block(piece, constants, masked, n_fft, hop)
             estimates[:, start : start + block] = np.moveaxis(separated, 0, -1)

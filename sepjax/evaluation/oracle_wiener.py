@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from sepjax.evaluation.device import float64_enabled
 from sepjax.evaluation.oracle import (
     BLOCK_FRAMES,
     EPS,
@@ -70,7 +71,7 @@ def _covariances(
     channels = mixture.shape[1]
     last = (len(mixture) - 1) // (BLOCK_FRAMES * hop)
     total = np.zeros((len(references), n_fft // 2 + 1, channels, channels), complex)
-    with jax.enable_x64(True):
+    with float64_enabled():
         for index, (_, piece) in enumerate(blocks(references, mixture, n_fft, hop)):
             # A frame counts in one block; those behind the last block are its own.
             frames = None if index == last else BLOCK_FRAMES

@@ -1,8 +1,10 @@
 """Score a model on whole tracks, beside the untouched mixture and the oracle."""
 
+import functools
+import itertools
 import operator
 import sys
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,9 @@ import numpy as np
 
 from sepjax import inference
 from sepjax.evaluation import aggregate, oracle
+from sepjax.evaluation.device import float64_device
 from sepjax.evaluation.excerpts import Collector
+from sepjax.evaluation.exchange import Rows, bring_together
 from sepjax.evaluation.si_sdr import si_sdr, usdr
 
 COLUMNS = ("model", "mixture", "oracle")
@@ -29,7 +33,8 @@ def evaluate(
     provenance: Mapping[str, Any],
     total: int = 0,
     progress: bool = True,
-) -> dict[str, Any]:
+    part: slice = slice(0, None, 1),
+) -> dict[str, Any] | None:
     """Score every track and write ``results.json`` and the excerpts in ``audio/``.
 
     Args:
@@ -46,26 +51,39 @@ def evaluate(
         provenance: where model and data come from; written along.
         total: number of tracks, for the progress bar, where ``len`` cannot tell.
         progress: show a bar with the expected time on stderr.
+        part: which tracks of the split these are: in a distributed run every process
+            p of P calls this with ``slice(p, None, P)``.
 
     Returns:
         What was written to ``results.json``. A track that fails does not stop the
-        others: it is reported and listed with its error under ``"failed"``.
+        others: it is reported and listed with its error under ``"failed"``. None where
+        ``p > 0``: the first process writes the results of all.
 
     Raises:
-        ValueError: there is no track to score.
+        ValueError: there is no track to score, or no device that has float64.
     """
+    float64_device()  # one error rather than one for each track
     workdir = Path(workdir)
     collector = Collector(config.eval.excerpts, config.eval.excerpt_seconds)
-    scored: list[dict[str, Any]] = []
-    failed: list[dict[str, str]] = []
-    for track in _bar(tracks, total, progress):
+    rows: Rows = {}
+    places = itertools.count(part.start, part.step)
+    for place, track in zip(places, _bar(tracks, total, progress and not part.start)):
+        offer = functools.partial(collector.add, place, track.name)
+        rows[place] = {"name": track.name}
         try:
-            scores = _score_track(model, variables, config, track, collector)
+            scores = _score_track(model, variables, config, track, offer)
         except (ValueError, ArithmeticError, RuntimeError, MemoryError) as error:
-            failed.append({"name": track.name, "error": str(error)})
-            print(f"track {track.name!r} could not be scored: {error}", file=sys.stderr)
+            rows[place]["error"] = str(error)
+            if not part.start:
+                text = f"track {track.name!r} could not be scored: {error}"
+                print(text, file=sys.stderr)
         else:
-            scored.append({"name": track.name, **_seen(track.name, seen), **scores})
+            rows[place] |= _seen(track.name, seen) | scores
+    if not bring_together(rows, collector, workdir, part):
+        return None
+    ordered = [rows[place] for place in sorted(rows)]
+    scored = [row for row in ordered if "error" not in row]
+    failed = [row for row in ordered if "error" in row]
     if not scored and not failed:
         raise ValueError(f"split {config.eval.split!r} has no track to score")
     results = {
@@ -178,7 +196,7 @@ def _bar(tracks: Iterable[Any], total: int, progress: bool) -> Iterable[Any]:
 
 
 def _score_track(
-    model: Any, variables: Any, config: Any, track: Any, collector: Collector
+    model: Any, variables: Any, config: Any, track: Any, offer: Callable[..., None]
 ) -> dict[str, dict[str, dict[str, float]]]:
     missing = set(model.sources) - set(track.classes)
     if missing:
@@ -221,7 +239,7 @@ def _score_track(
             for column, waves in held.items()
         }
     waves = track.mixture, references, estimates
-    collector.add(track.name, track.sample_rate, tuple(model.sources), *waves)
+    offer(track.sample_rate, tuple(model.sources), *waves)
     return scores
 
 

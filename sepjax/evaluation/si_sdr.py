@@ -11,6 +11,7 @@ import jax
 import numpy as np
 
 from sepjax import losses
+from sepjax.evaluation.device import float64_enabled
 
 # Silence is told apart below, so no floor need keep the training loss's values finite.
 _exact_si_sdr = jax.jit(functools.partial(losses.si_sdr, eps=0.0))
@@ -60,7 +61,7 @@ def si_sdr(
         reference, estimate = (
             wave.reshape(*wave.shape[:-2], 1, -1) for wave in (reference, estimate)
         )
-    with jax.enable_x64(True):
+    with float64_enabled():
         values = np.asarray(_exact_si_sdr(reference, estimate))
     values = np.where(estimate.any(-1), values, -np.inf)
     sounds = reference.any(-1)

@@ -157,7 +157,6 @@ def prepare_excerpts(
     batch: dict[str, Array],
     *,
     channels: int = 1,
-    shuffle_fraction: float = 0.0,
     live: LiveSettings | None = None,
     normalized: bool = True,
 ) -> Excerpt:
@@ -169,7 +168,6 @@ def prepare_excerpts(
             channel that is heard, -1 for the mean of all, in stereo 1 where left and
             right are exchanged.
         channels: 1, excerpts without an axis for channels, or 2, stereo ones.
-        shuffle_fraction: part of the batch whose sources are shuffled.
         live: makes concerts of them, by :func:`perform`.
         normalized: by :func:`normalize`; without, as loud as recorded.
 
@@ -179,16 +177,13 @@ def prepare_excerpts(
         ...     "gains": jnp.ones((4, 2, 1)),
         ...     "channel": jnp.zeros((4, 2), int),
         ... }
-        >>> prepare_excerpts(batch, shuffle_fraction=0.5).mixture.shape
+        >>> prepare_excerpts(batch).mixture.shape
         (4, 8)
         >>> prepare_excerpts(batch, channels=2).sources.shape
         (4, 2, 2, 8)
     """
-    # Shuffled as stored: that moves half of the bytes of floating-point numbers.
-    own = [batch[name] for name in ("chunks", "gains", "channel")]
-    chunks, gains, channel = (shuffle_sources(x, shuffle_fraction) for x in own)
-    heard = select_channel if channels == 1 else left_and_right
-    sources = heard(apply_gains(chunks, gains), channel)
+    choose = select_channel if channels == 1 else left_and_right
+    sources = choose(apply_gains(batch["chunks"], batch["gains"]), batch["channel"])
     if live is None:
         excerpt = Excerpt(jnp.sum(sources, axis=1), sources)
     else:

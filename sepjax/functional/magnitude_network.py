@@ -97,6 +97,7 @@ def magnitude_network(
     train: bool = False,
     dropout: float = 0.0,
     key: PRNGKeyArray | None = None,
+    axis_name: str | None = None,
 ) -> tuple[Float[Array, "batch frames channels bins"], Statistics]:
     r"""Estimate the magnitudes of a source.
 
@@ -115,7 +116,10 @@ def magnitude_network(
         magnitudes: of the mixture.
         train: norms use the statistics of this batch, and there is dropout.
         dropout: share of the channels left out between recurrent layers.
-        key: randomness of the dropout.
+        key: randomness of the dropout; what an item gets depends on its place in the
+            whole batch.
+        axis_name: the axis of ``pmap`` or ``shard_map`` along which the batch is split,
+            if it is: norms then use the statistics of the whole batch.
 
     Returns:
         The estimates, and the statistics, new ones if it trains.
@@ -131,7 +135,9 @@ def magnitude_network(
     found = {}
 
     def norm(name: str, x: Array) -> Array:
-        x, found[name] = batch_norm(params[name], statistics[name], x, train=train)
+        x, found[name] = batch_norm(
+            params[name], statistics[name], x, train=train, axis_name=axis_name
+        )
         return x
 
     heard = params["input_mean"].shape[0]
@@ -139,7 +145,8 @@ def magnitude_network(
     x = x * params["input_scale"][None, None, None]
     x = x.reshape(*x.shape[:2], -1)
     x = jnp.tanh(norm("bn1", x @ params["fc1"]["kernel"]))
-    states = _recurrent(params, x, dropout if train else 0.0, key)
+    keys = _item_keys(key, len(x), axis_name) if train and dropout else None
+    states = _recurrent(params, x, dropout, keys)
     x = jnp.concatenate([x, states], axis=-1)
     x = jax.nn.relu(norm("bn2", x @ params["fc2"]["kernel"]))
     x = norm("bn3", x @ params["fc3"]["kernel"]).reshape(magnitudes.shape)
@@ -148,15 +155,25 @@ def magnitude_network(
     return jax.nn.relu(x) * magnitudes, found
 
 
+def _item_keys(key: PRNGKeyArray, count: int, axis_name: str | None) -> PRNGKeyArray:
+    """A key for every item, by its number in the whole batch."""
+    items = jnp.arange(count)
+    if axis_name is not None:
+        items = items + count * jax.lax.axis_index(axis_name)
+    return jax.vmap(jax.random.fold_in, (None, 0))(key, items)
+
+
 def _recurrent(
-    params: Params, x: Array, dropout: float, key: PRNGKeyArray | None
+    params: Params, x: Array, dropout: float, keys: PRNGKeyArray | None
 ) -> Array:
-    layers = sum(name.startswith("lstm_") for name in params)
-    keys = jax.random.split(key, layers) if dropout and layers > 1 else None
-    for layer in range(layers):
+    def kept(key: PRNGKeyArray, layer: int) -> Array:
+        key = jax.random.fold_in(key, layer)
+        return jax.random.bernoulli(key, 1 - dropout, x.shape[1:])
+
+    for layer in range(sum(name.startswith("lstm_") for name in params)):
         if keys is not None and layer:
-            kept = jax.random.bernoulli(keys[layer], 1 - dropout, x.shape)
-            x = jnp.where(kept, x / (1 - dropout), 0.0)
+            mask = jax.vmap(kept, (0, None))(keys, layer)
+            x = jnp.where(mask, x / (1 - dropout), 0.0)
         x = lstm(params[f"lstm_{layer}"], x)
     return x
 
@@ -182,12 +199,14 @@ def batch_norm(
     x: Float[Array, "batch frames channels"],
     *,
     train: bool,
+    axis_name: str | None = None,
 ) -> tuple[Float[Array, "batch frames channels"], dict[str, Array]]:
     r"""Normalize every channel over the frames of a batch, or with what is known of it.
 
     :math:`(x - \mu) / \sqrt{\sigma^2 + 10^{-5}} \cdot gain + bias`. In training mean
     and (biased) variance are those of the batch, and a tenth of the mean and of the
-    unbiased variance goes into the known ones, as in PyTorch.
+    unbiased variance goes into the known ones, as in PyTorch. Where the batch is split
+    along ``axis_name``, they are those of the whole batch.
 
     Returns:
         The normalized x, and the statistics, new ones if it trains.
@@ -203,10 +222,16 @@ def batch_norm(
     Reference:
         Ioffe and Szegedy 2015, Batch normalization.
     """
+
+    def over_devices(x: Array) -> Array:
+        return x if axis_name is None else jax.lax.pmean(x, axis_name)
+
     mean, variance = statistics["mean"], statistics["var"]
     if train:
-        mean, variance = x.mean((0, 1)), x.var((0, 1))
-        count = x.shape[0] * x.shape[1]
+        mean = over_devices(x.mean((0, 1)))
+        variance = over_devices(jnp.square(x - mean[None, None]).mean((0, 1)))
+        devices = 1 if axis_name is None else jax.lax.axis_size(axis_name)
+        count = devices * x.shape[0] * x.shape[1]
         unbiased = {"mean": mean, "var": variance * (count / max(count - 1, 1))}
         statistics = {
             name: (1 - MOMENTUM) * known + MOMENTUM * unbiased[name]

@@ -143,6 +143,7 @@ class OpenUnmix(nn.Module):
         mixture: Float[Array, "batch frames channels bins"],
         *,
         train: bool = False,
+        axis_name: str | None = None,
     ) -> Float[Array, "batch targets frames channels bins"]:
         """What the networks take the magnitudes of every target for."""
         count = len(self.targets)
@@ -151,7 +152,13 @@ class OpenUnmix(nn.Module):
 
         def network(parts: dict, statistics: dict, key: Array | None) -> tuple:
             return magnitude_network(
-                parts, statistics, mixture, train=train, dropout=self.dropout, key=key
+                parts,
+                statistics,
+                mixture,
+                train=train,
+                dropout=self.dropout if noisy else 0.0,
+                key=key,
+                axis_name=axis_name,
             )
 
         known = {name: variable.value for name, variable in self.statistics.items()}
@@ -167,6 +174,7 @@ class OpenUnmix(nn.Module):
         sources: Float[Array, "batch targets *channels time"],
         *,
         train: bool,
+        axis_name: str | None = None,
     ) -> tuple[
         Float[Array, "batch targets frames bins channels"],
         Float[Array, "batch targets frames bins channels"],
@@ -180,9 +188,10 @@ class OpenUnmix(nn.Module):
             mixture: at least a window long.
             sources: what the targets sound like, in their order.
             train: see :func:`sepjax.functional.magnitude_network.magnitude_network`.
+            axis_name: see there.
         """
         heard, truth = self._heard(mixture, 1), self._heard(sources, 2)
-        found = self.magnitudes(heard, train=train)
+        found = self.magnitudes(heard, train=train, axis_name=axis_name)
         return jnp.moveaxis(found, -2, -1), jnp.moveaxis(truth, -2, -1)
 
     def observe(self, mixture: Float[Array, "batch *channels time"]) -> None:

@@ -103,7 +103,7 @@ def save(
     Raises:
         CheckpointError: this or an earlier checkpoint could not be written.
     """
-    step = int(state.step)
+    step, state = int(state.step), state.replace(settings={})
     if step in manager.all_steps():
         return
     meta = record | {"step": step, "progress": _progress_to_json(progress)}
@@ -205,11 +205,13 @@ def restore(
     run = Path(manager.directory).parent
     if not force:
         require_same(run, meta, config, data_sha256)
-    target = jax.tree.map(ocp.utils.to_shape_dtype_struct, state)
+    saved = state.replace(settings={})
+    target = jax.tree.map(ocp.utils.to_shape_dtype_struct, saved)
     restored = manager.restore(
         step, args=ocp.args.Composite(state=ocp.args.StandardRestore(target))
     )
-    state, progress = restored.state, _progress_from_json(meta["progress"])
+    state = restored.state.replace(settings=state.settings)
+    progress = _progress_from_json(meta["progress"])
     if from_dict(meta["config"]).optim.lr != config.optim.lr:
         state = state.with_learning_rate(config.optim.lr)
         progress = progress._replace(plateau=PlateauState(config.optim.lr))
@@ -322,7 +324,7 @@ def _pick(manager: ocp.CheckpointManager, which: str) -> int:
 
 
 def _variables(manager: ocp.CheckpointManager, step: int) -> dict[str, Any]:
-    """Parameters, and the collections that the model keeps besides."""
+    """Parameters, averaged if they were, and the collections that the model keeps."""
     # A target of host arrays: the devices that saved it need not be there any more.
     saved = manager.item_metadata(step).state.tree
     target = jax.tree.map(lambda leaf: np.empty(leaf.shape, leaf.dtype), dict(saved))
@@ -331,7 +333,7 @@ def _variables(manager: ocp.CheckpointManager, step: int) -> dict[str, Any]:
     )
     memory = found.state.get("memory") or {}
     kept = {name: memory[name] for name in MEMORY if name in memory}
-    return {"params": found.state["params"]} | kept
+    return {"params": found.state.get("average") or found.state["params"]} | kept
 
 
 def _progress_to_json(progress: Progress) -> dict[str, Any]:

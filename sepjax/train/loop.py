@@ -218,7 +218,7 @@ def validate(
     sums: dict[str, Any] = {}
     for batch in data.valid_batches(config.train.batch_size, *processes):
         batch = shard_batch(mesh, batch)
-        found = jax.device_get(eval_step(state.params, batch, state.memory))
+        found = jax.device_get(eval_step(state.scored, batch, state.memory))
         sums = {name: sums.get(name, 0) + value for name, value in found.items()}
     values = [
         averages(run.config, part(sums, index, len(runs)))
@@ -271,6 +271,7 @@ def judge(
                 patience=optim.lr_decay_patience,
                 cooldown=optim.lr_decay_cooldown,
                 threshold=optim.plateau_threshold,
+                threshold_mode=optim.plateau_mode,
             )
         best = run.progress._replace(plateau=plateau)
         if loss < best.best_loss:

@@ -1,9 +1,14 @@
 """One device mesh for everything, from a single CPU to many hosts."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import jax
 import numpy as np
+from jax.experimental.multihost_utils import (
+    global_array_to_host_local_array,
+    host_local_array_to_global_array,
+)
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 AXIS = "data"
@@ -29,16 +34,17 @@ def start_distributed(address: str, count: int, index: int) -> None:
 def make_mesh(devices: Sequence[jax.Device] | None = None) -> Mesh:
     """Devices along one axis, over which batches are split.
 
-    By default all devices of all processes.
+    By default all devices of all processes. Those of a process stand together, in the
+    order of the processes, as the schedule deals out a batch's rows; ``jax.make_mesh``
+    would put the chips of a TPU in the order of their network.
 
     Example:
         >>> make_mesh().axis_names
         ('data',)
     """
-    # Explicit axes, jax's default, forbid the scatters and gathers of augmentation.
     devices = jax.devices() if devices is None else devices
-    shape, kind = (len(devices),), (AxisType.Auto,)
-    return jax.make_mesh(shape, (AXIS,), axis_types=kind, devices=devices)
+    order = sorted(devices, key=lambda device: (device.process_index, device.id))
+    return Mesh(np.array(order), (AXIS,), axis_types=(AxisType.Auto,))
 
 
 def batch_sharding(mesh: Mesh) -> NamedSharding:
@@ -49,6 +55,107 @@ def batch_sharding(mesh: Mesh) -> NamedSharding:
 def replicated(mesh: Mesh) -> NamedSharding:
     """The same value on every device."""
     return NamedSharding(mesh, PartitionSpec())
+
+
+def require_divisible(batch_size: int, devices: int, accumulate: int = 1) -> None:
+    """Refuse a batch that does not split evenly.
+
+    Raises:
+        ValueError: with the nearest sizes that do, and how many of the devices would.
+
+    Example:
+        >>> require_divisible(6, 4)
+        Traceback (most recent call last):
+        ValueError: train.batch_size=6 does not divide over 4 devices: choose 4 or 8, or
+        run on 3 devices
+    """
+    parts = devices * accumulate
+    if batch_size % parts == 0:
+        return
+    lower, upper = batch_size // parts * parts, -(-batch_size // parts) * parts
+    sizes = f"{lower} or {upper}" if lower else str(upper)
+    text = f"choose {sizes}"
+    share, rest = divmod(batch_size, accumulate)
+    if rest == 0:
+        most = max(n for n in range(1, devices + 1) if share % n == 0)
+        text += f", or run on {most} device{'s' * (most > 1)}"
+    over = f"{devices} devices" if devices > 1 else ""
+    pieces = f"{accumulate} microbatches (train.accumulate)" if accumulate > 1 else ""
+    where = " x ".join(filter(None, (over, pieces)))
+    raise ValueError(
+        f"train.batch_size={batch_size} does not divide over {where}: {text}"
+    )
+
+
+def spread(
+    function: Callable[..., Any],
+    mesh: Mesh,
+    form: str = "jit",
+    *,
+    more: int = 0,
+    donate: bool = False,
+) -> Callable[..., Any]:
+    """Compile ``function(state, rows, *more) -> results`` for all devices of a mesh.
+
+    The function is that of one device: it is given the device's rows of the batch and
+    reduces its results over the mesh's axis itself, if there is more than one device.
+    ``state``, ``more`` and results are the same on every device. Nothing else moves
+    between devices.
+
+    Args:
+        function: of one device.
+        mesh: over which the leading axis of the rows is split.
+        form: ``jit``, of ``shard_map``, or ``pmap``. Both give the same numbers.
+        more: number of further arguments.
+        donate: whether the state's memory may be used for the results.
+    """
+    donated = (0,) * donate
+    if form == "pmap":
+        return _pmapped(function, mesh, more, donated)
+    if mesh.size > 1:
+        whole, split = PartitionSpec(), PartitionSpec(AXIS)
+        function = jax.shard_map(
+            function,
+            mesh=mesh,
+            in_specs=(whole, split, *[whole] * more),
+            out_specs=whole,
+            check_vma=False,
+        )
+    every = replicated(mesh)
+    return jax.jit(
+        function,
+        in_shardings=(every, batch_sharding(mesh), *[every] * more),
+        out_shardings=every,
+        donate_argnums=donated,
+    )
+
+
+def _pmapped(
+    function: Callable[..., Any], mesh: Mesh, more: int, donated: tuple[int, ...]
+) -> Callable[..., Any]:
+    """The form ``pmap`` of :func:`spread`, for global arrays as ``jit`` takes them."""
+    whole, split = PartitionSpec(), PartitionSpec(AXIS)
+    local, several = len(mesh.local_devices), mesh.is_multi_process
+    mapped = jax.pmap(
+        function,
+        axis_name=AXIS,
+        in_axes=(None, 0, *[None] * more),
+        out_axes=None,
+        devices=list(mesh.devices.flat),
+        donate_argnums=donated,
+    )
+
+    def call(state: Any, batch: Any, *rest: Any) -> Any:
+        if several:
+            state, rest = global_array_to_host_local_array((state, rest), mesh, whole)
+            batch = global_array_to_host_local_array(batch, mesh, split)
+        parts = jax.tree.map(lambda x: x.reshape(local, -1, *x.shape[1:]), batch)
+        results = mapped(state, parts, *rest)
+        if several:
+            results = host_local_array_to_global_array(results, mesh, whole)
+        return results
+
+    return call
 
 
 def shard_batch(mesh: Mesh, batch: Mapping[str, np.ndarray]) -> dict[str, jax.Array]:

@@ -1,21 +1,24 @@
 """What training minimises: a model, run on an excerpt, and its loss.
 
-An objective is ``(params, memory, excerpt, counts) -> (loss, (metrics, memory))``:
-``memory`` is what the model keeps besides its parameters, ``counts`` the number of
-items of the whole batch in which each source is active.
+A batch may be split: every device has a share of its items, and a device may take its
+own share microbatch by microbatch. An objective computes what a share contributes to
+the loss *of the whole batch*, so that the sum over shares is the loss, and the sum of
+the gradients its gradient, however the batch is split.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array
+from jaxtyping import Array, Float
 
 from sepjax.config import LossConfig
 from sepjax.functional.augment import Excerpt
 from sepjax.losses import (
+    active_neighbours,
+    active_pairs,
     active_sources,
     latent_dissimilarity,
     latent_similarity,
@@ -26,13 +29,51 @@ from sepjax.losses import (
 from sepjax.train.freeze import within
 
 Metrics = dict[str, Any]
-Objective = Callable[[Any, dict, Excerpt, Array], tuple[Array, tuple[Metrics, dict]]]
 
 MEMORY = ("batch_stats",)
 """Collections of a model that training keeps beside its parameters."""
 
 DROPOUT = "dropout"
 """Where training keeps the key of the next step's dropout."""
+
+
+class Whole(NamedTuple):
+    """What a share must know of the whole batch."""
+
+    counts: Float[Array, " sources"]  # items in which each source sounds
+    pairs: Float[Array, ""]  # of sources that sound in the same item
+    neighbours: Float[Array, ""]  # sources that sound in an item and the one before
+    shares: int = 1  # all of the same number of items
+    axis_name: str | None = None  # along which devices have their shares
+
+
+class Objective(NamedTuple):
+    """A model's outputs and their loss, apart.
+
+    Attributes:
+        outputs: ``(params, memory, excerpt, axis_name) -> (outputs, memory)``; all
+            outputs have a leading axis over items. ``memory`` is what the model keeps
+            besides its parameters.
+        loss: ``(outputs, excerpt, whole) -> (value, metrics)``, the share's part of the
+            loss and of every metric.
+        joint: whether the loss compares items with each other, so that a microbatch
+            alone has no loss.
+    """
+
+    outputs: Callable[..., tuple[Any, dict]]
+    loss: Callable[..., tuple[Array, Metrics]]
+    joint: bool = False
+
+
+def whole_batch(sources: Array, axis_name: str | None, microbatches: int = 1) -> Whole:
+    """The facts about the whole batch, from a device's share of the true sources."""
+    active = active_sources(sources)
+    counts = jnp.sum(active, axis=0, dtype=jnp.float32)
+    facts = counts, active_pairs(active), active_neighbours(active, axis_name)
+    if axis_name is None:
+        return Whole(*facts, microbatches)
+    devices = jax.lax.axis_size(axis_name)
+    return Whole(*jax.lax.psum(facts, axis_name), microbatches * devices, axis_name)
 
 
 def make_objective(
@@ -42,16 +83,19 @@ def make_objective(
 
     Args:
         model: with the method ``compare``, ``spectra`` or neither.
-        config: weights of the losses.
+        config: weights of the losses; numbers or arrays.
         freeze: paths of what training leaves as it is.
     """
     if hasattr(model, "compare"):
         return stage_objective(model, config)
     if hasattr(model, "spectra"):
-        # Norms that stay as they are go on with the statistics that they know.
-        frozen = any(within("bn1/gain", path) for path in freeze)
-        return spectral_objective(model, train=not frozen)
+        return spectral_objective(model, train=not keeps_statistics(freeze))
     return estimate_objective(model, separation_loss)
+
+
+def keeps_statistics(freeze: Sequence[str]) -> bool:
+    """Whether norms are frozen: they go on with the statistics that they know."""
+    return any(within("bn1/gain", path) for path in freeze)
 
 
 def estimate_objective(
@@ -59,45 +103,51 @@ def estimate_objective(
 ) -> Objective:
     """``loss(sources, estimates, counts)`` of what the model separates."""
 
-    def objective(params: Any, memory: dict, excerpt: Excerpt, counts: Array) -> tuple:
+    def outputs(params: Any, memory: dict, excerpt: Excerpt, axis_name: Any) -> tuple:
         variables = {"params": params} | memory
         output = model.apply(variables, *model_inputs(model, excerpt))
-        value, metrics = loss(excerpt.sources, output.estimates, counts)
-        return value, ({"si_sdr": metrics["si_sdr"]}, memory)
+        return output.estimates, memory
 
-    return objective
+    def value(estimates: Array, excerpt: Excerpt, whole: Whole) -> tuple:
+        total, metrics = loss(excerpt.sources, estimates, whole.counts)
+        return total, {"si_sdr": metrics["si_sdr"]}
+
+    return Objective(outputs, value)
 
 
 def stage_objective(model: nn.Module, config: LossConfig) -> Objective:
     r"""The sum of every stage's loss (Meta-TasNet).
 
-    .. math:: - \sum_c V_c - w_r R + w_d D - w_s S
+    .. math:: -\mathrm{SI\text{-}SDR} + w_d D - w_s S - w_r \mathrm{SI\text{-}SDR}(x,
+              \hat x)
 
-    with the SI-SDR :math:`V_c` of each source over the items in which it is active, the
-    SI-SDR :math:`R` of the mixture that is encoded and decoded without a mask, and the
-    dissimilarity :math:`D` and the similarity :math:`S` of the sources' latents. The
-    metrics have each of them by ``stage_<i>/<term>``; ``si_sdr`` is the last stage's.
-
-    The last two terms compare items of the batch with each other: on several devices
-    it must be one global batch (``jit`` with sharding), not a share on each (``pmap``).
+    with the resemblance :math:`D` of different sources, that of a source to itself
+    elsewhere, :math:`S`, and the mixture :math:`\hat x` that was decoded unmasked.
+    Terms of weight 0 are not computed.
     """
     options = dict(
-        latents=config.dissimilarity != 0 or config.similarity != 0,
-        reconstruction=config.reconstruction != 0,
+        latents=_used(config.dissimilarity) or _used(config.similarity),
+        reconstruction=_used(config.reconstruction),
     )
 
-    def objective(params: Any, memory: dict, excerpt: Excerpt, counts: Array) -> tuple:
-        stages = model.apply(
-            {"params": params} | memory, *excerpt, **options, method="compare"
-        )
+    def outputs(params: Any, memory: dict, excerpt: Excerpt, axis_name: Any) -> tuple:
+        variables = {"params": params} | memory
+        return model.apply(variables, *excerpt, **options, method="compare"), memory
+
+    def value(stages: Any, excerpt: Excerpt, whole: Whole) -> tuple:
         terms, total = {}, 0.0
         for index, stage in enumerate(stages):
-            value, each, found = stage_loss(stage, config, counts)
-            total = total + value
-            terms |= {f"stage_{index}/{name}": term for name, term in found.items()}
-        return total, ({"si_sdr": each, "terms": terms}, memory)
+            loss, each, parts = stage_loss(stage, config, whole)
+            total = total + loss
+            terms |= {f"stage_{index}/{name}": term for name, term in parts.items()}
+        return total, {"si_sdr": each, "terms": terms}
 
-    return objective
+    return Objective(outputs, value, joint=_used(config.similarity))
+
+
+def _used(weight: Any) -> bool:
+    """Whether a term is computed: always if its weight is an array."""
+    return isinstance(weight, jax.Array) or weight != 0
 
 
 def spectral_objective(model: nn.Module, *, train: bool = True) -> Objective:
@@ -110,26 +160,31 @@ def spectral_objective(model: nn.Module, *, train: bool = True) -> Objective:
 
     Args:
         model: with the method ``spectra``.
-        train: dropout, and norms with the statistics of the batch; without, as in
+        train: dropout, and norms with the statistics of the whole batch; without, as in
             inference.
     """
 
-    def objective(params: Any, memory: dict, excerpt: Excerpt, counts: Array) -> tuple:
+    def outputs(params: Any, memory: dict, excerpt: Excerpt, axis_name: Any) -> tuple:
         key, after = jax.random.split(jax.random.wrap_key_data(memory[DROPOUT]["key"]))
         statistics = {name: memory[name] for name in MEMORY if name in memory}
-        found, changed = model.apply(
+        spectra, changed = model.apply(
             {"params": params} | statistics,
             *excerpt,
             train=train,
+            axis_name=axis_name,
             method="spectra",
             mutable=MEMORY,
             rngs={"dropout": key},
         )
-        each = jnp.mean(spectral_errors(*found), axis=0)
-        memory = memory | changed | {DROPOUT: {"key": jax.random.key_data(after)}}
-        return jnp.sum(each), ({"mse": each}, memory)
+        return spectra, memory | changed | {
+            DROPOUT: {"key": jax.random.key_data(after)}
+        }
 
-    return objective
+    def value(spectra: tuple, excerpt: Excerpt, whole: Whole) -> tuple:
+        each = jnp.mean(spectral_errors(*spectra), axis=0) / whole.shares
+        return jnp.sum(each), {"mse": each}
+
+    return Objective(outputs, value)
 
 
 def spectral_errors(estimate: Array, reference: Array) -> Array:
@@ -138,28 +193,36 @@ def spectral_errors(estimate: Array, reference: Array) -> Array:
 
 
 def stage_loss(
-    stage: Any, config: LossConfig, counts: Array | None = None
+    stage: Any, config: LossConfig, whole: Whole | None = None
 ) -> tuple[Array, Array, Metrics]:
     """The loss of one stage, the SI-SDR of each source, and all terms by name.
 
     Args:
         stage: a :class:`sepjax.models.meta_tasnet.StageOutput`.
         config: the weights.
-        counts: as in :func:`sepjax.losses.mean_over_active`.
+        whole: facts about the whole batch where the stage has a share of it.
     """
+    whole = whole_batch(stage.sources, None) if whole is None else whole
     active = active_sources(stage.sources)
     values = si_sdr(stage.sources, stage.separation.estimates)
-    mean, each = mean_over_active(values, active, counts)
+    mean, each = mean_over_active(values, active, whole.counts)
     total = -(jnp.sum(each) if config.over_sources == "sum" else mean)
     terms = {"si_sdr": mean}
     if stage.reconstruction is not None:
-        value = jnp.mean(si_sdr(stage.mixture, stage.reconstruction))
-        terms["reconstruction"], total = value, total - config.reconstruction * value
+        value = jnp.mean(si_sdr(stage.mixture, stage.reconstruction)) / whole.shares
+        terms["reconstruction"] = value
+        total = total - config.reconstruction * value
     if stage.source_latents is not None:
-        value = latent_dissimilarity(stage.source_latents, active)
-        terms["dissimilarity"], total = value, total + config.dissimilarity * value
-        value = latent_similarity(stage.source_latents, active)
-        terms["similarity"], total = value, total - config.similarity * value
+        latents = stage.source_latents
+        value = latent_dissimilarity(latents, active, whole.pairs)
+        terms["dissimilarity"] = value
+        total = total + config.dissimilarity * value
+        if _used(config.similarity):
+            value = latent_similarity(
+                latents, active, whole.neighbours, whole.axis_name
+            )
+            terms["similarity"] = value
+            total = total - config.similarity * value
     return total, each, {"loss": total} | terms
 
 

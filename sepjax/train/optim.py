@@ -1,14 +1,18 @@
 """Optimisers: clipping, moments, decay of the right kind, an injectable rate."""
 
+import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import optax
+import optax.contrib
+from jaxtyping import Array
 
 from sepjax.config import OptimConfig
 from sepjax.models.branches import CONSTANTS
-from sepjax.registry import Registry
+from sepjax.registry import Registry, nearest
 from sepjax.train.freeze import frozen_leaves
 from sepjax.train.ranger import lookahead, scale_by_rectified_adam
 from sepjax.train.restarts import cosine_restarts
@@ -18,9 +22,12 @@ OPTIMIZERS.register("adam")(optax.scale_by_adam)
 OPTIMIZERS.register("radam")(optax.scale_by_radam)
 OPTIMIZERS.register("ranger")(scale_by_rectified_adam)
 
+# They need more than gradients and a loss, or are evaluated at other parameters.
+UNSUITED = ("dpsgd", "lbfgs", "sophia", "schedule_free_adamw", "schedule_free_sgd")
+
 # What an optimizer does to its steps after the learning rate.
-LAST_LINKS: dict[str, Callable[[], optax.GradientTransformation]] = {
-    "ranger": lookahead
+LAST_LINKS: dict[str, tuple[Callable[[], optax.GradientTransformation], ...]] = {
+    "ranger": (lookahead,)
 }
 
 
@@ -48,17 +55,87 @@ def decayed(params: Any, which: str = "kernels") -> Any:
     return jax.tree_util.tree_map_with_path(touched, params)
 
 
+def named_optimizers() -> dict[str, Callable[..., optax.GradientTransformation]]:
+    """The complete optimisers of optax and ``optax.contrib``, by name.
+
+    A name that both have means that of ``optax.contrib``.
+
+    Example:
+        >>> {"muon", "lion", "prodigy"} <= set(named_optimizers())
+        True
+    """
+    pairs = {
+        name: value
+        for module in (optax, optax.contrib)
+        for name, value in vars(module).items()
+        if inspect.isfunction(value) and name not in UNSUITED
+    }
+    return {
+        name: value
+        for name, value in pairs.items()
+        if next(iter(inspect.signature(value).parameters), "") == "learning_rate"
+        and not name.startswith(("_", "scale_by"))
+    }
+
+
+def find_optimizer(name: str) -> Callable[..., optax.GradientTransformation]:
+    """``learning_rate -> transformation`` of an optimiser of optax, without decay.
+
+    Raises:
+        ValueError: unknown optimiser; the nearest names are suggested.
+    """
+    known = named_optimizers()
+    if name not in known:
+        raise ValueError(f"unknown optimizer {name!r}: {nearest(name, known)}")
+    factory, options = known[name], {}
+    for field in ("weight_decay", "weight_decay_rate"):
+        if field in inspect.signature(factory).parameters:
+            options[field] = 0.0
+    if name == "muon":
+        options["muon_weight_dimension_numbers"] = matrix_axes
+    return lambda learning_rate: factory(learning_rate, **options)
+
+
+def matrix_axes(params: Any) -> Any:
+    """Which leaves Muon orthogonalizes: matrices, each by itself if they are stacked.
+
+    Leaves named ``kernel`` with at least two axes, but for depthwise filters, which are
+    no matrices, and the weights of recurrent layers. Their last two axes are inputs and
+    outputs. Adam takes the rest.
+
+    Example:
+        >>> stacked = {"kernel": jnp.ones((40, 8, 4)), "bias": jnp.ones((40, 4))}
+        >>> axes = matrix_axes(stacked)
+        >>> axes["kernel"].output_axis, axes["bias"]
+        (2, None)
+    """
+
+    def axes(path: tuple, leaf: Array) -> Any:
+        names = ["", *(getattr(part, "key", "") for part in path)]
+        recurrent = names[-2].startswith("lstm") and names[-1] in ("input", "state")
+        matrix = names[-1] == "kernel" and names[-2] != "depthwise"
+        if leaf.ndim < 2 or not (recurrent or matrix):
+            return None
+        return optax.contrib.MuonDimensionNumbers(leaf.ndim - 2, leaf.ndim - 1)
+
+    return jax.tree_util.tree_map_with_path(axes, params)
+
+
 def make_optimizer(
-    config: OptimConfig, *, freeze: Sequence[str] = ()
+    config: OptimConfig, *, freeze: Sequence[str] = (), steps: int = 0
 ) -> optax.GradientTransformation:
     """The optimiser of a configuration.
 
     Decoupled decay is AdamW's, ``p -= lr * decay * p``; ``l2`` adds ``decay * p`` to
     the gradient before the moments, as PyTorch's Adam does. The learning rate lies in
     the state's ``hyperparams["learning_rate"]``, where it can be replaced without
-    recompilation; with ``schedule="restarts"`` it is the rate of the last step, and
-    follows from the steps counted there. What is frozen does not decay; its gradients
-    are zero already.
+    recompilation; with a schedule of steps (:func:`learning_rate`) it is the rate of
+    the last step. What is frozen does not decay; its gradients are zero already.
+
+    Args:
+        config: its numbers may be arrays, as those of ``train.vary`` are.
+        freeze: paths of what training leaves as it is.
+        steps: of the run, for a cosine over all of it.
 
     Raises:
         ValueError: unknown optimiser; the nearest names are suggested.
@@ -69,34 +146,56 @@ def make_optimizer(
         >>> float(state.hyperparams["learning_rate"])
         0.25
     """
-    moments = OPTIMIZERS.build(config.optimizer)
-    steps = []
-    if config.clip > 0:
-        steps.append(optax.clip_by_global_norm(config.clip))
+    name, l2 = config.optimizer, config.weight_decay_kind == "l2"
+    known = name in OPTIMIZERS
+    named = None if known else find_optimizer(name)
 
     def mask(params: Any) -> Any:
         frozen = frozen_leaves(params, freeze)
         chosen = decayed(params, config.decay)
         return jax.tree.map(lambda yes, no: yes and not no, chosen, frozen)
 
-    decay = optax.add_decayed_weights(config.weight_decay, mask=mask)
-    if config.weight_decay == 0:
-        steps.append(moments)
-    elif config.weight_decay_kind == "l2":
-        steps += [decay, moments]
-    else:
-        steps += [moments, decay]
+    def decay(factor: Any = 1.0) -> list[optax.GradientTransformation]:
+        if not is_used(config.weight_decay):
+            return []
+        return [optax.add_decayed_weights(factor * config.weight_decay, mask=mask)]
 
-    last = [LAST_LINKS[config.optimizer]()] if config.optimizer in LAST_LINKS else []
+    def build(learning_rate: Any, warmup: Any = 1.0) -> optax.GradientTransformation:
+        rate = learning_rate * warmup
+        links = []
+        if is_used(config.clip):
+            links.append(optax.clip_by_global_norm(config.clip))
+        links += decay() if l2 else []
+        if known:
+            links += [OPTIMIZERS.build(name), *([] if l2 else decay())]
+            links.append(optax.scale_by_learning_rate(rate))
+            return optax.chain(*links, *(link() for link in LAST_LINKS.get(name, ())))
+        return optax.chain(*links, named(rate), *([] if l2 else decay(-rate)))
 
-    def build(learning_rate: float) -> optax.GradientTransformation:
-        return optax.chain(*steps, optax.scale_by_learning_rate(learning_rate), *last)
+    options: dict[str, Any] = {"learning_rate": learning_rate(config, steps)}
+    if config.warmup_steps:
+        options["warmup"] = lambda count: jnp.minimum(
+            1.0, (count + 1) / config.warmup_steps
+        )
+    return optax.inject_hyperparams(build)(**options)
 
-    return optax.inject_hyperparams(build)(learning_rate=_rate(config))
+
+def is_used(value: Any) -> bool:
+    """Whether a number makes a difference: an array always does."""
+    return isinstance(value, jax.Array) or value > 0
 
 
-def _rate(config: OptimConfig) -> float | optax.Schedule:
+def learning_rate(config: OptimConfig, steps: int) -> float | optax.Schedule:
+    """The rate, or for schedules of steps a function of the steps already taken.
+
+    ``plateau``: a number, lowered from outside. ``restarts``: a cosine that starts
+    again (:func:`sepjax.train.restarts.cosine_restarts`). ``cosine``:
+    ``lr (1 + cos(pi n / N)) / 2`` with ``N = optim.cosine_steps``, or all ``steps``.
+    ``optim.warmup_steps`` lets all of them grow linearly from zero at first.
+    """
     if config.schedule == "plateau":
         return config.lr
+    if config.schedule == "cosine":
+        return optax.cosine_decay_schedule(config.lr, config.cosine_steps or steps)
     every, decay = config.restart_every, config.restart_decay
     return cosine_restarts(config.lr, every=every, decay=decay)

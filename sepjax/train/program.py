@@ -2,22 +2,22 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
 from jax.sharding import Mesh
 
-from sepjax.config import Config
+from sepjax.config import Config, member_configs, variations, with_values
 from sepjax.functional.augment import Excerpt, prepare_excerpts
 from sepjax.functional.live import LiveSettings
 from sepjax.models import build_model
 from sepjax.train.freeze import all_but
-from sepjax.train.mesh import batch_sharding, replicated
-from sepjax.train.objective import make_objective
+from sepjax.train.mesh import AXIS, replicated, spread
+from sepjax.train.objective import keeps_statistics, make_objective
 from sepjax.train.optim import make_optimizer
-from sepjax.train.seeds import map_seeds
+from sepjax.train.seeds import map_members, map_seeds
 from sepjax.train.step import (
     TrainState,
     init_state,
@@ -30,68 +30,93 @@ from sepjax.train.step import (
 class Program(NamedTuple):
     """What a run compiles; ``init(key)`` makes the state of one seed.
 
-    With several seeds, the state that the steps act on has a leading axis over seeds
-    (:func:`sepjax.train.seeds.join`), and so have their metrics.
+    With several members (``train.seeds``, ``train.vary``), the state that the steps act
+    on has a leading axis over them (:func:`sepjax.train.seeds.join`), and so have their
+    metrics.
     """
 
     init: Callable[[jax.Array], TrainState]
     train_step: Callable[[TrainState, dict], tuple[TrainState, dict]]
     eval_step: Callable[[Any, dict, dict], dict]
     freeze: tuple[str, ...] = ()  # paths of what training leaves as it is
+    varied: tuple[str, ...] = ()  # fields whose values are data, in state.settings
 
 
 def make_program(config: Config, mesh: Mesh) -> Program:
-    """Jit everything a run needs: batches split over the mesh, the state on all of it.
+    """Compile everything a run needs: batches split over the mesh, the state on all.
 
-    Nothing is compiled before the first call of each part.
+    Each device runs the same program on its rows (:func:`sepjax.train.mesh.spread`, in
+    the form of ``train.parallel``). Nothing is compiled before the first call of each
+    part.
 
     Args:
         config: resolved, ``train.fit`` as :func:`sepjax.train.pretrained.fitted_parts`
             spells it out.
         mesh: of all devices.
     """
-    model = build_model(config.model)
+    model, train = build_model(config.model), config.train
     time = round(config.data.chunk_seconds * config.data.sample_rate)
     freeze = frozen_parts(config, model, time)
-    optimizer = make_optimizer(config.optim, freeze=freeze)
-    step = make_step(
-        make_objective(model, config.loss, freeze), optimizer, freeze=freeze
-    )
-    fraction, seeds = config.data.shuffle_fraction, config.train.seeds
-    prepare = preparation(config)
-    augment = functools.partial(prepare, shuffle_fraction=fraction)
+    prepare, form = preparation(config), train.parallel
+    axis = AXIS if form == "pmap" or mesh.size > 1 else None
+    seeds, members = train.seeds, len(member_configs(config))
+    if train.accumulate > 1 and hasattr(model, "spectra"):
+        require_known_statistics(freeze)
+
+    def step(state: TrainState, excerpt: Excerpt) -> tuple[TrainState, dict]:
+        own = with_values(config, state.settings)
+        update = make_step(
+            make_objective(model, own.loss, freeze),
+            make_optimizer(own.optim, freeze=freeze, steps=train.steps),
+            axis_name=axis,
+            freeze=freeze,
+            accumulate=train.accumulate,
+            ema=config.optim.ema,
+        )
+        return update(state, excerpt)
 
     def train_step(state: TrainState, batch: dict) -> tuple[TrainState, dict]:
-        return step(state, augment(batch))
-
-    def train_steps(states: TrainState, batch: dict) -> tuple[TrainState, dict]:
-        return jax.vmap(step)(states, map_seeds(augment, batch, seeds))
+        if members == 1:
+            return step(state, prepare(batch))
+        return map_members(step, state, map_seeds(prepare, batch, seeds), members)
 
     # Whether a Wiener filter helps is asked of whole songs, not of every evaluation.
     unfiltered = dataclasses.replace(config.model, wiener_iterations=0)
-    eval_step = make_eval_step(build_model(unfiltered), prepare)
-    eval_steps = jax.vmap(eval_step, in_axes=(0, None, 0))
-    every, rows = replicated(mesh), batch_sharding(mesh)
+    score = make_eval_step(build_model(unfiltered), prepare, axis)
+
+    def eval_step(params: Any, batch: dict, memory: dict) -> dict:
+        if members == 1:
+            return score(params, batch, memory)
+        return jax.vmap(score, in_axes=(0, None, 0))(params, batch, memory)
+
+    optimizer = make_optimizer(config.optim, freeze=freeze, steps=train.steps)
+    average = config.optim.ema > 0
     return Program(
         jax.jit(
-            lambda key: init_state(model, optimizer, key, time),
-            out_shardings=every,
+            lambda key: init_state(model, optimizer, key, time, average=average),
+            out_shardings=replicated(mesh),
             # It runs once: optimized, it would compile longer than the step.
             compiler_options={"xla_backend_optimization_level": 0},
         ),
-        jax.jit(
-            train_step if seeds == 1 else train_steps,
-            in_shardings=(every, rows),
-            out_shardings=(every, every),
-            donate_argnums=0,
-        ),
-        jax.jit(
-            eval_step if seeds == 1 else eval_steps,
-            in_shardings=(every, rows, every),
-            out_shardings=every,
-        ),
+        spread(train_step, mesh, form, donate=True),
+        spread(eval_step, mesh, form, more=1),
         freeze,
+        tuple(variations(config)[0]),
     )
+
+
+def require_known_statistics(freeze: Sequence[str]) -> None:
+    """Refuse microbatches where norms take their statistics from the whole batch.
+
+    Raises:
+        ValueError: such norms are trained.
+    """
+    if not keeps_statistics(freeze):
+        raise ValueError(
+            "train.accumulate > 1: this model's norms use the statistics of the whole "
+            "batch, of which a microbatch has a part. Use more devices, a smaller "
+            "train.batch_size or train.freeze=bn1,bn2,bn3"
+        )
 
 
 def preparation(config: Config) -> Callable[..., Excerpt]:

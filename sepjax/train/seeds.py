@@ -1,6 +1,7 @@
-"""Several seeds of one configuration, trained side by side in one program.
+"""Several members of one configuration, trained side by side in one program.
 
-Every seed has a run folder of its own, ``seed_<seed>``, in which nothing shows that
+Members differ in their seeds (``train.seeds``) and in numbers such as the learning rate
+(``train.vary``). Every member has a run folder of its own in which nothing shows that
 others ran beside it: configuration, log, checkpoints and scores are those of a run of
 one seed, which can be continued alone.
 """
@@ -16,7 +17,7 @@ from sepjax.train.mesh import replicated
 
 
 def join(states: Sequence[Any], mesh: Mesh) -> Any:
-    """One tree with a leading axis over seeds; a single state stays as it is."""
+    """One tree with a leading axis over members; a single state stays as it is."""
     if len(states) == 1:
         return states[0]
 
@@ -27,7 +28,7 @@ def join(states: Sequence[Any], mesh: Mesh) -> Any:
 
 
 def part(tree: Any, index: int, count: int) -> Any:
-    """What belongs to seed ``index`` of ``count`` in a joined tree."""
+    """What belongs to member ``index`` of ``count`` in a joined tree."""
     return tree if count == 1 else jax.tree.map(lambda leaf: leaf[index], tree)
 
 
@@ -37,12 +38,37 @@ def map_seeds(
     """A function of every seed's batch, its results along a leading axis.
 
     Row ``b count + k`` of the batch belongs to seed ``k``, so that each device has rows
-    of all seeds. One seed after the other: XLA gathers from all devices what a Fourier
-    transform is given, and along any axis but the first in a layout that it refuses on
-    CPUs.
+    of all seeds. One seed after the other, as Fourier transforms along any axis but the
+    first have a layout that XLA refuses on CPUs.
     """
 
     def seeds_first(rows: jax.Array) -> jax.Array:
         return jnp.moveaxis(rows.reshape(-1, count, *rows.shape[1:]), 1, 0)
 
     return jax.lax.map(function, jax.tree.map(seeds_first, batch))
+
+
+def map_members(
+    step: Callable[[Any, Any], Any], states: Any, excerpts: Any, count: int
+) -> Any:
+    """A step of every member's state, side by side.
+
+    Args:
+        step: of one member.
+        states: of ``count`` members; member ``v S + s`` has the s-th of S seeds.
+        excerpts: of every seed, along a leading axis.
+        count: of members.
+
+    Returns:
+        The step's results with a leading axis over members.
+    """
+    seeds = jax.tree.leaves(excerpts)[0].shape[0]
+    if count == seeds:
+        return jax.vmap(step)(states, excerpts)
+
+    def grid(x: jax.Array) -> jax.Array:
+        return x.reshape(-1, seeds, *x.shape[1:])
+
+    each = jax.vmap(jax.vmap(step), in_axes=(0, None))
+    results = each(jax.tree.map(grid, states), excerpts)
+    return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), results)

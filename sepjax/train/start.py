@@ -8,11 +8,18 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import jax
+import numpy as np
 from jax.sharding import Mesh
 from orbax.checkpoint import CheckpointManager
 
-from sepjax.config import Config, seed_configs, seed_folders, to_dict
+from sepjax.config import (
+    Config,
+    member_configs,
+    member_folders,
+    to_dict,
+)
 from sepjax.models import build_model
+from sepjax.rules import get_field
 from sepjax.train import checkpoint
 from sepjax.train.checkpoint import Progress
 from sepjax.train.metrics import MetricLog
@@ -56,14 +63,14 @@ class SeedRun:
 def open_runs(
     stack: contextlib.ExitStack, config: Config, workdir: Path, provenance: dict
 ) -> list[SeedRun]:
-    """The run of every seed, its checkpoints opened."""
+    """The run of every member, its checkpoints opened."""
     runs = []
-    for one, folder in zip(seed_configs(config), seed_folders(config, workdir)):
+    for one, folder in zip(member_configs(config), member_folders(config, workdir)):
         folder.mkdir(parents=True, exist_ok=True)
-        # Seeds are saved one after another: a kill leaves them a checkpoint apart.
-        keep = min(config.train.seeds, 2)
+        # Members are saved one after another: a kill leaves them a checkpoint apart.
+        keep = min(len(member_configs(config)), 2)
         manager = checkpoint.open_manager(folder, create=True, keep_latest=keep)
-        progress = Progress(PlateauState(config.optim.lr))
+        progress = Progress(PlateauState(one.optim.lr))
         own = provenance | {"seed": one.seed}
         record = {"config": to_dict(one), "provenance": own}
         stack.enter_context(manager)
@@ -133,14 +140,22 @@ def common_step(runs: list[SeedRun], force: bool) -> int:
 
 def spelled_out(config: Config, workdir: Path) -> Config:
     """The configuration whose ``train.fit`` names every part (:func:`fitted_parts`)."""
-    folder = seed_folders(config, workdir)[0]
-    fit = fitted_parts(seed_configs(config)[0], folder)
+    folder = member_folders(config, workdir)[0]
+    fit = fitted_parts(member_configs(config)[0], folder)
     return dataclasses.replace(config, train=dataclasses.replace(config.train, fit=fit))
 
 
 def begin(run: SeedRun, program: Program) -> TrainState:
-    """The state of one seed before training."""
-    return program.init(jax.random.key(run.config.seed))
+    """The state of one member before training, with its values of varied fields."""
+    state = program.init(jax.random.key(run.config.seed))
+    values = {path: get_field(run.config, path) for path in program.varied}
+    settings = {
+        path: jax.device_put(np.float32(value), state.step.sharding)
+        for path, value in values.items()
+    }
+    if "optim.lr" in values and run.config.optim.schedule == "plateau":
+        state = state.with_learning_rate(values["optim.lr"])
+    return state.replace(settings=settings)
 
 
 def prepare(
@@ -167,6 +182,7 @@ def prepare(
         batches,
         mesh,
         excerpts=wanted,
+        seeds=len({run.config.seed for run in runs}),
         prepare=preparation(config),
     )
     return [state.replace(params=own) for state, own in zip(states, params)]

@@ -17,10 +17,11 @@ import jax.numpy as jnp
 import numpy as np
 from flax import traverse_util
 from jax.sharding import Mesh
+from jaxtyping import Array
 
 from sepjax.functional.augment import Excerpt, prepare_excerpts
 from sepjax.models.branches import STATISTICS
-from sepjax.train.mesh import batch_sharding, replicated, shard_batch
+from sepjax.train.mesh import AXIS, shard_batch, spread
 from sepjax.train.objective import MEMORY
 from sepjax.train.seeds import map_seeds
 
@@ -47,6 +48,7 @@ def gather(
     mesh: Mesh,
     *,
     excerpts: int,
+    seeds: int = 1,
     prepare: Callable[[dict], Excerpt] = prepare_excerpts,
 ) -> list[Any]:
     """Parameters whose ``mean`` and ``std`` are those of random training excerpts.
@@ -56,13 +58,14 @@ def gather(
 
     Args:
         model: of the parameters; ``observe(mixture)`` runs what has statistics.
-        params: fresh, of every seed; row ``b K + k`` of a batch is heard by seed k.
+        params: fresh, of every member; member ``v K + k`` has the k-th of K seeds,
+            which hears row ``b K + k`` of a batch.
         batches: of training, as a feeder makes them.
         mesh: over which they are split.
         excerpts: to be heard by each seed, at least.
+        seeds: their number, K.
         prepare: makes them of a batch.
     """
-    count = len(params)
 
     def observe(params: Any, batch: dict) -> Any:
         _, found = model.apply(
@@ -71,24 +74,30 @@ def gather(
             method="observe",
             mutable=[STATISTICS, *MEMORY],  # what it declares starts afresh
         )
-        return found[STATISTICS]
+        return jax.tree.map(functools.partial(pooled, mesh=mesh), found[STATISTICS])
 
     def observe_each(params: Any, batch: dict) -> Any:
-        return map_seeds(functools.partial(observe, params), batch, count)
+        return map_seeds(functools.partial(observe, params), batch, seeds)
 
-    every = replicated(mesh)
-    run = jax.jit(
-        observe_each, in_shardings=(every, batch_sharding(mesh)), out_shardings=every
-    )
+    run = spread(observe_each, mesh)
     heard, found = 0, []
     for batch in batches:
         batch = shard_batch(mesh, batch)
         found.append(jax.device_get(run(params[0], batch)))
-        heard += len(batch["gains"]) // count
+        heard += len(batch["gains"]) // seeds
         if heard >= excerpts:
             break
-    own = [jax.tree.map(lambda leaf, k=k: leaf[k], found) for k in range(count)]
-    return [_with_statistics(tree, seen) for tree, seen in zip(params, own)]
+    own = [jax.tree.map(lambda leaf, k=k: leaf[k], found) for k in range(seeds)]
+    return [_with_statistics(one, own[m % seeds]) for m, one in enumerate(params)]
+
+
+def pooled(moments: Array, mesh: Mesh) -> Array:
+    """Mean and variance over the items of all devices, from those of each."""
+    if mesh.size == 1:
+        return moments
+    mean = jax.lax.pmean(moments[0], AXIS)
+    spread_of_means = jnp.square(moments[0] - mean)
+    return jnp.stack([mean, jax.lax.pmean(moments[1] + spread_of_means, AXIS)])
 
 
 def _with_statistics(params: Any, found: list[Any]) -> Any:

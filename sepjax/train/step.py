@@ -16,10 +16,12 @@ from sepjax.train.freeze import stop_gradients
 from sepjax.train.objective import (
     Metrics,
     Objective,
+    Whole,
     estimate_objective,
     initial_memory,
     model_inputs,
     spectral_errors,
+    whole_batch,
 )
 
 
@@ -31,22 +33,37 @@ class TrainState(flax.struct.PyTreeNode):
     opt_state: optax.OptState
     # What a model remembers of the batches it saw, such as running statistics.
     memory: dict[str, Any] = flax.struct.field(default_factory=dict)
+    # The moving average of the parameters, if the configuration asks for one.
+    average: dict[str, Any] = flax.struct.field(default_factory=dict)
+    # Values of varied fields (train.vary); part of the configuration, not saved.
+    settings: dict[str, Array] = flax.struct.field(default_factory=dict)
+
+    @property
+    def scored(self) -> Any:
+        """The parameters that are evaluated: their average where there is one."""
+        return self.average or self.params
 
     @property
     def learning_rate(self) -> Array:
-        """The rate of the next step; with ``schedule="restarts"`` of the last one."""
-        return self.opt_state.hyperparams["learning_rate"]
+        """The rate of the next step; with a schedule of steps that of the last one."""
+        hyperparams = self.opt_state.hyperparams
+        return hyperparams["learning_rate"] * hyperparams.get("warmup", 1.0)
 
     def with_learning_rate(self, rate: float | Sequence[float]) -> "TrainState":
         """The same state with another rate; nothing is recompiled."""
-        present = self.learning_rate  # one rate, or one per seed
+        present = self.opt_state.hyperparams["learning_rate"]  # or one per member
         new = jax.device_put(jnp.asarray(rate, present.dtype), present.sharding)
         hyperparams = self.opt_state.hyperparams | {"learning_rate": new}
         return self.replace(opt_state=self.opt_state._replace(hyperparams=hyperparams))
 
 
 def init_state(
-    model: nn.Module, optimizer: optax.GradientTransformation, key: Array, time: int
+    model: nn.Module,
+    optimizer: optax.GradientTransformation,
+    key: Array,
+    time: int,
+    *,
+    average: bool = False,
 ) -> TrainState:
     """A fresh state for chunks of ``time`` samples."""
     variables = init_variables(model, key, time)
@@ -56,6 +73,7 @@ def init_state(
         params,
         optimizer.init(params),
         initial_memory(model, variables, key),
+        jax.tree.map(jnp.copy, params) if average else {},
     )
 
 
@@ -75,11 +93,12 @@ def make_train_step(
     *,
     axis_name: str | None = None,
     freeze: Sequence[str] = (),
+    accumulate: int = 1,
 ) -> Callable[[TrainState, Excerpt], tuple[TrainState, Metrics]]:
     """Forward, loss, gradient, update.
 
-    The same function runs on one device, under ``jit`` with sharded batches, and under
-    ``jax.pmap(step, axis_name=...)``: there every device computes its share of the
+    The same function runs on one device, and under ``jax.shard_map`` or
+    ``jax.pmap(step, axis_name=...)`` on many: every device computes its share of the
     *global* mean (the number of active items per source is summed over devices first),
     so that the summed gradients are those of the whole batch.
 
@@ -87,9 +106,11 @@ def make_train_step(
         model: takes ``(params, mixture)`` and returns a ``Separation``.
         loss: ``loss(reference, estimate, counts=None) -> (scalar, metrics)``.
         optimizer: as :func:`sepjax.train.optim.make_optimizer` makes it.
-        axis_name: the axis of ``pmap``, if any.
+        axis_name: the axis of ``shard_map`` or ``pmap``, if any.
         freeze: parts of the model that get no gradient, such as ``"encoder"``; the
             optimiser must know them too, for weight decay.
+        accumulate: microbatches that a device takes one after another; the update is
+            that of the whole batch.
 
     Returns:
         ``step(state, excerpt) -> (state, metrics)`` with metrics ``loss``, ``si_sdr``
@@ -109,8 +130,13 @@ def make_train_step(
         >>> int(state.step), sorted(metrics)
         (1, ['grad_norm', 'loss', 'si_sdr'])
     """
-    objective = estimate_objective(model, loss)
-    return make_step(objective, optimizer, axis_name=axis_name, freeze=freeze)
+    return make_step(
+        estimate_objective(model, loss),
+        optimizer,
+        axis_name=axis_name,
+        freeze=freeze,
+        accumulate=accumulate,
+    )
 
 
 def make_step(
@@ -119,18 +145,50 @@ def make_step(
     *,
     axis_name: str | None = None,
     freeze: Sequence[str] = (),
+    accumulate: int = 1,
+    ema: float = 0.0,
 ) -> Callable[[TrainState, Excerpt], tuple[TrainState, Metrics]]:
-    """As :func:`make_train_step`, of any objective."""
-    gradient = objective_gradient(objective, axis_name=axis_name, freeze=freeze)
+    """As :func:`make_train_step`, of any objective; ``ema`` as :func:`averaged`."""
+    gradient = objective_gradient(
+        objective, axis_name=axis_name, freeze=freeze, accumulate=accumulate
+    )
+    optimizer = optax.with_extra_args_support(optimizer)
 
     def step(state: TrainState, excerpt: Excerpt) -> tuple[TrainState, Metrics]:
         grads, metrics, memory = gradient(state.params, excerpt, state.memory)
-        updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
+        updates, opt_state = optimizer.update(
+            grads, state.opt_state, state.params, value=metrics["loss"]
+        )
         params = optax.apply_updates(state.params, updates)
         metrics["grad_norm"] = optax.tree.norm(grads)
-        return TrainState(state.step + 1, params, opt_state, memory), metrics
+        average = averaged(state.average, params, state.step, ema) if ema else {}
+        new = state.replace(
+            step=state.step + 1,
+            params=params,
+            opt_state=opt_state,
+            memory=memory,
+            average=average,
+        )
+        return new, metrics
 
     return step
+
+
+def averaged(average: Any, params: Any, step: Array, decay: float) -> Any:
+    r"""The exponential moving average after one more step.
+
+    .. math:: a_{n+1} = d_n a_n + (1 - d_n) p_{n+1}, \quad
+              d_n = \min(d, \frac{1 + n}{10 + n})
+
+    The first steps weigh more, so that an average of a short run is not one of freshly
+    drawn parameters.
+
+    Example:
+        >>> averaged(jnp.array(0.0), jnp.array(1.0), jnp.array(0), 0.999).round(3)
+        Array(0.9, dtype=float32)
+    """
+    decay = jnp.minimum(decay, (1.0 + step) / (10.0 + step))
+    return optax.incremental_update(params, average, 1 - decay)
 
 
 def make_gradient(
@@ -151,40 +209,88 @@ def objective_gradient(
     *,
     axis_name: str | None = None,
     freeze: Sequence[str] = (),
+    accumulate: int = 1,
 ) -> Callable[..., tuple[Any, Metrics, dict]]:
-    """``(params, excerpt, memory) -> (gradients, metrics, memory)`` of an objective."""
+    """``(params, excerpt, memory) -> (gradients, metrics, memory)`` of an objective.
 
-    def total(params: Any, memory: dict, excerpt: Excerpt, counts: Array) -> tuple:
+    A device's excerpt is one share of the batch, or ``accumulate`` of them: then the
+    gradients of one microbatch after another are added up. Where the loss compares
+    items of the whole batch, all outputs are computed microbatch by microbatch, and
+    once more for the gradient, which keeps as little of the network in memory.
+    """
+    joint = objective.joint and accumulate > 1
+
+    def total(params: Any, memory: dict, excerpt: Excerpt, whole: Whole) -> tuple:
         if freeze:
             params = stop_gradients(params, freeze)
-        return objective(params, memory, excerpt, counts)
+
+        def outputs(part: Excerpt) -> tuple[Any, dict]:
+            return objective.outputs(params, memory, part, axis_name)
+
+        if joint:
+            parts = jax.lax.map(jax.checkpoint(outputs), split(excerpt, accumulate))
+            output, after = merge(parts[0]), memory
+        else:
+            output, after = outputs(excerpt)
+        value, metrics = objective.loss(output, excerpt, whole)
+        return value, ({"loss": value} | metrics, after)
 
     def gradient(
         params: Any, excerpt: Excerpt, memory: dict
     ) -> tuple[Any, Metrics, dict]:
-        counts = jnp.sum(active_sources(excerpt.sources), axis=0, dtype=jnp.float32)
+        shares = 1 if joint else accumulate
+        whole = whole_batch(excerpt.sources, axis_name, shares)
+
+        def share(memory: dict, part: Excerpt) -> tuple[dict, tuple]:
+            differentiate = jax.grad(total, has_aux=True)
+            grads, (metrics, memory) = differentiate(params, memory, part, whole)
+            return memory, (grads, metrics)
+
+        if shares == 1:
+            memory, sums = share(memory, excerpt)
+        else:
+            memory, sums = add_up(share, memory, split(excerpt, shares))
         if axis_name is not None:
-            counts = jax.lax.psum(counts, axis_name)
-        differentiate = jax.value_and_grad(total, has_aux=True)
-        (value, (metrics, memory)), grads = differentiate(
-            params, memory, excerpt, counts
-        )
-        metrics = {"loss": value} | metrics
-        if axis_name is not None:
-            grads, metrics = jax.lax.psum((grads, metrics), axis_name)
-        return grads, metrics, memory
+            sums = jax.lax.psum(sums, axis_name)
+        return *sums, memory
 
     return gradient
 
 
+def split(tree: Any, count: int) -> Any:
+    """Leading axes of ``count n`` items as ``(count, n)``."""
+    return jax.tree.map(lambda x: x.reshape(count, -1, *x.shape[1:]), tree)
+
+
+def merge(tree: Any) -> Any:
+    """The inverse of :func:`split`."""
+    return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), tree)
+
+
+def add_up(function: Callable, carry: Any, parts: Any) -> tuple[Any, Any]:
+    """The last carry and the sum of the results of a scan, one result in memory."""
+    first = jax.tree.map(lambda x: x[0], parts)
+    _, shapes = jax.eval_shape(function, carry, first)
+    zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
+
+    def body(state: tuple, part: Any) -> tuple[tuple, None]:
+        carry, result = function(state[0], part)
+        return (carry, jax.tree.map(jnp.add, state[1], result)), None
+
+    return jax.lax.scan(body, (carry, zeros), parts)[0]
+
+
 def make_eval_step(
-    model: nn.Module, prepare: Callable[[dict], Excerpt] = prepare_excerpts
+    model: nn.Module,
+    prepare: Callable[[dict], Excerpt] = prepare_excerpts,
+    axis_name: str | None = None,
 ) -> Callable[..., Metrics]:
     """``(params, batch, memory={}) -> sums`` over the items of a batch.
 
     ``si_sdr`` and ``count``, per source, of items in which it is active, and of models
     that are trained on spectra ``mse`` and ``items``. The batch is a feeder's, with
     ``weight`` 0 for rows that only fill it up; ``prepare`` makes excerpts of it.
+    ``axis_name`` as for :func:`make_train_step`.
     """
 
     def step(
@@ -205,6 +311,6 @@ def make_eval_step(
             spectra = model.apply(variables, *excerpt, train=False, method="spectra")
             errors = jnp.where(heard[:, None], spectral_errors(*spectra), 0.0)
             sums |= {"mse": jnp.sum(errors, 0), "items": jnp.sum(heard)}
-        return sums
+        return sums if axis_name is None else jax.lax.psum(sums, axis_name)
 
     return step

@@ -11,7 +11,7 @@ import pytest
 
 from configs import appendix_a
 from configs.sweeps import SWEEPS, TITLES, Member
-from sepjax.config import Config, seed_folders, to_dict
+from sepjax.config import Config, member_folders, to_dict
 from sepjax.sweep import (
     Sweep,
     best,
@@ -174,7 +174,7 @@ def test_several_seeds_are_finished_together(tmp_path):
     assert not finished(tmp_path, config)
     (tmp_path / "band.json").write_text('{"seeds": [42, 43]}')
     assert finished(tmp_path, config)
-    assert best(seed_folders(config, tmp_path)) == "42.50 dB (mean of 2)"
+    assert best(member_folders(config, tmp_path)) == "42.50 dB (mean of 2)"
     for other in (1, 3):
         config.train.seeds = other
         assert not finished(tmp_path, config)

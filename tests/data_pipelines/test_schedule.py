@@ -1,3 +1,4 @@
+import dataclasses
 import hashlib
 
 import numpy as np
@@ -7,6 +8,7 @@ from data_pipelines.schedule import (
     Plan,
     TrackTable,
     rows_of_process,
+    shuffled_rows,
     take,
     track_table,
     train_plans,
@@ -15,7 +17,8 @@ from data_pipelines.schedule import (
 )
 from sepjax.config import DataConfig
 
-CONFIG = DataConfig(chunk_seconds=0.1)  # 800 frames
+CONFIG = DataConfig(chunk_seconds=0.1, shuffle_fraction=0.0)  # 800 frames
+SHUFFLED = dataclasses.replace(CONFIG, shuffle_fraction=0.5)
 
 
 def long_tracks(tracks: int, frames: int = 8000, sources: int = 3) -> TrackTable:
@@ -37,9 +40,9 @@ def same(left: Plan, right: Plan) -> bool:
 @pytest.mark.parametrize("tracks", [1, 3, 7, 64])
 def test_every_window_shows_the_same_plan(tracks):
     table = long_tracks(tracks)
-    whole = train_plans(table, CONFIG, 5, 6, 0, 40)
+    whole = train_plans(table, SHUFFLED, 5, 6, 0, 40)
     for start, stop in [(0, 1), (13, 29), (39, 40), (20, 20)]:
-        part = train_plans(table, CONFIG, 5, 6, start, stop)
+        part = train_plans(table, SHUFFLED, 5, 6, start, stop)
         assert same(part, take(whole, slice(start, stop)))
 
 
@@ -80,11 +83,49 @@ def test_other_seeds_and_steps_give_other_plans():
     assert not np.array_equal(plans[0].start[0], plans[0].start[1])
 
 
-def test_the_numbers_never_change():
+@pytest.mark.parametrize(
+    ("config", "digest"),
+    [(CONFIG, "e69a8e4a03f10c0d"), (SHUFFLED, "93422a76f2065267")],
+)
+def test_the_numbers_never_change(config, digest):
     # A run must resume on another machine and another NumPy: these bits are pinned.
-    plan = train_plans(long_tracks(5), CONFIG, 42, 4, 1000, 1010)
+    plan = train_plans(long_tracks(5), config, 42, 4, 1000, 1010)
     content = b"".join(field.tobytes() for field in plan)
-    assert hashlib.sha256(content).hexdigest()[:16] == "e69a8e4a03f10c0d"
+    assert hashlib.sha256(content).hexdigest()[:16] == digest
+
+
+@pytest.mark.parametrize(("batch", "mixed"), [(4, 2), (7, 4), (8, 4), (2, 0)])
+def test_sources_move_to_rows_of_the_first_half_with_all_that_is_theirs(batch, mixed):
+    table = long_tracks(20)
+    plain, plan = (train_plans(table, c, 3, batch, 0, 50) for c in (CONFIG, SHUFFLED))
+    for field, moved in zip(plain, plan):
+        np.testing.assert_array_equal(moved[:, mixed:], field[:, mixed:])
+    assert same(plain, plan) == (mixed < 2)
+
+    # An excerpt is what a source of a row has in all fields together.
+    def excerpts(some: Plan) -> list:
+        fields = [np.atleast_3d(f.reshape(50, batch, 3, -1)) for f in some]
+        rows = np.concatenate(fields, axis=-1)
+        return [sorted(map(tuple, rows[s, :, c])) for s in range(50) for c in range(3)]
+
+    assert excerpts(plain) == excerpts(plan)  # each is still heard once
+
+
+def test_every_class_moves_by_a_draw_of_its_own():
+    # With a batch of 4 two rows are mixed: a class stays, or the two are exchanged.
+    rows = shuffled_rows(0.5, (4, 3), 0, 0, 4000)
+    exchanged = rows[:, 0] == 1
+    assert abs(exchanged.mean() - 0.5) < 5 * 0.5 / exchanged.size**0.5
+    together = np.corrcoef(exchanged.T)
+    assert np.abs(together - np.eye(3)).max() < 5 / 4000**0.5
+    patterns = {tuple(row) for row in exchanged}
+    assert len(patterns) == 8
+    # Four rows of eight: all 24 orders of a class occur about equally often.
+    orders, counts = np.unique(
+        shuffled_rows(0.5, (8, 1), 0, 0, 4800)[:, :4, 0], axis=0, return_counts=True
+    )
+    assert len(orders) == 24
+    assert np.abs(counts - 200).max() < 5 * 200**0.5
 
 
 @pytest.mark.parametrize(

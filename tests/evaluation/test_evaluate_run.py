@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import soundfile
+from orbax.checkpoint import multihost
 
 from sepjax.config import Config
 from sepjax.evaluation.run import evaluate, summary
@@ -186,3 +187,30 @@ def test_only_failures_still_give_a_record(tmp_path):
     assert results["tracks"] == []
     assert "NaN" in results["failed"][0]["error"]
     assert "FAILED bad" in summary(results)
+
+
+def test_processes_bring_their_songs_together(tmp_path, monkeypatch, capsys):
+    """One after the other, so that here none has to wait at the barrier."""
+    monkeypatch.setattr(multihost, "get_barrier_sync_fn", lambda: lambda **_: None)
+    songs = [song(f"song {index}", 1.0 + 0.2 * index, index) for index in range(5)]
+    songs[1].mixture[500] = 100.0  # fails in the second process
+    songs[3].references[:] *= 2.0  # the loudest, and there too
+    alone = run(tmp_path / "one", songs, seen={"song 3"})
+    capsys.readouterr()
+    for process in (1, 2, 0):
+        part = slice(process, None, 3)
+        results = run(tmp_path / "three", songs[part], seen={"song 3"}, part=part)
+        assert (results is None) == (process > 0)
+    assert results == alone
+    assert [row["name"] for row in results["failed"]] == ["song 1"]
+    assert capsys.readouterr().err == ""  # of the failure the first one's summary tells
+    ours, theirs = (written(tmp_path / name) for name in ("three", "one"))
+    assert ours == theirs
+    index = json.loads(ours["audio/index.json"])
+    assert index[0]["track"] == "song 3"
+    assert len({entry["track"] for entry in index}) == 3
+
+
+def written(folder):
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}

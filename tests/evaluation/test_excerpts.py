@@ -31,9 +31,11 @@ def test_places_where_most_classes_sound_come_first():
 def test_every_track_is_heard_before_one_is_heard_twice():
     collector = Collector(3, 1.0)
     everywhere = (0, 4), (0, 4)
-    collector.add("quiet", RATE, ("a", "b"), *waves(4 * RATE, *everywhere, level=0.01))
-    collector.add("loud", RATE, ("a", "b"), *waves(4 * RATE, *everywhere))
-    kept = [excerpt.track for _, excerpt in collector._kept]
+    collector.add(
+        0, "quiet", RATE, ("a", "b"), *waves(4 * RATE, *everywhere, level=0.01)
+    )
+    collector.add(1, "loud", RATE, ("a", "b"), *waves(4 * RATE, *everywhere))
+    kept = [excerpt.track for excerpt in collector.kept]
     assert kept == ["loud", "quiet", "loud"]
 
 
@@ -45,7 +47,7 @@ def test_files_hold_the_excerpt_at_one_common_gain(tmp_path):
     (folder / "old.flac").touch()
     collector = Collector(1, 2.0)
     name = "../AC/DC: T.N.T."
-    collector.add(name, RATE, ("a", "b"), mixture, references, estimates)
+    collector.add(0, name, RATE, ("a", "b"), mixture, references, estimates)
     collector.write(folder)
     (entry,) = json.loads((folder / "index.json").read_text())
     assert entry["track"] == name
@@ -70,7 +72,7 @@ def test_files_hold_the_excerpt_at_one_common_gain(tmp_path):
 
 def test_a_track_shorter_than_the_excerpt_is_kept_whole(tmp_path):
     collector = Collector(3, 8.0)
-    collector.add("short", RATE, ("a",), *waves(RATE, (0, 1)))
+    collector.add(0, "short", RATE, ("a",), *waves(RATE, (0, 1)))
     collector.write(tmp_path / "audio")
     (entry,) = json.loads((tmp_path / "audio/index.json").read_text())
     assert entry["seconds"] == 1.0

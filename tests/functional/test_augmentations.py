@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from sepjax.functional import augmentations
-from sepjax.functional.augment import prepare_excerpts
+from sepjax.functional.augment import prepare_excerpts, shuffle_sources
 from sepjax.functional.augmentations import AUGMENTATIONS, OPEN_UNMIX, THESIS, compose
 
 KEY = jax.random.key(3)
@@ -90,5 +90,6 @@ def test_the_thesis_chain_is_what_training_does_with_the_same_draws():
         "channel": jnp.argmax((mono[:, :, None] == sources).all(-1), axis=-1),
         "gains": AUGMENTATIONS["gain"](keys[1], jnp.ones((8, 3, 1))),
     }
-    excerpt = prepare_excerpts(batch, shuffle_fraction=0.5)
+    batch = {name: shuffle_sources(rows, 0.5) for name, rows in batch.items()}
+    excerpt = prepare_excerpts(batch)
     np.testing.assert_allclose(found, excerpt.sources, rtol=1e-5, atol=1e-6)

@@ -229,7 +229,7 @@ def batch_of(items=4, time=800, channels=2):
 
 @partial(jax.jit, static_argnames=("channels", "live"))
 def prepared(batch, channels, live):
-    return prepare_excerpts(batch, channels=channels, shuffle_fraction=0.5, live=live)
+    return prepare_excerpts(batch, channels=channels, live=live)
 
 
 @pytest.mark.parametrize("channels", [1, 2])

@@ -46,7 +46,8 @@ def write_fake_run(
     collector = Collector(excerpts, seconds)
     for index in range(excerpts):
         waves = fake_waves(rng, len(sources), round(seconds * sample_rate), sample_rate)
-        collector.add(scored[index % tracks]["name"], sample_rate, sources, *waves)
+        name = scored[index % tracks]["name"]
+        collector.add(index, name, sample_rate, sources, *waves)
     collector.write(folder / "audio")
     np.savez(folder / "filters.npz", **fake_filters(rng, sample_rate))
     return folder

@@ -1,12 +1,14 @@
-"""Two processes on this machine train together, as on a cluster."""
+"""Two processes on this machine train and score together, as on a cluster."""
 
 import json
+import shutil
 import socket
 
 import jax
 import numpy as np
 import pytest
 
+from sepjax import cli
 from sepjax.train import checkpoint
 from sepjax.train.metrics import read_log
 from tests.tiny_run import finish, flags, start
@@ -25,15 +27,13 @@ def free_port():
 def runs(tmp_path_factory):
     """The same run by two processes of two devices, and by one of four."""
     folder = tmp_path_factory.mktemp("runs")
-    one, two = (
-        [*flags(folder / name, **FEW), "--mode=train"] for name in ("one", "two")
-    )
+    one, two = (flags(folder / name, **FEW) for name in ("one", "two"))
     address = f"--distributed=127.0.0.1:{free_port()}"
     first, second = finish(
         start(*two, address, "--processes=2", "--process=0", devices=2),
         start(*two, address, "--processes=2", "--process=1", devices=2),
     )
-    finish(start(*one, devices=4))
+    finish(start(*one, "--mode=train", devices=4))
     return folder / "two", folder / "one", first, second
 
 
@@ -62,6 +62,10 @@ def test_only_the_first_process_speaks_and_writes(runs):
     assert "step 5/5" in first
     assert "step" not in second
     assert "train:" not in second
+    assert "SI-SDR" in first
+    assert "report:" in first
+    assert "4/4" in first  # of the eight songs every process has scored four
+    assert not any(word in second for word in ("SI-SDR", "report:", "evaluate:"))
 
 
 def test_one_folder_with_everything(runs):
@@ -70,3 +74,22 @@ def test_one_folder_with_everything(runs):
     # Made by the first process alone, from a checkpoint that both have written.
     with np.load(two / "filters.npz") as taps:
         assert "final/encoder/filters_0" in taps
+
+
+def test_two_processes_score_what_one_does(runs, tmp_path, monkeypatch):
+    two, *_ = runs
+    one = shutil.copytree(two, tmp_path / "one")
+    for path in ("results.json", "report.html"):
+        (one / path).unlink()
+    shutil.rmtree(one / "audio")
+    assert cli.main(["evaluate", str(one)]) == 0
+    assert contents(one) == contents(two)
+
+
+def contents(run):
+    """Everything that an evaluation writes, and every name in the run folder."""
+    audio = {p.relative_to(run): p for p in (run / "audio").rglob("*") if p.is_file()}
+    files = audio | {name: run / name for name in ("results.json", "report.html")}
+    return {name: path.read_bytes() for name, path in files.items()} | {
+        "names": sorted(path.name for path in run.iterdir())
+    }

@@ -1,0 +1,75 @@
+"""One tiny configuration of every model family, with all that couples items."""
+
+import jax
+import numpy as np
+from toy import toy_config, toy_excerpt
+
+from sepjax.functional.augment import Excerpt
+from sepjax.models import build_model
+from sepjax.train.objective import initial_memory
+from sepjax.train.program import preparation
+from sepjax.train.step import init_variables
+
+FAMILIES = {
+    "tasnet": dict(model__encoding="simple"),
+    "irm": dict(model__encoding="filterbanks", model__ideal_mask=True),
+    "meta_tasnet": dict(
+        model__name="meta_tasnet",
+        model__norm="group",
+        model__mask_act="softmax",
+        model__mels=8,
+        model__layers=1,
+        loss__dissimilarity=3.0,
+        loss__similarity=2.0,
+        loss__reconstruction=0.05,
+    ),
+    "open_unmix": dict(
+        model__name="open_unmix",
+        model__umx_hidden=8,
+        model__umx_layers=2,
+        model__umx_bandwidth=3000.0,
+        model__umx_fft=128,
+        model__umx_hop=32,
+        model__wiener_iterations=0,
+        data__normalize=False,
+    ),
+    "demucs": dict(
+        model__name="demucs",
+        model__demucs_channels=4,
+        model__demucs_depth=2,
+        model__demucs_lstm_layers=1,
+    ),
+}
+
+
+def family_config(family, **fields):
+    return toy_config(**(dict(train__batch_size=8) | FAMILIES[family] | fields))
+
+
+def family_batch(config, seed=0):
+    """A feeder's batch; the second class sounds in three of eight items."""
+    waves = toy_excerpt(config.train.batch_size, 2, seed=seed).sources
+    waves = waves * np.linspace(0.3, 1.0, len(waves), dtype=np.float32)[:, None, None]
+    chunks = (20000 * waves[..., None]).astype(np.int16)
+    chunks[2:7, 1] = 0
+    shape = chunks.shape[:2]
+    return {
+        "chunks": chunks,
+        "gains": np.ones((*shape, 1), np.float32),
+        "channel": np.zeros(shape, np.int32),
+    }
+
+
+def family_parts(config):
+    """Model, parameters, memory and an excerpt, as host arrays."""
+    model = build_model(config.model)
+    time = round(config.data.chunk_seconds * config.data.sample_rate)
+
+    def make(key, batch):
+        variables = init_variables(model, key, time)
+        memory = initial_memory(model, variables, key)
+        return variables["params"], memory, preparation(config)(batch)
+
+    made = jax.jit(make)(jax.random.key(0), family_batch(config))
+    params, memory, excerpt = jax.device_get(made)
+    return model, params, memory, Excerpt(*excerpt)

@@ -1,0 +1,82 @@
+"""Devices share the work: what the compiled step of each of four devices does.
+
+Counted in the compiled program, which is that of one device: it must do a quarter of
+the work, and what moves between devices is gradients and metrics, never audio.
+"""
+
+import jax
+import jax.numpy as jnp
+import pytest
+from families import FAMILIES, family_batch, family_config
+
+from benchmarks.hlo import read_work, totals
+from data_pipelines import resident
+from data_pipelines.schedule import Plan
+from sepjax.config import member_configs
+from sepjax.train.mesh import batch_sharding, make_mesh
+from sepjax.train.program import make_program
+
+DEVICES = 4
+
+
+def work_of(config, devices):
+    """Flops, collectives and temporary bytes of a device's training step."""
+    program = make_program(config, make_mesh(jax.devices()[:devices]))
+    key = jax.eval_shape(lambda: jax.random.key(0))
+    state = jax.eval_shape(program.init, key)
+    members = len(member_configs(config))
+    if members > 1:
+        state = jax.tree.map(
+            lambda x: jax.ShapeDtypeStruct((members, *x.shape), x.dtype), state
+        )
+    rows = family_batch(config)
+    batch = {
+        name: jax.ShapeDtypeStruct((len(x) * config.train.seeds, *x.shape[1:]), x.dtype)
+        for name, x in rows.items()
+    }
+    compiled = program.train_step.lower(state, batch).compile()
+    # Gradients and metrics are float32 scalars and vectors; metrics are a few.
+    reduced = 4 * sum(leaf.size for leaf in jax.tree.leaves(state.params)) // members
+    temporary = compiled.memory_analysis().temp_size_in_bytes
+    return read_work(compiled.as_text()), temporary, reduced
+
+
+@pytest.mark.parametrize("seeds", [1, 2])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_device_does_its_share(family, seeds):
+    if seeds > 1 and family not in ("tasnet", "open_unmix"):
+        pytest.skip("several seeds are one vmap, whatever the family")
+    config = family_config(family, train__seeds=seeds)
+    one, memory, _ = work_of(config, 1)
+    four, share, reduced = work_of(config, DEVICES)
+    assert four.flops <= 0.26 * one.flops
+    # Besides its share of the activations a device holds gradients of all parameters.
+    assert share <= 0.3 * memory + 4 * reduced * seeds, (share, memory)
+    moved = totals(four.collectives)
+    assert set(moved) <= {"all-reduce", "collective-permute"}, moved
+    # A few parameters get no gradient; metrics are a few values, of each seed.
+    bytes_reduced = moved["all-reduce"]["bytes"]
+    assert 0.8 * seeds * reduced <= bytes_reduced <= seeds * (1.1 * reduced + 400)
+    audio = config.data.chunk_seconds * config.data.sample_rate
+    for collective in four.collectives:
+        assert not any(str(round(audio)) in shape for shape in collective.shapes)
+
+
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_the_resident_feeder_moves_no_audio(seeds):
+    sharding = batch_sharding(make_mesh())
+    shape = (8 * seeds, 2)
+    store = resident.Store(
+        jax.ShapeDtypeStruct((9, resident.BLOCK * 2), jnp.int16),
+        jax.ShapeDtypeStruct((3,), jnp.int32),
+    )
+    fields = [jax.ShapeDtypeStruct(shape, jnp.int32) for _ in range(3)]
+    fields += [jax.ShapeDtypeStruct(shape, jnp.bool_)]
+    fields += [jax.ShapeDtypeStruct((*shape, 2), jnp.float32)]
+    plan = Plan(*fields, jax.ShapeDtypeStruct(shape, jnp.int32))
+    compiled = resident.gather_rows(800, sharding).lower(store, plan).compile()
+    work = read_work(compiled.as_text())
+    assert not work.collectives
+    assert (
+        compiled.memory_analysis().output_size_in_bytes <= 2 * seeds * 2 * 800 * 4 + 64
+    )
