@@ -9,8 +9,10 @@ Any field of the configuration is a flag. A run that was interrupted goes on fro
 last checkpoint when the same command is given again.
 """
 
+import contextlib
 import errno
 import functools
+import itertools
 import os
 import sys
 import tempfile
@@ -32,6 +34,15 @@ MODE = flags.DEFINE_enum(
 )
 SWEEP = flags.DEFINE_string("sweep", "", "many runs: a name of configs/sweeps.py")
 SHARD = flags.DEFINE_string("shard", "1/1", "k/n: each n-th member of the sweep")
+PER_RUN = flags.DEFINE_integer(
+    "devices_per_run", 0, "devices of every member of the sweep; 0: even parts"
+)
+LAUNCHER = flags.DEFINE_enum(
+    "launcher",
+    "processes",
+    ["processes", "slurm", "submitit_local"],
+    "what runs the members of the sweep; --launcher.partition=x is an option of it",
+)
 FORCE = flags.DEFINE_bool(
     "allow_config_change", False, "continue a run with another configuration"
 )
@@ -62,7 +73,8 @@ def main(argv: list[str]) -> None:
     try:
         if not isinstance(CONFIG.value, Config):
             raise ValueError("--config names no file with a configuration: --mode=list")
-        done = run(resolve(CONFIG.value), MODE.value)
+        with contextlib.ExitStack() as stack:
+            done = run(resolve(CONFIG.value), MODE.value, stack)
     except (ValueError, OSError, CheckpointError, NonFiniteError) as error:
         leave(f"error: {explain(error)}")
     except Exception:
@@ -92,17 +104,24 @@ def leave(message: str) -> None:
     os._exit(1)
 
 
-def run(config: Config, mode: str) -> bool:
-    """Do what ``mode`` says; returns whether all of it succeeded."""
+def run(config: Config, mode: str, stack: contextlib.ExitStack) -> bool:
+    """Do what ``mode`` says; returns whether all of it succeeded.
+
+    The run folder belongs to this process until the stack is closed.
+    """
     import jax
 
     from data_pipelines.pipeline import open_data, summary
     from sepjax.train import mesh as meshes
     from sepjax.train.provenance import provenance
+    from sepjax.train.workdir import held
 
     if DISTRIBUTED.value:
         meshes.start_distributed(DISTRIBUTED.value, PROCESSES.value, PROCESS.value)
-    workdir = None if mode == "check" else run_folder(WORKDIR.value)
+    workdir = None
+    if mode != "check":
+        folder = functools.partial(run_folder, WORKDIR.value)
+        workdir = stack.enter_context(held(folder, config))
     mesh = meshes.make_mesh()
     if mode != "evaluate":
         batch_size, accumulate = config.train.batch_size, config.train.accumulate
@@ -155,6 +174,7 @@ def evaluate(config: Config, workdir: Path, data) -> bool:
 
     from sepjax.cli import score
     from sepjax.evaluation.band import summarize_band
+    from sepjax.report.surface import write_surface
     from sepjax.train.checkpoint import describe, require_same
 
     folders, good = member_folders(config, workdir), True
@@ -162,8 +182,14 @@ def evaluate(config: Config, workdir: Path, data) -> bool:
         if not FORCE.value:
             require_same(folder, describe(folder), one, data.digest)
         good &= score(folder, one, data)
-    if len(folders) > 1 and jax.process_index() == 0:
-        print(summarize_band(workdir, folders))
+    chief, band = jax.process_index() == 0, config.train.seeds > 1
+    # The seeds of a variation follow each other, in a folder of their own.
+    for home, seeds in itertools.groupby(folders, lambda folder: folder.parent):
+        if chief and band:
+            print(f"\n{home}\n{summarize_band(home, list(seeds))}")
+    if chief and config.train.vary:
+        files, _ = write_surface(workdir, workdir / "surface")
+        print(f"surface: {files[0]}")
     return good
 
 
@@ -196,10 +222,11 @@ def list_configs() -> None:
     print("\n".join(lines()))
 
 
-def sweep(name: str, overrides: list[str]) -> int:
+def sweep(name: str, arguments: list[str]) -> int:
     """Run the members of ``--sweep``; returns the exit code."""
     from configs.sweeps import SWEEPS
-    from sepjax.sweep import Sweep, missing_sources, select, summary
+    from sepjax.experiment.members import missing_sources, select
+    from sepjax.experiment.sweep import Sweep, summary
 
     try:
         members = select(SWEEPS, name, SHARD.value)
@@ -210,15 +237,50 @@ def sweep(name: str, overrides: list[str]) -> int:
             raise ValueError("--sweep goes with --mode=run, train, check or list only")
         checking = MODE.value == "check"
         workdir = Path(WORKDIR.value) if checking else run_folder(WORKDIR.value)
-        for run, source in missing_sources(members, workdir):
+        fields = [a for a in arguments if a.lstrip("-").startswith("config.")]
+        options = [a for a in arguments if a not in fields]
+        runs = Sweep(
+            members,
+            workdir,
+            MODE.value,
+            fields,
+            Path(__file__).resolve(),
+            **launching(workdir, options),
+        )
+        for run, source in missing_sources(runs.configs, workdir):
             print(f"note: {run} starts from {source}, which is in another shard")
-        program = Path(__file__).resolve()
-        outcomes = Sweep(members, workdir, MODE.value, overrides, program).run()
+        outcomes = runs.run()
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     print(summary(outcomes, len(members)))
     return 0 if len(outcomes) == len(members) and all(o.good for o in outcomes) else 1
+
+
+def launching(workdir: Path, options: list[str]) -> dict:
+    """Where and how the members of a sweep run, from the flags."""
+    from sepjax.experiment.devices import find_devices
+
+    launcher, here = LAUNCHER.value, LAUNCHER.value != "slurm"
+    if here and DISTRIBUTED.value:
+        raise ValueError("--distributed of a sweep needs --launcher=slurm")
+    if not here and PER_RUN.value:
+        raise ValueError("--devices_per_run: on Slurm it is --launcher.gpus_per_node")
+    if launcher == "processes" and options:
+        raise ValueError(f"{options[0]} needs --launcher=slurm")
+    if launcher != "processes" and MODE.value == "check":
+        raise ValueError("--mode=check of a sweep needs --launcher=processes")
+    where = dict(devices=find_devices(), per_run=PER_RUN.value) if here else {}
+    if launcher == "processes":
+        return where
+    try:
+        from sepjax.experiment.slurm import Jobs
+    except ImportError as error:
+        raise ValueError(f"--launcher: {error}: pip install 'sepjax[slurm]'") from error
+    pairs = dict(option.split(".", 1)[1].partition("=")[::2] for option in options)
+    cluster = "local" if here else "slurm"
+    jobs = Jobs(cluster, workdir / "submitit", pairs, DISTRIBUTED.value)
+    return where | dict(start=jobs, flags=jobs.flags)
 
 
 def parse_flags(argv: list[str]) -> list[str]:
@@ -234,7 +296,8 @@ def parse_flags(argv: list[str]) -> list[str]:
                 from_dict(tree)  # raises where a field is not known
         if any(a.lstrip("-").partition("=")[0] == "sweep" for a in argv[1:]):
             # There is no one config yet that these could override: main passes them on.
-            fields = [a for a in argv[1:] if a.lstrip("-").startswith("config.")]
+            ours = ("config.", "launcher.")
+            fields = [a for a in argv[1:] if a.lstrip("-").startswith(ours)]
             left = flags.FLAGS([a for a in argv if a not in fields])
             if left[1:]:
                 raise ValueError(f"unknown argument {left[1]!r}; fields need '='")

@@ -15,6 +15,7 @@ EXTRAS = {
     "data": ["tensorflow-cpu>=2.21", "tensorflow-datasets>=4.9.10"],
     "media": ["av>=14"],
     "import": ["torch>=2.4"],
+    "slurm": ["submitit>=1.5"],
     "test": [
         "hypothesis>=6.100",
         "mir_eval>=0.8,<0.9",
@@ -22,6 +23,7 @@ EXTRAS = {
         "pytest-xdist>=3.6",
         "ruff>=0.9",
         "selenium>=4.20",
+        "submitit>=1.5",
     ],
 }
 

@@ -85,6 +85,7 @@ def small(name: str) -> Config:
     config.optim.lr_decay_patience, train.steps = 1, 1000
     if name == "demo_new":
         # A few songs, of which every chunk is heard some twenty times.
+        train.pretrained_from = "demo_known"
         train.fit, train.steps, config.data.songs = ("embedding",), 200, 8
         train.eval_every = train.checkpoint_every = 20
         config.optim.lr, config.optim.weight_decay = 2e-2, 0.0

@@ -72,6 +72,20 @@ class Data:
         rows = schedule.rows_of_process(size, process_index, process_count)
         return self._live(batches, start_step, rows)
 
+    @property
+    def resident_bytes(self) -> int:
+        """What the resident feeder keeps on each device; 0 of the others."""
+        size = resident.store_bytes(
+            self.manifest, self.manifest.split("train"), self.chunk
+        )
+        return size if self.config.data.feeder == "resident" else 0
+
+    def first_batch(self) -> dict[str, np.ndarray]:
+        """The whole batch of step 0, read on the host whatever the feeder."""
+        section = dataclasses.replace(self.config.data, feeder="streaming")
+        config = dataclasses.replace(self.config, data=section)
+        return next(dataclasses.replace(self, config=config).train_batches(0, 1))
+
     def valid_batches(
         self, batch_size: int, process_index: int = 0, process_count: int = 1
     ) -> Iterator[dict]:

@@ -7,7 +7,6 @@ looping file is stored unrolled by one chunk, so that every read is contiguous.
 """
 
 import functools
-import os
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
@@ -17,7 +16,7 @@ import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
 from data_pipelines.host import map_file, read_frames
-from data_pipelines.manifest import DataError, Manifest, Track
+from data_pipelines.manifest import Manifest, Track
 from data_pipelines.schedule import Plan, take
 
 BLOCK = 4096  # frames; small, so that little is padded and little read in vain
@@ -64,16 +63,14 @@ def build_store(
 ) -> Store:
     """Read every file of the tracks' stems onto the device.
 
+    That it fits there is the trainer's to check, which knows what a step takes.
+
     Args:
         manifest: A canonical manifest.
         tracks: The tracks to hold.
         chunk: The longest read, in frames.
         sharding: Of the batches; the store is replicated over its mesh.
-
-    Raises:
-        DataError: the store does not fit into the device's memory.
     """
-    _check_memory(store_bytes(manifest, tracks, chunk))
     files = _files(tracks)
     sizes = [_blocks(manifest, item, chunk) for item in files.items()]
     channels = manifest.file_channels
@@ -150,17 +147,3 @@ def _blocks(manifest: Manifest, item: tuple[int, bool], chunk: int) -> int:
 def _span(chunk: int) -> int:
     """Blocks that hold a chunk wherever it starts."""
     return -(-chunk // BLOCK) + 1
-
-
-def _check_memory(needed: int) -> None:
-    device = jax.local_devices()[0]
-    statistics = device.memory_stats() or {}
-    free = statistics.get("bytes_limit", 0) - statistics.get("bytes_in_use", 0)
-    if device.platform == "cpu" and hasattr(os, "sysconf"):
-        free = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    if 0 < free < needed:
-        raise DataError(
-            f"the training audio takes {needed / 2**30:.1f} GiB, but"
-            f" {device.device_kind} has {free / 2**30:.1f} GiB free; use"
-            " --config.data.feeder=streaming, a lower data.sample_rate or fewer sources"
-        )

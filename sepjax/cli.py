@@ -84,7 +84,8 @@ def _report_options(parser: argparse.ArgumentParser) -> None:
         "--figure",
         metavar="ID",
         help="draw a figure of the thesis' chapter 5 from runs instead: 5.2, 5.6 … "
-        "5.15; or 'comparison' of whatever runs are given, 'scores' of their bars",
+        "5.15; or 'comparison' of whatever runs are given, 'scores' of their bars, "
+        "'surface' of a run with train.vary",
     )
     parser.add_argument(
         "--table",

@@ -92,7 +92,7 @@ class ModelConfig:
     large_tcn_width: str = "per_source"  # per_source | total: what H counts then
     mask_act: str = "sigmoid"  # sigmoid | softmax | relu | linear
     consistency: bool = False  # spread the residual so that estimates sum to the mix
-    compute_dtype: str = "float32"  # float32 | bfloat16: the separator's matmuls
+    compute_dtype: str = "float32"  # float32 | bfloat16: matmuls, activations
     # Meta-TasNet: N, L and W are those of the first stage and double from it
     stages: int = 1  # the last hears sample_rate, each before it half of the next one
     mels: int = 256  # features of the encoder's spectrogram
@@ -163,7 +163,7 @@ class TrainConfig:
     checkpoint_every: int = 100
     log_every: int = 10
     seeds: int = 1  # trained side by side in one program: seed, seed + 1, ...
-    vary: tuple[str, ...] = ()  # so are values of fields: "optim.lr=1e-3:3e-3:1e-2"
+    vary: str = ""  # values side by side too: optim.lr=1e-3:1e-2,optim.clip=1:5
     pretrained_from: str = ""  # run folder whose parameters this run starts from
     freeze: tuple[str, ...] = ()  # parts that stay as they are: encoder, decoder, ...
     fit: tuple[str, ...] = ()  # parts that alone are trained; embedding: new sources'
@@ -235,12 +235,12 @@ def variations(config: Config) -> tuple[dict[str, float], ...]:
 
     Example:
         >>> config = Config()
-        >>> config.train.vary = ("optim.lr=0.001:0.01", "optim.clip=1:5")
+        >>> config.train.vary = "optim.lr=0.001:0.01,optim.clip=1:5"
         >>> variations(config)[1]
         {'optim.lr': 0.001, 'optim.clip': 5.0}
     """
     axes = []
-    for entry in config.train.vary:
+    for entry in filter(None, config.train.vary.split(",")):
         field, _, values = entry.partition("=")
         axes.append([(field, float(value)) for value in values.split(":")])
     return tuple(map(dict, itertools.product(*axes)))
@@ -275,7 +275,7 @@ def member_configs(config: Config) -> tuple[Config, ...]:
     for values in variations(config):
         for offset in range(config.train.seeds):
             one = with_values(copy.deepcopy(config), values)
-            one.seed, one.train.seeds, one.train.vary = config.seed + offset, 1, ()
+            one.seed, one.train.seeds, one.train.vary = config.seed + offset, 1, ""
             members.append(one)
     return tuple(members)
 
@@ -288,7 +288,7 @@ def member_folders(config: Config, workdir: Path) -> tuple[Path, ...]:
         >>> config.train.seeds = 2
         >>> [str(folder) for folder in member_folders(config, Path("runs"))]
         ['runs/seed_7', 'runs/seed_8']
-        >>> config.train.vary = ("optim.lr=0.01:0.001",)
+        >>> config.train.vary = "optim.lr=0.01:0.001"
         >>> str(member_folders(config, Path("runs"))[3])
         'runs/optim.lr=0.001/seed_8'
     """
@@ -378,7 +378,6 @@ def resolve(config: Config) -> Config:
     config.data.sources = _names(config.data.sources)
     config.train.freeze = _names(config.train.freeze)
     config.train.fit = _names(config.train.fit)
-    config.train.vary = _names(config.train.vary)
     config.model.deep_types = _names(config.model.deep_types)
     config.model.sources = config.data.sources
     config.model.sample_rate = config.data.sample_rate

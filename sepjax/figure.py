@@ -8,9 +8,10 @@ import sepjax
 from sepjax.registry import nearest
 from sepjax.report.figures import write_figure
 from sepjax.report.score_bars import write_bars
+from sepjax.report.surface import write_surface
 
 # Figures that show no rows of the appendix.
-FILTERS, ANY, SCORES = "5.2", "comparison", "scores"
+FILTERS, ANY, SCORES, SURFACE = "5.2", "comparison", "scores", "surface"
 
 
 def draw(
@@ -21,7 +22,8 @@ def draw(
     Args:
         name: "5.2" (filters of one run, or as they are initialized), "5.6" to "5.15"
             (validation curves of rows), "comparison" (of whatever is given), "scores"
-            (bars of what was scored, beside the oracle).
+            (bars of what was scored, beside the oracle), "surface" (scores over the
+            values that a run with ``train.vary`` varied).
         runs: run folders, folders of seeds, or folders of them.
         output: file; ``figure_NAME`` in the working directory by default.
         by_data: panels of their own for each kind of data.
@@ -40,12 +42,16 @@ def draw(
         if not runs:
             raise ValueError("--figure scores: name the run folders to show")
         return write_bars(runs, output)
+    if name == SURFACE:
+        if len(runs) != 1:
+            raise ValueError("--figure surface: name one run folder with variations")
+        return write_surface(Path(runs[0]), output)
     if name == ANY:
         title, rows = "Comparison of runs", {}
     else:
         figures = rows_of_figures()
         if name not in figures:
-            known = [*figures, FILTERS, ANY, SCORES]
+            known = [*figures, FILTERS, ANY, SCORES, SURFACE]
             raise ValueError(f"--figure {name}: {nearest(name, known)}")
         title, rows = f"Figure {name} of the thesis, run again", figures[name]
     return write_figure(runs, output, title=title, rows=rows, by_data=by_data)

@@ -21,7 +21,8 @@ def train_problems(config: "Config") -> Iterable[str]:
     if size % max(parts, 1):
         yield f"train.batch_size={size} must be a multiple of train.accumulate={parts}"
     yield from _optim_problems(config.optim)
-    names = [entry.partition("=")[0] for entry in config.train.vary]
+    entries = list(filter(None, config.train.vary.split(",")))
+    names = [entry.partition("=")[0] for entry in entries]
     for name in names:
         if name not in VARIABLE:
             yield f"train.vary: {name!r} cannot vary: {nearest(name, VARIABLE)}"
@@ -31,7 +32,7 @@ def train_problems(config: "Config") -> Iterable[str]:
         config.model.name != "meta_tasnet"
     ):
         yield "train.vary: weights of losses are for model.name='meta_tasnet'"
-    for entry in config.train.vary:
+    for entry in entries:
         yield from _value_problems(*entry.partition("=")[::2])
 
 

@@ -100,7 +100,12 @@ def test_interrupted_runs_end_as_the_whole_one(whole, tmp_path):
 def test_check_tells_what_a_run_would_be(tmp_path):
     workdir = tmp_path / "not_made"
     (output,) = finish(start(*flags(workdir), "--mode=check"))
-    for what in ("parameters", "receptive field", "memory of a step", "time of a step"):
+    for what in (
+        "parameters",
+        "receptive field",
+        "memory per device",
+        "time of a step",
+    ):
         assert what in output
     # 1 + (3 - 1) * (2**2 - 1) frames of 32 samples.
     assert "7 frames, 0.03 s" in output

@@ -16,8 +16,12 @@ ALLOWED = {
     "sepjax.registry": set(),
     "sepjax.config": {"sepjax.registry", "sepjax.rules"},
     # Of the configuration its types only.
-    "sepjax.rules": {"sepjax.registry", "sepjax.rules_live", "sepjax.config"},
+    "sepjax.rules": {
+        *("sepjax.registry", "sepjax.config"),
+        *("sepjax.rules_live", "sepjax.rules_train"),
+    },
     "sepjax.rules_live": {"sepjax.config"},
+    "sepjax.rules_train": {"sepjax.config", "sepjax.registry"},
     "sepjax.functional": {"sepjax.functional"},
     "sepjax.functional.augmentations": {"sepjax.functional", "sepjax.registry"},
     "sepjax.losses": {"sepjax.functional"},
@@ -61,7 +65,10 @@ ALLOWED = {
     "sepjax.figure": {
         *("sepjax", "sepjax.registry", "sepjax.report", "sepjax.functional"),
     },
-    "sepjax.sweep": {"sepjax.config", "sepjax.registry", "sepjax.report.folder"},
+    "sepjax.experiment": {
+        *("sepjax.experiment", "sepjax.config", "sepjax.registry"),
+        "sepjax.report.folder",
+    },
     "sepjax.feasibility_command": {
         "sepjax",
         "sepjax.evaluation",

@@ -2,7 +2,8 @@
 
     python tools/kill_test.py --kills=20
 
-A first run is left alone; a second one gets SIGKILL after random delays, between which
+A first run, with microbatches and an average of its parameters, is left alone; a
+second one gets SIGKILL after random delays, between which
 the same command is given again until it comes to its end. Prints JSON: the steps that
 the run had reached at each kill, how long it took, and whether the parameters and the
 log of both runs are the same.
@@ -32,6 +33,8 @@ TINY = {
     "model.layers": 2,
     "model.stack": 1,
     "train.batch_size": 4,
+    "train.accumulate": 2,
+    "optim.ema": 0.99,
     "train.checkpoint_every": 7,
     "train.eval_every": 40,
     "train.log_every": 3,

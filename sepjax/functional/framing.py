@@ -20,6 +20,7 @@ import math
 from typing import Literal, get_args
 
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 Padding = Literal["center", "none", "naplab", "torchaudio"]
@@ -121,7 +122,7 @@ def analyze(
     """Strided correlation with a bank of filters: an encoder without activation.
 
     ``y[k, c] = sum_n x[k * stride - left + n] kernel[n, c]``, zeros outside the signal,
-    ``ceil(time / stride)`` frames.
+    ``ceil(time / stride)`` frames. The product has the type of the wave.
 
     Example:
         >>> analyze(jnp.ones((1, 10)), jnp.ones((4, 3)), stride=2).shape
@@ -129,7 +130,7 @@ def analyze(
     """
     length = kernel.shape[0]
     padded = pad_to_frames(wave, length, stride, padding=padding)
-    return frame(padded, length, stride) @ kernel
+    return frame(padded, length, stride) @ kernel.astype(wave.dtype)
 
 
 def synthesize(
@@ -143,14 +144,17 @@ def synthesize(
     """Overlap-add of weighted synthesis filters: a decoder.
 
     ``x[t] = sum_k sum_c y[k, c] kernel[c, t - k * stride + left]``, ``time`` samples;
-    ``synthesize(·, kernel.T)`` is the adjoint of ``analyze(·, kernel)``.
+    ``synthesize(·, kernel.T)`` is the adjoint of ``analyze(·, kernel)``. The product
+    has the type of the latent, the sum of frames that overlap at least float32.
 
     Example:
         >>> synthesize(jnp.ones((1, 5, 3)), jnp.ones((3, 4)), stride=2, time=10).shape
         (1, 10)
     """
     left, _ = _extent(time, kernel.shape[-1], stride, padding)
-    return fit(overlap_add(latent @ kernel, stride)[..., left:], time)
+    frames = latent @ kernel.astype(latent.dtype)
+    frames = frames.astype(np.promote_types(latent.dtype, jnp.float32))
+    return fit(overlap_add(frames, stride)[..., left:], time)
 
 
 def pad_to_frames(

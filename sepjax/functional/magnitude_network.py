@@ -98,6 +98,7 @@ def magnitude_network(
     dropout: float = 0.0,
     key: PRNGKeyArray | None = None,
     axis_name: str | None = None,
+    dtype: jnp.dtype | str = "float32",
 ) -> tuple[Float[Array, "batch frames channels bins"], Statistics]:
     r"""Estimate the magnitudes of a source.
 
@@ -120,6 +121,8 @@ def magnitude_network(
             whole batch.
         axis_name: the axis of ``pmap`` or ``shard_map`` along which the batch is split,
             if it is: norms then use the statistics of the whole batch.
+        dtype: of matmuls and activations; norms, and what scales the magnitudes, are
+            float32.
 
     Returns:
         The estimates, and the statistics, new ones if it trains.
@@ -140,16 +143,20 @@ def magnitude_network(
         )
         return x
 
+    def dense(name: str, x: Array) -> Array:
+        kernel = params[name]["kernel"].astype(dtype)
+        return (x.astype(dtype) @ kernel).astype(magnitudes.dtype)
+
     heard = params["input_mean"].shape[0]
     x = magnitudes[..., :heard] + params["input_mean"][None, None, None]
     x = x * params["input_scale"][None, None, None]
     x = x.reshape(*x.shape[:2], -1)
-    x = jnp.tanh(norm("bn1", x @ params["fc1"]["kernel"]))
+    x = jnp.tanh(norm("bn1", dense("fc1", x)).astype(dtype))
     keys = _item_keys(key, len(x), axis_name) if train and dropout else None
     states = _recurrent(params, x, dropout, keys)
     x = jnp.concatenate([x, states], axis=-1)
-    x = jax.nn.relu(norm("bn2", x @ params["fc2"]["kernel"]))
-    x = norm("bn3", x @ params["fc3"]["kernel"]).reshape(magnitudes.shape)
+    x = jax.nn.relu(norm("bn2", dense("fc2", x)).astype(dtype))
+    x = norm("bn3", dense("fc3", x)).reshape(magnitudes.shape)
     x = x * params["output_scale"][None, None, None]
     x = x + params["output_mean"][None, None, None]
     return jax.nn.relu(x) * magnitudes, found

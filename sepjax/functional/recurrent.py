@@ -7,6 +7,7 @@ side.
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 
@@ -60,7 +61,8 @@ def lstm(
 
     Args:
         params: as :func:`init_lstm` makes them, with one direction or two.
-        x: frames.
+        x: frames, whose type is that of matmuls and states; parameters are cast to it.
+            Gates and cells are at least float32.
 
     Returns:
         The states of all frames; those of the backward direction, which hears the
@@ -79,6 +81,7 @@ def lstm(
     for direction, (kernel, state, b) in enumerate(
         zip(params["input"], params["state"], bias)
     ):
+        kernel, b = kernel.astype(x.dtype), b.astype(x.dtype)
         gates = jnp.swapaxes(x, 0, 1) @ kernel + b[None, None]
         states = _scan(gates, state, reverse=direction == 1)
         outputs.append(jnp.swapaxes(states, 0, 1))
@@ -91,12 +94,18 @@ def _scan(
     *,
     reverse: bool,
 ) -> Float[Array, "frames batch hidden"]:
+    # A forget gate near one needs more than the eight bits of bfloat16.
+    dtype, wide = gates.dtype, np.promote_types(gates.dtype, jnp.float32)
+
     def step(carry: tuple[Array, Array], frame: Array) -> tuple:
         hidden, cell = carry
-        i, f, g, o = jnp.split(frame + hidden @ kernel, 4, axis=-1)
+        # Cast here, so that the kernel's gradient is summed over frames in its type.
+        total = (frame + hidden @ kernel.astype(dtype)).astype(wide)
+        i, f, g, o = jnp.split(total, 4, axis=-1)
         cell = jax.nn.sigmoid(f) * cell + jax.nn.sigmoid(i) * jnp.tanh(g)
-        hidden = jax.nn.sigmoid(o) * jnp.tanh(cell)
+        hidden = (jax.nn.sigmoid(o) * jnp.tanh(cell)).astype(dtype)
         return (hidden, cell), hidden
 
-    zeros = jnp.zeros((gates.shape[1], len(kernel)), gates.dtype)
-    return jax.lax.scan(step, (zeros, zeros), gates, reverse=reverse)[1]
+    zeros = jnp.zeros((gates.shape[1], len(kernel)), dtype)
+    start = zeros, zeros.astype(wide)
+    return jax.lax.scan(step, start, gates, reverse=reverse)[1]

@@ -160,6 +160,8 @@ def _masked_sums(masks: Array, x: Array) -> Array:
     With the masks repeated for every item it is a matmul without a transposed copy.
     """
     repeated = jnp.broadcast_to(masks.T, (len(x), *masks.T.shape))
+    if x.dtype == jnp.bfloat16:  # under vmap, XLA's CPU wants both to have its axis
+        repeated = repeated + 0 * x[..., :1]
     sums = jnp.einsum("bfi,bfc->bic", repeated, x, preferred_element_type=jnp.float32)
     return sums.swapaxes(0, 1)
 
@@ -337,7 +339,9 @@ def _norm_backward(
 
 
 def _prelu_backward(x: Array, slope: Array, gradient: Array, dtype: jnp.dtype) -> Array:
-    return jnp.where(x >= 0, gradient, slope * gradient).astype(dtype)
+    gradient = jnp.where(x >= 0, gradient, slope * gradient).astype(dtype)
+    # Else XLA, free to leave out pairs of casts, stores it and others in float32.
+    return gradient if dtype == x.dtype else jax.lax.optimization_barrier(gradient)
 
 
 def _slope_gradient(x: Array, gradient: Array) -> Array:

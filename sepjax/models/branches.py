@@ -25,12 +25,13 @@ class BankBranch(nn.Module):
 
     bank: nn.Module
     stride: int
+    dtype: str = "float32"
 
     def __call__(
         self, wave: Float[Array, "*batch time"]
     ) -> Float[Array, "*batch frames width"]:
         """One feature per filter."""
-        return analyze(wave, self.bank(), self.stride)
+        return analyze(wave.astype(self.dtype), self.bank(), self.stride)
 
     def kernels(self) -> dict[str, Float[Array, "length width"]]:
         """The taps, for plots."""
@@ -53,6 +54,7 @@ class SpectrogramBranch(nn.Module):
     width: int
     stride: int
     sample_rate: int
+    dtype: str = "float32"
 
     @nn.compact
     def __call__(
@@ -74,8 +76,11 @@ class SpectrogramBranch(nn.Module):
             leaf.reshape(shape) for leaf in (mean, deviation, scale, bias)
         )
         normed = (power - mean) / jnp.maximum(deviation, 1e-5) * scale + bias
-        features = nn.Dense(self.width, name="mel")(normed)
-        return interpolate_frames(features, frames_for(wave.shape[-1], self.stride))
+        features = nn.Dense(self.width, dtype=self.dtype, name="mel")(normed)
+        # Many frames of the result stem from one: its gradient is their sum.
+        features = features.astype(wave.dtype)
+        frames = frames_for(wave.shape[-1], self.stride)
+        return interpolate_frames(features, frames).astype(self.dtype)
 
     def kernels(self) -> dict[str, Float[Array, "length width"]]:
         """There are no taps."""
@@ -86,7 +91,8 @@ def filterbank_branch(config: ModelConfig, width: int, length: int) -> nn.Module
     """A branch of ``config.fb_type``: a registered branch, or a registered bank."""
     if config.fb_type in BRANCHES:
         return BRANCHES.build(config.fb_type, config, width, length)
-    return BankBranch(BANKS.build(config.fb_type, config, width, length), config.W)
+    bank = BANKS.build(config.fb_type, config, width, length)
+    return BankBranch(bank, config.W, config.compute_dtype)
 
 
 @BRANCHES.register("stft")
@@ -94,4 +100,4 @@ def spectrogram_branch(
     config: ModelConfig, width: int, length: int
 ) -> SpectrogramBranch:
     """The spectrogram has windows of its own, whatever the kernel's length."""
-    return SpectrogramBranch(width, config.W, config.sample_rate)
+    return SpectrogramBranch(width, config.W, config.sample_rate, config.compute_dtype)

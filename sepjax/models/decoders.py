@@ -56,10 +56,8 @@ class BranchDecoder(nn.Module):
         """Decode every share with its own bank."""
         xavier = nn.initializers.xavier_normal()
         width = sum(self.widths)
-        bottleneck = nn.Dense(
-            width, use_bias=False, kernel_init=xavier, name="bottleneck"
-        )
-        hidden = nn.relu(bottleneck(latent))
+        options = dict(use_bias=False, kernel_init=xavier, dtype=latent.dtype)
+        hidden = nn.relu(nn.Dense(width, name="bottleneck", **options)(latent))
         ends = [sum(self.widths[:i]) for i in range(1, len(self.widths))]
         parts = jnp.split(hidden, ends, axis=-1)
         return sum(

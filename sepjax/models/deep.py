@@ -39,6 +39,7 @@ def analyze_channels(
     length = kernel.shape[0]
     rows = jnp.swapaxes(latent, -1, -2)
     frames = frame(pad_to_frames(rows, length, stride), length, stride)
+    kernel = kernel.astype(latent.dtype)
     if kernel.ndim == 2:
         return jnp.einsum("...ckl,lc->...kc", frames, kernel)
     return jnp.einsum("...ckl,lcn->...kn", frames, kernel)
@@ -60,7 +61,8 @@ def synthesize_channels(
     """
     length = kernel.shape[-1]
     form = "...kn,nl->...nkl" if kernel.ndim == 2 else "...kn,ncl->...ckl"
-    rows = overlap_add(jnp.einsum(form, latent, kernel), stride)
+    rows = jnp.einsum(form, latent, kernel.astype(latent.dtype))
+    rows = overlap_add(rows, stride)
     left = max(length - stride, 0) // 2
     return jnp.swapaxes(fit(rows[..., left:], frames), -1, -2)
 
@@ -101,12 +103,13 @@ class DeepEncoder(nn.Module):
     bank: nn.Module
     layers: tuple[nn.Module, ...]
     strides: tuple[int, ...]
+    dtype: str = "float32"
 
     def __call__(
         self, wave: Float[Array, "*batch time"]
     ) -> Float[Array, "*batch frames latent"]:
         """Encode; the last layer is signed."""
-        latent = analyze(wave, self.bank(), self.strides[0])
+        latent = analyze(wave.astype(self.dtype), self.bank(), self.strides[0])
         for layer, stride in zip(self.layers, self.strides[1:], strict=True):
             latent = analyze_channels(nn.relu(latent), layer(), stride)
         return latent
@@ -155,7 +158,7 @@ def deep_encoder(config: ModelConfig) -> DeepEncoder:
         for kind in later
     )
     bank = BANKS.build(first, config, latent, config.L)
-    return DeepEncoder(bank, layers, layer_strides(config))
+    return DeepEncoder(bank, layers, layer_strides(config), config.compute_dtype)
 
 
 @DECODERS.register("deep_conv")

@@ -93,15 +93,16 @@ def convolve(
 ) -> Float[Array, "batch frames outputs"]:
     """Valid convolution (correlation) of channels, as a matmul over frames.
 
-    The stride divides the kernel's width. On a CPU the network's gradient takes about
-    half as long as with XLA's convolutions, its estimates 15 % longer.
+    The stride divides the kernel's width. Parameters are cast to the type of ``x``. On
+    a CPU the network's gradient takes about half as long as with XLA's convolutions,
+    its estimates 15 % longer.
 
     Example:
         >>> params = {"kernel": jnp.ones((8, 2, 3)), "bias": jnp.zeros(3)}
         >>> convolve(params, jnp.ones((1, 20, 2)), stride=4).shape
         (1, 4, 3)
     """
-    kernel = params["kernel"]
+    kernel, bias = (params[name].astype(x.dtype) for name in ("kernel", "bias"))
     width, inputs, outputs = kernel.shape
     batch, time, _ = x.shape
     hops = width // stride
@@ -110,7 +111,7 @@ def convolve(
     blocks = blocks.reshape(batch, frames + hops - 1, stride * inputs)
     taps = kernel.reshape(hops, stride * inputs, outputs)
     total = sum(blocks[:, hop : hop + frames] @ taps[hop] for hop in range(hops))
-    return total + params["bias"][None, None]
+    return total + bias[None, None]
 
 
 def convolve_transposed(
@@ -118,14 +119,14 @@ def convolve_transposed(
 ) -> Float[Array, "batch time outputs"]:
     """Overlap-add of every frame's kernel: ``(frames - 1) * stride + width`` samples.
 
-    The stride divides the kernel's width.
+    The stride divides the kernel's width. Parameters are cast to the type of ``x``.
 
     Example:
         >>> params = {"kernel": jnp.ones((8, 2, 3)), "bias": jnp.zeros(3)}
         >>> convolve_transposed(params, jnp.ones((1, 4, 2)), stride=4).shape
         (1, 20, 3)
     """
-    kernel = params["kernel"]
+    kernel, bias = (params[name].astype(x.dtype) for name in ("kernel", "bias"))
     width, _, outputs = kernel.shape
     batch, frames, _ = x.shape
     hops = width // stride
@@ -139,7 +140,7 @@ def convolve_transposed(
         for hop in range(hops)
     )
     wave = total.reshape(batch, (frames + hops - 1) * stride, outputs)
-    return wave + params["bias"][None, None]
+    return wave + bias[None, None]
 
 
 class EncoderLayer(nn.Module):
@@ -200,6 +201,7 @@ class Demucs(nn.Module):
     growth: float = 2.0
     lstm_layers: int = 2
     oracle: bool = False
+    dtype: str = "float32"
 
     def setup(self) -> None:
         """Declare the layers, the outermost first."""
@@ -231,17 +233,18 @@ class Demucs(nn.Module):
     ) -> Float[Array, "batch sources *channels shorter"]:
         """The network alone: what it estimates is shorter than what it hears."""
         x = jnp.swapaxes(mixture.reshape(len(mixture), self.audio_channels, -1), 1, 2)
-        seen = []
+        x, seen = x.astype(self.dtype), []
         for layer in self.encoder:
             x = layer(x)
             seen.append(x)
         for layer in self.lstm:
             x = lstm(layer, x)
-        x = x @ self.linear["kernel"] + self.linear["bias"][None, None]
+        linear = {name: leaf.astype(x.dtype) for name, leaf in self.linear.items()}
+        x = x @ linear["kernel"] + linear["bias"][None, None]
         for index in reversed(range(self.depth)):
             x = self.decoder[index](x + _trim(seen[index], x.shape[1], axis=1))
             x = nn.relu(x) if index else x
-        estimates = jnp.swapaxes(x, 1, 2)
+        estimates = jnp.swapaxes(x, 1, 2).astype(mixture.dtype)
         shape = (len(self.sources), *mixture.shape[1:-1], estimates.shape[-1])
         return estimates.reshape(len(mixture), *shape)
 
@@ -279,4 +282,5 @@ def demucs(config: ModelConfig) -> Demucs:
         depth=config.demucs_depth,
         growth=config.demucs_growth,
         lstm_layers=config.demucs_lstm_layers,
+        dtype=config.compute_dtype,
     )

@@ -29,11 +29,13 @@ class BankEncoder(nn.Module):
     activation: str = "none"
     channels: int = 1
     padding: str = "center"
+    dtype: str = "float32"
 
     def __call__(
         self, wave: Float[Array, "*batch time"]
     ) -> Float[Array, "*batch frames latent"]:
         """Correlate with the kernel at every stride."""
+        wave = wave.astype(self.dtype)
         options = dict(stride=self.stride, padding=self.padding)
         if self.channels == 1:
             latent = analyze(wave, self.bank(), **options)
@@ -65,14 +67,16 @@ class HybridEncoder(nn.Module):
     activation: str = "none"
     post_width: int = 0
     interleave: bool = False
+    dtype: str = "float32"
 
     @nn.compact
     def __call__(
         self, wave: Float[Array, "*batch time"]
     ) -> Float[Array, "*batch frames latent"]:
         """Encode; latents are signed."""
+        rounded = wave.astype(self.dtype)
         branches = [
-            nn.relu(analyze(wave, bank(), self.stride)) for bank in self.convolutions
+            nn.relu(analyze(rounded, bank(), self.stride)) for bank in self.convolutions
         ]
         if self.interleave:
             together = jnp.stack(branches, axis=-1)
@@ -80,13 +84,14 @@ class HybridEncoder(nn.Module):
         for index, branch in enumerate(self.filterbanks):
             feature = ACTIVATIONS[self.activation](branch(wave))
             if self.post_width:
-                feature = nn.Dense(self.post_width, name=f"post_{index}")(feature)
+                post = dict(dtype=self.dtype, name=f"post_{index}")
+                feature = nn.Dense(self.post_width, **post)(feature)
             branches.append(feature)
         features = jnp.concatenate(branches, axis=-1)
         xavier = nn.initializers.xavier_normal()
-        dense = dict(features=self.latent, use_bias=False, kernel_init=xavier)
-        hidden = nn.relu(nn.Dense(name="bottleneck_1", **dense)(features))
-        return nn.Dense(name="bottleneck_2", **dense)(hidden)
+        dense = dict(use_bias=False, kernel_init=xavier, dtype=self.dtype)
+        hidden = nn.Dense(self.latent, name="bottleneck_1", **dense)(features)
+        return nn.Dense(self.latent, name="bottleneck_2", **dense)(nn.relu(hidden))
 
     def kernels(self) -> dict[str, Float[Array, "length latent"]]:
         """Every bank's taps by name, for plots."""
@@ -107,6 +112,7 @@ def simple_encoder(config: ModelConfig) -> BankEncoder:
         activation=config.encoder_act,
         channels=config.audio_channels,
         padding=config.padding,
+        dtype=config.compute_dtype,
     )
 
 
@@ -116,7 +122,8 @@ def filterbank_encoder(config: ModelConfig) -> BankEncoder:
     bank = BANKS.build(config.fb_type, config, config.N, config.L)
     if config.who_is_pinv == "enc":
         bank = InverseBank(bank, config.W)
-    return BankEncoder(bank, config.W, activation=config.fb_act, padding=config.padding)
+    options = dict(padding=config.padding, dtype=config.compute_dtype)
+    return BankEncoder(bank, config.W, activation=config.fb_act, **options)
 
 
 @ENCODERS.register("hybrid")
@@ -139,6 +146,7 @@ def hybrid_encoder(config: ModelConfig) -> HybridEncoder:
         config.N,
         activation=config.fb_act,
         post_width=parametrised if config.fb_post_conv else 0,
+        dtype=config.compute_dtype,
     )
 
 

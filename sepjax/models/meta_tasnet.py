@@ -242,7 +242,8 @@ class MetaTasNet(nn.Module):
                 separation,
                 mixture,
                 sources,
-                stage.encoder(sources) if latents else None,
+                # Losses compare latents, in float32.
+                stage.encoder(sources).astype(mixture.dtype) if latents else None,
                 stage.reconstruct(separation, mixture.shape[-1])
                 if reconstruction
                 else None,
@@ -319,10 +320,13 @@ def build_stage(config: ModelConfig, index: int) -> Stage:
             BANKS.build("conv", own, width, own.L * 2**layer)
             for layer in range(own.filters)
         ),
-        filterbanks=(SpectrogramBranch(own.mels, own.W, own.sample_rate),),
+        filterbanks=(
+            SpectrogramBranch(own.mels, own.W, own.sample_rate, own.compute_dtype),
+        ),
         stride=own.W,
         latent=own.N,
         interleave=True,
+        dtype=own.compute_dtype,
     )
     return Stage(
         encoder=encoder,

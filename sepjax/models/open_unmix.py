@@ -68,6 +68,7 @@ class OpenUnmix(nn.Module):
     softmask: bool = False
     residual: bool = False
     excerpt_frames: int = 300
+    dtype: str = "float32"
     oracle: bool = False
     # A step of the recurrence reads all weights, be it of one chunk or of many.
     cpu_batch_seconds: ClassVar[float] = 40.0
@@ -150,16 +151,11 @@ class OpenUnmix(nn.Module):
         noisy = train and self.dropout and self.layers > 1
         keys = jax.random.split(self.make_rng("dropout"), count) if noisy else None
 
+        options = dict(train=train, dropout=self.dropout if noisy else 0.0)
+        options |= dict(dtype=self.dtype, axis_name=axis_name)
+
         def network(parts: dict, statistics: dict, key: Array | None) -> tuple:
-            return magnitude_network(
-                parts,
-                statistics,
-                mixture,
-                train=train,
-                dropout=self.dropout if noisy else 0.0,
-                key=key,
-                axis_name=axis_name,
-            )
+            return magnitude_network(parts, statistics, mixture, key=key, **options)
 
         known = {name: variable.value for name, variable in self.statistics.items()}
         found, new = jax.vmap(network, out_axes=(1, 0))(dict(self.parts), known, keys)
@@ -242,4 +238,5 @@ def open_unmix(config: ModelConfig) -> OpenUnmix:
         iterations=config.wiener_iterations,
         softmask=config.wiener_softmask,
         residual=config.wiener_residual,
+        dtype=config.compute_dtype,
     )

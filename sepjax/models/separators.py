@@ -32,8 +32,8 @@ MASK_ACTIVATIONS = {
 class TcnSeparator(nn.Module):
     """Norm, 1x1, temporal convolutional network, PReLU, 1x1, activation.
 
-    The matmuls run in ``compute_dtype``; parameters, norms' statistics and masks are
-    float32.
+    Matmuls and activations have ``compute_dtype``, parameters and the statistics of
+    norms float32, masks the type of the latent.
     """
 
     config: ModelConfig

@@ -68,9 +68,9 @@ def best_step(run: RunFolder) -> int | None:
 def learning_rate_drops(run: RunFolder) -> list[tuple[int, float, float]]:
     """(step, old rate, new rate) of every cut of the learning rate.
 
-    There are none under ``optim.schedule="restarts"``, where it falls at every step.
+    There are none where it falls at every step, as under ``optim.schedule="cosine"``.
     """
-    if lookup(run.config, "optim", "schedule") == "restarts":
+    if lookup(run.config, "optim", "schedule") in ("restarts", "cosine"):
         return []
     rates = [(line["step"], number(line.get("learning_rate"))) for line in run.train]
     rates = [(step, rate) for step, rate in rates if rate is not None]

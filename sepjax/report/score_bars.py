@@ -33,7 +33,7 @@ def write_bars(runs: Sequence[Path], output: Path) -> tuple[list[Path], str]:
     first = next(iter(scored.values()))[0]
     classes = [*first["model"], "mean"]
     bars = {
-        name: np.array([_improvements(one, classes) for one in found])
+        name: np.array([improvements(one, classes) for one in found])
         for name, found in scored.items()
     }
     oracle = _level(first, "oracle", classes) - _level(first, "mixture", classes)
@@ -94,5 +94,6 @@ def _level(results: Mapping[str, Any], column: str, classes: list[str]) -> np.nd
     return np.array([np.nan if value is None else value for value in values])
 
 
-def _improvements(results: Mapping[str, Any], classes: list[str]) -> np.ndarray:
+def improvements(results: Mapping[str, Any], classes: list[str]) -> np.ndarray:
+    """The SI-SDR improvement of each class, dB; NaN where it sounds nowhere."""
     return _level(results, "improvement", classes)

@@ -43,6 +43,14 @@ class CheckpointError(RuntimeError):
     """A checkpoint cannot be written, found or used; the message says what to do."""
 
 
+class Manager(ocp.CheckpointManager):
+    """orbax's manager, which leaves stop signals to the training loop."""
+
+    def reached_preemption(self, step: int) -> bool:
+        """Never: from orbax's threads the question would confuse the loop's answers."""
+        return False
+
+
 def open_manager(
     run: Path, *, create: bool = False, keep_latest: int = 1
 ) -> ocp.CheckpointManager:
@@ -81,7 +89,7 @@ def open_manager(
         "meta": ocp.JsonCheckpointHandler(multiprocessing_options=processes),
     }
     folder = (run / FOLDER).absolute()
-    return ocp.CheckpointManager(folder, options=options, item_handlers=handlers)
+    return Manager(folder, options=options, item_handlers=handlers)
 
 
 def save(
@@ -103,12 +111,12 @@ def save(
     Raises:
         CheckpointError: this or an earlier checkpoint could not be written.
     """
-    step, state = int(state.step), state.replace(settings={})
+    step = int(state.step)
     if step in manager.all_steps():
         return
     meta = record | {"step": step, "progress": _progress_to_json(progress)}
     arguments = ocp.args.Composite(
-        state=ocp.args.StandardSave(state), meta=ocp.args.JsonSave(meta)
+        state=ocp.args.StandardSave(_saved(state)), meta=ocp.args.JsonSave(meta)
     )
     # JSON has no infinity; the largest float sorts the same.
     metric = min(loss, np.finfo(np.float32).max.item())
@@ -205,12 +213,11 @@ def restore(
     run = Path(manager.directory).parent
     if not force:
         require_same(run, meta, config, data_sha256)
-    saved = state.replace(settings={})
-    target = jax.tree.map(ocp.utils.to_shape_dtype_struct, saved)
+    target = jax.tree.map(ocp.utils.to_shape_dtype_struct, _saved(state))
     restored = manager.restore(
         step, args=ocp.args.Composite(state=ocp.args.StandardRestore(target))
     )
-    state = restored.state.replace(settings=state.settings)
+    state = state.replace(**restored.state)
     progress = _progress_from_json(meta["progress"])
     if from_dict(meta["config"]).optim.lr != config.optim.lr:
         state = state.with_learning_rate(config.optim.lr)
@@ -227,7 +234,8 @@ def require_same(
         CheckpointError: every difference is listed.
     """
     changed = differences(from_dict(meta["config"]), config)
-    changed = [line for line in changed if not line.startswith(UNBOUND)]
+    free = UNBOUND + (() if _ends_with_run(config) else ("train.steps:",))
+    changed = [line for line in changed if not line.startswith(free)]
     old = meta["provenance"].get("data_sha256", data_sha256)
     if data_sha256 and old != data_sha256:
         changed.append(f"content of the data: {old[:12]} -> {data_sha256[:12]}")
@@ -241,9 +249,14 @@ def require_same(
 
 # A run may be prolonged, logged otherwise, scored otherwise and fed otherwise.
 UNBOUND = (
-    *("train.steps:", "train.log_every:", "eval.", "live.eval:"),
+    *("train.log_every:", "eval.", "live.eval:", "train.parallel:"),
     *("data.feeder:", "data.root:", "data.allow_overlap:"),
 )
+
+
+def _ends_with_run(config: Config) -> bool:
+    """Whether the learning rate depends on the number of steps of the run."""
+    return config.optim.schedule == "cosine" and not config.optim.cosine_steps
 
 
 def read_meta(manager: ocp.CheckpointManager, step: int) -> dict[str, Any]:
@@ -334,6 +347,18 @@ def _variables(manager: ocp.CheckpointManager, step: int) -> dict[str, Any]:
     memory = found.state.get("memory") or {}
     kept = {name: memory[name] for name in MEMORY if name in memory}
     return {"params": found.state.get("average") or found.state["params"]} | kept
+
+
+def _saved(state: TrainState) -> dict[str, Any]:
+    """The parts of a state that are kept; the average only where there is one."""
+    names = (
+        "step",
+        "params",
+        "opt_state",
+        "memory",
+        *["average"] * bool(state.average),
+    )
+    return {name: getattr(state, name) for name in names}
 
 
 def _progress_to_json(progress: Progress) -> dict[str, Any]:

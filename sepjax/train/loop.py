@@ -22,10 +22,13 @@ from sepjax.train.signals import stop_signals
 from sepjax.train.start import (
     Batches,
     SeedRun,
+    ended,
     open_runs,
+    patience,
     remember,
     resume,
     spelled_out,
+    stalled,
 )
 from sepjax.train.step import TrainState
 
@@ -67,14 +70,15 @@ def train(
     last, processes = config.train.steps, (jax.process_index(), jax.process_count())
     with contextlib.ExitStack() as stack:
         runs = open_runs(stack, config, workdir, provenance)
-        start, state = resume(runs, program, data, mesh, allow_config_change)
+        how = mesh, allow_config_change
+        start, state, program = resume(runs, program, data, *how)
         for run in runs:
             checkpoint.check_space(run.folder, part(state, 0, len(runs)), len(runs))
             remember(run.folder, run.record)
-        if runs[0].manager.all_steps() and (start >= last or stalled(runs, start)):
+        if runs[0].manager.all_steps() and ended(runs, start):
             return True
         open_logs(stack, runs, start)
-        stop_asked = stack.enter_context(stop_signals(every=config.train.log_every))
+        stop_asked = stack.enter_context(stop_signals())
         batches = data.train_batches(start, last, *processes)
         stack.enter_context(contextlib.closing(batches))
 
@@ -84,7 +88,9 @@ def train(
         for step, batch in enumerate(batches, start=start + 1):
             state, metrics = program.train_step(state, shard_batch(mesh, batch))
             recent.append((step, metrics))
-            done, losses, stop = step == last, [math.inf] * len(runs), stop_asked(step)
+            # One step ahead of the device and no more: it can stop within two steps.
+            jax.block_until_ready(recent[-2:-1])
+            done, losses, stop = step == last, [math.inf] * len(runs), stop_asked()
             judged = done or step % config.train.eval_every == 0
             saved = judged or stop or step % config.train.checkpoint_every == 0
             # What is saved was found finite, and a resumed run averages the same steps.
@@ -135,19 +141,9 @@ def save(runs: list[SeedRun], state: TrainState, losses: list[float]) -> None:
         checkpoint.save(run.manager, own, run.progress, loss, run.record)
 
 
-def stalled(runs: list[SeedRun], step: int) -> bool:
-    """Whether ``early_stop`` evaluations in sequence brought no seed a new best."""
-    return all(0 < patience(run) <= step - run.progress.best_step for run in runs)
-
-
 def retired(run: SeedRun, step: int) -> bool:
     """Whether a seed had ended before this step, if others did not still improve."""
     return 0 < patience(run) < step - run.progress.best_step
-
-
-def patience(run: SeedRun) -> int:
-    """Steps without a new best that end a seed; 0: none do."""
-    return run.config.train.early_stop * run.config.train.eval_every
 
 
 def report(

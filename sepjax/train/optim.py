@@ -26,8 +26,8 @@ OPTIMIZERS.register("ranger")(scale_by_rectified_adam)
 UNSUITED = ("dpsgd", "lbfgs", "sophia", "schedule_free_adamw", "schedule_free_sgd")
 
 # What an optimizer does to its steps after the learning rate.
-LAST_LINKS: dict[str, tuple[Callable[[], optax.GradientTransformation], ...]] = {
-    "ranger": (lookahead,)
+LAST_LINKS: dict[str, Callable[[], optax.GradientTransformation]] = {
+    "ranger": lookahead
 }
 
 
@@ -160,8 +160,7 @@ def make_optimizer(
             return []
         return [optax.add_decayed_weights(factor * config.weight_decay, mask=mask)]
 
-    def build(learning_rate: Any, warmup: Any = 1.0) -> optax.GradientTransformation:
-        rate = learning_rate * warmup
+    def build(rate: Any) -> optax.GradientTransformation:
         links = []
         if is_used(config.clip):
             links.append(optax.clip_by_global_norm(config.clip))
@@ -169,15 +168,18 @@ def make_optimizer(
         if known:
             links += [OPTIMIZERS.build(name), *([] if l2 else decay())]
             links.append(optax.scale_by_learning_rate(rate))
-            return optax.chain(*links, *(link() for link in LAST_LINKS.get(name, ())))
+            links += [LAST_LINKS[name]()] if name in LAST_LINKS else []
+            return optax.chain(*links)
         return optax.chain(*links, named(rate), *([] if l2 else decay(-rate)))
 
-    options: dict[str, Any] = {"learning_rate": learning_rate(config, steps)}
-    if config.warmup_steps:
-        options["warmup"] = lambda count: jnp.minimum(
-            1.0, (count + 1) / config.warmup_steps
+    rate, growth = learning_rate(config, steps), config.warmup_steps
+    if not growth:
+        return optax.inject_hyperparams(lambda learning_rate: build(learning_rate))(
+            rate
         )
-    return optax.inject_hyperparams(build)(**options)
+    return optax.inject_hyperparams(
+        lambda learning_rate, warmup: build(learning_rate * warmup)
+    )(rate, lambda count: jnp.minimum(1.0, (count + 1) / growth))
 
 
 def is_used(value: Any) -> bool:

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 from jax.sharding import Mesh
 
 from sepjax.config import Config, member_configs, variations, with_values
@@ -102,6 +103,17 @@ def make_program(config: Config, mesh: Mesh) -> Program:
         spread(eval_step, mesh, form, more=1),
         freeze,
         tuple(variations(config)[0]),
+    )
+
+
+def state_shapes(program: Program, members: int) -> TrainState:
+    """Shapes of the state that ``program.train_step`` takes; nothing is computed."""
+    state = jax.eval_shape(program.init, jax.random.key(0))
+    number = jax.ShapeDtypeStruct((), jnp.float32)
+    state = state.replace(settings=dict.fromkeys(program.varied, number))
+    axes = (members,) if members > 1 else ()
+    return jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct((*axes, *leaf.shape), leaf.dtype), state
     )
 
 

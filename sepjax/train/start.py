@@ -3,11 +3,13 @@
 import contextlib
 import dataclasses
 import json
+import operator
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 from orbax.checkpoint import CheckpointManager
@@ -19,9 +21,9 @@ from sepjax.config import (
     to_dict,
 )
 from sepjax.models import build_model
-from sepjax.rules import get_field
 from sepjax.train import checkpoint
 from sepjax.train.checkpoint import Progress
+from sepjax.train.memory import compile_step
 from sepjax.train.metrics import MetricLog
 from sepjax.train.plateau import PlateauState
 from sepjax.train.pretrained import find_run, fitted_parts, start_from
@@ -33,6 +35,13 @@ from sepjax.train.step import TrainState
 
 class Batches(Protocol):
     """Where batches come from; ``data_pipelines.pipeline.Data`` is one."""
+
+    @property
+    def resident_bytes(self) -> int:
+        """What the first of ``train_batches`` puts on each device, to stay there."""
+
+    def first_batch(self) -> dict:
+        """The whole batch of step 0, which puts nothing there."""
 
     def train_batches(
         self, start_step: int, stop_step: int, process_index: int, process_count: int
@@ -80,18 +89,20 @@ def open_runs(
 
 def resume(
     runs: list[SeedRun], program: Program, data: Batches, mesh: Mesh, force: bool
-) -> tuple[int, TrainState]:
+) -> tuple[int, TrainState, Program]:
     """The step to go on from and its state: the latest that all seeds have saved.
+
+    Where audio is to lie on the devices, the program that comes back has its step
+    compiled: whether both fit is known before the first of it is uploaded.
 
     Raises:
         CheckpointError: a checkpoint does not fit the configuration, or the seeds have
             none in common.
+        ValueError: a step and resident audio do not fit into a device's memory.
     """
     step = common_step(runs, force)
-    states = [begin(run, program) for run in runs]
-    if step == 0:
-        return 0, join(prepare(runs, states, data, mesh, program.freeze), mesh)
-    for index, run in enumerate(runs):
+    states = [begin(run.config, program) for run in runs]
+    for index, run in enumerate(runs if step else ()):
         states[index], run.progress = checkpoint.restore(
             run.manager,
             states[index],
@@ -103,7 +114,30 @@ def resume(
         before = checkpoint.read_meta(run.manager, step)["provenance"]
         if "pretrained" in before:
             run.record["provenance"]["pretrained"] = before["pretrained"]
-    return step, join(states, mesh)
+    ahead = runs[0].config.train.parallel == "jit"  # pmap compiles as it is called
+    if ahead and data.resident_bytes and not ended(runs, step):
+        sizes = len(runs), data.resident_bytes
+        compiled, _ = compile_step(program, data.first_batch(), *sizes)
+        program = program._replace(train_step=compiled)
+    if step == 0:
+        states = prepare(runs, states, data, mesh, program.freeze)
+        states = [average_from_here(state) for state in states]
+    return step, join(states, mesh), program
+
+
+def ended(runs: list[SeedRun], step: int) -> bool:
+    """Whether there is nothing left to train."""
+    return step >= runs[0].config.train.steps or stalled(runs, step)
+
+
+def stalled(runs: list[SeedRun], step: int) -> bool:
+    """Whether ``early_stop`` evaluations in sequence brought no seed a new best."""
+    return all(0 < patience(run) <= step - run.progress.best_step for run in runs)
+
+
+def patience(run: SeedRun) -> int:
+    """Steps without a new best that end a seed; 0: none do."""
+    return run.config.train.early_stop * run.config.train.eval_every
 
 
 def common_step(runs: list[SeedRun], force: bool) -> int:
@@ -145,15 +179,15 @@ def spelled_out(config: Config, workdir: Path) -> Config:
     return dataclasses.replace(config, train=dataclasses.replace(config.train, fit=fit))
 
 
-def begin(run: SeedRun, program: Program) -> TrainState:
+def begin(config: Config, program: Program) -> TrainState:
     """The state of one member before training, with its values of varied fields."""
-    state = program.init(jax.random.key(run.config.seed))
-    values = {path: get_field(run.config, path) for path in program.varied}
+    state = program.init(jax.random.key(config.seed))
+    values = {path: operator.attrgetter(path)(config) for path in program.varied}
     settings = {
         path: jax.device_put(np.float32(value), state.step.sharding)
         for path, value in values.items()
     }
-    if "optim.lr" in values and run.config.optim.schedule == "plateau":
+    if "optim.lr" in values and config.optim.schedule == "plateau":
         state = state.with_learning_rate(values["optim.lr"])
     return state.replace(settings=settings)
 
@@ -186,6 +220,13 @@ def prepare(
         prepare=preparation(config),
     )
     return [state.replace(params=own) for state, own in zip(states, params)]
+
+
+def average_from_here(state: TrainState) -> TrainState:
+    """The average of the parameters begins where they do, if one is kept."""
+    if not state.average:
+        return state
+    return state.replace(average=jax.tree.map(jnp.copy, state.params))
 
 
 def start_pretrained(

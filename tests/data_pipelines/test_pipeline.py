@@ -199,3 +199,18 @@ def test_no_feeder_needs_tensorflow(music):
         [sys.executable, "-c", WITHOUT, config], capture_output=True, text=True
     )
     assert result.stdout.count("(4, 2, 4000, 2)") == 2, result.stderr
+
+
+def test_the_first_batch_leaves_the_device_alone(music):
+    data = open_data(music)
+    assert data.resident_bytes > 0
+    ahead = data.first_batch()
+    assert "store" not in vars(data)
+    batch = next(data.train_batches(0, 1))
+    assert data.resident_bytes == data.store.blocks.nbytes
+    assert sorted(ahead) == sorted(batch)
+    for name in batch:
+        assert isinstance(ahead[name], np.ndarray)
+        np.testing.assert_array_equal(ahead[name], batch[name], strict=True)
+    music.data.feeder = "streaming"
+    assert open_data(music).resident_bytes == 0

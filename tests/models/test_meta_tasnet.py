@@ -174,7 +174,7 @@ def test_bfloat16_stays_close():
     half = build(4, compute_dtype="bfloat16")
     expected = quick(full.apply)(drawn(full), wave).masks
     found = quick(half.apply)(drawn(full), wave).masks
-    assert found.dtype == jnp.float32
+    assert found.dtype == jnp.bfloat16
     # Eight bits of mantissa, twice five layers deep; the norms are float32.
     assert float(jnp.abs(found - expected).max()) < 0.1
     assert float(jnp.abs(found - expected).mean()) < 0.01

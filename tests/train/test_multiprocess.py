@@ -1,20 +1,56 @@
 """Two processes on this machine train and score together, as on a cluster."""
 
 import json
+import os
 import shutil
+import signal
 import socket
+import time
 
 import jax
 import numpy as np
 import pytest
 
 from sepjax import cli
+from sepjax.config import Config
 from sepjax.train import checkpoint
 from sepjax.train.metrics import read_log
+from sepjax.train.workdir import held
 from tests.tiny_run import finish, flags, start
 
 # Processes that share two cores take long to agree: few and large batches.
 FEW = dict(train__batch_size=16, train__eval_every=100)
+
+
+# Checkpoints alone make reports: whoever agrees every log_every steps never does.
+LONG = dict(
+    train__steps=10**6,
+    train__eval_every=10**6,
+    train__log_every=10**6,
+    train__checkpoint_every=10,
+)
+
+
+def start_two(workdirs, *more, **fields):
+    """Both processes of a run, each with a ``--workdir`` of its own."""
+    address = f"--distributed=127.0.0.1:{free_port()}"
+    return [
+        start(
+            *flags(workdir, **fields),
+            *("--mode=train", address, "--processes=2", f"--process={index}"),
+            *more,
+        )
+        for index, workdir in enumerate(workdirs)
+    ]
+
+
+def wait_for_step(folder, step, processes):
+    deadline = time.monotonic() + 120
+    while all(process.poll() is None for process in processes):
+        assert time.monotonic() < deadline
+        if any(r["step"] >= step for r in read_log(folder / "metrics.jsonl")):
+            return
+        time.sleep(0.05)
 
 
 def free_port():
@@ -93,3 +129,40 @@ def contents(run):
     return {name: path.read_bytes() for name, path in files.items()} | {
         "names": sorted(path.name for path in run.iterdir())
     }
+
+
+@pytest.mark.parametrize(
+    ("number", "index"),
+    [(signal.SIGTERM, 1), pytest.param(signal.SIGINT, 0, marks=pytest.mark.slow)],
+)
+def test_a_signal_to_one_process_stops_both(tmp_path, number, index):
+    processes = start_two([tmp_path] * 2, **LONG)
+    wait_for_step(tmp_path, 10, processes)
+    processes[index].send_signal(number)
+    began = time.monotonic()
+    outputs = finish(*processes, code=1)
+    # A second until jax sees the signal; the rest is saving, and two busy cores.
+    assert time.monotonic() - began < 15
+    for output in outputs:
+        assert "asked to stop: saving" in output
+        assert "Traceback" not in output
+    assert checkpoint.describe(tmp_path)["step"] > 10
+
+
+def test_a_folder_that_is_not_shared_is_told_at_the_start(tmp_path):
+    folders = tmp_path / "one", tmp_path / "two"
+    for output in finish(*start_two(folders), code=1):
+        assert (
+            f"--workdir={folders[1]} of process 1 on {socket.gethostname()}" in output
+        )
+        assert "give all processes one folder that all hosts share" in output
+        assert "Traceback" not in output
+        assert "train:" not in output  # the data was not opened
+    assert [path.name for path in folders[0].iterdir()] == [".lock"]
+
+
+def test_both_processes_are_told_who_works_there(tmp_path):
+    with held(lambda: tmp_path, Config()):
+        for output in finish(*start_two([tmp_path] * 2), code=1):
+            assert f"error: {tmp_path} is in use by process {os.getpid()} on" in output
+            assert "Traceback" not in output

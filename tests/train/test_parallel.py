@@ -108,3 +108,10 @@ def assert_step(config, state, metrics, params, reference):
         for leaf, other in zip(*map(jax.tree.leaves, (state.params, wanted)))
     ]
     assert np.mean(np.concatenate(same)) > 0.97
+
+
+def test_devices_stand_in_the_order_in_which_rows_are_dealt_out():
+    # Process p is given rows p n to (p + 1) n - 1 of a batch: in the order of a TPU's
+    # network, as jax.make_mesh has it, they would lie on another process' chips.
+    scattered = [jax.devices()[i] for i in (2, 0, 3, 1)]
+    assert list(make_mesh(scattered).devices) == jax.devices()

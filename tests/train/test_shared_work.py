@@ -14,7 +14,7 @@ from data_pipelines import resident
 from data_pipelines.schedule import Plan
 from sepjax.config import member_configs
 from sepjax.train.mesh import batch_sharding, make_mesh
-from sepjax.train.program import make_program
+from sepjax.train.program import make_program, state_shapes
 
 DEVICES = 4
 
@@ -22,13 +22,8 @@ DEVICES = 4
 def work_of(config, devices):
     """Flops, collectives and temporary bytes of a device's training step."""
     program = make_program(config, make_mesh(jax.devices()[:devices]))
-    key = jax.eval_shape(lambda: jax.random.key(0))
-    state = jax.eval_shape(program.init, key)
     members = len(member_configs(config))
-    if members > 1:
-        state = jax.tree.map(
-            lambda x: jax.ShapeDtypeStruct((members, *x.shape), x.dtype), state
-        )
+    state = state_shapes(program, members)
     rows = family_batch(config)
     batch = {
         name: jax.ShapeDtypeStruct((len(x) * config.train.seeds, *x.shape[1:]), x.dtype)

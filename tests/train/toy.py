@@ -59,6 +59,10 @@ class ToyData:
     before: Callable[[int], None] = lambda step: None
     spoil: Callable[[int, dict], dict] = lambda step, batch: batch
     silent_valid: bool = False
+    resident_bytes = 0
+
+    def first_batch(self):
+        return next(self.train_batches(0, 1))
 
     def train_batches(self, start, stop, process_index=0, process_count=1):
         for step in range(start, stop):
@@ -107,7 +111,7 @@ def shared_programs():
             del tree["optim"][f"lr_decay_{name}"]
         del tree["optim"]["plateau_threshold"]
         train = config.train
-        parts = train.freeze, train.fit
+        parts = train.freeze, train.fit, train.vary, train.accumulate, train.parallel
         key = (json.dumps(tree), train.batch_size, train.seeds, parts, mesh)
         if key not in made:
             made[key] = make(config, mesh)

@@ -1,0 +1,114 @@
+"""The runs of a sweep: which ones, their configurations, what they wait for."""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from absl import flags
+from ml_collections import config_flags
+
+from sepjax.config import (
+    Config,
+    differences,
+    from_dict,
+    member_configs,
+    member_folders,
+    resolve,
+)
+from sepjax.registry import nearest
+from sepjax.report.folder import read_run
+
+
+class Member(Protocol):
+    """A run of a sweep; ``configs.sweeps.Member`` is one."""
+
+    config: str  # "file.py:name"
+    overrides: Mapping[str, Any]  # dotted field -> value
+
+
+def select(
+    sweeps: Mapping[str, Mapping[str, Member]], name: str, shard: str
+) -> dict[str, Member]:
+    """The members of a shard of a sweep.
+
+    Args:
+        sweeps: by name.
+        name: of the sweep.
+        shard: ``"k/n"``: each n-th member from the k-th on, counted from 1.
+
+    Raises:
+        ValueError: there is no such sweep, or the shard is not one.
+
+    Example:
+        >>> sweeps = {"letters": dict.fromkeys("abcde")}
+        >>> list(select(sweeps, "letters", "2/3"))
+        ['b', 'e']
+    """
+    if name not in sweeps:
+        raise ValueError(f"unknown sweep {name!r}: {nearest(name, sweeps)}")
+    found = re.fullmatch(r"(\d+)/(\d+)", shard)
+    index, count = map(int, found.groups()) if found else (0, 0)
+    if not 1 <= index <= count:
+        raise ValueError(f"--shard={shard} must be k/n with 1 <= k <= n, such as 2/8")
+    return dict(list(sweeps[name].items())[index - 1 :: count])
+
+
+def missing_sources(
+    configs: Mapping[str, Config], workdir: Path
+) -> list[tuple[str, str]]:
+    """(run, the run it starts from) where that is neither a member nor in workdir."""
+    sources = {name: config.train.pretrained_from for name, config in configs.items()}
+    return [
+        (name, source)
+        for name, source in sources.items()
+        if source and source not in configs and not (workdir / source).is_dir()
+    ]
+
+
+def configuration(member: Member, overrides: Sequence[str] = ()) -> Config:
+    """The resolved configuration of a member.
+
+    Args:
+        member: its file and its fields.
+        overrides: the user's, as ``--config.section.field=value``; they win.
+    """
+    given = [f"--config.{path}={value}" for path, value in member.overrides.items()]
+    argv = ["sweep", f"--config={member.config}", *given, *overrides]
+    # The parser of the run itself: what it reads is what the run will be.
+    values = flags.FlagValues()
+    holder = config_flags.DEFINE_config_file(
+        "config", flag_values=values, sys_argv=argv
+    )
+    try:
+        values(argv)
+    except (flags.Error, TypeError, ValueError) as error:
+        line = str(error).strip().splitlines()[-1]
+        raise ValueError(f"{member.config} {' '.join(overrides)}: {line}") from error
+    return resolve(holder.value)
+
+
+def finished(folder: Path, config: Config) -> bool:
+    """Whether a run has its results, and they are those of this configuration.
+
+    Of several members, each has a folder of its own, the seeds of one variation a
+    common ``band.json``, and all variations a ``surface.html``.
+    """
+    ones, folders = member_configs(config), member_folders(config, folder)
+    if folders == (folder,):
+        stored = read_run(folder) if (folder / "results.json").exists() else None
+        # Its configuration is stored resolved, and beside where it comes from.
+        fields = stored.config if stored else {}
+        tree = {name: part for name, part in fields.items() if name != "provenance"}
+        return bool(tree) and not differences(from_dict(tree), config)
+    if config.train.vary and not (folder / "surface.html").exists():
+        return False
+    seeds = sorted({one.seed for one in ones})
+    homes = {one.parent for one in folders} if len(seeds) > 1 else set()
+    bands = [home / "band.json" for home in homes]
+    if not all(
+        b.exists() and json.loads(b.read_text())["seeds"] == seeds for b in bands
+    ):
+        return False
+    return all(map(finished, folders, ones))

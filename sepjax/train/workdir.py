@@ -1,0 +1,114 @@
+"""A run folder that one trainer works in at a time, and all its processes see."""
+
+import contextlib
+import datetime
+import os
+import socket
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import jax
+import numpy as np
+from jax.experimental.multihost_utils import process_allgather
+
+from sepjax.config import Config, member_folders
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
+
+LOCK = ".lock"
+
+
+@contextlib.contextmanager
+def held(open_folder: Callable[[], Path], config: Config) -> Iterator[Path]:
+    """Context in which nobody else works in a run folder.
+
+    The folder and those of its seeds are locked (``flock`` on ``.lock``, which says who
+    holds it), so that a run of one seed and one of all exclude each other. The system
+    lets go when the process ends, however it ends, and shares such locks over NFS
+    (Linux since 2.6.12). Without them (Windows) two trainers do not notice each other.
+    In a distributed run process 0 locks, and all see what it wrote, or all raise.
+
+    Args:
+        open_folder: creates the run folder and returns it.
+        config: resolved.
+
+    Raises:
+        OSError: another process works there; the folder cannot be written to or is not
+            that of the other processes.
+        ValueError: there is no such folder.
+    """
+    host, problem, owner = socket.gethostname(), None, ""
+    now = datetime.datetime.now().astimezone()
+    with contextlib.ExitStack() as stack:
+        try:
+            folder = open_folder()
+            if jax.process_index() == 0:
+                owner = f"process {os.getpid()} on {host}, since {now:%F %T.%f %z}"
+                for each in dict.fromkeys((folder, *member_folders(config, folder))):
+                    stack.enter_context(locked(each, owner))
+        except (OSError, ValueError) as error:
+            problem = error
+        agree(problem)
+        owner = exchange(owner)[0]
+        if not sees(folder / LOCK, owner):
+            problem = OSError(
+                f"--workdir={folder} of process {jax.process_index()} on {host} is not "
+                f"that of {owner}: give all processes one folder that all hosts share"
+            )
+        agree(problem)
+        yield folder
+
+
+@contextlib.contextmanager
+def locked(folder: Path, owner: str) -> Iterator[None]:
+    """Context in which a folder, which is created, is locked and says by whom."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / LOCK, "a+") as file:
+        try:
+            if fcntl:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            file.seek(0)
+            raise OSError(
+                f"{folder} is in use by {file.read() or 'another process'}: wait until "
+                "it ends, stop it, or choose another --workdir"
+            ) from error
+        except OSError as error:  # a file system without locks
+            text = f"note: {folder} cannot be locked ({error.strerror})"
+            print(f"{text}: start no other run there", file=sys.stderr)
+        file.truncate(0)
+        print(owner, end="", file=file, flush=True)
+        os.fsync(file.fileno())  # other hosts shall see it
+        yield
+
+
+def sees(file: Path, text: str, seconds: float = 5.0) -> bool:
+    """Whether a file has this content before long; NFS asks its server as it opens."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        with contextlib.suppress(OSError):
+            if file.read_text() == text:
+                return True
+        time.sleep(0.1)
+    return False
+
+
+def agree(problem: Exception | None) -> None:
+    """Raise on all processes if one has a problem; the message has those of all."""
+    if problem and jax.process_count() == 1:
+        raise problem
+    problems = filter(None, exchange(str(problem or "")))
+    if text := "\n".join(dict.fromkeys(problems)):
+        raise OSError(text)
+
+
+def exchange(text: str, length: int = 2000) -> list[str]:
+    """The texts of all processes in order, cut to ``length`` bytes."""
+    rows = np.frombuffer(text.encode()[:length].ljust(length), np.uint8)
+    found = np.atleast_2d(process_allgather(rows))
+    return [row.tobytes().decode(errors="ignore").rstrip() for row in found]

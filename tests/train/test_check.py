@@ -1,0 +1,110 @@
+"""What --mode=check tells of every configuration, and whether training fits."""
+
+import importlib
+import os
+import re
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import pytest
+from toy import ToyData, one_device, toy_config
+from toy import shared_programs as shared_programs
+
+from data_pipelines.pipeline import open_data
+from sepjax.config import resolve
+from sepjax.train import checkpoint, loop
+from sepjax.train.check import check_run, describe
+from sepjax.train.program import make_program
+
+FILES = {
+    name: importlib.import_module(f"configs.{name}")
+    for name in ("base", "demo", "chapter4", "chapter6", "appendix_a")
+}
+CONFIGS = [(file, name) for file, module in FILES.items() for name in module.NAMES]
+
+
+@pytest.mark.parametrize(("file", "name"), CONFIGS)
+def test_every_configuration_is_described(file, name):
+    config = resolve(FILES[file].get_config(name))
+    lines = dict(describe(config, make_program(config, one_device())))
+    parts = [value for what, value in lines.items() if what.startswith("  ")]
+    counts = [int(value.split()[0].replace(",", "")) for value in parts]
+    assert sum(counts) == int(lines["parameters"].replace(",", "")) > 0
+    assert any(c and "frozen" not in part for c, part in zip(counts, parts))
+
+
+# One of each family, small; the last two are live, and start from runs that are absent.
+KINDS = {
+    "tasnet": ("base", "explore", dict(N=16, B=8, H=8, layers=2, stack=1)),
+    "oracle": ("appendix_a", "irm_simple", dict(N=16)),
+    "demucs": ("appendix_a", "demucs_8k", dict(demucs_channels=4, demucs_depth=2)),
+    "meta_tasnet": ("chapter6", "demo_meta", dict(N=16, B=8, layers=1, stack=1)),
+    "open_unmix": ("chapter6", "demo_tl", dict(umx_hidden=8)),
+}
+
+
+SLOW = [pytest.param("meta_tasnet", marks=pytest.mark.slow)]  # to compile
+
+
+@pytest.mark.parametrize("kind", [*sorted(set(KINDS) - {"meta_tasnet"}), *SLOW])
+def test_every_family_takes_a_step(kind):
+    file, name, small = KINDS[kind]
+    config = FILES[file].get_config(name)
+    config.train.batch_size, config.data.chunk_seconds = 2, 0.5
+    for field, value in small.items():
+        setattr(config.model, field, value)
+    config = resolve(config)
+    lines = dict(check_run(config, open_data(config), one_device()))
+    # Squared errors of spectra have no unit, and are no less than nothing.
+    sdr = re.search(r"SI-SDR -?[\d.]+ dB", lines["loss of the first batch"])
+    assert (sdr is None) == (kind == "open_unmix")
+    assert float(lines["time of a step"].split()[0]) > 0
+    pattern = r"step [1-9]\d* MiB \+ resident audio [1-9]\d* MiB of \d{4,} MiB"
+    assert re.fullmatch(pattern, lines["memory per device"])
+
+
+def never(step):
+    raise AssertionError("a batch was asked for")
+
+
+def machine():
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+def test_a_step_and_audio_that_do_not_fit_together_are_refused(tmp_path):
+    data = ToyData(toy_config(), before=lambda step: step and never(step))
+    # All of a device's share of this machine: audio alone would fit.
+    data.resident_bytes = machine() // jax.local_device_count()
+    with pytest.raises(ValueError, match="does not fit") as caught:
+        loop.train(data.config, tmp_path, data, one_device(), provenance={})
+    told = str(caught.value)
+    assert re.search(r"step \d+ MiB \+ resident audio (\d+) MiB of \1 MiB", told)
+    for remedy in ("feeder=streaming", "train.accumulate", "train.batch_size"):
+        assert remedy in told
+
+
+class OnlyLowered(NamedTuple):
+    """A step that may be compiled, but not called, which would compile it again."""
+
+    step: Callable
+
+    def lower(self, *shapes):
+        return self.step.lower(*shapes)
+
+
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_a_step_that_was_measured_is_not_compiled_again(tmp_path, monkeypatch, seeds):
+    made = loop.make_program
+
+    def make(config, mesh):
+        program = made(config, mesh)
+        return program._replace(train_step=OnlyLowered(program.train_step))
+
+    monkeypatch.setattr(loop, "make_program", make)
+    for steps in (3, 5):  # and then from a checkpoint
+        data = ToyData(toy_config(train__seeds=seeds, train__steps=steps))
+        data.resident_bytes = 1
+        assert loop.train(data.config, tmp_path, data, one_device(), provenance={})
+    folder = tmp_path if seeds == 1 else tmp_path / "seed_2"
+    assert checkpoint.describe(folder)["step"] == 5
