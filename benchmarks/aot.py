@@ -123,6 +123,7 @@ MODELS = {  # what a row says of the model -> its flags
     "huge": HUGE,
     "huge, L = W = 20": f"{HUGE} --config.model.L=20 --config.model.W=20",
     "music": "base.py:music",
+    "music, bfloat16": "base.py:music --config.model.compute_dtype=bfloat16",
     "Meta-TasNet, one stage": "chapter4.py:all_data",
     "Meta-TasNet, three stages": "chapter4.py:published",
     "Open-Unmix": "chapter6.py:umxhq",
@@ -134,7 +135,8 @@ TABLE = [  # (model, topology and more flags), in the order in which they run
     ("large", "h100:8"),
     ("large", "a100"),
     *((name, "h100") for name in ("Meta-TasNet, one stage", "Open-Unmix", "Demucs v1")),
-    *((name, "h100 --largest") for name in ("huge", "huge, L = W = 20", "music")),
+    *((name, "h100 --largest") for name in ("huge", "huge, L = W = 20")),
+    *((name, "h100 --largest") for name in ("music", "music, bfloat16")),
     *((name, "h100:8") for name in ("Meta-TasNet, one stage", "Open-Unmix")),
     ("Meta-TasNet, three stages", "h100"),
     *((name, "v5e") for name in ("irm_hybrid_pmpgtf", "large", "large, bfloat16")),
@@ -266,6 +268,7 @@ COLUMNS = {  # title -> what a record says there
         f"{sent['count']} {kind}, {sent['bytes'] / 1e6:.1f} MB"
         for kind, sent in r["collectives"].items()
     ),
+    "cycles, M": lambda r: f"{r['cycles'] / 1e6:.0f}" if r["cycles"] else "",
     "least time, ms": lambda r: f"{1e3 * r['roofline_s']:.1f} ({r['bound']})",
 }
 
