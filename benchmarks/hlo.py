@@ -127,10 +127,7 @@ class Work(NamedTuple):
 
 
 def read_work(text: str) -> Work:
-    """Count what an optimised module does.
-
-    Args:
-        text: of the module, as ``compiled.as_text()`` gives it.
+    """Count what a module does, from its text as ``compiled.as_text()`` gives it.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -358,7 +355,7 @@ def parameters(body: Computation) -> dict[int, str]:
 
 def sliced(name: str, scope: Computation, module: Module) -> float:
     """Bytes that are read of an array where all that use it take slices; else inf."""
-    total = 0.0
+    total = math.inf if scope[name].root else 0.0
     for user in (one for one in scope.values() if name in one.operands):
         place = user.operands.index(name)
         if user.op == "bitcast":
@@ -374,10 +371,11 @@ def sliced(name: str, scope: Computation, module: Module) -> float:
 
 
 def written(one: Instruction, scope: Computation, module: Module) -> float:
-    """Bytes of results: of an update in place those of the update."""
+    """Bytes of results: of an update in place its own, none of a library's scratch."""
     total = 0.0
     for (result, around), array in zip(results(one, scope, module), one.arrays):
-        size = array.stored
+        scratch = one.op == "custom-call" and array.kind in ("s8", "u8")
+        size = 0.0 if scratch else array.stored
         if result.op == "dynamic-update-slice" and size:
             size = min(size, around[result.operands[1]].arrays[0].bytes)
         total += size
@@ -398,4 +396,4 @@ def results(
     elif one.op == "bitcast" and one.operands[0] in scope:
         yield from results(scope[one.operands[0]], scope, module)
     else:
-        yield one, scope
+        yield from ((one, scope) for _ in one.arrays)

@@ -6,16 +6,18 @@
 ``full`` is the table itself: 44.1 kHz, four stacks of ten layers. ``explore`` and
 ``large`` are the sizes of chapter 5's comparisons: 8 kHz, three stacks of six layers,
 with 160 and 640 hidden channels. A step of batch 4 takes about one second (explore) and
-three (large) on two CPU cores: these want a GPU.
+three (large) on two CPU cores: these want a GPU. ``music`` has the size of the
+Conv-TasNets of asteroid and Demucs that were published for MUSDB18.
 """
 
-from sepjax.config import Config
+from sepjax.config import Config, ModelConfig
 from sepjax.registry import nearest
 
 NAMES = {
     "full": "Table A.1: 44.1 kHz, layers 10, stack 4",
     "explore": "8 kHz, layers 6, stack 3, H 160: the comparisons of chapter 5",
     "large": "8 kHz, layers 6, stack 3, H 640",
+    "music": "stereo at 44.1 kHz, the public models of MUSDB18",
 }
 
 
@@ -24,10 +26,20 @@ def get_config(name: str = "full") -> Config:
     if name not in NAMES:
         raise ValueError(f"configs/base.py has no {name!r}: {nearest(name, NAMES)}")
     config = Config(name=name)
-    if name == "full":
+    if name in ("full", "music"):
         config.data.sample_rate = 44100
+        if name == "music":
+            music(config.model)
         return config
     config.data.sample_rate = 8000
     config.model.layers, config.model.stack = 6, 3
     config.model.H = 640 if name == "large" else 160
     return config
+
+
+def music(model: ModelConfig) -> None:
+    """Stereo, a window of 20 samples every 10, masks from the last residual."""
+    model.audio_channels, model.encoding, model.encoder_act = 2, "simple", "relu"
+    model.N, model.L, model.W, model.B, model.H = 256, 20, 10, 256, 512
+    model.input_norm, model.mask_act = "frame", "relu"
+    model.skip, model.bias = False, False

@@ -1,28 +1,17 @@
 """Sizes of published models, and those that the thesis' table implies."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import pytest
 
+from configs import base
 from sepjax.config import Config, ModelConfig
 from sepjax.models import build_model
 
 BEST = dict(encoding="simple", N=512, L=16, W=8, B=128, H=512, layers=8, stack=3)
-MUSIC = dict(
-    encoding="simple",
-    N=256,
-    L=20,
-    W=10,
-    B=256,
-    H=512,
-    stack=4,
-    audio_channels=2,
-    encoder_act="relu",
-    input_norm="frame",
-    mask_act="relu",
-    skip=False,
-    bias=False,
-)
+MUSIC = dataclasses.asdict(base.get_config("music").model)
 
 
 def shapes(**fields):
@@ -46,7 +35,7 @@ def test_best_model_of_the_paper():
 
 @pytest.mark.parametrize(("layers", "weights"), [(8, 8_852_032), (10, 10_977_872)])
 def test_music_variant(layers, weights):
-    assert count(shapes(**MUSIC, layers=layers)) == weights
+    assert count(shapes(**MUSIC | dict(layers=layers))) == weights
 
 
 def test_skip_path_and_biases_are_two_switches():

@@ -78,6 +78,18 @@ TPU = """HloModule jit_step
   ROOT %flat = f32[8,200]{1,0:T(8,128)} bitcast(%cut)
 }
 
+%whole (q: f32[6,8,200]) -> f32[6,8,200] {
+  %q = f32[6,8,200]{2,1,0:T(8,128)} parameter(0)
+  ROOT %same = f32[6,8,200]{2,1,0:T(8,128)} bitcast(%q)
+}
+
+%sum_of (r: f32[6,8,200]) -> f32[] {
+  %r = f32[6,8,200]{2,1,0:T(8,128)} parameter(0)
+  %inner = f32[6,8,200]{2,1,0:T(8,128)} fusion(%r), kind=kLoop, calls=%whole
+  %start = f32[] constant(0)
+  ROOT %sum = f32[] reduce(%inner, %start), dimensions={0,1,2}, to_apply=%add
+}
+
 %body (c: (s32[], f32[6,8,200])) -> (s32[], f32[6,8,200]) {
   %c = (s32[]{:T(128)}, f32[6,8,200]{2,1,0:T(8,128)}) parameter(0)
   %n = s32[]{:T(128)S(1)} get-tuple-element(%c), index=0
@@ -100,6 +112,8 @@ ENTRY %main (a: f32[8,200,16], b: f32[8,16,32]) -> f32[8,200,32] {
 custom_call_target="AllocateBuffer"
   %w = (s32[]{:T(128)}, f32[6,8,200]{2,1,0:T(8,128)}) while(%s), \
 condition=%condition, body=%body
+  %v = f32[6,8,200]{2,1,0:T(8,128)} get-tuple-element(%w), index=1
+  %t = f32[]{:T(128)S(1)} fusion(%v), kind=kInput, calls=%sum_of
   ROOT %y = f32[8,200,32]{2,1,0:T(8,128)} convolution(%a, %b), \
 window={size=8 stride=7 lhs_dilate=8}, dim_labels=0bf_0io->0bf
 }
@@ -112,8 +126,9 @@ def test_a_program_of_a_tpu():
     assert work.loops == [(6, 1)]
     assert work.flops == 8 * (2 * 200 * 16 * 32)
     assert work.bytes_by_op == {
-        # A slice of what is in main memory, six times; its copy stays on the chip.
-        "fusion": 6 * 4 * 8 * 200,
+        # A slice of what is in main memory, six times, then all of it, in tiles of 128
+        # columns; results stay on the chip.
+        "fusion": 6 * 4 * 8 * 200 + 4 * 6 * 8 * 256,
         # 32 columns lie in a tile of 128.
         "convolution": 4 * 8 * 200 * 128,
     }
