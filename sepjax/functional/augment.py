@@ -83,27 +83,6 @@ def left_and_right(
     return jnp.where(exchanged, waves[..., ::-1, :], waves)
 
 
-def shuffle_sources(
-    sources: Shaped[Array, "batch sources *rest"], fraction: float
-) -> Shaped[Array, "batch sources *rest"]:
-    """New songs from old: mix sources of different tracks in part of the batch.
-
-    Among the first ``n = floor(fraction * batch + 1/2)`` items, source ``c`` of item
-    ``i`` is taken from item ``(i + c) mod n`` (thesis 5.1).
-
-    Example:
-        >>> shuffle_sources(jnp.arange(4.0).reshape(2, 2, 1), 1.0).squeeze(-1)
-        Array([[0., 3.],
-               [2., 1.]], dtype=float32)
-    """
-    batch, count = sources.shape[:2]
-    mixed = int(fraction * batch + 0.5)
-    if mixed < 2:
-        return sources
-    item, source = jnp.arange(batch)[:, None], jnp.arange(count)[None]
-    return regroup(sources, jnp.where(item < mixed, (item + source) % mixed, item))
-
-
 def regroup(
     sources: Shaped[Array, "batch sources *rest"], donor: Int[Array, "batch sources"]
 ) -> Shaped[Array, "batch sources *rest"]:

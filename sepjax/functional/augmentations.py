@@ -83,33 +83,38 @@ def swap_channels(
 def shuffle(key: Key[Array, ""], sources: Sources, fraction: float = 0.5) -> Sources:
     """Sources of different items mixed in part of the batch (thesis 5.1).
 
-    :func:`sepjax.functional.augment.shuffle_sources`, which draws nothing: the items of
-    a batch are in random order already.
+    Among the first ``floor(fraction * batch + 1/2)`` items each source is dealt out
+    anew by a permutation of its own, as the schedule does
+    (:func:`data_pipelines.schedule.shuffled_rows`). Each item of a source is still
+    heard once.
 
     Example:
-        >>> shuffle(jax.random.key(0), jnp.arange(4.0).reshape(2, 2, 1), 1.0).ravel()
-        Array([0., 3., 2., 1.], dtype=float32)
+        >>> sources = jnp.tile(jnp.arange(8.0)[:, None, None], (1, 2, 1))
+        >>> shuffled = shuffle(jax.random.key(0), sources)[:, 1, 0]
+        >>> jnp.sort(shuffled[:4]), shuffled[4:]
+        (Array([0., 1., 2., 3.], dtype=float32), Array([4., 5., 6., 7.], dtype=float32))
     """
-    del key
-    return augment.shuffle_sources(sources, fraction)
+    batch, count = sources.shape[:2]
+    mixed = int(fraction * batch + 0.5)
+    orders = jax.vmap(lambda own: jax.random.permutation(own, mixed))
+    donor = orders(jax.random.split(key, count)).T
+    moved = augment.regroup(sources[:mixed], donor)
+    return jnp.concatenate([moved, sources[mixed:]])
 
 
 @AUGMENTATIONS.register("mix")
 def mix(key: Key[Array, ""], sources: Sources) -> Sources:
     """Songs that never were: every source's items in an order of its own (Open-Unmix).
 
-    Each item of a source is heard once, as before. (The schedule's ``mix=random`` draws
-    tracks and starts with replacement, from all of the training data.)
+    :func:`shuffle` of the whole batch. (The schedule's ``mix=random`` draws tracks and
+    starts with replacement, from all of the training data.)
 
     Example:
         >>> sources = jnp.tile(jnp.arange(5.0)[:, None, None], (1, 2, 1))
         >>> jnp.sort(mix(jax.random.key(0), sources)[:, 1, 0])
         Array([0., 1., 2., 3., 4.], dtype=float32)
     """
-    batch, count = sources.shape[:2]
-    orders = jax.vmap(lambda own: jax.random.permutation(own, batch))
-    donor = orders(jax.random.split(key, count)).T
-    return augment.regroup(sources, donor)
+    return shuffle(key, sources, fraction=1.0)
 
 
 @AUGMENTATIONS.register("normalize")

@@ -11,7 +11,6 @@ from sepjax.functional.augment import (
     normalize,
     prepare_excerpts,
     select_channel,
-    shuffle_sources,
 )
 
 
@@ -30,28 +29,6 @@ def test_the_mixture_is_the_sum_of_the_sources(channels):
     excerpt = prepare_excerpts(batch(channels=channels))
     np.testing.assert_allclose(excerpt.sources.sum(1), excerpt.mixture, atol=1e-5)
     np.testing.assert_allclose(excerpt.mixture.std(-1), 1.0, atol=1e-5)
-
-
-@pytest.mark.parametrize(
-    ("items", "fraction"), [(4, 0.5), (7, 0.5), (5, 1.0), (3, 0.4)]
-)
-def test_shuffle_follows_its_formula(items, fraction):
-    sources = jnp.arange(items * 3.0).reshape(items, 3, 1)
-    mixed = int(fraction * items + 0.5)
-    found = shuffle_sources(sources, fraction)
-    for i in range(items):
-        for c in range(3):
-            donor = (i + c) % mixed if i < mixed and mixed > 1 else i
-            assert found[i, c, 0] == sources[donor, c, 0]
-
-
-def test_shuffle_only_permutes_each_source():
-    sources = prepare_excerpts(batch(items=8)).sources
-    found = shuffle_sources(sources, 0.5)
-    for c in range(3):
-        np.testing.assert_array_equal(
-            np.sort(found[:, c], axis=0), np.sort(sources[:, c], axis=0)
-        )
 
 
 def test_channels():
