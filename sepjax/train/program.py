@@ -60,11 +60,36 @@ def make_program(config: Config, mesh: Mesh) -> Program:
     model, train = build_model(config.model), config.train
     time = round(config.data.chunk_seconds * config.data.sample_rate)
     freeze = frozen_parts(config, model, time)
-    prepare, form = preparation(config), train.parallel
-    axis = AXIS if form == "pmap" or mesh.size > 1 else None
-    seeds, members = train.seeds, len(member_configs(config))
+    axis = AXIS if train.parallel == "pmap" or mesh.size > 1 else None
     if train.accumulate > 1 and hasattr(model, "spectra"):
         require_known_statistics(freeze)
+    # A varied number is an array here too, so that no link of the chain is left out.
+    values = {path: jnp.float32(v) for path, v in variations(config)[0].items()}
+    optimizer = optimizer_of(with_values(config, values), freeze)
+    average = config.optim.ema > 0
+    step = train_step(config, model, freeze, axis)
+    return Program(
+        jax.jit(
+            lambda key: init_state(model, optimizer, key, time, average=average),
+            out_shardings=replicated(mesh),
+            # It runs once: optimized, it would compile longer than the step.
+            compiler_options={"xla_backend_optimization_level": 0},
+        ),
+        spread(
+            train_step(config, model, freeze, axis), mesh, train.parallel, donate=True
+        ),
+        spread(eval_step(config, axis), mesh, train.parallel, more=1),
+        freeze,
+        tuple(values),
+        jax.jit(optimizer.init, out_shardings=replicated(mesh)),
+    )
+
+
+def train_step(
+    config: Config, model: nn.Module, freeze: Sequence[str], axis: str | None
+) -> Callable[[TrainState, dict], tuple[TrainState, dict]]:
+    """``(state, rows) -> (state, metrics)`` of one device, for all members."""
+    prepare, members = preparation(config), len(member_configs(config))
 
     def step(state: TrainState, excerpt: Excerpt) -> tuple[TrainState, dict]:
         own = with_values(config, state.settings)
@@ -73,42 +98,27 @@ def make_program(config: Config, mesh: Mesh) -> Program:
             optimizer_of(own, freeze),
             axis_name=axis,
             freeze=freeze,
-            accumulate=train.accumulate,
+            accumulate=config.train.accumulate,
             ema=config.optim.ema,
         )
         return update(state, excerpt)
 
-    def train_step(state: TrainState, batch: dict) -> tuple[TrainState, dict]:
+    def steps(state: TrainState, batch: dict) -> tuple[TrainState, dict]:
         if members == 1:
             return step(state, prepare(batch))
-        return map_members(step, state, map_seeds(prepare, batch, seeds), members)
+        excerpts = map_seeds(prepare, batch, config.train.seeds)
+        return map_members(step, state, excerpts, members)
 
+    return steps
+
+
+def eval_step(config: Config, axis: str | None) -> Callable[[Any, dict, dict], dict]:
+    """``(params, rows, memory) -> sums`` of one device, for all members."""
     # Whether a Wiener filter helps is asked of whole songs, not of every evaluation.
-    unfiltered = dataclasses.replace(config.model, wiener_iterations=0)
-    score = make_eval_step(build_model(unfiltered), prepare, axis)
-
-    def eval_step(params: Any, batch: dict, memory: dict) -> dict:
-        if members == 1:
-            return score(params, batch, memory)
-        return jax.vmap(score, in_axes=(0, None, 0))(params, batch, memory)
-
-    # A varied number is an array here too, so that no link of the chain is left out.
-    values = {path: jnp.float32(v) for path, v in variations(config)[0].items()}
-    optimizer = optimizer_of(with_values(config, values), freeze)
-    average = config.optim.ema > 0
-    return Program(
-        jax.jit(
-            lambda key: init_state(model, optimizer, key, time, average=average),
-            out_shardings=replicated(mesh),
-            # It runs once: optimized, it would compile longer than the step.
-            compiler_options={"xla_backend_optimization_level": 0},
-        ),
-        spread(train_step, mesh, form, donate=True),
-        spread(eval_step, mesh, form, more=1),
-        freeze,
-        tuple(values),
-        jax.jit(optimizer.init, out_shardings=replicated(mesh)),
-    )
+    model = build_model(dataclasses.replace(config.model, wiener_iterations=0))
+    score = make_eval_step(model, preparation(config), axis)
+    several = len(member_configs(config)) > 1
+    return jax.vmap(score, in_axes=(0, None, 0)) if several else score
 
 
 def optimizer_of(config: Config, freeze: Sequence[str]) -> optax.GradientTransformation:
