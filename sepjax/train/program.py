@@ -75,9 +75,7 @@ def make_program(config: Config, mesh: Mesh) -> Program:
             # It runs once: optimized, it would compile longer than the step.
             compiler_options={"xla_backend_optimization_level": 0},
         ),
-        spread(
-            train_step(config, model, freeze, axis), mesh, train.parallel, donate=True
-        ),
+        spread(step, mesh, train.parallel, donate=True),
         spread(eval_step(config, axis), mesh, train.parallel, more=1),
         freeze,
         tuple(values),
