@@ -141,8 +141,9 @@ def test_a_signal_to_one_process_stops_both(tmp_path, number, index):
     processes[index].send_signal(number)
     began = time.monotonic()
     outputs = finish(*processes, code=1)
-    # A second until jax sees the signal; the rest is saving, and two busy cores.
-    assert time.monotonic() - began < 15
+    # A second until jax sees the signal; the rest is saving, and busy cores. The whole
+    # run would take hours.
+    assert time.monotonic() - began < 30
     for output in outputs:
         assert "asked to stop: saving" in output
         assert "Traceback" not in output
