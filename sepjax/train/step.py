@@ -121,7 +121,8 @@ def make_train_step(
         >>> from sepjax.losses import separation_loss
         >>> from sepjax.models import build_model
         >>> from sepjax.train.optim import make_optimizer
-        >>> model = build_model(ModelConfig(N=8, B=4, H=4, layers=1, stack=1))
+        >>> small = dict(N=8, B=4, H=4, layers=1, stack=1)
+        >>> model = build_model(ModelConfig(encoding="simple", **small))
         >>> optimizer = make_optimizer(OptimConfig())
         >>> state = init_state(model, optimizer, jax.random.key(0), 400)
         >>> sources = jax.random.normal(jax.random.key(1), (2, 4, 400))

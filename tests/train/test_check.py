@@ -93,7 +93,7 @@ class OnlyLowered(NamedTuple):
         return self.step.lower(*shapes)
 
 
-@pytest.mark.parametrize("seeds", [1, 2])
+@pytest.mark.parametrize("seeds", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_a_step_that_was_measured_is_not_compiled_again(tmp_path, monkeypatch, seeds):
     made = loop.make_program
 

@@ -1,5 +1,7 @@
 """What a run may ask of its optimiser and its program, at the size of a toy."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -16,6 +18,8 @@ from sepjax.train.metrics import read_log
 from sepjax.train.objective import Objective
 from sepjax.train.optim import make_optimizer, matrix_axes, named_optimizers
 from sepjax.train.step import make_step
+
+tiny = functools.partial(toy_config, model__encoding="simple")  # compiles quickest
 
 
 def run(folder, config, mesh=None):
@@ -45,7 +49,7 @@ def losses(folder, kind="train"):
 
 def test_microbatches_train_as_the_whole_batch_does(tmp_path):
     whole, parts = (
-        toy_config(train__batch_size=8, train__steps=6, train__accumulate=count)
+        tiny(train__batch_size=8, train__steps=6, train__accumulate=count)
         for count in (1, 4)
     )
     assert run(tmp_path / "whole", whole)
@@ -62,9 +66,9 @@ def test_microbatches_train_as_the_whole_batch_does(tmp_path):
 
 
 def test_the_average_is_scored_saved_and_resumed(tmp_path):
-    config = toy_config(optim__ema=0.9)
+    config = tiny(optim__ema=0.9)
     assert run(tmp_path / "straight", config)
-    short = toy_config(optim__ema=0.9, train__steps=8)
+    short = tiny(optim__ema=0.9, train__steps=8)
     assert run(tmp_path / "resumed", short)
     assert run(tmp_path / "resumed", config)
     assert params_equal(*(params_of(tmp_path / n) for n in ("straight", "resumed")))
@@ -72,7 +76,7 @@ def test_the_average_is_scored_saved_and_resumed(tmp_path):
         tmp_path / "resumed", "valid"
     )
 
-    plain = toy_config()
+    plain = tiny()
     assert run(tmp_path / "plain", plain)
     # The same steps were taken: only what is scored differs.
     assert losses(tmp_path / "plain") == losses(tmp_path / "straight")
@@ -81,10 +85,10 @@ def test_the_average_is_scored_saved_and_resumed(tmp_path):
 
 
 def test_an_average_begins_with_the_parameters_of_another_run(tmp_path):
-    config = toy_config(train__steps=4)
+    config = tiny(train__steps=4)
     assert run(tmp_path / "first", config)
     start = dict(train__pretrained_from="first", train__steps=0, optim__ema=0.9)
-    assert run(tmp_path / "second", toy_config(**start))
+    assert run(tmp_path / "second", tiny(**start))
     assert params_equal(*(params_of(tmp_path / n) for n in ("first", "second")))
 
 
@@ -231,7 +235,7 @@ def test_warm_up_and_cosine():
 
 def test_a_cosine_over_the_whole_run_is_not_prolonged_unnoticed(tmp_path):
     def prolong(**fields):
-        short, longer = (toy_config(train__steps=n, **fields) for n in (4, 8))
+        short, longer = (tiny(train__steps=n, **fields) for n in (4, 8))
         meta = {"config": to_dict(short), "provenance": {}}
         checkpoint.require_same(tmp_path, meta, longer, "")
 
@@ -242,7 +246,7 @@ def test_a_cosine_over_the_whole_run_is_not_prolonged_unnoticed(tmp_path):
 
 
 def test_the_plateau_lowers_a_rate_that_warms_up(tmp_path):
-    config = toy_config(
+    config = tiny(
         optim__warmup_steps=6, optim__plateau_threshold=1e3, optim__lr_decay_patience=0
     )
     assert run(tmp_path, config)
@@ -257,21 +261,21 @@ def test_the_plateau_lowers_a_rate_that_warms_up(tmp_path):
 
 
 def test_a_member_that_diverges_does_not_end_the_others(tmp_path, capsys):
-    config = toy_config(**VARIED, train__steps=8)
+    config = tiny(**VARIED, train__steps=8)
     assert run(tmp_path, config)
     lost, kept = member_folders(config, tmp_path)
     assert capsys.readouterr().out.count(f"note: {lost}, seed 1, step") == 1
     assert checkpoint.describe(kept)["best"]["step"] == 8
     assert checkpoint.describe(lost)["best"]["loss"] == "Infinity"
     assert np.isfinite(losses(kept)).all()
-    assert run(tmp_path, toy_config(**VARIED | dict(train__steps=12)))  # both go on
+    assert run(tmp_path, tiny(**VARIED | dict(train__steps=12)))  # both go on
 
 
 VARIED = dict(train__vary="optim.lr=1e30:0.01", optim__weight_decay=0.0)
 
 
 def test_variations_are_the_runs_that_they_would_be_alone(tmp_path):
-    config = toy_config(
+    config = tiny(
         train__vary="optim.lr=0.01:0.002,optim.weight_decay=0:0.5",
         train__seeds=2,
         train__steps=8,
@@ -312,7 +316,7 @@ def test_variations_are_the_runs_that_they_would_be_alone(tmp_path):
 )
 def test_variations_that_cannot_be(entry, message):
     with pytest.raises(ValueError, match=message):
-        toy_config(train__vary=entry)
+        tiny(train__vary=entry)
 
 
 def test_a_batch_that_does_not_divide_names_the_nearest_that_do():
