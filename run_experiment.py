@@ -12,7 +12,6 @@ last checkpoint when the same command is given again.
 import contextlib
 import errno
 import functools
-import itertools
 import math
 import os
 import sys
@@ -190,14 +189,16 @@ def evaluate(config: Config, workdir: Path, data) -> bool:
             good = False
         else:
             good &= score(folder, one, data)
-    chief, band = jax.process_index() == 0, config.train.seeds > 1
-    # The seeds of a variation follow each other, in a folder of their own.
-    for home, seeds in itertools.groupby(folders, lambda folder: folder.parent):
-        seeds = [run for run in seeds if (run / "results.json").exists()]
-        if chief and band and seeds:
-            print(f"\n{home}\n{summarize_band(home, seeds)}")
-    if chief and config.train.vary:
-        homes = {f.parent if band else f: None for f in folders}
+    if jax.process_index() > 0:
+        return good
+    band = config.train.seeds > 1
+    homes: dict[Path, list[Path]] = {}  # of the seeds of each variation
+    for folder in folders:
+        homes.setdefault(folder.parent if band else folder, []).append(folder)
+    for home, seeds in homes.items() if band else ():
+        if scored := [run for run in seeds if (run / "results.json").exists()]:
+            print(f"\n{home}\n{summarize_band(home, scored)}")
+    if config.train.vary:
         files, _ = write_surface(list(homes), workdir / "surface")
         print(f"surface: {files[0]}")
     return good

@@ -25,15 +25,8 @@ import numpy as np
 BITS = {"pred": 8, "s4": 4, "u4": 4, "bf16": 16, "f8e4m3fn": 8, "f8e5m2": 8, "c64": 64}
 BITS |= {"c128": 128} | {f"{k}{n}": n for k in "suf" for n in (8, 16, 32, 64)}
 FREE = {
-    *(
-        "parameter",
-        "constant",
-        "tuple",
-        "get-tuple-element",
-        "bitcast",
-        "iota",
-        "while",
-    ),
+    *("parameter", "constant", "tuple", "get-tuple-element", "bitcast"),
+    *("iota", "while"),
     *("after-all", "opt-barrier", "partition-id", "replica-id", "async-update"),
 }
 COLLECTIVES = {

@@ -75,10 +75,10 @@ class Data:
     @property
     def resident_bytes(self) -> int:
         """What the resident feeder keeps on each device; 0 of the others."""
-        size = resident.store_bytes(
-            self.manifest, self.manifest.split("train"), self.chunk
-        )
-        return size if self.config.data.feeder == "resident" else 0
+        if self.config.data.feeder != "resident":
+            return 0
+        tracks = self.manifest.split("train")
+        return resident.store_bytes(self.manifest, tracks, self.chunk)
 
     def first_batch(self) -> dict[str, np.ndarray]:
         """The whole batch of step 0, read on the host whatever the feeder."""

@@ -103,7 +103,7 @@ def share_devices(
     starts = range(0, len(names) - width + 1, width)
     plan = Plan([names[start : start + width] for start in starts], {}, {})
     for member, config in configs.items():
-        batch = config.train.batch_size // getattr(config.train, "accumulate", 1)
+        batch = config.train.batch_size // config.train.accumulate
         fitting = [size for size in sizes if batch % size == 0]
         if per_run and batch % per_run:
             below = [size for size in fitting if size < per_run][-1:]

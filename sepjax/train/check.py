@@ -38,8 +38,8 @@ def check_run(config: Config, data: Batches, mesh: Mesh) -> Iterator[tuple[str, 
     program, members = make_program(config, mesh), member_configs(config)
     yield from describe(config, program)
     began = time.perf_counter()
-    sizes = len(members), data.resident_bytes
-    compiled, memory = compile_step(program, data.first_batch(), *sizes)
+    batch, resident = data.first_batch(), data.resident_bytes
+    compiled, memory = compile_step(program, batch, len(members), resident)
     yield "compile time", f"{time.perf_counter() - began:.1f} s"
     yield "memory per device", memory
     processes = jax.process_index(), jax.process_count()

@@ -368,13 +368,9 @@ def _variables(manager: ocp.CheckpointManager, step: int) -> dict[str, Any]:
 
 def _saved(state: TrainState) -> dict[str, Any]:
     """The parts of a state that are kept; the average only where there is one."""
-    names = (
-        "step",
-        "params",
-        "opt_state",
-        "memory",
-        *["average"] * bool(state.average),
-    )
+    names = ["step", "params", "opt_state", "memory"]
+    if state.average:
+        names.append("average")
     return {name: getattr(state, name) for name in names}
 
 

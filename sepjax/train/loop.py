@@ -71,8 +71,7 @@ def train(
     last, processes = config.train.steps, (jax.process_index(), jax.process_count())
     with contextlib.ExitStack() as stack:
         runs = open_runs(stack, config, workdir, provenance)
-        how = mesh, allow_config_change
-        start, state, program = resume(runs, program, data, *how)
+        start, state, program = resume(runs, program, data, mesh, allow_config_change)
         for run in runs:
             checkpoint.check_space(run.folder, part(state, 0, len(runs)), len(runs))
             remember(run.folder, run.record)
@@ -163,11 +162,11 @@ def report(
     fetched = jax.device_get([metrics for _, metrics in recent])
     rates = np.asarray(state.learning_rate).reshape(-1)
     each = [[part(m, index, len(runs)) for m in fetched] for index in range(len(runs))]
-    problems = [
-        [broken(run, data, *pair) for pair in zip(steps, own)]
-        for run, own in zip(runs, each)
-    ]
-    lose(runs, [next(filter(None, texts), "") for texts in problems])
+    problems = [""] * len(runs)
+    for index, (run, own) in enumerate(zip(runs, each)):
+        for step, metrics in () if run.lost else zip(steps, own):
+            problems[index] = problems[index] or broken(run, data, step, metrics)
+    lose(runs, problems)
     losses = []
     for index, (run, own) in enumerate(zip(runs, each)):
         mean = jax.tree.map(lambda *values: np.mean(values, axis=0), *own)

@@ -58,11 +58,14 @@ class Objective(NamedTuple):
             loss and of every metric.
         joint: whether the loss compares items with each other, so that a microbatch
             alone has no loss.
+        pooled: whether the outputs of an item depend on the other items, through norms
+            that take their statistics from the whole batch.
     """
 
     outputs: Callable[..., tuple[Any, dict]]
     loss: Callable[..., tuple[Array, Metrics]]
     joint: bool = False
+    pooled: bool = False
 
 
 def whole_batch(sources: Array, axis_name: str | None, microbatches: int = 1) -> Whole:
@@ -89,13 +92,24 @@ def make_objective(
     if hasattr(model, "compare"):
         return stage_objective(model, config)
     if hasattr(model, "spectra"):
-        return spectral_objective(model, train=not keeps_statistics(freeze))
+        # Norms that stay as they are go on with the statistics that they know.
+        frozen = any(within("bn1/gain", path) for path in freeze)
+        return spectral_objective(model, train=not frozen)
     return estimate_objective(model, separation_loss)
 
 
-def keeps_statistics(freeze: Sequence[str]) -> bool:
-    """Whether norms are frozen: they go on with the statistics that they know."""
-    return any(within("bn1/gain", path) for path in freeze)
+def require_shares(objective: Objective, accumulate: int) -> None:
+    """Refuse microbatches where norms take their statistics from the whole batch.
+
+    Raises:
+        ValueError: such norms are trained.
+    """
+    if accumulate > 1 and objective.pooled:
+        raise ValueError(
+            "train.accumulate > 1: this model's norms use the statistics of the whole "
+            "batch, of which a microbatch has a part. Use more devices, a smaller "
+            "train.batch_size or train.freeze=bn1,bn2,bn3"
+        )
 
 
 def estimate_objective(
@@ -184,7 +198,7 @@ def spectral_objective(model: nn.Module, *, train: bool = True) -> Objective:
         each = jnp.mean(spectral_errors(*spectra), axis=0) / whole.shares
         return jnp.sum(each), {"mse": each}
 
-    return Objective(outputs, value)
+    return Objective(outputs, value, pooled=train)
 
 
 def spectral_errors(estimate: Array, reference: Array) -> Array:

@@ -17,7 +17,7 @@ from sepjax.functional.live import LiveSettings
 from sepjax.models import build_model
 from sepjax.train.freeze import all_but
 from sepjax.train.mesh import AXIS, replicated, spread
-from sepjax.train.objective import keeps_statistics, make_objective
+from sepjax.train.objective import make_objective, require_shares
 from sepjax.train.optim import make_optimizer
 from sepjax.train.seeds import map_members, map_seeds
 from sepjax.train.step import (
@@ -61,8 +61,7 @@ def make_program(config: Config, mesh: Mesh) -> Program:
     time = round(config.data.chunk_seconds * config.data.sample_rate)
     freeze = frozen_parts(config, model, time)
     axis = AXIS if train.parallel == "pmap" or mesh.size > 1 else None
-    if train.accumulate > 1 and hasattr(model, "spectra"):
-        require_known_statistics(freeze)
+    require_shares(make_objective(model, config.loss, freeze), train.accumulate)
     # A varied number is an array here too, so that no link of the chain is left out.
     values = {path: jnp.float32(v) for path, v in variations(config)[0].items()}
     optimizer = optimizer_of(with_values(config, values), freeze)
@@ -133,20 +132,6 @@ def state_shapes(program: Program, members: int) -> TrainState:
     return jax.tree.map(
         lambda leaf: jax.ShapeDtypeStruct((*axes, *leaf.shape), leaf.dtype), state
     )
-
-
-def require_known_statistics(freeze: Sequence[str]) -> None:
-    """Refuse microbatches where norms take their statistics from the whole batch.
-
-    Raises:
-        ValueError: such norms are trained.
-    """
-    if not keeps_statistics(freeze):
-        raise ValueError(
-            "train.accumulate > 1: this model's norms use the statistics of the whole "
-            "batch, of which a microbatch has a part. Use more devices, a smaller "
-            "train.batch_size or train.freeze=bn1,bn2,bn3"
-        )
 
 
 def preparation(config: Config) -> Callable[..., Excerpt]:

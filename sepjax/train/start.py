@@ -14,12 +14,7 @@ import numpy as np
 from jax.sharding import Mesh
 from orbax.checkpoint import CheckpointManager
 
-from sepjax.config import (
-    Config,
-    member_configs,
-    member_folders,
-    to_dict,
-)
+from sepjax.config import Config, member_configs, member_folders, to_dict
 from sepjax.models import build_model
 from sepjax.train import checkpoint
 from sepjax.train.checkpoint import Progress
@@ -123,9 +118,9 @@ def resume(
         if "pretrained" in before:
             run.record["provenance"]["pretrained"] = before["pretrained"]
     ahead = runs[0].config.train.parallel == "jit"  # pmap compiles as it is called
-    if ahead and data.resident_bytes and not ended(runs, step):
-        sizes = len(runs), data.resident_bytes
-        compiled, _ = compile_step(program, data.first_batch(), *sizes)
+    resident = data.resident_bytes
+    if ahead and resident and not ended(runs, step):
+        compiled, _ = compile_step(program, data.first_batch(), len(runs), resident)
         program = program._replace(train_step=compiled)
     if step == 0:
         drawn, states = states, prepare(runs, states, data, mesh, program.freeze)

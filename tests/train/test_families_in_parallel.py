@@ -10,6 +10,7 @@ from families import FAMILIES, family_config, family_parts
 
 from sepjax.train.mesh import AXIS, make_mesh, spread
 from sepjax.train.objective import make_objective
+from sepjax.train.program import make_program
 from sepjax.train.step import objective_gradient
 
 DEVICES = 4
@@ -60,12 +61,22 @@ def test_devices_and_microbatches_compute_the_gradient_of_one(family):
         expected = gradients(*parts)
         assert_same(gradients(*parts, devices=DEVICES), expected)
         assert_same(gradients(*parts, devices=DEVICES, form="pmap"), expected)
-        if config.model.name != "open_unmix":  # refused: its norms need the batch
+        if config.model.name != "open_unmix":
             assert_same(gradients(*parts, devices=2, accumulate=2), expected)
     if config.model.name == "meta_tasnet":
         terms = expected[1]["terms"]
         names = ("stage_0/similarity", "stage_0/dissimilarity")
         assert all(abs(terms[name]) > 1e-4 for name in names)
+
+
+def test_microbatches_of_norms_that_need_the_whole_batch_are_refused():
+    config = family_config("open_unmix", train__accumulate=2)
+    with pytest.raises(ValueError, match="statistics of the whole batch"):
+        make_program(config, make_mesh())
+    frozen = dict(train__pretrained_from="x", train__freeze=("bn1", "bn2", "bn3"))
+    make_program(
+        family_config("open_unmix", train__accumulate=2, **frozen), make_mesh()
+    )
 
 
 def in_float64(tree):
