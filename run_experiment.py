@@ -174,7 +174,7 @@ def evaluate(config: Config, workdir: Path, data) -> bool:
     """Score every seed's best checkpoint as ``config.eval`` says and write reports."""
     import jax
 
-    from sepjax.cli import score
+    from sepjax.commands.cli import score
     from sepjax.evaluation.band import summarize_band
     from sepjax.report.surface import write_surface
     from sepjax.train.checkpoint import describe, require_same

@@ -61,5 +61,5 @@ setup(
         "tqdm>=4.66",
     ],
     extras_require=EXTRAS,
-    entry_points={"console_scripts": ["sepjax = sepjax.cli:main"]},
+    entry_points={"console_scripts": ["sepjax = sepjax.commands.cli:main"]},
 )

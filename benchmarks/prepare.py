@@ -58,7 +58,7 @@ def make_music(folder: Path, songs: int) -> Path:
 
 def start(collection: Path, output: Path, jobs: int) -> subprocess.Popen:
     """The command in a process group of its own."""
-    command = [sys.executable, "-m", "sepjax.cli", "prepare", str(collection)]
+    command = [sys.executable, "-m", "sepjax.commands.cli", "prepare", str(collection)]
     command += ["-o", str(output), "-j", str(jobs)]
     return subprocess.Popen(
         command, start_new_session=True, stdout=subprocess.DEVNULL, stderr=sys.stderr

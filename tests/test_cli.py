@@ -12,7 +12,7 @@ import pytest
 import soundfile
 
 from data_pipelines.registry import build_manifest
-from sepjax import cli
+from sepjax.commands import cli
 from sepjax.config import Config, resolve, to_dict
 from sepjax.models import build_model
 from sepjax.stems import write_stems
@@ -252,8 +252,8 @@ def test_interruption_is_no_traceback(monkeypatch, capsys, tmp_path):
 def test_help_is_light():
     """Flags are answered without loading what separates music."""
     code = (
-        "import sys, sepjax.cli\n"
-        "try: sepjax.cli.main(['--help'])\n"
+        "import sys, sepjax.commands.cli\n"
+        "try: sepjax.commands.cli.main(['--help'])\n"
         "except SystemExit: pass\n"
         "heavy = {'tensorflow', 'soundfile', 'flax', 'orbax', 'matplotlib'}\n"
         "assert not heavy & set(sys.modules), heavy & set(sys.modules)"

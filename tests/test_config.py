@@ -7,7 +7,7 @@ import pytest
 
 from sepjax import config as module
 from sepjax.config import Config, differences, from_dict, resolve, to_dict
-from sepjax.rules import CHOICES, POSITIVE, get_field, validate
+from sepjax.config.rules import CHOICES, POSITIVE, get_field, validate
 
 
 def test_defaults_are_valid():

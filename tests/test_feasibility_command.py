@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from sepjax import cli
+from sepjax.commands import cli
 
 RATE = 8000
 PROCEDURES = ["summing", "averaging", "scaling", "adaptive"]

@@ -14,14 +14,14 @@ ROOT = Path(__file__).parent.parent
 ALLOWED = {
     "sepjax": set(),
     "sepjax.registry": set(),
-    "sepjax.config": {"sepjax.registry", "sepjax.rules"},
+    "sepjax.config": {"sepjax.registry", "sepjax.config.rules"},
     # Of the configuration its types only.
-    "sepjax.rules": {
+    "sepjax.config.rules": {
         *("sepjax.registry", "sepjax.config"),
-        *("sepjax.rules_live", "sepjax.rules_train"),
+        *("sepjax.config.rules_live", "sepjax.config.rules_train"),
     },
-    "sepjax.rules_live": {"sepjax.config"},
-    "sepjax.rules_train": {"sepjax.config", "sepjax.registry"},
+    "sepjax.config.rules_live": {"sepjax.config"},
+    "sepjax.config.rules_train": {"sepjax.config", "sepjax.registry"},
     "sepjax.functional": {"sepjax.functional"},
     "sepjax.functional.augmentations": {"sepjax.functional", "sepjax.registry"},
     "sepjax.losses": {"sepjax.functional"},
@@ -69,32 +69,32 @@ ALLOWED = {
         *("sepjax.experiment", "sepjax.config", "sepjax.registry"),
         "sepjax.report.folder",
     },
-    "sepjax.feasibility_command": {
+    "sepjax.commands.oracle": {
         "sepjax",
         "sepjax.evaluation",
         "sepjax.report",
         "sepjax.train.provenance",
         "data_pipelines",
     },
-    "sepjax.doctor_command": {"data_pipelines"},
-    "sepjax.prepare_command": {
-        *("sepjax", "sepjax.doctor_command", "sepjax.registry", "sepjax.report"),
+    "sepjax.commands.doctor": {"data_pipelines"},
+    "sepjax.commands.prepare": {
+        *("sepjax", "sepjax.commands.doctor", "sepjax.registry", "sepjax.report"),
         "data_pipelines",
     },
-    "sepjax.evaluate_command": {
+    "sepjax.commands.evaluate": {
         *("sepjax.evaluation", "sepjax.report", "sepjax.train.provenance"),
     },
     "sepjax.loading": {"sepjax.train", "sepjax.weights"},
     "sepjax.stems": {"data_pipelines.audio"},
-    "sepjax.import_command": {"sepjax.weights", "sepjax.models.parameters"},
-    "sepjax.cli": {
+    "sepjax.commands.import_weights": {"sepjax.weights", "sepjax.models.parameters"},
+    "sepjax.commands.cli": {
         "sepjax",
-        "sepjax.import_command",
+        "sepjax.commands.import_weights",
         "sepjax.loading",
         "sepjax.stems",
-        "sepjax.evaluate_command",
-        "sepjax.feasibility_command",
-        "sepjax.prepare_command",
+        "sepjax.commands.evaluate",
+        "sepjax.commands.oracle",
+        "sepjax.commands.prepare",
         "sepjax.figure",
         "sepjax.inference",
         "sepjax.separation_stream",

@@ -8,7 +8,7 @@ import soundfile
 
 from data_pipelines.collection import Collection, Output, Part, Recording, SplitRules
 from data_pipelines.collection_file import read_collection, write_collection
-from sepjax.cli import main
+from sepjax.commands.cli import main
 
 
 @pytest.fixture

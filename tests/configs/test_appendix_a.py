@@ -29,8 +29,8 @@ from configs.appendix_a import (
     overrides,
 )
 from sepjax.config import Config, from_dict, resolve, to_dict
+from sepjax.config.rules import get_field
 from sepjax.models import build_model
-from sepjax.rules import get_field
 
 COUNTS = {
     **{"A.1.1": 23, "A.1.2": 8, "A.2.1": 7, "A.2.2": 13, "A.3.1": 2, "A.3.2": 5},

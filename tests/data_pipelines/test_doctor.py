@@ -14,7 +14,7 @@ from data_pipelines.doctor.alignment import best_excerpt, find_offset
 from data_pipelines.doctor.problems import SERIOUS
 from data_pipelines.doctor.reading import excerpt, raw_blocks
 from data_pipelines.manifest import Manifest, Stem, Track, check
-from sepjax import doctor_command
+from sepjax.commands import doctor as doctor_command
 
 RATE = 8000
 STEMS = ("vocals", "drums", "bass")

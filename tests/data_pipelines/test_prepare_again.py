@@ -143,7 +143,15 @@ def test_mending_a_song_moves_no_other(songs, tmp_path):
 def test_workers_end_with_the_command_and_the_rest_is_done_later(songs, tmp_path):
     whole = prepare(songs, tmp_path / "whole")
     file = write_collection(songs, tmp_path / "songs.yaml")
-    command = [sys.executable, "-m", "sepjax.cli", "prepare", str(file), "-j", "2"]
+    command = [
+        sys.executable,
+        "-m",
+        "sepjax.commands.cli",
+        "prepare",
+        str(file),
+        "-j",
+        "2",
+    ]
     process = subprocess.Popen([*command, "-o", str(tmp_path / "out")])
     records = tmp_path / "out" / ".prepare" / "records"
     while process.poll() is None and not list(records.glob("*.json")):

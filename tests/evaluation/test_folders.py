@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from sepjax import cli
+from sepjax.commands import cli
 from sepjax.evaluation import folders
 from sepjax.evaluation.folders import evaluate_folders, leakage
 from sepjax.evaluation.protocol import make_protocol

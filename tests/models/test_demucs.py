@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from sepjax.config import Config, ModelConfig
+from sepjax.config.rules import validate
 from sepjax.models import build_model
 from sepjax.models.demucs import (
     convolve,
@@ -16,7 +17,6 @@ from sepjax.models.demucs import (
     rescale,
     valid_length,
 )
-from sepjax.rules import validate
 
 SMALL = dict(name="demucs", demucs_channels=4, demucs_depth=3, demucs_growth=1.5)
 

@@ -12,7 +12,7 @@ from data_pipelines.manifest import DataError
 from data_pipelines.readers import musdb_download, read_dataset
 from data_pipelines.readers.musdb import VALIDATION
 from data_pipelines.readers.musdb_download import ARCHIVES, Published, download
-from sepjax.cli import main
+from sepjax.commands.cli import main
 from sepjax.download import DownloadError
 
 

@@ -9,7 +9,7 @@ from curve_runs import SOURCES, write_curves
 from PIL import Image
 
 from configs.appendix_a import FIGURES
-from sepjax import cli
+from sepjax.commands import cli
 from sepjax.figure import draw, rows_of_figures
 from sepjax.report.comparison import find_runs, read_lines
 from sepjax.report.figures import COLORS, write_figure

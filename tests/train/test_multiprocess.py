@@ -11,7 +11,7 @@ import jax
 import numpy as np
 import pytest
 
-from sepjax import cli
+from sepjax.commands import cli
 from sepjax.config import Config
 from sepjax.train import checkpoint
 from sepjax.train.metrics import read_log

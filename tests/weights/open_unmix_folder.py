@@ -6,7 +6,7 @@ import json
 import numpy as np
 from torch_writer import pickled, tensors_of, write_stream, write_zip
 
-from sepjax import cli
+from sepjax.commands import cli
 
 
 def random_state(rng, *, hidden=8, bins=2049, heard=1487, channels=2):

@@ -12,7 +12,7 @@ from torch_writer import Call, name, pickled, tensors_of, write_zip
 from vectors import assert_near, load, quick
 
 import sepjax
-from sepjax import cli
+from sepjax.commands import cli
 from sepjax.weights.checkpoints import PROJECTS
 from sepjax.weights.importers import IMPORTERS, Imported, make_facts, run_importer
 

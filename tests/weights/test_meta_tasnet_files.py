@@ -10,7 +10,7 @@ from torch_writer import pickled, tensors_of, write_zip
 from vectors import assert_near, load, quick
 
 import sepjax
-from sepjax import cli
+from sepjax.commands import cli
 from sepjax.weights import from_state_dict
 
 TOLERANCE = 1e-4  # the README of the vectors: what float32 can reach

@@ -23,7 +23,7 @@ from vectors import assert_near, quick
 
 import sepjax
 from configs.chapter6 import get_config
-from sepjax import cli
+from sepjax.commands import cli
 from sepjax.config import resolve
 from sepjax.models import build_model
 from sepjax.train.pretrained import require_same_meaning

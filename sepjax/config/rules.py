@@ -6,9 +6,9 @@
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from sepjax.config.rules_live import live_problems
+from sepjax.config.rules_train import train_problems
 from sepjax.registry import nearest
-from sepjax.rules_live import live_problems
-from sepjax.rules_train import train_problems
 
 if TYPE_CHECKING:
     from sepjax.config import Config, DataConfig, ModelConfig

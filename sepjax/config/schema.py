@@ -13,8 +13,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from sepjax.config.rules import validate
 from sepjax.registry import nearest
-from sepjax.rules import validate
 
 
 @dataclasses.dataclass

@@ -171,7 +171,7 @@ def _prepare(collection: Any, arguments: argparse.Namespace) -> int:
 
 def _check(arguments: argparse.Namespace, folder: Path) -> int:
     from data_pipelines.prepared import PREPARED
-    from sepjax import doctor_command
+    from sepjax.commands import doctor as doctor_command
 
     dataset = "prepared" if (folder / PREPARED).exists() else "folder"
     if str(folder) == "demo" and not folder.is_dir():

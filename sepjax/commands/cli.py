@@ -51,24 +51,24 @@ def build_parser() -> argparse.ArgumentParser:
         return sub
 
     _separate_options(command("separate", separate, "write the stems of recordings"))
-    from sepjax import evaluate_command
+    from sepjax.commands import evaluate as evaluate_command
 
     text = "score a run again, or anyone's folder of estimates"
     evaluate_command.add_options(command("evaluate", evaluate, text))
     text = "print what a run folder or a folder of imported weights holds, as JSON"
     sub = command("inspect", inspect, text)
     sub.add_argument("run", type=Path, help="run folder, or imported weights")
-    from sepjax import import_command
+    from sepjax.commands import import_weights as import_command
 
     text = "make a model of a checkpoint of PyTorch, without PyTorch"
     import_command.add_options(
         command("import-weights", import_command.import_weights, text)
     )
-    from sepjax import feasibility_command
+    from sepjax.commands import oracle as feasibility_command
 
     text = "what a set of songs promises, before anything is trained"
     feasibility_command.add_options(command("oracle", feasibility_command.oracle, text))
-    from sepjax import prepare_command
+    from sepjax.commands import prepare as prepare_command
 
     text = "make songs with stems of recordings, or of a data set as it is distributed"
     prepare_command.add_options(command("prepare", prepare_command.prepare, text))
@@ -252,7 +252,7 @@ def _check_writable(folder: Path) -> None:
 def evaluate(arguments: argparse.Namespace) -> int:
     """``sepjax evaluate RUN`` or ``sepjax evaluate --references A --estimates B``."""
     if arguments.references or arguments.estimates:
-        from sepjax import evaluate_command
+        from sepjax.commands import evaluate as evaluate_command
 
         return evaluate_command.evaluate(arguments)
     if arguments.run is None:

@@ -1,0 +1,1 @@
+"""The subcommands of ``sepjax``: options and calls only."""
