@@ -175,7 +175,7 @@ def evaluate(config: Config, workdir: Path, data) -> bool:
     import jax
 
     from sepjax.commands.cli import score
-    from sepjax.evaluation.band import summarize_band
+    from sepjax.evaluation.seeds import summarize_band
     from sepjax.report.surface import write_surface
     from sepjax.train.checkpoint import describe, require_same
 
@@ -206,7 +206,7 @@ def evaluate(config: Config, workdir: Path, data) -> bool:
 
 def check(config: Config, data, mesh) -> bool:
     """Print what a run would be: sizes, memory, the time of one real step."""
-    from sepjax.train.check import check_run
+    from sepjax.experiment.check import check_run
 
     for name, value in check_run(config, data, mesh):
         print(f"{name:26s} {value}", flush=True)

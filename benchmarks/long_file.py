@@ -18,9 +18,9 @@ import soundfile
 from bss_eval import peak_mib
 
 from data_pipelines.audio import probe, read_blocks
+from sepjax.inference.stems import StemFiles
+from sepjax.inference.stream import SeparationStream
 from sepjax.models.open_unmix import OpenUnmix
-from sepjax.separation_stream import SeparationStream
-from sepjax.stems import StemFiles
 
 RATE, TEN_SECONDS = 44100, 441000
 

@@ -15,7 +15,7 @@ __version__ = "0.1.0"
 _NAMES = {
     "build_model": "sepjax.models",
     "load": "sepjax.loading",
-    "separate": "sepjax.inference",
+    "separate": "sepjax.inference.separate",
     "si_sdr": "sepjax.losses",
     "write_report": "sepjax.report",
 }

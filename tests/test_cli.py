@@ -14,8 +14,8 @@ import soundfile
 from data_pipelines.registry import build_manifest
 from sepjax.commands import cli
 from sepjax.config import Config, resolve, to_dict
+from sepjax.inference.stems import write_stems
 from sepjax.models import build_model
-from sepjax.stems import write_stems
 from sepjax.train import checkpoint
 from sepjax.train.optim import make_optimizer
 from sepjax.train.plateau import PlateauState

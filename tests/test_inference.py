@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from sepjax.inference import separate
-from sepjax.scale_fit import ScaleFit
+from sepjax.inference.level_and_scale import ScaleFit
+from sepjax.inference.separate import separate
 
 RATE = 8000
 

@@ -11,9 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from sepjax.cross_fade import chunks_of
-from sepjax.inference import separate
-from sepjax.separation_stream import Level, SeparationStream, resampled
+from sepjax.inference.chunks import chunks_of
+from sepjax.inference.separate import separate
+from sepjax.inference.stream import Level, SeparationStream, resampled
 
 RATE = 8000
 
@@ -144,8 +144,8 @@ PEAK = """
     from types import SimpleNamespace
     import flax.linen as nn
     import numpy as np
-    from sepjax.separation_stream import SeparationStream
-    from sepjax.stems import StemFiles
+    from sepjax.inference.stream import SeparationStream
+    from sepjax.inference.stems import StemFiles
 
     class Halves(nn.Module):
         sources: tuple = ("one", "two")

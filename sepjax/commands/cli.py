@@ -206,8 +206,8 @@ def _separate_file(
 ) -> str:
     """Separate one file; returns what to tell about the result."""
     from data_pipelines.audio import probe, read_blocks
-    from sepjax.separation_stream import SeparationStream, channels_together
-    from sepjax.stems import StemFiles
+    from sepjax.inference.stems import StemFiles
+    from sepjax.inference.stream import SeparationStream, channels_together
 
     file = probe(str(path))
     # Until the last block is separated all stems are 32-bit floats; then one file
@@ -340,7 +340,7 @@ def inspect(arguments: argparse.Namespace) -> int:
 def report(arguments: argparse.Namespace) -> int:
     """``sepjax report RUN...`` or ``sepjax report --figure ID RUN... [-o FILE]``."""
     if arguments.figure:
-        from sepjax.figure import draw
+        from sepjax.experiment.figures import draw
 
         files, caption = draw(
             arguments.figure, arguments.runs, arguments.output, arguments.by_data

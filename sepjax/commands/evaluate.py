@@ -96,9 +96,9 @@ def _names(text: str) -> tuple[str, ...]:
 def evaluate(arguments: argparse.Namespace) -> int:
     """Score two folders; print, write and draw. 1 if a track failed."""
     _check_command(arguments)
-    from sepjax.evaluation.folders import evaluate_folders
+    from sepjax.evaluation.folders.evaluate import evaluate_folders
+    from sepjax.evaluation.folders.files import prepare_output, summary, write_scores
     from sepjax.evaluation.protocol import make_protocol
-    from sepjax.evaluation.score_files import prepare_output, summary, write_scores
     from sepjax.report.score_page import write_score_page
     from sepjax.report.score_plots import write_plots
     from sepjax.train.provenance import provenance

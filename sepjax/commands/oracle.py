@@ -94,7 +94,7 @@ def report(
         ValueError: no song could be measured.
     """
     import sepjax
-    from sepjax.evaluation.grouping import summarize
+    from sepjax.evaluation.feasibility.grouping import summarize
     from sepjax.train.provenance import commit
 
     def measure(song: Any) -> dict[str, Any]:
@@ -126,8 +126,8 @@ def measure_song(
 ) -> dict[str, Any]:
     """All numbers of one song, mixed in four ways."""
     from data_pipelines.mixing import PROCEDURES, mix
-    from sepjax.evaluation.feasibility import overlap
-    from sepjax.evaluation.grouping import REFERENCE
+    from sepjax.evaluation.feasibility.grouping import REFERENCE
+    from sepjax.evaluation.feasibility.song import overlap
 
     loaded = song.read()
     scores: dict[str, Any] = {}
@@ -176,7 +176,7 @@ def groupings(
     options: argparse.Namespace,
 ) -> list[dict[str, Any]]:
     """Merge classes until all groups reach the mark; each step is measured anew."""
-    from sepjax.evaluation import grouping
+    from sepjax.evaluation.feasibility import grouping
 
     overlaps = {
         frozenset(pair["classes"]): pair["overlap"]
@@ -204,7 +204,7 @@ def _score_groups(
 ) -> dict[str, Any]:
     """Mix a song from the tracks of groups of classes, and score it."""
     from data_pipelines.mixing import mix
-    from sepjax.evaluation import grouping
+    from sepjax.evaluation.feasibility import grouping
 
     loaded, rank = song.read(), {name: i for i, name in enumerate(classes)}
     merged = [
@@ -278,7 +278,7 @@ def definition(
 
 
 def _scores(mixed: Any, rate: int, options: argparse.Namespace) -> dict[str, list]:
-    from sepjax.evaluation.feasibility import oracle_scores
+    from sepjax.evaluation.feasibility.song import oracle_scores
 
     return oracle_scores(
         _full_scale(mixed.stems),
@@ -306,7 +306,7 @@ def _presence(group: Sequence[Any], shape: tuple[int, int], rate: int) -> dict:
     """How much of a class there is, before any procedure changes its level."""
     import numpy as np
 
-    from sepjax.evaluation.feasibility import activity
+    from sepjax.evaluation.feasibility.song import activity
 
     total = np.zeros(shape, np.int32)
     for track in group:

@@ -1,13 +1,13 @@
 """Scores in float64, oracles, their aggregation, and the evaluation of a run."""
 
 from sepjax.evaluation.bss import bss_eval, sdr_frames
-from sepjax.evaluation.bss_scores import BssScores
-from sepjax.evaluation.oracle import (
+from sepjax.evaluation.bss.scores import BssScores
+from sepjax.evaluation.masks import (
     ideal_binary_mask,
     ideal_ratio_mask,
     mixture_as_estimate,
 )
-from sepjax.evaluation.oracle_wiener import ideal_wiener_filter
+from sepjax.evaluation.masks_wiener import ideal_wiener_filter
 from sepjax.evaluation.si_sdr import si_sdr, usdr
 
 __all__ = [

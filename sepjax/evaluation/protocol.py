@@ -4,7 +4,7 @@ import dataclasses
 import itertools
 from typing import Any, Literal
 
-from sepjax.evaluation.bss_windows import SILENCE, Silence
+from sepjax.evaluation.bss.windows import SILENCE, Silence
 from sepjax.registry import nearest
 
 WINDOWED = ("sdr", "isr", "sir", "sar")  # scored in windows

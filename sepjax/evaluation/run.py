@@ -10,12 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from sepjax import inference
-from sepjax.evaluation import aggregate, oracle
+from sepjax.evaluation import aggregate
+from sepjax.evaluation import masks as oracle
 from sepjax.evaluation.device import float64_device
 from sepjax.evaluation.excerpts import Collector
 from sepjax.evaluation.exchange import Rows, bring_together
 from sepjax.evaluation.si_sdr import si_sdr, usdr
+from sepjax.inference.separate import separate as inference
 
 COLUMNS = ("model", "mixture", "oracle")
 METRICS = ("si_sdr", "usdr")
@@ -38,7 +39,7 @@ def evaluate(
     """Score every track and write ``results.json`` and the excerpts in ``audio/``.
 
     Args:
-        model: as for :func:`sepjax.inference.separate`; an ideal mask
+        model: as for :func:`sepjax.inference.separate.separate`; an ideal mask
             (``model.oracle``) is given the references.
         variables: its parameters.
         config: a :class:`sepjax.config.Config`; ``config.eval`` counts.

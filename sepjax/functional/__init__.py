@@ -1,13 +1,11 @@
 """Pure functions of arrays: every formula of sepjax, free of state and of Flax."""
 
 from sepjax.functional import (
-    audience,
     augment,
     augmentations,
     filterbanks,
     framing,
     generation,
-    hall,
     inverse,
     live,
     magnitude_network,
@@ -21,6 +19,7 @@ from sepjax.functional import (
     tcn,
     wiener,
 )
+from sepjax.functional.live import audience, hall
 
 __all__ = [
     "audience",

@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from sepjax.evaluation.folders.files import shown_metrics, tracks_scored
 from sepjax.evaluation.protocol import LABELS, UNITS
-from sepjax.evaluation.score_files import shown_metrics, tracks_scored
 from sepjax.report.document import head, write_document
 from sepjax.report.figures import render
 from sepjax.report.markup import Markup, element, join
@@ -31,7 +31,7 @@ def write_score_page(folder: Path, results: Mapping[str, Any]) -> Path:
 
     Args:
         folder: where to.
-        results: of :func:`sepjax.evaluation.folders.evaluate_folders`.
+        results: of :func:`sepjax.evaluation.folders.evaluate.evaluate_folders`.
 
     Returns:
         Path of the page.

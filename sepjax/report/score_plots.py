@@ -56,7 +56,7 @@ def box_figure(results: Mapping[str, Any], title: str = "") -> Any:
     their number stands beside the name of the class.
 
     Args:
-        results: of :func:`sepjax.evaluation.folders.evaluate_folders`.
+        results: of :func:`sepjax.evaluation.folders.evaluate.evaluate_folders`.
         title: above the panels; what is printed elsewhere may be left out.
 
     Returns:

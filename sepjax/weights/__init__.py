@@ -9,6 +9,7 @@ model in one plain file. :func:`read_torch_file` opens a checkpoint without PyTo
 """
 
 # Importing a family registers its members.
+from sepjax.foreign.torch_file import read_torch_file
 from sepjax.weights import (  # noqa: F401
     checkpoints,
     conv_tasnet,
@@ -26,7 +27,6 @@ from sepjax.weights.filterbanks import (
 )
 from sepjax.weights.imported import load_imported, write_imported
 from sepjax.weights.importers import IMPORTERS, run_importer
-from sepjax.weights.torch_file import read_torch_file
 
 __all__ = [
     "FAMILIES",

@@ -12,6 +12,8 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from sepjax.config import ModelConfig
+from sepjax.foreign.restricted_pickle import Named
+from sepjax.foreign.torch_file import read_torch_file
 
 # Importing a family registers it.
 from sepjax.weights import conv_tasnet, meta_tasnet  # noqa: F401
@@ -25,8 +27,6 @@ from sepjax.weights.importers import (
     require,
     state_of,
 )
-from sepjax.weights.restricted_pickle import Named
-from sepjax.weights.torch_file import read_torch_file
 
 UNKNOWN = "of the weights: not known, ask whoever trained them; of the code: "
 NORMS = {"gLN": "global", "cLN": "frame", "cgLN": "cumulative"}

@@ -42,7 +42,7 @@ def write_imported(
         facts: what JSON can hold, among it ``family`` and ``files``
             (:func:`sepjax.weights.importers.file_facts`). ``licence_notice`` is told
             at every use; ``separate`` holds defaults of
-            :func:`sepjax.inference.separate`: ``chunk``, ``overlap``, ``normalize``,
+            :func:`sepjax.inference.separate.separate`: ``chunk``, ``overlap``, ``normalize``,
             ``rescale``.
 
     Raises:

@@ -17,7 +17,7 @@ Its keyword arguments are the options of the command line, each ``int``, ``float
 ``sample_rate``. :func:`run_importer` turns texts into these types and names what is
 unknown or missing. The facts go into ``weights.json``; ``licence_notice`` among them is
 told whenever the weights are used, and ``separate`` holds defaults of
-:func:`sepjax.inference.separate`, as ``{"rescale": False}`` where estimates have a
+:func:`sepjax.inference.separate.separate`, as ``{"rescale": False}`` where estimates have a
 scale of their own.
 """
 

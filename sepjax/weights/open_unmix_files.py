@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from sepjax.config import ModelConfig
+from sepjax.foreign.torch_file import read_torch_file
 from sepjax.registry import nearest
 from sepjax.weights.checkpoints import UNKNOWN
 from sepjax.weights.families import from_state_dict
 from sepjax.weights.imported import sha256
 from sepjax.weights.importers import IMPORTERS, Imported, make_facts, state_of
 from sepjax.weights.open_unmix import join_targets
-from sepjax.weights.torch_file import read_torch_file
 
 SOURCE = "https://github.com/sigsep/open-unmix-pytorch"
 SEPARATOR = "separator.json"

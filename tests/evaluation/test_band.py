@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from sepjax.evaluation.band import combine, summarize_band
+from sepjax.evaluation.seeds import combine, summarize_band
 
 
 def scores(seed, bass, drums, **definition):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from sepjax.evaluation import bss_eval, sdr_frames
-from sepjax.evaluation.bss_windows import plan_blocks, windows
+from sepjax.evaluation.bss.windows import plan_blocks, windows
 
 TAPS = 8
 SHORT = dict(window=400, hop=400, filters=TAPS)

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 import sepjax.evaluation
-from sepjax import separation_stream
 from sepjax.evaluation import bss_eval, ideal_binary_mask, ideal_wiener_filter
 from sepjax.evaluation.device import float64_device
-from sepjax.evaluation.feasibility import overlap
+from sepjax.evaluation.feasibility.song import overlap
 from sepjax.evaluation.run import evaluate
+from sepjax.inference import stream as separation_stream
 from tests.evaluation.test_evaluate_run import PROVENANCE, Split, config, song
 
 DOUBLES = ("f64", "complex<f64>")

@@ -7,13 +7,13 @@ import pytest
 import scipy.signal
 
 from sepjax.evaluation import ideal_ratio_mask, si_sdr
-from sepjax.evaluation.feasibility import activity, oracle_scores, overlap
-from sepjax.evaluation.grouping import (
+from sepjax.evaluation.feasibility.grouping import (
     group_overlap,
     median_scores,
     next_groups,
     summarize,
 )
+from sepjax.evaluation.feasibility.song import activity, oracle_scores, overlap
 
 RATE = 8000
 

@@ -10,10 +10,10 @@ import pytest
 import soundfile
 
 from sepjax.commands import cli
-from sepjax.evaluation import folders
-from sepjax.evaluation.folders import evaluate_folders, leakage
+from sepjax.evaluation.folders import evaluate as folders
+from sepjax.evaluation.folders.evaluate import evaluate_folders, leakage
+from sepjax.evaluation.folders.files import summary, write_scores
 from sepjax.evaluation.protocol import make_protocol
-from sepjax.evaluation.score_files import summary, write_scores
 from sepjax.evaluation.si_sdr import si_sdr, usdr
 from sepjax.report.score_page import page, write_score_page
 from sepjax.report.score_plots import drawn_metrics, write_plots

@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from sepjax.evaluation.museval_format import (
+from sepjax.evaluation.folders.museval import (
     median_of_windows,
     museval_tree,
     read_museval,

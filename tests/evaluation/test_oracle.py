@@ -7,13 +7,13 @@ import pytest
 import scipy.signal
 
 from sepjax.evaluation import ideal_ratio_mask, si_sdr
-from sepjax.evaluation.oracle import (
+from sepjax.evaluation.masks import (
     BLOCK_FRAMES,
     fft_size,
     ideal_binary_mask,
     mixture_as_estimate,
 )
-from sepjax.evaluation.oracle_wiener import ideal_wiener_filter
+from sepjax.evaluation.masks_wiener import ideal_wiener_filter
 
 VECTORS = Path(__file__).parents[2] / "../shared/data/umx_ref/oracles.npz"
 

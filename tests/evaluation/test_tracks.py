@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from sepjax.evaluation.reading import read_pair
-from sepjax.evaluation.tracks import Pair, find_songs, pair_tracks
+from sepjax.evaluation.folders.pairing import Pair, find_songs, pair_tracks
+from sepjax.evaluation.folders.reading import read_pair
 
 RATE = 8000
 

@@ -8,9 +8,7 @@ import numpy as np
 import pytest
 from scipy.signal import butter, sosfiltfilt
 
-from sepjax.functional.audience import crowd
 from sepjax.functional.augment import prepare_excerpts
-from sepjax.functional.hall import hall_impulse_response, quick_size, reverberate
 from sepjax.functional.live import (
     DELAYS,
     LiveSettings,
@@ -18,6 +16,8 @@ from sepjax.functional.live import (
     draw_count,
     simulate_live,
 )
+from sepjax.functional.live.audience import crowd
+from sepjax.functional.live.hall import hall_impulse_response, quick_size, reverberate
 
 RATE, SOURCES = 8000, 3
 NONE = LiveSettings()._replace(

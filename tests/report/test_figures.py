@@ -10,7 +10,7 @@ from PIL import Image
 
 from configs.appendix_a import FIGURES
 from sepjax.commands import cli
-from sepjax.figure import draw, rows_of_figures
+from sepjax.experiment.figures import draw, rows_of_figures
 from sepjax.report.comparison import find_runs, read_lines
 from sepjax.report.figures import COLORS, write_figure
 

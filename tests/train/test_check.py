@@ -13,8 +13,8 @@ from toy import shared_programs as shared_programs
 
 from data_pipelines.pipeline import open_data
 from sepjax.config import resolve
+from sepjax.experiment.check import check_run, describe
 from sepjax.train import checkpoint, loop
-from sepjax.train.check import check_run, describe
 from sepjax.train.program import make_program
 
 FILES = {

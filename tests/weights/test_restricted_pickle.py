@@ -10,8 +10,8 @@ import subprocess
 import pytest
 from torch_writer import write_stream, write_zip
 
-from sepjax.weights.restricted_pickle import CALLS
-from sepjax.weights.torch_file import read_torch_file
+from sepjax.foreign.restricted_pickle import CALLS
+from sepjax.foreign.torch_file import read_torch_file
 
 # Pickles by hand: each would run something in an unpickler that looks names up.
 HOSTILE = {

@@ -10,8 +10,8 @@ import pytest
 from torch_writer import Call, name, pickled, storage, tensor, write_stream, write_zip
 from vectors import load
 
-from sepjax.weights.restricted_pickle import Named
-from sepjax.weights.torch_file import read_torch_file
+from sepjax.foreign.restricted_pickle import Named
+from sepjax.foreign.torch_file import read_torch_file
 
 META = ("zip", "legacy_cuda", "dataparallel")
 

@@ -5,7 +5,7 @@ import pickle
 import struct
 import zipfile
 
-from sepjax.weights.torch_file import MAGIC, PROTOCOL
+from sepjax.foreign.torch_file import MAGIC, PROTOCOL
 
 
 class Call:

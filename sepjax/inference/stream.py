@@ -14,8 +14,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sepjax.cross_fade import Chunk, chunks_of, cross_faded
-from sepjax.scale_fit import ScaleFit
+from sepjax.inference.chunks import Chunk, chunks_of, cross_faded
+from sepjax.inference.level_and_scale import ScaleFit
 
 Blocks = Callable[[], Iterable[np.ndarray]]
 
@@ -30,7 +30,7 @@ class SeparationStream:
     stems of them, with :attr:`scales`, which are known after the last one.
 
     Args:
-        model: see :func:`sepjax.inference.separate`, as all that is not told here.
+        model: see :func:`sepjax.inference.separate.separate`, as all that is not told here.
         variables: its parameters.
         blocks: begins to read the track, twice: ``(time, channels)`` float arrays at
             full scale 1. An ideal mask takes ``(time, 1 + sources, channels)``: the

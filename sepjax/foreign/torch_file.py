@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 import ml_dtypes
 import numpy as np
 
-from sepjax.weights.restricted_pickle import (
+from sepjax.foreign.restricted_pickle import (
     Fields,
     Named,
     Refused,

@@ -26,8 +26,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from sepjax.functional.audience import crowd
-from sepjax.functional.hall import (
+from sepjax.functional.live.audience import crowd
+from sepjax.functional.live.hall import (
     hall_impulse_response,
     reverberate,
     with_direct_sound,
@@ -187,7 +187,7 @@ def simulate_live(
         draws: in [0, 1), :func:`draw_count` of them for every item.
         settings: static under ``jit``.
         tails: of measured halls, instead of the synthetic ones: what follows the direct
-            sound, as :func:`sepjax.functional.hall.with_direct_sound` takes it.
+            sound, as :func:`sepjax.functional.live.hall.with_direct_sound` takes it.
         recordings: of an audience, instead of the synthetic one, at any level.
 
     Raises:

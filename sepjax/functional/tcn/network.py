@@ -13,7 +13,6 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from sepjax.functional.depthwise import depthwise_conv
 from sepjax.functional.norms import (
     cumulative_norm,
     frame_norm,
@@ -21,7 +20,8 @@ from sepjax.functional.norms import (
     group_norm,
     prelu,
 )
-from sepjax.functional.tcn_fused import Form, fused_tcn
+from sepjax.functional.tcn.depthwise import depthwise_conv
+from sepjax.functional.tcn.fused import Form, fused_tcn
 
 Norm = Literal["global", "cumulative", "group", "frame"]
 FUSED = ("global", "group")

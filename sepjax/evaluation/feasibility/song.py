@@ -3,7 +3,7 @@
 Activity and level say whether a class is there to be learned, the scores of the ideal
 ratio mask how far a mask on a spectrogram could go, and the overlap of those masks
 which classes stand in each other's way. Sets of songs are the subject of
-:mod:`sepjax.evaluation.grouping`.
+:mod:`sepjax.evaluation.feasibility.grouping`.
 """
 
 import functools
@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from sepjax.evaluation.bss import sdr_frames
-from sepjax.evaluation.oracle import BLOCK_FRAMES, fft_size, ideal_ratio_mask
+from sepjax.evaluation.masks import BLOCK_FRAMES, fft_size, ideal_ratio_mask
 from sepjax.evaluation.si_sdr import si_sdr
 from sepjax.functional import spectral
 

@@ -1,7 +1,7 @@
 """Separate music of any length, rate and number of channels.
 
 The device sees chunks of one size; the host holds the track and its stems. Tracks too
-long for that: :class:`sepjax.separation_stream.SeparationStream`.
+long for that: :class:`sepjax.inference.stream.SeparationStream`.
 
 A track is resampled to the model's rate, every channel is normalised by its standard
 deviation, unless the model wants it as loud as it is, and cut into chunks of one fixed
@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from sepjax.separation_stream import BLOCK, SeparationStream
+from sepjax.inference.stream import BLOCK, SeparationStream
 
 
 def separate(

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from sepjax.evaluation.device import float64_enabled
-from sepjax.evaluation.oracle import (
+from sepjax.evaluation.masks import (
     BLOCK_FRAMES,
     EPS,
     blocks,

@@ -6,8 +6,8 @@ import jax
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from sepjax.evaluation.bss_projection import ENERGIES, LOADINGS, SINGULAR, Projection
-from sepjax.evaluation.bss_windows import numpy_of
+from sepjax.evaluation.bss.projection import ENERGIES, LOADINGS, SINGULAR, Projection
+from sepjax.evaluation.bss.windows import numpy_of
 
 
 class BssScores(NamedTuple):

@@ -18,11 +18,11 @@ import jax
 import numpy as np
 
 from sepjax.evaluation.bss import bss_eval, sdr_frames
-from sepjax.evaluation.bss_windows import windows
+from sepjax.evaluation.bss.windows import windows
+from sepjax.evaluation.folders.pairing import Pair, pair_tracks
+from sepjax.evaluation.folders.reading import LoadedPair, read_pair
 from sepjax.evaluation.protocol import LEAKAGE, WHOLE, WINDOWED, Protocol
-from sepjax.evaluation.reading import LoadedPair, read_pair
 from sepjax.evaluation.si_sdr import si_sdr, usdr
-from sepjax.evaluation.tracks import Pair, pair_tracks
 
 # What bad files and data raise; anything else is a bug of ours and stops everything.
 EXPECTED = (OSError, ValueError, ArithmeticError, RuntimeError, MemoryError)
@@ -43,7 +43,7 @@ def evaluate_folders(
 
     Args:
         references: folder of the true stems, in a layout of
-            :mod:`sepjax.evaluation.tracks`.
+            :mod:`sepjax.evaluation.folders.pairing`.
         estimates: folder of the separated stems.
         protocol: what is measured, :func:`sepjax.evaluation.protocol.make_protocol`.
         classes: the only classes to score; all that are in both folders otherwise.

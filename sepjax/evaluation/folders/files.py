@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sepjax.evaluation import aggregate
-from sepjax.evaluation.museval_format import write_museval
+from sepjax.evaluation.folders.museval import write_museval
 from sepjax.evaluation.protocol import LABELS, LEAKAGE, UNITS, WHOLE, WINDOWED
 
 CSV_COLUMNS = (
@@ -23,7 +23,7 @@ def write_scores(folder: Path, results: Mapping[str, Any]) -> list[Path]:
 
     Args:
         folder: where to; created where needed.
-        results: of :func:`sepjax.evaluation.folders.evaluate_folders`.
+        results: of :func:`sepjax.evaluation.folders.evaluate.evaluate_folders`.
 
     Returns:
         The files; the museval files are named by their folder. Plots and museval files

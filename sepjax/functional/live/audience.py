@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from sepjax.functional.hall import quick_size, reverberate
+from sepjax.functional.live.hall import quick_size, reverberate
 
 LOW, FULL = 100.0, 250.0
 """Hz: voices rise to the second and fall by 3 dB per octave beyond; nothing below."""

@@ -27,8 +27,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from sepjax.functional.depthwise import pad_frames, reach, tap_offsets, window
 from sepjax.functional.norms import EPSILON, prelu
+from sepjax.functional.tcn.depthwise import pad_frames, reach, tap_offsets, window
 
 
 class Form(NamedTuple):

@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sepjax.evaluation import bss_projection as projection
-from sepjax.evaluation import bss_windows as framing
-from sepjax.evaluation.bss_scores import BssScores, decibels, score
+from sepjax.evaluation.bss import projection
+from sepjax.evaluation.bss import windows as framing
+from sepjax.evaluation.bss.scores import BssScores, decibels, score
 from sepjax.evaluation.device import float64_enabled
 
 # Blocks in one step of the computation, of about 15 filter lengths each. With twice as

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from sepjax.functional.split_complex import Split
+from sepjax.functional.wiener.split_complex import Split
 
 
 def local_gaussians(y: Split, eps: float) -> tuple[Array, Split]:

@@ -16,8 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Complex, Float
 
-from sepjax.functional.split_complex import Split
-from sepjax.functional.wiener_filters import filter_once, local_gaussians
+from sepjax.functional.wiener.one_step import filter_once, local_gaussians
+from sepjax.functional.wiener.split_complex import Split
 
 Mixture = Complex[Array, "*batch frames bins channels"]
 Estimates = Complex[Array, "*batch sources frames bins channels"]

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from data_pipelines.audio import AudioFile, probe, read_blocks
-from sepjax.evaluation.tracks import Files, Pair
+from sepjax.evaluation.folders.pairing import Files, Pair
 
 
 class LoadedPair(NamedTuple):

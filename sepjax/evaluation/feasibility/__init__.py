@@ -1,0 +1,1 @@
+"""What a set of songs promises, before anything is trained."""

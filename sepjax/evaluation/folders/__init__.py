@@ -1,0 +1,1 @@
+"""Score a folder of estimates against a folder of references."""
