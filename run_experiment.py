@@ -176,7 +176,7 @@ def evaluate(config: Config, workdir: Path, data) -> bool:
 
     from sepjax.commands.cli import score
     from sepjax.evaluation.seeds import summarize_band
-    from sepjax.report.surface import write_surface
+    from sepjax.report.figures.surface import write_surface
     from sepjax.train.checkpoint import describe, require_same
 
     folders, good = member_folders(config, workdir), True

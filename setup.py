@@ -38,8 +38,8 @@ setup(
     packages=find_packages(include=["sepjax*", "data_pipelines*"]),
     package_data={
         "sepjax": ["py.typed"],
-        "sepjax.report": ["*.css", "*.js"],
-        "data_pipelines.demo": ["takes/*.flac", "takes/*.json", "NOTICE"],
+        "sepjax.report.html": ["*.css", "*.js"],
+        "data_pipelines.songs.demo": ["takes/*.flac", "takes/*.json", "NOTICE"],
     },
     install_requires=[
         "absl-py>=2.1",

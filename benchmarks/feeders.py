@@ -31,11 +31,11 @@ import jax
 import numpy as np
 import soundfile
 
-from data_pipelines import host, resident, streaming, tf_data
-from data_pipelines.audio import probe
+from data_pipelines.audio.files import probe
+from data_pipelines.feeding import host, resident, streaming, tf_data
+from data_pipelines.feeding.schedule import track_table, train_plans
 from data_pipelines.manifest import Manifest, Stem, Track
 from data_pipelines.pipeline import Data
-from data_pipelines.schedule import track_table, train_plans
 from sepjax.config import DataConfig, resolve
 from sepjax.functional.augment import prepare_excerpts
 from sepjax.train.mesh import batch_sharding, make_mesh, shard_batch

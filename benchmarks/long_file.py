@@ -17,10 +17,10 @@ import numpy as np
 import soundfile
 from bss_eval import peak_mib
 
-from data_pipelines.audio import probe, read_blocks
+from data_pipelines.audio.files import probe, read_blocks
 from sepjax.inference.stems import StemFiles
 from sepjax.inference.stream import SeparationStream
-from sepjax.models.open_unmix import OpenUnmix
+from sepjax.models.open_unmix.model import OpenUnmix
 
 RATE, TEN_SECONDS = 44100, 441000
 

@@ -5,7 +5,7 @@
 
 Four targets of the size of umxhq, random weights, stereo noise at 44.1 kHz. ``whole``
 is the model's own call on the whole clip, which is what the peer computes; ``chunks``
-is ``sepjax.inference.separate.separate`` in chunks of ``--chunk`` seconds, ``--overlap`` of them
+is ``sepjax.separate`` in chunks of ``--chunk`` seconds, ``--overlap`` of them
 cross-faded. Every measurement is a process of its own, so that peak memory is its own;
 rounds alternate between all of them, and ratios are of medians over rounds.
 """
@@ -27,7 +27,7 @@ def measure(args: argparse.Namespace) -> dict:
     import numpy as np
 
     from sepjax.inference.separate import separate
-    from sepjax.models.open_unmix import OpenUnmix
+    from sepjax.models.open_unmix.model import OpenUnmix
 
     model = OpenUnmix(
         targets=TARGETS,

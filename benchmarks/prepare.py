@@ -23,8 +23,13 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from data_pipelines.collection import Collection, Part, Recording, SplitRules
-from data_pipelines.collection_file import write_collection
+from data_pipelines.collections.collection import (
+    Collection,
+    Part,
+    Recording,
+    SplitRules,
+)
+from data_pipelines.collections.file import write_collection
 
 CLASSES = ("vocals", "drums", "bass", "electric_guitar", "wind", "other")
 TRACKS = (*CLASSES, "drums", "other")

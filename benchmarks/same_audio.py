@@ -19,13 +19,13 @@ import soundfile
 import soxr
 from scipy.signal import butter, sosfilt
 
-from data_pipelines import demo
-from data_pipelines.audio import probe
+from data_pipelines.audio.files import probe
 from data_pipelines.doctor import matching
 from data_pipelines.doctor.fingerprint import RATE, fingerprint
 from data_pipelines.doctor.listening import mono_wave
 from data_pipelines.doctor.same_audio import SAME
 from data_pipelines.manifest import Manifest, Stem, Track
+from data_pipelines.songs import demo
 
 HIGH = 44100  # Hz, at which copies are made
 

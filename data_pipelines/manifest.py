@@ -87,7 +87,8 @@ class Manifest:
 
     Frames of a track and of its stems count at the rate of the track's files;
     ``sample_rate`` is the rate of all files once
-    :func:`data_pipelines.canonical.canonicalize` has run, and their highest before.
+    :func:`data_pipelines.audio.canonical.canonicalize` has run, and their highest
+    before.
     """
 
     name: str

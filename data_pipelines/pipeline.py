@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 from jax.sharding import NamedSharding
 
-from data_pipelines import host, live, resident, schedule
-from data_pipelines.canonical import canonicalize
+from data_pipelines.audio.canonical import canonicalize
 from data_pipelines.doctor import overlap
 from data_pipelines.doctor.same_audio import Pair
+from data_pipelines.feeding import host, live, resident, schedule
 from data_pipelines.manifest import SPLITS, DataError, LoadedTrack, Manifest, Track
 from data_pipelines.registry import build_manifest
 from sepjax.config import Config
@@ -57,7 +57,7 @@ class Data:
             function of (config.seed, step), the same from all feeders. With
             ``train.seeds`` = K there are K times as many rows, and row ``b K + k``
             is row ``b`` of the run with seed ``config.seed + k``. With ``live.train``
-            what :func:`data_pipelines.live.train_rows` adds, on the host.
+            what :func:`data_pipelines.feeding.live.train_rows` adds, on the host.
         """
         plans = self._train_plans(start_step, stop_step, process_index, process_count)
         if (feeder := self.config.data.feeder) != "resident":

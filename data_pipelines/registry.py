@@ -31,20 +31,20 @@ def build_manifest(name: str, root: str, sources: Sequence[str]) -> Manifest:
 
 @register("demo")
 def _demo(root: str, sources: Sequence[str]) -> Manifest:
-    from data_pipelines import demo
+    from data_pipelines.songs import demo
 
     return demo.build_manifest(root, sources)
 
 
 @register("folder")
 def _folder(root: str, sources: Sequence[str]) -> Manifest:
-    from data_pipelines import folder
+    from data_pipelines.songs import folder
 
     return folder.build_manifest(root, sources)
 
 
 @register("prepared")
 def _prepared(root: str, sources: Sequence[str]) -> Manifest:
-    from data_pipelines import prepared
+    from data_pipelines.songs import prepared
 
     return prepared.build_manifest(root, sources)

@@ -21,11 +21,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from data_pipelines.canonical import canonicalize
-from data_pipelines.host import map_file
+from data_pipelines.audio.canonical import canonicalize
+from data_pipelines.feeding.host import map_file
 from data_pipelines.manifest import DataError, Manifest, Stem, Track
-from data_pipelines.prepared import build_manifest, read_prepared
 from data_pipelines.readers.labels import FOUR, SIX
+from data_pipelines.songs.prepared import build_manifest, read_prepared
 from sepjax.registry import nearest
 
 try:

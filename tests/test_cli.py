@@ -18,7 +18,7 @@ from sepjax.inference.stems import write_stems
 from sepjax.models import build_model
 from sepjax.train import checkpoint
 from sepjax.train.optim import make_optimizer
-from sepjax.train.plateau import PlateauState
+from sepjax.train.optim.plateau import PlateauState
 from sepjax.train.provenance import provenance
 from sepjax.train.step import init_state
 

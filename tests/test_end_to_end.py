@@ -7,7 +7,7 @@ import time
 import pytest
 
 from sepjax.train import checkpoint
-from sepjax.train.metrics import read_log
+from sepjax.train.log import read_log
 from tests.tiny_run import finish, flags, start
 
 LONGER = dict(train__steps=60, train__eval_every=20, train__checkpoint_every=7)

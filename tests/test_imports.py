@@ -44,7 +44,7 @@ ALLOWED = {
     "sepjax.train": {
         "sepjax",
         "sepjax.train",
-        "sepjax.loading",
+        "sepjax.weights.load",
         "sepjax.models",
         "sepjax.losses",
         "sepjax.functional",
@@ -55,7 +55,10 @@ ALLOWED = {
         *("sepjax.evaluation", "sepjax.functional", "sepjax.losses", "sepjax.registry"),
     },
     # Reading files is the business of the data pipelines; this is its only way in.
-    "sepjax.evaluation.folders.reading": {"sepjax.evaluation", "data_pipelines.audio"},
+    "sepjax.evaluation.folders.reading": {
+        "sepjax.evaluation",
+        "data_pipelines.audio.files",
+    },
     "sepjax.evaluation.run": {"sepjax.evaluation", "sepjax.inference.separate"},
     "sepjax.inference.separate": {"sepjax.inference.stream"},
     "sepjax.inference.stream": {
@@ -70,7 +73,7 @@ ALLOWED = {
     },
     "sepjax.experiment": {
         *("sepjax.experiment", "sepjax.config", "sepjax.registry"),
-        "sepjax.report.folder",
+        "sepjax.report.run_folder",
     },
     "sepjax.commands.oracle": {
         "sepjax",
@@ -87,13 +90,13 @@ ALLOWED = {
     "sepjax.commands.evaluate": {
         *("sepjax.evaluation", "sepjax.report", "sepjax.train.provenance"),
     },
-    "sepjax.loading": {"sepjax.train", "sepjax.weights"},
-    "sepjax.inference.stems": {"data_pipelines.audio"},
+    "sepjax.weights.load": {"sepjax.train", "sepjax.weights"},
+    "sepjax.inference.stems": {"data_pipelines.audio.files"},
     "sepjax.commands.import_weights": {"sepjax.weights", "sepjax.models.parameters"},
     "sepjax.commands.cli": {
         "sepjax",
         "sepjax.commands.import_weights",
-        "sepjax.loading",
+        "sepjax.weights.load",
         "sepjax.inference.stems",
         "sepjax.commands.evaluate",
         "sepjax.commands.oracle",
@@ -116,7 +119,7 @@ ALLOWED = {
     },
     "configs": {"sepjax.config", "sepjax.registry", "configs"},
 }
-TENSORFLOW = {"data_pipelines.tf_data", "data_pipelines.tfds_stems"}
+TENSORFLOW = {"data_pipelines.feeding.tf_data", "data_pipelines.tfds_stems"}
 
 
 def module_name(path):

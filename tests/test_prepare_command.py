@@ -6,8 +6,14 @@ import numpy as np
 import pytest
 import soundfile
 
-from data_pipelines.collection import Collection, Output, Part, Recording, SplitRules
-from data_pipelines.collection_file import read_collection, write_collection
+from data_pipelines.collections.collection import (
+    Collection,
+    Output,
+    Part,
+    Recording,
+    SplitRules,
+)
+from data_pipelines.collections.file import read_collection, write_collection
 from sepjax.commands.cli import main
 
 

@@ -1,4 +1,4 @@
-"""Render the shipped demo music: ``data_pipelines/demo/takes``.
+"""Render the shipped demo music: ``data_pipelines/songs/demo/takes``.
 
 In an environment of its own (the package never needs these)::
 
@@ -39,7 +39,7 @@ from demo_singer import sing
 
 SAMPLE_RATE = 16000
 RENDER_RATE = 44100
-TAKES = Path(__file__).parent.parent / "data_pipelines" / "demo" / "takes"
+TAKES = Path(__file__).parent.parent / "data_pipelines" / "songs" / "demo" / "takes"
 LEVELS = {  # RMS, dB of full scale
     **{"vocals": -20, "drums": -17, "bass": -19},
     **{"electric_guitar": -21, "wind": -22, "other": -23},

@@ -68,7 +68,7 @@ def start(workdir: Path, steps: int, cache: Path) -> subprocess.Popen:
 
 def reached(workdir: Path) -> int:
     """The last step in the log of a run."""
-    from sepjax.train.metrics import read_log
+    from sepjax.train.log import read_log
 
     records = read_log(workdir / "metrics.jsonl")
     return records[-1]["step"] if records else 0
@@ -138,7 +138,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     from sepjax.train.checkpoint import describe
-    from sepjax.train.metrics import read_log
+    from sepjax.train.log import read_log
 
     def content(workdir: Path) -> list[dict]:
         records = read_log(workdir / "metrics.jsonl")

@@ -5,7 +5,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from data_pipelines.canonical import in_parallel
+from data_pipelines.audio.canonical import in_parallel
 from data_pipelines.doctor import problems as rules
 from data_pipelines.doctor.problems import SERIOUS, Problem, find_problems
 from data_pipelines.doctor.same_audio import SAME, Pair, name_of, same_audio
@@ -66,7 +66,7 @@ def diagnose(
             depend on it.
         splits: those to look at; all by default.
         cache: folder in which fingerprints are remembered;
-            :func:`data_pipelines.canonical.cache_folder` by default.
+            :func:`data_pipelines.audio.canonical.cache_folder` by default.
 
     Returns:
         Songs in the order of the manifest. One that cannot be read is a problem, no

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from data_pipelines.canonical import atomic_file, in_parallel
+from data_pipelines.audio.canonical import atomic_file, in_parallel
 from data_pipelines.doctor import matching
 from data_pipelines.doctor.fingerprint import RATE, VERSION, Fingerprint, fingerprint
 from data_pipelines.doctor.reading import heard, mixture_blocks, rate_of

@@ -1,7 +1,7 @@
 """The sound of a manifest's tracks, block by block, from files of any kind and rate.
 
-:mod:`data_pipelines.host` reads canonical files; here files are as they were found, so
-that what is wrong with them is still there.
+:mod:`data_pipelines.feeding.host` reads canonical files; here files are as they were
+found, so that what is wrong with them is still there.
 """
 
 import dataclasses
@@ -9,9 +9,9 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from data_pipelines.audio import evened, read_blocks
+from data_pipelines.audio.files import evened, read_blocks
 from data_pipelines.doctor.levels import ACTIVE_PEAK
-from data_pipelines.host import read_frames
+from data_pipelines.feeding.host import read_frames
 from data_pipelines.manifest import AudioFile, Manifest, Stem, Track
 
 BLOCK = 1 << 17  # frames at a time: 3 s at 44.1 kHz, 1 MB in stereo

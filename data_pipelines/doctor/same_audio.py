@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from data_pipelines.canonical import cache_folder
+from data_pipelines.audio.canonical import cache_folder
 from data_pipelines.doctor.listening import Listener
 from data_pipelines.doctor.reading import heard, sounds
 from data_pipelines.manifest import Manifest, Stem, Track
@@ -81,7 +81,7 @@ def same_audio(
         references: tracks among which they are looked for; where they are queries, too,
             every two are compared once.
         jobs: threads that read songs; 0: one per core, eight at most.
-        cache: folder of what is remembered; :func:`~data_pipelines.canonical.\
+        cache: folder of what is remembered; :func:`~data_pipelines.audio.canonical.\
 cache_folder` by default.
 
     Returns:

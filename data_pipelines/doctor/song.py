@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from data_pipelines.audio import evened
+from data_pipelines.audio.files import evened
 from data_pipelines.doctor import alignment
 from data_pipelines.doctor.alignment import Offset
 from data_pipelines.doctor.levels import (

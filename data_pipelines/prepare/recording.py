@@ -8,10 +8,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from data_pipelines.canonical import LARGEST, open_wav, packed, quantize
-from data_pipelines.collection import Collection, Interval, Recording
+from data_pipelines.audio.canonical import LARGEST, open_wav, packed, quantize
+from data_pipelines.collections.collection import Collection, Interval, Recording
+from data_pipelines.collections.mixing import (
+    BLOCK,
+    Gains,
+    Sums,
+    full_scale,
+    gains_of,
+    render,
+)
 from data_pipelines.manifest import DataError, hash_file
-from data_pipelines.mixing import BLOCK, Gains, Sums, full_scale, gains_of, render
 from data_pipelines.prepare.tally import Tally
 from data_pipelines.prepare.tracks import MIXTURE, Summed, read_headers, sum_recording
 from data_pipelines.prepare.tracks import song_channels as channels_of
@@ -32,7 +39,7 @@ def song_names(recording: Recording) -> list[str]:
     """The songs of a recording, as their folders are called.
 
     Example:
-        >>> from data_pipelines.collection import Part
+        >>> from data_pipelines.collections.collection import Part
         >>> song_names(Recording("night", (), intervals=(Interval("one"),)))
         ['night - one']
     """

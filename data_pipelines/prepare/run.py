@@ -16,9 +16,9 @@ from pathlib import Path
 from threading import Thread
 from typing import Any, NamedTuple
 
-from data_pipelines.canonical import atomic_file
-from data_pipelines.collection import Collection, Recording, to_tree
-from data_pipelines.collection_rules import check_collection
+from data_pipelines.audio.canonical import atomic_file
+from data_pipelines.collections.collection import Collection, Recording, to_tree
+from data_pipelines.collections.rules import check_collection
 from data_pipelines.manifest import SPLITS, DataError
 from data_pipelines.prepare.recording import (
     prepare_recording,
@@ -39,7 +39,7 @@ from data_pipelines.prepare.tracks import (
     read_headers,
     song_channels,
 )
-from data_pipelines.prepared import PREPARED
+from data_pipelines.songs.prepared import PREPARED
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 
@@ -78,7 +78,7 @@ def prepare(
     a broken file is left out, with a reason, and tried again the next time.
 
     Args:
-        collection: as :func:`data_pipelines.collection_file.read_collection` reads it.
+        collection: as :func:`data_pipelines.collections.file.read_collection` reads it.
         folder: new, or of the same collection.
         jobs: processes.
         progress: show a bar with the expected time on stderr.

@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from data_pipelines.collection import Collection, Recording
+from data_pipelines.collections.collection import Collection, Recording
 from data_pipelines.manifest import SPLITS
 from data_pipelines.prepare.recording import song_names
 from data_pipelines.prepare.splits import Candidate, assign_splits, draw
@@ -16,7 +16,7 @@ def excluded(collection: Collection, recording: Recording) -> str:
     """Why nothing of a recording needs to be read; "" if it does.
 
     Example:
-        >>> from data_pipelines.collection import Filters, Part
+        >>> from data_pipelines.collections.collection import Filters, Part
         >>> mine = Collection(("a", "b"), (), filters=Filters(require_classes="all"))
         >>> excluded(mine, Recording("x", (Part("x.wav", "a"),)))
         'has no track of b'

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from data_pipelines.collection import SplitRules
+from data_pipelines.collections.collection import SplitRules
 from data_pipelines.manifest import SPLITS, DataError
 
 

@@ -16,8 +16,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from data_pipelines.canonical import atomic_file
-from data_pipelines.collection import (
+from data_pipelines.audio.canonical import atomic_file
+from data_pipelines.collections.collection import (
     Collection,
     Filters,
     Recording,

@@ -13,10 +13,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from data_pipelines.audio import to_int16
-from data_pipelines.canonical import scale_frames
-from data_pipelines.collection import Collection, Part, Recording
-from data_pipelines.decode import Decoded, open_part, read_part
+from data_pipelines.audio.canonical import scale_frames
+from data_pipelines.audio.decode import Decoded, open_part, read_part
+from data_pipelines.audio.files import to_int16
+from data_pipelines.collections.collection import Collection, Part, Recording
 from data_pipelines.manifest import DataError
 
 IN_MEMORY = (

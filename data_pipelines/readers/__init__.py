@@ -11,8 +11,8 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from data_pipelines.collection import Collection
-from data_pipelines.collection_rules import check_collection
+from data_pipelines.collections.collection import Collection
+from data_pipelines.collections.rules import check_collection
 from sepjax.registry import Registry, nearest
 
 READERS = Registry("reader")

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from data_pipelines.collection import Collection, Filters, SplitRules
-from data_pipelines.collection_rules import check_collection
+from data_pipelines.collections.collection import Collection, Filters, SplitRules
+from data_pipelines.collections.rules import check_collection
 from data_pipelines.manifest import DataError
 from data_pipelines.readers.table import suggest
 from sepjax.registry import nearest

@@ -18,10 +18,10 @@ from typing import Any
 
 import numpy as np
 
-from data_pipelines.demo import CLASSES, SAMPLE_RATE, TAKES
 from data_pipelines.readers.karaoke import COLUMNS
 from data_pipelines.readers.montreux import COLUMNS as CONCERT_COLUMNS
 from data_pipelines.readers.montreux import CROWDS, INTERVAL_COLUMNS
+from data_pipelines.songs.demo import CLASSES, SAMPLE_RATE, TAKES
 
 SESSIONS = range(8)
 INSTRUMENTS = dict(

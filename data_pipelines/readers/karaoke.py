@@ -13,7 +13,7 @@ columns become tags of the song.
 
 from collections.abc import Mapping
 
-from data_pipelines.collection import (
+from data_pipelines.collections.collection import (
     Collection,
     Filters,
     MixRules,

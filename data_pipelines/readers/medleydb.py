@@ -28,7 +28,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from data_pipelines.collection import (
+from data_pipelines.collections.collection import (
     Collection,
     MixRules,
     Output,

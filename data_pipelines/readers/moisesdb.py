@@ -21,7 +21,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from data_pipelines.collection import Collection, Output, Part, Recording
+from data_pipelines.collections.collection import Collection, Output, Part, Recording
 from data_pipelines.readers import checks
 from data_pipelines.readers.labels import FOUR, SIX, kind_of
 from sepjax.registry import nearest

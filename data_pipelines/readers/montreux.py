@@ -19,7 +19,7 @@ and other columns may be left out; they become tags.
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from data_pipelines.collection import (
+from data_pipelines.collections.collection import (
     Collection,
     Filters,
     Interval,

@@ -24,7 +24,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from data_pipelines.collection import Collection, MixRules, Part, Recording
+from data_pipelines.collections.collection import Collection, MixRules, Part, Recording
 from data_pipelines.manifest import DataError
 from data_pipelines.readers import checks
 from data_pipelines.readers.labels import instruments, normalize

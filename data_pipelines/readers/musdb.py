@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from data_pipelines.collection import (
+from data_pipelines.collections.collection import (
     Collection,
     MixRules,
     Output,

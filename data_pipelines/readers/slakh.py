@@ -40,7 +40,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from data_pipelines.collection import (
+from data_pipelines.collections.collection import (
     Collection,
     MixRules,
     Output,

@@ -44,8 +44,8 @@ def _manifest(data: str, dataset: str, sources: Sequence[str]) -> Any:
     from data_pipelines.registry import build_manifest
 
     if dataset == "demo":
-        from data_pipelines import demo
-        from data_pipelines.multitrack import DEMO_SONGS
+        from data_pipelines.collections.multitrack import DEMO_SONGS
+        from data_pipelines.songs import demo
 
         # Training has thousands of songs, all made of the same takes.
         songs = {name: min(n, DEMO_SONGS) for name, n in demo.SONGS.items()}
@@ -56,9 +56,9 @@ def _manifest(data: str, dataset: str, sources: Sequence[str]) -> Any:
 def _classes(data: str, dataset: str) -> Sequence[str]:
     """All classes of a set."""
     if dataset == "prepared":
-        from data_pipelines.prepared import read_prepared
+        from data_pipelines.songs.prepared import read_prepared
 
         return read_prepared(data)[0]["classes"]
-    from data_pipelines.multitrack import open_recordings
+    from data_pipelines.collections.multitrack import open_recordings
 
     return open_recordings(data)[0]

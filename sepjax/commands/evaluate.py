@@ -99,8 +99,8 @@ def evaluate(arguments: argparse.Namespace) -> int:
     from sepjax.evaluation.folders.evaluate import evaluate_folders
     from sepjax.evaluation.folders.files import prepare_output, summary, write_scores
     from sepjax.evaluation.protocol import make_protocol
-    from sepjax.report.score_page import write_score_page
-    from sepjax.report.score_plots import write_plots
+    from sepjax.report.figures.boxes import write_plots
+    from sepjax.report.pages.folders import write_score_page
     from sepjax.train.provenance import provenance
 
     changes: dict[str, Any] = {

@@ -60,10 +60,10 @@ def import_weights(arguments: argparse.Namespace) -> int:
     """Import, check, write, and say what it is."""
     options = _options(arguments)
     files = _files(arguments, options)
+    from sepjax.models.importers import importer_name, notice
     from sepjax.models.parameters import count_parameters
+    from sepjax.models.state_dicts import as_variables
     from sepjax.weights import IMPORTERS, run_importer, write_imported
-    from sepjax.weights.families import as_variables
-    from sepjax.weights.importers import importer_name, notice
 
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
@@ -96,8 +96,8 @@ def _files(arguments: argparse.Namespace, options: dict[str, str]) -> list[Path]
     """What to import; a download without a place goes beside the output."""
     if arguments.files and not arguments.download:
         return arguments.files
+    from sepjax.models.importers import importer_name, importer_options
     from sepjax.weights import IMPORTERS
-    from sepjax.weights.importers import importer_name, importer_options
 
     family = importer_name(arguments.family)
     if family in IMPORTERS and "download" not in importer_options(family):

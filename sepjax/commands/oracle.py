@@ -58,10 +58,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def oracle(arguments: argparse.Namespace) -> int:
     """Measure, print a table, write JSON and a page; 1 if a song could not be read."""
     _check(arguments)
-    from data_pipelines.multitrack import open_recordings
+    from data_pipelines.collections.multitrack import open_recordings
     from sepjax.evaluation.aggregate import finite, write_json
-    from sepjax.report.feasibility_page import write_page
-    from sepjax.report.feasibility_table import format_report
+    from sepjax.report.pages.feasibility import write_page
+    from sepjax.report.pages.feasibility_table import format_report
 
     arguments.output.mkdir(parents=True, exist_ok=True)
     sources = [name for name in arguments.sources.split(",") if name]
@@ -87,7 +87,7 @@ def report(
 
     Args:
         classes: to separate.
-        songs: as :func:`data_pipelines.multitrack.open_recordings` finds them.
+        songs: of :func:`data_pipelines.collections.multitrack.open_recordings`.
         options: of the command.
 
     Raises:
@@ -125,7 +125,7 @@ def measure_song(
     song: Any, classes: Sequence[str], options: argparse.Namespace
 ) -> dict[str, Any]:
     """All numbers of one song, mixed in four ways."""
-    from data_pipelines.mixing import PROCEDURES, mix
+    from data_pipelines.collections.mixing import PROCEDURES, mix
     from sepjax.evaluation.feasibility.grouping import REFERENCE
     from sepjax.evaluation.feasibility.song import overlap
 
@@ -203,7 +203,7 @@ def _score_groups(
     groups: Any, classes: Sequence[str], options: argparse.Namespace, song: Any
 ) -> dict[str, Any]:
     """Mix a song from the tracks of groups of classes, and score it."""
-    from data_pipelines.mixing import mix
+    from data_pipelines.collections.mixing import mix
     from sepjax.evaluation.feasibility import grouping
 
     loaded, rank = song.read(), {name: i for i, name in enumerate(classes)}

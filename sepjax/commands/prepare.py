@@ -103,7 +103,7 @@ def _folder(arguments: argparse.Namespace) -> Path | None:
 
 def _collection(arguments: argparse.Namespace) -> Any:
     """Read the collection, or let a reader make one."""
-    from data_pipelines.collection_file import read_collection
+    from data_pipelines.collections.file import read_collection
     from data_pipelines.readers import READERS, read_dataset
     from sepjax.registry import nearest
 
@@ -126,7 +126,7 @@ def _collection(arguments: argparse.Namespace) -> Any:
         raise ValueError(f"reader {arguments.source} needs its folder: --root DIR")
     options = dict(_option(text) for text in arguments.option)
     if arguments.download:
-        from data_pipelines.readers.musdb_download import download
+        from data_pipelines.fetch.musdb import download
 
         agreed = bool(options.pop("unverified", False))
         shown = sys.stderr.isatty()
@@ -147,7 +147,7 @@ def _option(text: str) -> tuple[str, Any]:
 
 
 def _write(collection: Any, file: Path) -> None:
-    from data_pipelines.collection_file import write_collection
+    from data_pipelines.collections.file import write_collection
 
     path = write_collection(collection, file)
     print(f"{len(collection.recordings)} recordings: {path}")
@@ -155,7 +155,7 @@ def _write(collection: Any, file: Path) -> None:
 
 def _prepare(collection: Any, arguments: argparse.Namespace) -> int:
     from data_pipelines.prepare import prepare as make
-    from sepjax.report.prepared_page import format_prepared, write_page
+    from sepjax.report.pages.prepared import format_prepared, write_page
 
     made = make(
         collection,
@@ -170,7 +170,7 @@ def _prepare(collection: Any, arguments: argparse.Namespace) -> int:
 
 
 def _check(arguments: argparse.Namespace, folder: Path) -> int:
-    from data_pipelines.prepared import PREPARED
+    from data_pipelines.songs.prepared import PREPARED
     from sepjax.commands import doctor as doctor_command
 
     dataset = "prepared" if (folder / PREPARED).exists() else "folder"

@@ -39,7 +39,7 @@ def evaluate(
     """Score every track and write ``results.json`` and the excerpts in ``audio/``.
 
     Args:
-        model: as for :func:`sepjax.inference.separate.separate`; an ideal mask
+        model: as for :func:`sepjax.separate`; an ideal mask
             (``model.oracle``) is given the references.
         variables: its parameters.
         config: a :class:`sepjax.config.Config`; ``config.eval`` counts.

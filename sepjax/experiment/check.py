@@ -13,9 +13,9 @@ from sepjax.functional.framing import frames_for
 from sepjax.functional.tcn import receptive_field
 from sepjax.models.parameters import count_parameters
 from sepjax.train.checkpoint import CheckpointError
-from sepjax.train.freeze import frozen_leaves
 from sepjax.train.memory import compile_step
 from sepjax.train.mesh import shard_batch
+from sepjax.train.optim.freeze import frozen_leaves
 from sepjax.train.program import Program, make_program
 from sepjax.train.seeds import join
 from sepjax.train.start import Batches, begin, spelled_out

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import sepjax
 from sepjax.registry import nearest
-from sepjax.report.figures import write_figure
-from sepjax.report.score_bars import write_bars
-from sepjax.report.surface import variations_in, write_surface
+from sepjax.report.figures.bars import write_bars
+from sepjax.report.figures.grid import write_figure
+from sepjax.report.figures.surface import variations_in, write_surface
 
 # Figures that show no rows of the appendix.
 FILTERS, ANY, SCORES, SURFACE = "5.2", "comparison", "scores", "surface"
@@ -78,7 +78,7 @@ def rows_of_figures() -> dict[str, dict[str, str]]:
 def draw_filters(runs: Sequence[Path], output: Path) -> tuple[list[Path], str]:
     """Figure 5.2: filters of a run's encoder, or of banks as they are initialized."""
     from sepjax.functional import filterbanks as bank
-    from sepjax.report.filter_figure import run_banks, write_filter_figure
+    from sepjax.report.figures.filters import run_banks, write_filter_figure
 
     if len(runs) > 1:
         raise ValueError("--figure 5.2 shows the filters of one run")

@@ -18,7 +18,7 @@ from sepjax.config import (
     resolve,
 )
 from sepjax.registry import nearest
-from sepjax.report.folder import read_run
+from sepjax.report.run_folder import read_run
 
 
 class Member(Protocol):

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from sepjax.config import member_folders
 from sepjax.experiment.devices import Devices, environment, share_devices
 from sepjax.experiment.members import Member, configuration, finished
-from sepjax.report.folder import number, read_run
+from sepjax.report.run_folder import number, read_run
 
 PAUSE = 0.2  # s between two looks at what is running
 

@@ -8,8 +8,6 @@ from sepjax.functional import (
     generation,
     inverse,
     live,
-    magnitude_network,
-    mask_network,
     masking,
     norms,
     recurrent,
@@ -20,6 +18,8 @@ from sepjax.functional import (
     wiener,
 )
 from sepjax.functional.live import audience, hall
+from sepjax.models.meta_tasnet import network as mask_network
+from sepjax.models.open_unmix import network as magnitude_network
 
 __all__ = [
     "audience",

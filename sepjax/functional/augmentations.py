@@ -85,8 +85,8 @@ def shuffle(key: Key[Array, ""], sources: Sources, fraction: float = 0.5) -> Sou
 
     Among the first ``floor(fraction * batch + 1/2)`` items each source is dealt out
     anew by a permutation of its own, as the schedule does
-    (:func:`data_pipelines.schedule.shuffled_rows`). Each item of a source is still
-    heard once.
+    (:func:`data_pipelines.feeding.schedule.shuffled_rows`). Each item of a source is
+    still heard once.
 
     Example:
         >>> sources = jnp.tile(jnp.arange(8.0)[:, None, None], (1, 2, 1))

@@ -140,7 +140,7 @@ def _write(
     """Write a file of blocks; size: bytes they have at most as 32-bit floats."""
     import soundfile
 
-    from data_pipelines.audio import to_int16
+    from data_pipelines.audio.files import to_int16
 
     if kind == "float32":
         # The sizes in a WAV header have 32 bits; RF64 is its successor.

@@ -30,7 +30,7 @@ class SeparationStream:
     stems of them, with :attr:`scales`, which are known after the last one.
 
     Args:
-        model: see :func:`sepjax.inference.separate.separate`, as all that is not told here.
+        model: see :func:`sepjax.separate`, as all that is not told here.
         variables: its parameters.
         blocks: begins to read the track, twice: ``(time, channels)`` float arrays at
             full scale 1. An ideal mask takes ``(time, 1 + sources, channels)``: the

@@ -5,22 +5,19 @@ import copy
 import flax.linen as nn
 
 from sepjax.config import ModelConfig
-
-# Importing a family registers its members.
-from sepjax.models import (  # noqa: F401
+from sepjax.models.demucs import model as demucs  # noqa: F401
+from sepjax.models.meta_tasnet import model as meta_tasnet  # noqa: F401
+from sepjax.models.open_unmix import model as open_unmix  # noqa: F401
+from sepjax.models.registry import BANKS, DECODERS, ENCODERS, MODELS, SEPARATORS
+from sepjax.models.tasnet import (  # noqa: F401
     banks,
     branches,
     decoders,
     deep,
-    demucs,
     encoders,
-    meta_tasnet,
-    open_unmix,
     separators,
-    tasnet,
 )
-from sepjax.models.registry import BANKS, DECODERS, ENCODERS, MODELS, SEPARATORS
-from sepjax.models.tasnet import MaskedSeparation, Separation
+from sepjax.models.tasnet.model import MaskedSeparation, Separation
 
 __all__ = [
     "BANKS",

@@ -5,7 +5,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from sepjax.models.branches import CONSTANTS
+from sepjax.models.tasnet.branches import CONSTANTS
 
 
 def count_parameters(params: Any) -> int:

@@ -5,6 +5,6 @@
 jax, matplotlib, soundfile and soxr are imported when they are used.
 """
 
-from sepjax.report.page import write_report
+from sepjax.report.pages.run import write_report
 
 __all__ = ["write_report"]

@@ -2,7 +2,7 @@
 
 from sepjax.train.loop import train
 from sepjax.train.optim import make_optimizer
-from sepjax.train.plateau import PlateauState, plateau_step
+from sepjax.train.optim.plateau import PlateauState, plateau_step
 from sepjax.train.step import TrainState, init_state, make_eval_step, make_train_step
 
 __all__ = [

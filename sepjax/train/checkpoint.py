@@ -25,7 +25,7 @@ from orbax.checkpoint.checkpoint_managers import preservation_policy
 from sepjax.config import Config, differences, from_dict
 from sepjax.models import build_model
 from sepjax.train.objective import MEMORY
-from sepjax.train.plateau import PlateauState
+from sepjax.train.optim.plateau import PlateauState
 from sepjax.train.step import TrainState
 
 FOLDER = "checkpoints"

@@ -13,12 +13,12 @@ from jax.sharding import Mesh
 from sepjax.config import Config
 from sepjax.train import checkpoint
 from sepjax.train.checkpoint import Progress
+from sepjax.train.interrupt import stop_signals
+from sepjax.train.log import MetricLog
 from sepjax.train.mesh import shard_batch
-from sepjax.train.metrics import MetricLog
-from sepjax.train.plateau import plateau_step
+from sepjax.train.optim.plateau import plateau_step
 from sepjax.train.program import Program, make_program
 from sepjax.train.seeds import part
-from sepjax.train.signals import stop_signals
 from sepjax.train.start import (
     Batches,
     SeedRun,

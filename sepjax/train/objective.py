@@ -26,7 +26,7 @@ from sepjax.losses import (
     separation_loss,
     si_sdr,
 )
-from sepjax.train.freeze import within
+from sepjax.train.optim.freeze import within
 
 Metrics = dict[str, Any]
 
@@ -212,7 +212,7 @@ def stage_loss(
     """The loss of one stage, the SI-SDR of each source, and all terms by name.
 
     Args:
-        stage: a :class:`sepjax.models.meta_tasnet.StageOutput`.
+        stage: a :class:`sepjax.models.meta_tasnet.model.StageOutput`.
         config: the weights.
         whole: facts about the whole batch where the stage has a share of it.
     """

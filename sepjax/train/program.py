@@ -15,10 +15,10 @@ from sepjax.config import Config, member_configs, variations, with_values
 from sepjax.functional.augment import Excerpt, prepare_excerpts
 from sepjax.functional.live import LiveSettings
 from sepjax.models import build_model
-from sepjax.train.freeze import all_but
 from sepjax.train.mesh import AXIS, replicated, spread
 from sepjax.train.objective import make_objective, require_shares
 from sepjax.train.optim import make_optimizer
+from sepjax.train.optim.freeze import all_but
 from sepjax.train.seeds import map_members, map_seeds
 from sepjax.train.step import (
     TrainState,

@@ -18,9 +18,9 @@ from sepjax.config import Config, member_configs, member_folders, to_dict
 from sepjax.models import build_model
 from sepjax.train import checkpoint
 from sepjax.train.checkpoint import Progress
+from sepjax.train.log import MetricLog
 from sepjax.train.memory import compile_step
-from sepjax.train.metrics import MetricLog
-from sepjax.train.plateau import PlateauState
+from sepjax.train.optim.plateau import PlateauState
 from sepjax.train.pretrained import find_run, fitted_parts, start_from
 from sepjax.train.program import Program, optimizer_of, preparation
 from sepjax.train.seeds import join

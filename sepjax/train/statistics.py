@@ -20,7 +20,7 @@ from jax.sharding import Mesh
 from jaxtyping import Array
 
 from sepjax.functional.augment import Excerpt, prepare_excerpts
-from sepjax.models.branches import STATISTICS
+from sepjax.models.tasnet.branches import STATISTICS
 from sepjax.train.mesh import AXIS, shard_batch, spread
 from sepjax.train.objective import MEMORY
 from sepjax.train.seeds import map_seeds

@@ -12,7 +12,6 @@ from jaxtyping import Array
 
 from sepjax.functional.augment import Excerpt, prepare_excerpts
 from sepjax.losses import active_sources, source_si_sdr
-from sepjax.train.freeze import stop_gradients, unmoved
 from sepjax.train.objective import (
     Metrics,
     Objective,
@@ -23,6 +22,7 @@ from sepjax.train.objective import (
     spectral_errors,
     whole_batch,
 )
+from sepjax.train.optim.freeze import stop_gradients, unmoved
 
 
 class TrainState(flax.struct.PyTreeNode):

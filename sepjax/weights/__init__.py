@@ -10,23 +10,16 @@ model in one plain file. :func:`read_torch_file` opens a checkpoint without PyTo
 
 # Importing a family registers its members.
 from sepjax.foreign.torch_file import read_torch_file
-from sepjax.weights import (  # noqa: F401
-    checkpoints,
-    conv_tasnet,
-    demucs,
-    meta_tasnet,
-    open_unmix,
-    open_unmix_files,
-    open_unmix_releases,
-)
-from sepjax.weights.families import FAMILIES, as_variables, from_state_dict
-from sepjax.weights.files import load_safetensors, save_safetensors
-from sepjax.weights.filterbanks import (
+from sepjax.models import checkpoints  # noqa: F401
+from sepjax.models.importers import IMPORTERS, run_importer
+from sepjax.models.open_unmix import files, releases  # noqa: F401
+from sepjax.models.state_dicts import FAMILIES, as_variables, from_state_dict
+from sepjax.models.tasnet.weights_filterbanks import (
     filterbank_from_state_dict,
     multiphase_gammatone,
 )
-from sepjax.weights.imported import load_imported, write_imported
-from sepjax.weights.importers import IMPORTERS, run_importer
+from sepjax.weights.files import load_safetensors, save_safetensors
+from sepjax.weights.store import load_imported, write_imported
 
 __all__ = [
     "FAMILIES",

@@ -216,7 +216,7 @@ class FewChunks:
 def test_every_row_trains(name, tmp_path_factory):
     from data_pipelines.pipeline import open_data
     from sepjax.train import loop, mesh
-    from sepjax.train.metrics import read_log
+    from sepjax.train.log import read_log
 
     config = resolve(get_config(name))
     config.train.batch_size = 2

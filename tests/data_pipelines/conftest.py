@@ -8,8 +8,8 @@ import pytest
 import soundfile
 from recordings import collection, write
 
-from data_pipelines.audio import probe
-from data_pipelines.collection import Recording
+from data_pipelines.audio.files import probe
+from data_pipelines.collections.collection import Recording
 from data_pipelines.manifest import Manifest, Stem, Track, check
 
 

@@ -4,7 +4,7 @@ import hashlib
 
 import soundfile
 
-from data_pipelines.collection import Collection, Output, Part, SplitRules
+from data_pipelines.collections.collection import Collection, Output, Part, SplitRules
 
 RATE = 8000
 CLASSES = ("drum", "bass", "other")

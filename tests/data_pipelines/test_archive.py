@@ -2,8 +2,8 @@ import zipfile
 
 import pytest
 
-from data_pipelines import archive
-from data_pipelines.archive import unpack
+from data_pipelines.fetch import archive
+from data_pipelines.fetch.archive import unpack
 from data_pipelines.manifest import DataError
 
 

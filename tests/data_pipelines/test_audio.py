@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from data_pipelines.audio import probe, read_blocks, to_int16, wav_data
+from data_pipelines.audio.files import probe, read_blocks, to_int16, wav_data
 from data_pipelines.manifest import DataError
 
 

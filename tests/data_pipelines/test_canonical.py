@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from data_pipelines.audio import probe
-from data_pipelines.canonical import canonicalize
-from data_pipelines.host import load_track, map_file
+from data_pipelines.audio.canonical import canonicalize
+from data_pipelines.audio.files import probe
+from data_pipelines.feeding.host import load_track, map_file
 from data_pipelines.manifest import DataError, Manifest, Stem, Track
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from data_pipelines.collection import (
+from data_pipelines.collections.collection import (
     Collection,
     Filters,
     Interval,
@@ -12,7 +12,7 @@ from data_pipelines.collection import (
     Recording,
     SplitRules,
 )
-from data_pipelines.collection_file import read_collection, write_collection
+from data_pipelines.collections.file import read_collection, write_collection
 from data_pipelines.manifest import DataError
 
 # All fields of the format, with values that are none of the defaults.

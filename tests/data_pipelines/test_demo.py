@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from data_pipelines import demo
+from data_pipelines.songs import demo
 
 LEVELS = {
     **{"vocals": -20, "drums": -17, "bass": -19},

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from data_pipelines.audio import evened, probe
+from data_pipelines.audio.files import evened, probe
 from data_pipelines.doctor import diagnose, format_diagnosis
 from data_pipelines.doctor.alignment import best_excerpt, find_offset
 from data_pipelines.doctor.problems import SERIOUS
@@ -252,7 +252,7 @@ def test_the_command(tmp_path, capsys):
 
 def test_reading_is_what_the_plain_reader_reads(odd_manifest):
     """Loops, starts inside of files and ends beyond them, in blocks and excerpts."""
-    from data_pipelines.host import load_track
+    from data_pipelines.feeding.host import load_track
 
     for track in odd_manifest.tracks:
         loaded = load_track(odd_manifest, track)

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from data_pipelines import host, resident, streaming
+from data_pipelines.feeding import host, resident, streaming
+from data_pipelines.feeding.schedule import take, track_table, train_plans
 from data_pipelines.manifest import DataError, Manifest
-from data_pipelines.schedule import take, track_table, train_plans
 from sepjax.config import DataConfig
 
 FEEDERS = ("resident", "streaming", "tf_data")

@@ -12,12 +12,12 @@ import soundfile
 import soxr
 from scipy.signal import butter, sosfilt
 
-from data_pipelines import demo
 from data_pipelines.doctor import fingerprint as module
 from data_pipelines.doctor.fingerprint import HOP, RATE, Fingerprint, fingerprint
 from data_pipelines.doctor.listening import mono_wave
 from data_pipelines.doctor.matching import build_index, candidates, shared_part
 from data_pipelines.doctor.same_audio import PARTLY, SAME
+from data_pipelines.songs import demo
 
 SONGS = 200  # of which those with much in common are looked at
 HIGH = 32000  # Hz at which copies are made; MP3 and AAC know it

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from data_pipelines import folder
-from data_pipelines.folder import build_manifest
 from data_pipelines.manifest import DataError
+from data_pipelines.songs import folder
+from data_pipelines.songs.folder import build_manifest
 
 REAL = Path(__file__).parents[3] / "shared/data/remixed8k"
 STEMS = ("vocals", "bass")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from data_pipelines import live, schedule
+from data_pipelines.feeding import live, schedule
 from data_pipelines.manifest import DataError, LoadedTrack
 from data_pipelines.pipeline import open_data
 from sepjax.config import Config

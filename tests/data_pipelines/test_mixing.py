@@ -5,7 +5,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data_pipelines.mixing import PROCEDURES, align, full_scale, mix, saturate
+from data_pipelines.collections.mixing import (
+    PROCEDURES,
+    align,
+    full_scale,
+    mix,
+    saturate,
+)
 from sepjax.evaluation import ideal_ratio_mask, si_sdr
 
 relaxed = settings(deadline=None)  # a busy machine is no failure

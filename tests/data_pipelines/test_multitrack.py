@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import soundfile
 
-from data_pipelines.collection import Collection, Output, Part, Recording
-from data_pipelines.collection_file import write_collection
+from data_pipelines.collections.collection import Collection, Output, Part, Recording
+from data_pipelines.collections.file import write_collection
+from data_pipelines.collections.multitrack import open_recordings
 from data_pipelines.manifest import DataError
-from data_pipelines.multitrack import open_recordings
 
 RATE = 8000
 
@@ -106,7 +106,7 @@ def test_a_folder_that_cannot_be_meant(tmp_path):
 
 
 def test_demo_has_the_songs_of_the_demo_dataset():
-    from data_pipelines import demo
+    from data_pipelines.songs import demo
 
     classes, songs = open_recordings("demo", split="valid")
     manifest = demo.build_manifest("", classes, songs={"valid": 8})

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from recordings import CLASSES, RATE, collection, read, tree, write
 
-from data_pipelines.collection import (
+from data_pipelines.collections.collection import (
     Filters,
     Interval,
     MixRules,
@@ -17,12 +17,12 @@ from data_pipelines.collection import (
     Part,
     Recording,
 )
-from data_pipelines.collection_file import read_collection, write_collection
+from data_pipelines.collections.file import read_collection, write_collection
+from data_pipelines.collections.mixing import align, mix
 from data_pipelines.manifest import DataError
-from data_pipelines.mixing import align, mix
 from data_pipelines.prepare import prepare
-from data_pipelines.prepared import read_prepared
 from data_pipelines.registry import build_manifest
+from data_pipelines.songs.prepared import read_prepared
 
 
 def test_songs_are_the_mix_of_their_tracks(songs, tmp_path):

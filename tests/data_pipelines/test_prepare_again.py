@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 from recordings import tree, write
 
-from data_pipelines.collection import (
+from data_pipelines.collections.collection import (
     Filters,
     MixRules,
 )
-from data_pipelines.collection_file import write_collection
+from data_pipelines.collections.file import write_collection
 from data_pipelines.manifest import DataError
 from data_pipelines.prepare import prepare, recording, run
 

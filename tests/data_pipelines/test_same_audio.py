@@ -9,17 +9,17 @@ import numpy as np
 import pytest
 import soundfile
 
-from data_pipelines import demo
-from data_pipelines.audio import probe
-from data_pipelines.canonical import cache_folder
+from data_pipelines.audio.canonical import cache_folder
+from data_pipelines.audio.files import probe
+from data_pipelines.collections.multitrack import _read_demo
 from data_pipelines.doctor import listening
 from data_pipelines.doctor.overlap import trained_twins
 from data_pipelines.doctor.same_audio import same_audio
-from data_pipelines.folder import build_manifest
-from data_pipelines.host import load_track
+from data_pipelines.feeding.host import load_track
 from data_pipelines.manifest import DataError, Manifest, Stem, Track, check
-from data_pipelines.multitrack import _read_demo
 from data_pipelines.pipeline import open_data
+from data_pipelines.songs import demo
+from data_pipelines.songs.folder import build_manifest
 from sepjax.config import Config, resolve
 from sepjax.evaluation import run
 

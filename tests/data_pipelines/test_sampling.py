@@ -7,10 +7,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from data_pipelines import host, resident, streaming
-from data_pipelines.manifest import DataError, Manifest
-from data_pipelines.pipeline import open_data
-from data_pipelines.schedule import (
+from data_pipelines.feeding import host, resident, streaming
+from data_pipelines.feeding.schedule import (
     Plan,
     TrackTable,
     source_tracks,
@@ -20,6 +18,8 @@ from data_pipelines.schedule import (
     valid_plans,
     visited_tracks,
 )
+from data_pipelines.manifest import DataError, Manifest
+from data_pipelines.pipeline import open_data
 from sepjax.config import Config, DataConfig, resolve
 
 CHUNK = 400

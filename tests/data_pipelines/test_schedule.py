@@ -4,7 +4,7 @@ import hashlib
 import numpy as np
 import pytest
 
-from data_pipelines.schedule import (
+from data_pipelines.feeding.schedule import (
     Plan,
     TrackTable,
     rows_of_process,

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data_pipelines.collection import SplitRules
+from data_pipelines.collections.collection import SplitRules
 from data_pipelines.manifest import SPLITS, DataError
 from data_pipelines.prepare.splits import Candidate, apportion, assign_splits
 

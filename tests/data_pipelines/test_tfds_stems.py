@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import soundfile
 
-from data_pipelines.collection import Collection, Output, Part, Recording
+from data_pipelines.collections.collection import Collection, Output, Part, Recording
 from data_pipelines.manifest import DataError
 from data_pipelines.prepare import prepare
-from data_pipelines.prepared import build_manifest
+from data_pipelines.songs.prepared import build_manifest
 
 tfds = pytest.importorskip("tensorflow_datasets")
 tfds_stems = pytest.importorskip("data_pipelines.tfds_stems")

@@ -15,8 +15,8 @@ from sepjax.evaluation.folders.evaluate import evaluate_folders, leakage
 from sepjax.evaluation.folders.files import summary, write_scores
 from sepjax.evaluation.protocol import make_protocol
 from sepjax.evaluation.si_sdr import si_sdr, usdr
-from sepjax.report.score_page import page, write_score_page
-from sepjax.report.score_plots import drawn_metrics, write_plots
+from sepjax.report.figures.boxes import drawn_metrics, write_plots
+from sepjax.report.pages.folders import page, write_score_page
 
 RATE = 2000
 CLASSES = ("bass", "drums", "vocals")

@@ -11,7 +11,7 @@ import pytest
 from configs.sweeps import Member
 from sepjax.experiment.sweep import Sweep, start_process
 from sepjax.train import checkpoint
-from sepjax.train.metrics import read_log
+from sepjax.train.log import read_log
 from tests.experiment.toy_program import cpus
 from tests.tiny_run import ROOT, TINY, environment, finish, start
 

@@ -14,12 +14,12 @@ from sepjax.functional.norms import (
     group_norm,
 )
 from sepjax.functional.tcn import (
-    depthwise_conv,
     init_tcn,
     receptive_field,
     tcn,
     tcn_block,
 )
+from sepjax.functional.tcn.depthwise import depthwise_conv
 
 LAYERS, STACKS, BOTTLENECK, HIDDEN = 2, 2, 8, 16
 QUICK = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}

@@ -9,8 +9,8 @@ import scipy.signal
 from sepjax.config import ModelConfig
 from sepjax.functional.spectral import interpolate_frames, log_power
 from sepjax.models import build_model
-from sepjax.models.branches import SpectrogramBranch
-from sepjax.models.encoders import branch_widths
+from sepjax.models.tasnet.branches import SpectrogramBranch
+from sepjax.models.tasnet.encoders import branch_widths
 
 SMALL = dict(N=16, L=20, W=20, B=4, H=4, layers=1, stack=1)
 

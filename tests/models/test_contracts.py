@@ -9,9 +9,9 @@ import pytest
 
 from sepjax.config import ModelConfig, layer_strides
 from sepjax.models import BANKS, DECODERS, ENCODERS, SEPARATORS, build_model
-from sepjax.models.decoders import BankDecoder
-from sepjax.models.encoders import BankEncoder
 from sepjax.models.registry import BRANCHES
+from sepjax.models.tasnet.decoders import BankDecoder
+from sepjax.models.tasnet.encoders import BankEncoder
 
 SMALL = dict(N=16, L=32, W=16, B=8, H=16, layers=2, stack=1)
 # Every encoder with every decoder that fits it, over every bank.

@@ -7,7 +7,7 @@ import pytest
 
 from sepjax.config import ModelConfig
 from sepjax.models import build_model
-from sepjax.models.deep import analyze_channels, synthesize_channels
+from sepjax.models.tasnet.deep import analyze_channels, synthesize_channels
 
 SMALL = dict(encoding="deep", N=6, L=8, W=4, B=4, H=4, layers=1, stack=1)
 

@@ -10,7 +10,7 @@ import pytest
 from sepjax.config import Config, ModelConfig
 from sepjax.config.rules import validate
 from sepjax.models import build_model
-from sepjax.models.demucs import (
+from sepjax.models.demucs.model import (
     convolve,
     convolve_transposed,
     init_conv,

@@ -9,15 +9,15 @@ import pytest
 
 from sepjax.config import Config, ModelConfig
 from sepjax.config.rules import validate
-from sepjax.functional.magnitude_network import (
+from sepjax.functional.spectral import stft
+from sepjax.models import build_model
+from sepjax.models.open_unmix.model import bins_within
+from sepjax.models.open_unmix.network import (
     batch_norm,
     initial_statistics,
     magnitude_network,
     magnitude_network_parts,
 )
-from sepjax.functional.spectral import stft
-from sepjax.models import build_model
-from sepjax.models.open_unmix import bins_within
 
 SMALL = dict(name="open_unmix", umx_hidden=8, umx_layers=2, umx_fft=64, umx_hop=16)
 

@@ -8,7 +8,11 @@ import numpy as np
 import pytest
 
 from sepjax.config import ModelConfig
-from sepjax.models.separators import SeparatorPerSource, TcnSeparator, tcn_separator
+from sepjax.models.tasnet.separators import (
+    SeparatorPerSource,
+    TcnSeparator,
+    tcn_separator,
+)
 
 SMALL = ModelConfig(N=12, B=4, H=8, layers=2, stack=1, large_tcn=True)
 

@@ -8,10 +8,11 @@ import zipfile
 
 import pytest
 
+from data_pipelines.fetch import musdb as musdb_download
+from data_pipelines.fetch.musdb import ARCHIVES, Published, download
 from data_pipelines.manifest import DataError
-from data_pipelines.readers import musdb_download, read_dataset
+from data_pipelines.readers import read_dataset
 from data_pipelines.readers.musdb import VALIDATION
-from data_pipelines.readers.musdb_download import ARCHIVES, Published, download
 from sepjax.commands.cli import main
 from sepjax.download import DownloadError
 

@@ -15,9 +15,9 @@ from layouts import (
 )
 from stem_file import tone, write_streams
 
-from data_pipelines.collection import Filters, Output, SplitRules
-from data_pipelines.decode import read_part
-from data_pipelines.mixing import align, mix
+from data_pipelines.audio.decode import read_part
+from data_pipelines.collections.collection import Filters, Output, SplitRules
+from data_pipelines.collections.mixing import align, mix
 from data_pipelines.pipeline import open_data
 from data_pipelines.prepare import prepare
 from data_pipelines.readers import read_dataset

@@ -5,8 +5,8 @@ from html.parser import HTMLParser
 
 import pytest
 
-from sepjax.report.feasibility_page import render, write_page
-from sepjax.report.feasibility_table import PROCEDURES, format_report
+from sepjax.report.pages.feasibility import render, write_page
+from sepjax.report.pages.feasibility_table import PROCEDURES, format_report
 
 NAMES = ("vocals", "R&B <horns>", "never")
 SCORES = (9.25, -1.5, None)

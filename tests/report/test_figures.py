@@ -11,8 +11,8 @@ from PIL import Image
 from configs.appendix_a import FIGURES
 from sepjax.commands import cli
 from sepjax.experiment.figures import draw, rows_of_figures
-from sepjax.report.comparison import find_runs, read_lines
-from sepjax.report.figures import COLORS, write_figure
+from sepjax.report.figures.comparison import find_runs, read_lines
+from sepjax.report.figures.grid import COLORS, write_figure
 
 ROWS = FIGURES["5.10"]
 

@@ -4,8 +4,8 @@ import shutil
 
 import pytest
 
-from sepjax.report import audio
-from sepjax.report.folder import read_run
+from sepjax.report.html import players as audio
+from sepjax.report.run_folder import read_run
 
 FLAGS = (
     "--headless",

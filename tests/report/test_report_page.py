@@ -15,7 +15,8 @@ import pytest
 import soundfile
 from fake_run import SOURCES, write_fake_run
 
-from sepjax.report import audio, write_report
+from sepjax.report import write_report
+from sepjax.report.html import players as audio
 
 TITLES = ["Scores", "Training", "Learned filters", "Listening"]
 VOID = ("meta", "link", "img", "br", "hr")

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sepjax.report.curves import _spread, best_step, learning_rate_drops
-from sepjax.report.filters import magnitude_response, peak_frequencies
-from sepjax.report.folder import read_run
-from sepjax.report.pictures import heat_image, round_scale
-from sepjax.report.spectrogram import ROWS, mel_place, spectrogram
+from sepjax.report.figures.curves import _spread, best_step, learning_rate_drops
+from sepjax.report.figures.spectrogram import ROWS, mel_place, spectrogram
+from sepjax.report.html.pictures import heat_image, round_scale
+from sepjax.report.pages.filters import magnitude_response, peak_frequencies
+from sepjax.report.run_folder import read_run
 
 
 def test_magnitude_response_is_the_fourier_transform_even_of_long_kernels():

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from sepjax.report.score_bars import write_bars
+from sepjax.report.figures.bars import write_bars
 from sepjax.report.score_table import score_table
 
 

@@ -10,7 +10,7 @@ import pytest
 from toy import ToyData, one_device, toy_config
 from toy import shared_programs as shared_programs
 
-from data_pipelines import demo
+from data_pipelines.songs import demo
 from sepjax.train import checkpoint, loop
 from sepjax.train.checkpoint import CheckpointError
 from sepjax.train.pretrained import fitted_parts

@@ -11,7 +11,7 @@ from toy import ToyData, one_device, toy_config
 from toy import shared_programs as shared_programs
 
 from sepjax.train import checkpoint, loop
-from sepjax.train.metrics import read_log
+from sepjax.train.log import read_log
 
 
 def run(folder, config, **data):

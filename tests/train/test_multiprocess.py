@@ -14,7 +14,7 @@ import pytest
 from sepjax.commands import cli
 from sepjax.config import Config
 from sepjax.train import checkpoint
-from sepjax.train.metrics import read_log
+from sepjax.train.log import read_log
 from sepjax.train.workdir import held
 from tests.tiny_run import finish, flags, start
 

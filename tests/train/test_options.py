@@ -14,7 +14,7 @@ from sepjax.config import OptimConfig, member_configs, member_folders, to_dict
 from sepjax.functional.augment import Excerpt
 from sepjax.train import TrainState, checkpoint, loop
 from sepjax.train.checkpoint import CheckpointError
-from sepjax.train.metrics import read_log
+from sepjax.train.log import read_log
 from sepjax.train.objective import Objective
 from sepjax.train.optim import make_optimizer, matrix_axes, named_optimizers
 from sepjax.train.step import make_step

@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from sepjax.train.plateau import PlateauState, plateau_step
+from sepjax.train.optim.plateau import PlateauState, plateau_step
 
 
 def run(losses, rate=0.01, **settings):

@@ -11,8 +11,8 @@ import pytest
 
 from sepjax.config import OptimConfig
 from sepjax.train import make_optimizer
-from sepjax.train.optim import LAST_LINKS, OPTIMIZERS, decayed
-from sepjax.train.ranger import lookahead, scale_by_rectified_adam
+from sepjax.train.optim.chain import LAST_LINKS, OPTIMIZERS, decayed
+from sepjax.train.optim.ranger import lookahead, scale_by_rectified_adam
 
 
 def trajectory(optimizer, params, grads, rates):

@@ -13,8 +13,8 @@ from toy import shared_programs as shared_programs
 
 from sepjax.config import OptimConfig
 from sepjax.train import checkpoint, loop, make_optimizer
-from sepjax.train.metrics import read_log
-from sepjax.train.restarts import cosine_restarts
+from sepjax.train.log import read_log
+from sepjax.train.optim.restarts import cosine_restarts
 
 
 @pytest.mark.parametrize("case", ["default", "small"])

@@ -18,9 +18,9 @@ from sepjax.functional.spectral import log_power
 from sepjax.models import build_model
 from sepjax.train import checkpoint, loop, start
 from sepjax.train.checkpoint import CheckpointError
-from sepjax.train.freeze import frozen_leaves
+from sepjax.train.log import read_log
 from sepjax.train.mesh import make_mesh
-from sepjax.train.metrics import read_log
+from sepjax.train.optim.freeze import frozen_leaves
 
 
 def run(folder, config, mesh=None, **data):

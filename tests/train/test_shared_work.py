@@ -10,8 +10,8 @@ import pytest
 from families import FAMILIES, family_batch, family_config
 
 from benchmarks.hlo import read_work, totals
-from data_pipelines import resident
-from data_pipelines.schedule import Plan
+from data_pipelines.feeding import resident
+from data_pipelines.feeding.schedule import Plan
 from sepjax.config import member_configs
 from sepjax.train.mesh import batch_sharding, make_mesh
 from sepjax.train.program import make_program, state_shapes

@@ -15,7 +15,7 @@ from sepjax.functional.spectral import stft
 from sepjax.losses import separation_loss, si_sdr, source_si_sdr
 from sepjax.models import build_model
 from sepjax.train import checkpoint, init_state, loop, make_optimizer, make_train_step
-from sepjax.train.metrics import read_log
+from sepjax.train.log import read_log
 from sepjax.train.program import make_program, preparation
 from sepjax.train.statistics import gather
 from sepjax.train.step import make_eval_step

@@ -9,9 +9,9 @@ import pytest
 from vectors import assert_near, load, quick
 
 from sepjax.models import build_model
-from sepjax.models.demucs import valid_length
+from sepjax.models.demucs.model import valid_length
+from sepjax.models.demucs.weights import simplest_growth
 from sepjax.weights import from_state_dict
-from sepjax.weights.demucs import simplest_growth
 
 VECTORS = ("demucs_v1_depth3_mono", "demucs_v1_depth6_stereo")
 # The README of the vectors: what a float32 implementation can reach.

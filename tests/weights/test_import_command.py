@@ -13,8 +13,8 @@ from vectors import assert_near, load, quick
 
 import sepjax
 from sepjax.commands import cli
-from sepjax.weights.checkpoints import PROJECTS
-from sepjax.weights.importers import IMPORTERS, Imported, make_facts, run_importer
+from sepjax.models.checkpoints import PROJECTS
+from sepjax.models.importers import IMPORTERS, Imported, make_facts, run_importer
 
 # The README of the vectors: what a float32 implementation can reach.
 TOLERANCE = 1e-5

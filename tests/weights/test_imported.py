@@ -16,7 +16,7 @@ from sepjax.weights import (
     save_safetensors,
     write_imported,
 )
-from sepjax.weights.imported import describe_imported, read_facts
+from sepjax.weights.store import describe_imported, read_facts
 
 FACTS = {"family": "naplab", "files": [{"name": "a.pth", "sha256": "0"}]}
 

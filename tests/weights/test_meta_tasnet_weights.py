@@ -14,9 +14,9 @@ from sepjax.config import LossConfig, ModelConfig, OptimConfig
 from sepjax.functional.norms import group_norm, prelu
 from sepjax.functional.tcn import tcn_block
 from sepjax.models import build_model
+from sepjax.models.tasnet.branches import CONSTANTS
 from sepjax.train import make_optimizer
 from sepjax.train.objective import stage_loss
-from sepjax.train.optim import CONSTANTS
 from sepjax.weights import from_state_dict
 
 # Tolerances are those of the vectors' README: what a float32 implementation can reach.

@@ -26,9 +26,9 @@ from configs.chapter6 import get_config
 from sepjax.commands import cli
 from sepjax.config import resolve
 from sepjax.models import build_model
+from sepjax.models.open_unmix.releases import RELEASES
 from sepjax.train.pretrained import require_same_meaning
 from sepjax.weights import as_variables, load_safetensors, save_safetensors
-from sepjax.weights.open_unmix_releases import RELEASES
 
 # The README of the vectors: what a float32 implementation can reach.
 TOLERANCE = 1e-5

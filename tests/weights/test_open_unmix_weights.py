@@ -10,13 +10,13 @@ from vectors import assert_near, quick
 
 from sepjax.config import ModelConfig
 from sepjax.models import build_model
+from sepjax.models.open_unmix.weights import join_targets, simplest_bandwidth
 from sepjax.weights import (
     as_variables,
     from_state_dict,
     load_safetensors,
     save_safetensors,
 )
-from sepjax.weights.open_unmix import join_targets, simplest_bandwidth
 
 # The README of the vectors: what a float32 implementation can reach.
 TOLERANCE = 1e-5

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from data_pipelines.audio import AudioFile, probe, read_blocks
+from data_pipelines.audio.files import AudioFile, probe, read_blocks
 from sepjax.evaluation.folders.pairing import Files, Pair
 
 

@@ -1,0 +1,1 @@
+"""Audio files: headers, samples, canonical copies."""

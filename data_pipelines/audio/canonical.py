@@ -1,0 +1,230 @@
+"""Canonical audio: every file a 16-bit PCM WAV at one rate, converted once.
+
+Both feeders read these files, hence the same integers. A file that already is one
+stays in place; any other is decoded and resampled into the cache, under a name made
+of its content, so datasets, runs and concurrent processes share the result.
+"""
+
+import dataclasses
+import os
+import tempfile
+import warnings
+import wave
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from data_pipelines.audio.files import probe, read_blocks, to_int16
+from data_pipelines.manifest import AudioFile, DataError, Manifest, Stem, Track
+
+VERSION = 1  # of the conversion; part of the names in the cache
+LARGEST = 2**32 - 65  # bytes of samples that a WAV can hold
+
+
+def canonicalize(
+    manifest: Manifest, sample_rate: int, cache: str | Path | None = None
+) -> Manifest:
+    """The same dataset, from 16-bit PCM WAV files at ``sample_rate``.
+
+    Files are resampled by soxr; files that loop, circularly, so that their ends still
+    meet. Frames and starts are rounded to the new rate. Samples beyond full scale are
+    clipped, with a warning that names the files.
+
+    Args:
+        manifest: A checked manifest.
+        sample_rate: In Hz.
+        cache: Folder for the converted files; :func:`cache_folder` by default.
+
+    Raises:
+        DataError: files cannot be decoded, or the cache cannot be written.
+    """
+    folder = cache_folder(cache) / "audio"
+    loops = {s.file for t in manifest.tracks for s in t.stems.values() if s.loop}
+    jobs = [
+        (manifest, file, sample_rate, index in loops, folder)
+        for index, file in enumerate(manifest.files)
+    ]
+    files, clipped, problems = [], [], []
+    for job, result in zip(jobs, in_parallel(_convert, jobs, "converting audio")):
+        if isinstance(result, DataError):
+            problems.append(str(result))
+            continue
+        files.append(result[0])
+        if result[1]:
+            clipped.append(f"{manifest.path(job[1])}: {result[1]} samples")
+    if problems:
+        raise DataError.of(f"dataset '{manifest.name}'", dict.fromkeys(problems))
+    if clipped:
+        lines = "\n  ".join(clipped)
+        warnings.warn(f"clipped at full scale:\n  {lines}", stacklevel=2)
+    tracks = tuple(_track(manifest, track, sample_rate) for track in manifest.tracks)
+    return dataclasses.replace(
+        manifest, sample_rate=sample_rate, files=tuple(files), tracks=tracks
+    )
+
+
+def in_parallel(
+    function: Callable, jobs: Sequence[tuple], what: str, workers: int = 0
+) -> Iterator:
+    """The results in order, or the :class:`DataError` that a job raised.
+
+    A progress bar appears on a terminal when it takes longer than two seconds. Without
+    a number of ``workers`` eight threads at most, since each may hold a whole song.
+    """
+    from tqdm import tqdm
+
+    def guarded(job: tuple):
+        try:
+            return function(*job)
+        except DataError as error:
+            return error
+
+    with ThreadPoolExecutor(workers or min(8, os.cpu_count() or 1)) as pool:
+        results = pool.map(guarded, jobs)
+        yield from tqdm(results, what, len(jobs), disable=None, delay=2)
+
+
+def cache_folder(cache: str | Path | None = None) -> Path:
+    """The given folder, else ``$SEPJAX_CACHE``, else ``~/.cache/sepjax``."""
+    return Path(
+        cache or os.environ.get("SEPJAX_CACHE") or "~/.cache/sepjax"
+    ).expanduser()
+
+
+@contextmanager
+def atomic_file(path: Path) -> Iterator[BinaryIO]:
+    """A file that appears under its name complete or not at all.
+
+    Raises:
+        DataError: the folder cannot be written, or the disk is full.
+    """
+    temporary = ""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
+            temporary = file.name
+            yield file
+        os.replace(temporary, path)
+    except OSError as error:
+        raise DataError(
+            f"cannot write the cache {path.parent}: {error.strerror or error};"
+            " free some space or name another folder in $SEPJAX_CACHE"
+        ) from error
+    finally:
+        if temporary and os.path.exists(temporary):
+            os.unlink(temporary)
+
+
+def _convert(
+    manifest: Manifest, file: AudioFile, sample_rate: int, loop: bool, folder: Path
+) -> tuple[AudioFile, int]:
+    """The canonical form of one file, and how many samples were clipped."""
+    if file.data_offset >= 0 and file.sample_rate == sample_rate:
+        return file, 0
+    kind = "loop" if loop and file.sample_rate != sample_rate else "wav"
+    rates = f"{file.sample_rate}-{sample_rate}"
+    name = f"{manifest.file_digest(file)}-{rates}-{kind}{VERSION}.wav"
+    path, clipped = folder / name, 0
+    if not path.exists():
+        source = dataclasses.replace(file, path=manifest.path(file))
+        audio = np.concatenate(list(read_blocks(source)))
+        audio = resample(audio, file.sample_rate, sample_rate, loop)
+        samples, clipped = to_int16(audio)
+        _write_wav(path, samples, sample_rate)
+    return dataclasses.replace(probe(str(path)), digest=""), clipped
+
+
+def resample(audio: np.ndarray, old: int, new: int, loop: bool = False) -> np.ndarray:
+    """Audio (frames, channels) at another rate, its length rounded to the nearest.
+
+    By soxr; what loops by a Fourier series, circularly.
+    """
+    if old == new:
+        return audio
+    frames = max(scale_frames(len(audio), old, new), 1)
+    if loop:
+        from scipy.signal import resample
+
+        return resample(audio, frames, axis=0)  # by Fourier series: circular, any ratio
+    import soxr
+
+    audio = soxr.resample(audio, old, new, quality="VHQ")[:frames]
+    return np.pad(audio, ((0, frames - len(audio)), (0, 0)))
+
+
+def scale_frames(frames: int, old: int, new: int) -> int:
+    """Frames at another rate, rounded to the nearest."""
+    return (2 * frames * new + old) // (2 * old)
+
+
+def _write_wav(path: Path, samples: np.ndarray, sample_rate: int) -> None:
+    if samples.nbytes > LARGEST:
+        raise DataError(f"{path}: more than 4 GiB of samples; split the song")
+    with (
+        atomic_file(path) as file,
+        open_wav(file, samples.shape[1], sample_rate) as writer,
+    ):
+        writer.writeframes(packed(samples, 2))
+
+
+def open_wav(
+    file: BinaryIO | str | Path, channels: int, sample_rate: int, width: int = 2
+) -> wave.Wave_write:
+    """A PCM WAV file to be written, of ``width`` bytes per sample.
+
+    Its bytes follow from the samples alone: there is no date in it.
+    """
+    writer = wave.open(str(file) if isinstance(file, Path) else file, "wb")
+    writer.setnchannels(channels)
+    writer.setsampwidth(width)
+    writer.setframerate(sample_rate)
+    return writer
+
+
+def quantize(audio: np.ndarray, bits: int) -> np.ndarray:
+    """Samples as integers of so many bits; those of int16 stay as they are.
+
+    Example:
+        >>> quantize(np.array([0.5, 1.0, -1.0]), 24).tolist()
+        [4194304, 8388607, -8388608]
+    """
+    if audio.dtype == np.int16:
+        return audio
+    full = 2.0 ** (bits - 1)
+    return np.clip(np.rint(audio * full), -full, full - 1).astype(np.int32)
+
+
+def packed(samples: np.ndarray, width: int) -> bytes:
+    r"""Integers as the bytes of a PCM WAV, little end first.
+
+    Example:
+        >>> packed(np.array([1, -1]), 3)
+        b'\x01\x00\x00\xff\xff\xff'
+    """
+    wide = np.ascontiguousarray(samples, "<i2" if width == 2 else "<i4")
+    if width == 2:
+        return wide.tobytes()
+    return wide.view(np.uint8).reshape(-1, 4)[:, :width].tobytes()
+
+
+def _track(manifest: Manifest, track: Track, new: int) -> Track:
+    stems: Sequence[Stem] = [*track.stems.values(), *filter(None, [track.mixture])]
+    old = manifest.files[stems[0].file].sample_rate if stems else manifest.sample_rate
+    if old == new:
+        return track
+
+    def move(stem: Stem) -> Stem:
+        return dataclasses.replace(
+            stem, start=(2 * stem.start * new + old) // (2 * old)
+        )
+
+    return dataclasses.replace(
+        track,
+        frames=max(scale_frames(track.frames, old, new), 1),
+        stems={name: move(stem) for name, stem in track.stems.items()},
+        mixture=track.mixture and move(track.mixture),
+    )

@@ -1,0 +1,243 @@
+"""Songs of recorded tracks, of any names: what can be mixed in more than one way.
+
+::
+
+    root/[train|valid|test/]<song>/<class>.wav            one file is a class
+    root/[train|valid|test/]<song>/<class>/<track>.wav    several tracks make a class
+
+Files are WAV, FLAC, OGG or MP3; one called mixture or mix is not read. Nothing is
+decoded until a song is read, so that one broken file costs one song. A collection of
+recordings (``docs/prepare.md``) says the same of files that lie anywhere.
+"""
+
+import functools
+import hashlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from data_pipelines.audio.files import probe, read_blocks, to_int16
+from data_pipelines.collections.collection import Collection
+from data_pipelines.collections.collection import Recording as Recorded
+from data_pipelines.collections.file import read_collection
+from data_pipelines.collections.mixing import align
+from data_pipelines.feeding.host import read_frames
+from data_pipelines.manifest import DataError, Manifest, Track, hash_file
+from data_pipelines.prepare import tracks
+from data_pipelines.songs.folder import SPLIT_FOLDERS
+from sepjax.registry import nearest
+
+EXTENSIONS = (".wav", ".flac", ".ogg", ".mp3")
+MIXTURES = ("mixture", "mix")
+DEMO = "demo"
+DEMO_SONGS = 12  # at most, of a split; training has thousands
+MOST_CLASSES = 32  # more are tracks that nobody has sorted into classes yet
+
+
+class Multitrack(NamedTuple):
+    """A song in memory, int16 and of one shape, ready for :mod:`.mixing`."""
+
+    sample_rate: int  # Hz
+    tracks: list[list[np.ndarray]]  # class -> track -> (time, channels)
+    clipped: int  # samples beyond full scale in the files (float WAV can hold them)
+    digest: str  # SHA-256 of classes and files
+
+
+class Recording(NamedTuple):
+    """A song that was found; ``read`` decodes it."""
+
+    name: str
+    read: Callable[[], Multitrack]
+
+
+def open_recordings(
+    data: str, sources: Sequence[str] = (), split: str = ""
+) -> tuple[tuple[str, ...], list[Recording]]:
+    """The classes and songs of a folder, or of the embedded demo music.
+
+    Args:
+        data: the folder, the file of a collection, or "demo".
+        sources: classes to mix, others are not read; all that are found by default.
+        split: "train", "valid" or "test"; everything by default, of the demo the test
+            split.
+
+    Returns:
+        Classes, sorted by name where ``sources`` does not order them, and songs.
+
+    Raises:
+        DataError: there is no such folder, class or split, or nothing is in it.
+
+    Example:
+        >>> classes, songs = open_recordings("demo", ["drums", "bass"])
+        >>> classes, len(songs), [len(group) for group in songs[0].read().tracks]
+        (('drums', 'bass'), 12, [1, 1])
+    """
+    if data == DEMO:
+        return _demo(sources, split or "test")
+    if Path(data).is_file():
+        return _collection(data, sources, split)
+    found = _find(Path(data), split)
+    known = sorted({name for files in found.values() for name in files})
+    for name in sources:
+        if name not in known:
+            raise DataError(f"no song in {data} has '{name}': {nearest(name, known)}")
+    classes = tuple(sources) or tuple(known)
+    if len(classes) > MOST_CLASSES:
+        raise DataError(
+            f"{data} holds {len(classes)} differently named stems ({classes[0]}, "
+            f"{classes[1]}, ...): sort tracks into folders <song>/<class>/<track>.wav, "
+            "or choose classes with --sources a,b,c"
+        )
+    return classes, [
+        Recording(name, functools.partial(_read, base, files, classes))
+        for (name, base), files in found.items()
+    ]
+
+
+def _find(root: Path, split: str) -> dict[tuple[str, Path], dict[str, list[Path]]]:
+    """(Name, folder) of every song -> class -> files."""
+    if not root.is_dir():
+        found = "is not a folder" if root.exists() else "does not exist"
+        raise DataError(
+            f"{root.absolute()} {found}; or say '{DEMO}' for the demo music"
+        )
+    folders = _folders(root)
+    splits = [one for one in folders if one.name.lower() in SPLIT_FOLDERS]
+    wanted = [one for one in splits if SPLIT_FOLDERS[one.name.lower()] == split]
+    if split and not wanted:
+        listed = ", ".join(one.name for one in splits) or "none"
+        raise DataError(f"{root} has no split '{split}'; split folders there: {listed}")
+    if splits:
+        folders = [one for part in (wanted or splits) for one in _folders(part)]
+    if not folders:
+        hint = ": it looks like a song, name the folder above" if _classes(root) else ""
+        raise DataError(
+            f"{root.absolute()} holds no songs{hint}. Expected <song>/<class>.wav or "
+            "<song>/<class>/<track>.wav"
+        )
+    return {(str(one.relative_to(root)), one): _classes(one) for one in folders}
+
+
+def _folders(folder: Path) -> list[Path]:
+    return sorted(
+        one for one in folder.iterdir() if one.is_dir() and one.name[0] != "."
+    )
+
+
+def _audio(folder: Path) -> list[Path]:
+    return sorted(
+        path
+        for path in folder.iterdir()
+        if path.suffix.lower() in EXTENSIONS and path.name[0] != "."
+    )
+
+
+def _classes(folder: Path) -> dict[str, list[Path]]:
+    """Class -> files of one song, stem files first."""
+    files: dict[str, list[Path]] = {}
+    for path in _audio(folder):
+        files.setdefault(path.stem, []).append(path)
+    for inner in _folders(folder):
+        if tracks := _audio(inner):
+            files.setdefault(inner.name, []).extend(tracks)
+    return {k: paths for k, paths in files.items() if k.lower() not in MIXTURES}
+
+
+def _read(
+    folder: Path, files: dict[str, list[Path]], classes: Sequence[str]
+) -> Multitrack:
+    """Decode a song: tracks of unequal length are padded, the widest is stereo."""
+    chosen = {name: files.get(name, []) for name in classes}
+    if not any(chosen.values()):
+        raise DataError(f"{folder}: holds none of the classes {', '.join(classes)}")
+    for name, paths in chosen.items():
+        if len(paths) > 1 and any(path.parent == folder for path in paths):
+            listed = " and ".join(str(path.relative_to(folder)) for path in paths[:2])
+            raise DataError(f"{folder}: both {listed} are '{name}'; keep one")
+    headers = [[probe(str(path)) for path in paths] for paths in chosen.values()]
+    rates = {file.path: file.sample_rate for group in headers for file in group}
+    if len(set(rates.values())) > 1:
+        listed = ", ".join(f"{Path(path).name} {hz} Hz" for path, hz in rates.items())
+        raise DataError(f"{folder}: unequal sample rates: {listed}; export them alike")
+    decoded = [
+        [to_int16(np.concatenate(list(read_blocks(file)))) for file in group]
+        for group in headers
+    ]
+    clipped = sum(count for group in decoded for _, count in group)
+    tracks = [[samples for samples, _ in group] for group in decoded]
+    channels = 2 if any(t.shape[1] == 2 for group in tracks for t in group) else 1
+    content = [[name, *map(hash_file, map(str, p))] for name, p in chosen.items()]
+    digest = hashlib.sha256(repr(content).encode()).hexdigest()
+    rate = next(iter(rates.values()))
+    return Multitrack(rate, align(tracks, channels), clipped, digest)
+
+
+def _collection(
+    path: str, sources: Sequence[str], split: str
+) -> tuple[tuple[str, ...], list[Recording]]:
+    collection = read_collection(path)
+    for name in sources:
+        if name not in collection.classes:
+            raise DataError(f"{path}: '{name}': {nearest(name, collection.classes)}")
+    classes = tuple(sources) or collection.classes
+    wanted = (r for r in collection.recordings if not split or r.split == split)
+    found = [r for r in wanted if r.id not in collection.filters.exclude]
+    if not found:
+        raise DataError(f"{path}: no recording has the split '{split}'")
+    reads = [functools.partial(_read_recording, collection, r, classes) for r in found]
+    return classes, [Recording(r.id, read) for r, read in zip(found, reads)]
+
+
+def _read_recording(
+    collection: Collection, recording: Recorded, classes: Sequence[str]
+) -> Multitrack:
+    """A whole recording at the rate of the collection, in 16 bits."""
+    headers = [
+        header
+        for header in tracks.read_headers(collection, recording)
+        if header.name in classes
+    ]
+    if not headers:
+        raise DataError(f"{recording.id}: has none of {', '.join(classes)}")
+    rate, channels = collection.output.rate, tracks.song_channels(collection, headers)
+    made: list[list[np.ndarray]] = [[] for _ in classes]
+    clipped = 0
+    for header in headers:
+        track = tracks.Track(header)
+        blocks = list(track.blocks(rate, channels, np.dtype(np.int16)))
+        wait = np.zeros((round(header.part.start * rate), channels), np.int16)
+        made[classes.index(header.name)].append(np.concatenate([wait, *blocks]))
+        clipped += track.clipped
+    content = [[h.name, str(h.part), hash_file(str(h.path))] for h in headers]
+    digest = hashlib.sha256(repr(content).encode()).hexdigest()
+    return Multitrack(rate, align(made, channels), clipped, digest)
+
+
+def _demo(sources: Sequence[str], split: str) -> tuple[tuple[str, ...], list]:
+    from data_pipelines.songs import demo
+
+    classes = tuple(sources) or demo.CLASSES
+    songs = {split: min(demo.SONGS.get(split, 0), DEMO_SONGS)}
+    manifest = demo.build_manifest("", classes, songs=songs)
+    return classes, [
+        Recording(track.name, functools.partial(_read_demo, manifest, track))
+        for track in manifest.tracks
+    ]
+
+
+def _read_demo(manifest: Manifest, track: Track) -> Multitrack:
+    """A song of looping takes, at the rate of its takes."""
+    tracks: list[list[np.ndarray]] = []
+    for name in manifest.classes:
+        tracks.append([])
+        if stem := track.stems.get(name):
+            file = manifest.files[stem.file]
+            take = np.concatenate(list(read_blocks(probe(manifest.path(file)))))
+            stop = stem.start + track.frames
+            wave = read_frames(take, stem.start, stop, stem.loop) * np.array(stem.gains)
+            tracks[-1].append(to_int16(wave)[0])
+    rates = [manifest.files[stem.file].sample_rate for stem in track.stems.values()]
+    digest = hashlib.sha256(f"{manifest.digest()} {track.name}".encode()).hexdigest()
+    return Multitrack(rates[0], tracks, 0, digest)

@@ -1,0 +1,160 @@
+"""What a collection may say: everything that can be seen without opening audio."""
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+from data_pipelines.collections.collection import VERSION, Collection, Recording
+from data_pipelines.manifest import SPLITS, DataError
+from sepjax.registry import nearest
+
+CHANNELS = ("keep", "mean", "left", "right")
+MODES = ("summing", "averaging", "scaling", "adaptive")
+BETA = ("when_needed", "always", "never")
+GUARDS = ("total", "all")
+DTYPES = ("int16", "float32")
+SUBTYPES = ("PCM_16", "PCM_24")
+WHEN = ("before_split", "after_split")
+UNITS = ("song", "group")
+
+
+def check_collection(collection: Collection, where: str = "") -> Collection:
+    """The collection itself, if it is sound.
+
+    Raises:
+        DataError: every problem that can be seen without opening audio.
+    """
+    problems = list(_choices(collection))
+    problems += _class_problems(collection)
+    problems += _split_problems(collection)
+    problems += _name_problems(collection)
+    ids = Counter(recording.id for recording in collection.recordings)
+    problems += [f"{n} recordings have the id '{i}'" for i, n in ids.items() if n > 1]
+    for recording in collection.recordings:
+        told = f"recording '{recording.id}'"
+        problems += [f"{told}: {p}" for p in _recording_problems(collection, recording)]
+    if problems:
+        raise DataError.of(where or f"collection '{collection.name}'", problems)
+    return collection
+
+
+def _choices(collection: Collection) -> Iterator[str]:
+    """Words that are none of the known ones, and numbers without meaning."""
+    mix, out, filters = collection.mix, collection.output, collection.filters
+    known = {
+        "mix.mode": (mix.mode, MODES),
+        "mix.beta": (mix.beta, BETA),
+        "mix.guard": (mix.guard, GUARDS),
+        "mix.dtype": (mix.dtype, DTYPES),
+        "output.layout": (out.layout, ("musdb",)),
+        "output.subtype": (out.subtype, SUBTYPES),
+        "output.channels": (out.channels, (0, 1, 2)),
+        "filters.apply": (filters.apply, WHEN),
+        "splits.by": (collection.splits.by, UNITS),
+        "version": (collection.version, (VERSION,)),
+    }
+    for where, (value, choices) in known.items():
+        if value not in choices:
+            yield f"{where}={value!r} must be one of {', '.join(map(str, choices))}"
+    if out.rate <= 0:
+        yield f"output.rate={out.rate} must be above zero (Hz)"
+    if mix.dtype == "int16" and out.subtype != "PCM_16":
+        yield f"output.subtype={out.subtype} needs mix.dtype=float32: int16 has 16 bits"
+    wanted = filters.require_classes
+    if wanted != "all" and not (
+        isinstance(wanted, tuple | list) and all(isinstance(one, str) for one in wanted)
+    ):
+        yield f"filters.require_classes={wanted!r} must be 'all' or a list of classes"
+    if mix.mode != "summing" and any(one.mixture for one in collection.recordings):
+        yield (
+            f"mix.mode={mix.mode} changes the stems, but a distributed mixture stays "
+            "as it is: use mode: summing, or leave the mixtures out"
+        )
+
+
+def _class_problems(collection: Collection) -> Iterator[str]:
+    classes = collection.classes
+    if not classes:
+        yield "classes: none are named"
+    for name in {name for name in classes if classes.count(name) > 1}:
+        yield f"classes: '{name}' twice"
+    for name in classes:
+        if name in ("", "mixture") or "/" in name or name.startswith("."):
+            yield f"classes: '{name}' cannot be the name of a stem's file"
+    wanted = set(collection.label_map.values()) | {collection.default_class} - {""}
+    if isinstance(collection.filters.require_classes, tuple | list):
+        wanted |= set(map(str, collection.required))
+    for name in sorted(wanted - set(classes)):
+        yield f"class '{name}' is not in classes: {nearest(name, classes)}"
+
+
+def _split_problems(collection: Collection) -> Iterator[str]:
+    rules = collection.splits
+    for name in (*rules.counts, *rules.keep):
+        if name not in SPLITS:
+            yield f"splits: '{name}' must be one of {', '.join(SPLITS)}"
+    counts = [*rules.counts.values()]
+    if counts.count(-1) > 1:
+        yield "splits.counts: only one split can take all others (-1)"
+    if min(counts, default=0) < -1 or min(rules.keep.values(), default=0) < -1:
+        yield "splits: a number of songs is 0 or more, or -1 for all others"
+    if counts and not any(counts):
+        yield "splits.counts: every number is 0"
+    bare = [one.id for one in collection.recordings if not one.split]
+    if bare and not rules.counts:
+        yield f"recording '{bare[0]}' has no split, and splits.counts says nothing"
+
+
+def _name_problems(collection: Collection) -> Iterator[str]:
+    """Tags and songs that rules speak of, but no recording has."""
+    rules = collection.splits
+    tags = {tag for one in collection.recordings for tag in one.tags}
+    if rules.stratify and collection.recordings and rules.stratify not in tags:
+        hint = nearest(rules.stratify, tags)
+        yield f"splits.stratify: no recording has the tag '{rules.stratify}': {hint}"
+    names = {one.id for one in collection.recordings}
+    names |= {
+        f"{one.id}/{interval.name}"
+        for one in collection.recordings
+        for interval in one.intervals
+    }
+    for name in collection.filters.exclude:
+        if collection.recordings and name not in names:
+            yield f"filters.exclude: no recording '{name}': {nearest(name, names)}"
+
+
+def _recording_problems(collection: Collection, recording: Recording) -> Iterator[str]:
+    if not _folder_name(recording.id):
+        yield "the id must be usable as the name of a folder"
+    if recording.split and recording.split not in SPLITS:
+        yield f"split '{recording.split}' must be one of {', '.join(SPLITS)}"
+    if not recording.tracks:
+        yield "no tracks"
+    for part in recording.tracks:
+        if not collection.class_of(part.label):
+            known = {*collection.label_map, *collection.classes}
+            yield (
+                f"{part.path}: label '{part.label}' is in no class; add it to "
+                f"label_map, or set default_class ({nearest(part.label, known)})"
+            )
+    for part in (*recording.tracks, *filter(None, [recording.mixture])):
+        if part.channels not in CHANNELS:
+            yield f"{part.path}: channels '{part.channels}': {', '.join(CHANNELS)}"
+        if part.start < 0 or part.stream < 0:
+            yield f"{part.path}: start and stream cannot be negative"
+    yield from _interval_problems(recording)
+
+
+def _folder_name(name: str) -> bool:
+    return bool(name) and name[0] not in "/." and ".." not in Path(name).parts
+
+
+def _interval_problems(recording: Recording) -> Iterator[str]:
+    stop, names = 0.0, set()
+    for each in sorted(recording.intervals, key=lambda one: one.start):
+        if each.name in names or not each.name or "/" in each.name:
+            yield f"interval '{each.name}': names are needed once each, without '/'"
+        if each.start < stop or (each.end is not None and each.end <= each.start):
+            yield f"interval '{each.name}' overlaps the one before it, or is empty"
+        stop = float("inf") if each.end is None else each.end
+        names.add(each.name)

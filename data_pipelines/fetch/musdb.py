@@ -1,0 +1,101 @@
+"""Fetching what is published of MUSDB18; addresses, sizes and hashes as published.
+
+MUSDB18 is given away for education, not for commercial use; see ``docs/datasets.md``.
+"""
+
+import shutil
+from pathlib import Path
+from typing import NamedTuple
+
+from data_pipelines.fetch.archive import SPARE, unpack
+from data_pipelines.manifest import DataError
+from sepjax.download import fetch
+from sepjax.registry import nearest
+
+
+class Published(NamedTuple):
+    """An archive on the internet."""
+
+    url: str
+    page: str  # where people read about it
+    size: int = 0  # bytes; 0: not known
+    md5: str = ""  # empty: nobody has published one
+
+
+ARCHIVES = {
+    "musdb18": Published(
+        "https://zenodo.org/records/1117372/files/musdb18.zip",
+        "https://zenodo.org/records/1117372",
+        4_684_228_845,
+        "af06762477334799bfc5abf237648207",
+    ),
+    "musdb18_7s": Published(
+        "https://github.com/sigsep/sigsep-mus-db/releases/download/v0.4.0/"
+        "MUSDB18-7-STEMS.zip",
+        "https://github.com/sigsep/sigsep-mus-db",
+    ),
+}
+BY_HAND = {
+    "musdb18hq": "musdb18hq.zip of https://zenodo.org/records/3338373",
+    "moisesdb": "the archive that the page of its authors leads to, once its "
+    "conditions are accepted",
+    "medleydb": "both versions, on request, from https://medleydb.weebly.com",
+}
+"""What is fetched in a browser: it asks for an agreement, or has no known hash."""
+
+
+def download(
+    name: str,
+    root: str | Path,
+    *,
+    unverified: bool = False,
+    progress: bool = False,
+) -> Path:
+    """Fetch a data set and unpack it; what is there already stays.
+
+    Args:
+        name: "musdb18", or "musdb18_7s", the sample.
+        root: the folder; the archive is kept in it, and may be deleted afterwards.
+        unverified: take an archive whose hash nobody has published, as the sample's:
+            that it is whole is seen from the checksums within it, and what the reader
+            counts; not that nobody has changed it.
+        progress: show it on stderr.
+
+    Returns:
+        The folder, ready for the reader of this name.
+
+    Raises:
+        DataError: nothing of this name can be fetched, the message says what to do by
+            hand; or the disk is too small.
+        DownloadError: the server cannot be reached, or has another file.
+    """
+    if name in BY_HAND:
+        raise DataError(
+            f"{name} is not fetched by itself: get {BY_HAND[name]}, unpack it, and "
+            f"name its folder with --root"
+        )
+    if name not in ARCHIVES:
+        raise DataError(f"{name} is not to be had here: {nearest(name, ARCHIVES)}")
+    found, root = ARCHIVES[name], Path(root).expanduser()
+    if not found.md5 and not unverified:
+        raise DataError(
+            f"{name}: no hash of {found.url} is published, so nothing tells whether "
+            f"what arrives is what its authors gave away ({found.page}). If that does "
+            "not matter to you, add -s unverified=true"
+        )
+    archive = root / found.url.rpartition("/")[2]
+    root.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(root).free
+    if not archive.exists() and free < 2 * found.size + SPARE:
+        raise DataError(
+            f"{name} needs {2 * found.size / 1e9:.1f} GB in {root}, archive and songs, "
+            f"of which {free / 1e9:.1f} GB are free"
+        )
+    fetch(
+        found.url,
+        archive,
+        md5=found.md5,
+        unverified=not found.md5,
+        progress=progress,
+    )
+    return unpack(archive, root, progress=progress)

@@ -1,0 +1,132 @@
+"""The dataset ``prepared``: what ``sepjax prepare`` wrote, known without reading audio.
+
+``prepared.jsonl`` says all that a manifest needs: lengths, hashes, absent classes, and
+by how much the stems miss the mixture.
+"""
+
+import json
+import math
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from data_pipelines.audio.files import probe
+from data_pipelines.manifest import SPLITS, AudioFile, DataError, Manifest, Stem, Track
+from sepjax.registry import nearest
+
+PREPARED = "prepared.jsonl"
+MIXTURE = "mixture"
+
+
+def read_prepared(folder: str | Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """The header of ``prepared.jsonl``, and its songs, those without audio as well.
+
+    Raises:
+        DataError: it is not there, or damaged.
+    """
+    path = Path(folder).expanduser() / PREPARED
+    try:
+        lines = path.read_text(encoding="utf-8").strip("\n").split("\n")
+        header, *songs = (json.loads(line) for line in lines)
+        if header["kind"] != "collection" or any(s["kind"] != "song" for s in songs):
+            raise ValueError("lines of another kind")
+    except OSError as error:
+        raise DataError(
+            f"{path}: {error.strerror or error}; `sepjax prepare COLLECTION -o "
+            f"{folder}` writes it when all is done"
+        ) from error
+    except (ValueError, KeyError) as error:
+        raise DataError(
+            f"{path}: damaged ({error}); prepare the folder again"
+        ) from error
+    return header, songs
+
+
+def build_manifest(root: str, sources: Sequence[str]) -> Manifest:
+    """Index a prepared folder.
+
+    A song's mixture file is its mixture if all classes that sound in it are among the
+    sources; else it is the sum of those that are. Songs without any of the sources are
+    left out, with a warning.
+
+    Raises:
+        DataError: nothing was prepared there, a class is not in it, or files have
+            another size than they had.
+    """
+    if not root:
+        raise DataError("dataset 'prepared' needs a folder: set config.data.root")
+    header, songs = read_prepared(root)
+    base, classes = Path(root).expanduser(), header["classes"]
+    unknown = [name for name in sources if name not in classes]
+    if unknown:
+        told = [f"class '{name}': {nearest(name, classes)}" for name in unknown]
+        raise DataError.of(f"{base / PREPARED}", told)
+    files: list[AudioFile] = []
+    tracks, problems = [], []
+    written = (base / PREPARED).stat().st_mtime_ns
+    for song in songs:
+        if song["split"] in SPLITS:
+            try:
+                tracks.append(_track(base, song, sources, files, written))
+            except DataError as error:
+                problems.append(str(error))
+    if problems:
+        raise DataError.of(f"prepared songs in {base}", problems)
+    if silent := [track.name for track in tracks if not track.stems]:
+        warnings.warn(
+            f"{base}: {len(silent)} songs have none of {', '.join(sources)} and are "
+            f"left out: {', '.join(silent[:5])}",
+            stacklevel=2,
+        )
+    return Manifest(
+        name="prepared",
+        root=str(base),
+        sample_rate=header["rate"],
+        channels=max((file.channels for file in files), default=1),
+        classes=tuple(sources),
+        files=tuple(files),
+        tracks=tuple(track for track in tracks if track.stems),
+    )
+
+
+def _track(
+    base: Path,
+    song: dict[str, Any],
+    sources: Sequence[str],
+    files: list[AudioFile],
+    written: int,
+) -> Track:
+    folder = Path(song["split"], song["song"])
+    sounding = [name for name in song["files"] if name != MIXTURE]
+    wanted = [name for name in sounding if name in sources]
+    whole = len(wanted) == len(sounding)
+    stems, offset = {}, None
+    for name in (*wanted, *([MIXTURE] if whole else [])):
+        told, path = song["files"][name], folder / f"{name}.wav"
+        try:
+            status = (base / path).stat()
+        except OSError as error:
+            raise DataError(f"{base / path}: {error.strerror or error}") from error
+        if status.st_size != told["bytes"]:
+            raise DataError(
+                f"{base / path}: {status.st_size} bytes, {told['bytes']} were written; "
+                "delete the song's folder and prepare again"
+            )
+        if offset is None:  # the files of a song have one form
+            offset = probe(str(base / path)).data_offset
+        shape = song["frames"], song["channels"], song["rate"]
+        # What was edited since is another song: its own bytes say which.
+        digest = told["sha256"] if status.st_mtime_ns <= written else ""
+        files.append(AudioFile(str(path), *shape, offset, digest))
+        stems[name] = Stem(len(files) - 1)
+    mixture, error = stems.pop(MIXTURE, None), song["mixture_error"]
+    return Track(
+        name=song["song"],
+        split=song["split"],
+        group=song["group"],
+        frames=song["frames"],
+        stems=stems,
+        mixture=mixture,
+        mixture_error=-math.inf if error is None or not whole else error,
+    )

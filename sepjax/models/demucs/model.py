@@ -1,0 +1,286 @@
+r"""Demucs v1: a network on the waveform, without masks.
+
+Strided convolutions divide the rate by four from layer to layer, a recurrent network
+runs over what is left, and transposed convolutions lead back; every decoder layer adds
+what the encoder layer of the same rate has seen. All convolutions
+are valid, so that the network shortens its input: the model pads it to a length that
+fits and trims the result.
+
+Reference: Défossez et al. 2019, "Music source separation in the waveform domain";
+facebookresearch/demucs, branch v1.
+"""
+
+import math
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from sepjax.config import ModelConfig
+from sepjax.functional.recurrent import init_lstm, lstm
+from sepjax.models.registry import MODELS
+from sepjax.models.tasnet.model import Separation
+
+KERNEL, STRIDE, CONTEXT = 8, 4, 3
+REFERENCE = 0.1
+"""Standard deviation towards which initial weights are rescaled."""
+
+
+def valid_length(time: int, depth: int = 6) -> int:
+    """Samples that the network needs to hear in order to estimate at least ``time``.
+
+    Example:
+        >>> valid_length(441_000)
+        451924
+    """
+    for _ in range(depth):
+        time = max(math.ceil((time - KERNEL) / STRIDE) + 1, 1) + CONTEXT - 1
+    for _ in range(depth):
+        time = (time - 1) * STRIDE + KERNEL
+    return time
+
+
+def layer_widths(channels: int, depth: int, growth: float) -> tuple[int, ...]:
+    """Channels of every layer, each the floor of ``growth`` times the one before.
+
+    Example:
+        >>> layer_widths(6, 3, 1.5)
+        (6, 9, 13)
+    """
+    widths = [channels]
+    for _ in range(depth - 1):
+        widths.append(int(growth * widths[-1]))
+    return tuple(widths)
+
+
+def rescale(
+    kernel: Float[Array, "..."],
+    bias: Float[Array, " outputs"],
+    reference: float = REFERENCE,
+) -> tuple[Float[Array, "..."], Float[Array, " outputs"]]:
+    r"""Divide both by :math:`\sqrt{\mathrm{std}(w) / r}` with the reference :math:`r`.
+
+    Example:
+        >>> kernel, bias = rescale(jnp.array([-0.4, 0.0, 0.4]), jnp.ones(1))
+        >>> kernel.tolist(), bias.tolist()
+        ([-0.20000000298023224, 0.0, 0.20000000298023224], [0.5])
+    """
+    scale = jnp.sqrt(jnp.std(kernel, ddof=1) / reference)
+    return kernel / scale, bias / scale
+
+
+def init_conv(
+    key: PRNGKeyArray, width: int, inputs: int, outputs: int, fan_in: int
+) -> dict[str, Array]:
+    """Kernel (width, inputs, outputs) and bias: PyTorch's uniform draw, rescaled.
+
+    Example:
+        >>> init_conv(jax.random.key(0), 8, 2, 48, fan_in=16)["kernel"].shape
+        (8, 2, 48)
+    """
+    bound = fan_in**-0.5
+    first, second = jax.random.split(key)
+    shape = (width, inputs, outputs)
+    kernel = jax.random.uniform(first, shape, minval=-bound, maxval=bound)
+    bias = jax.random.uniform(second, (outputs,), minval=-bound, maxval=bound)
+    kernel, bias = rescale(kernel, bias)
+    return {"kernel": kernel, "bias": bias}
+
+
+def convolve(
+    params: dict[str, Array], x: Float[Array, "batch time inputs"], stride: int = 1
+) -> Float[Array, "batch frames outputs"]:
+    """Valid convolution (correlation) of channels, as a matmul over frames.
+
+    The stride divides the kernel's width. Parameters are cast to the type of ``x``. On
+    a CPU the network's gradient takes about half as long as with XLA's convolutions,
+    its estimates 15 % longer.
+
+    Example:
+        >>> params = {"kernel": jnp.ones((8, 2, 3)), "bias": jnp.zeros(3)}
+        >>> convolve(params, jnp.ones((1, 20, 2)), stride=4).shape
+        (1, 4, 3)
+    """
+    kernel, bias = (params[name].astype(x.dtype) for name in ("kernel", "bias"))
+    width, inputs, outputs = kernel.shape
+    batch, time, _ = x.shape
+    hops = width // stride
+    frames = (time - width) // stride + 1
+    blocks = x[:, : (frames + hops - 1) * stride]
+    blocks = blocks.reshape(batch, frames + hops - 1, stride * inputs)
+    taps = kernel.reshape(hops, stride * inputs, outputs)
+    total = sum(blocks[:, hop : hop + frames] @ taps[hop] for hop in range(hops))
+    return total + bias[None, None]
+
+
+def convolve_transposed(
+    params: dict[str, Array], x: Float[Array, "batch frames inputs"], stride: int
+) -> Float[Array, "batch time outputs"]:
+    """Overlap-add of every frame's kernel: ``(frames - 1) * stride + width`` samples.
+
+    The stride divides the kernel's width. Parameters are cast to the type of ``x``.
+
+    Example:
+        >>> params = {"kernel": jnp.ones((8, 2, 3)), "bias": jnp.zeros(3)}
+        >>> convolve_transposed(params, jnp.ones((1, 4, 2)), stride=4).shape
+        (1, 20, 3)
+    """
+    kernel, bias = (params[name].astype(x.dtype) for name in ("kernel", "bias"))
+    width, _, outputs = kernel.shape
+    batch, frames, _ = x.shape
+    hops = width // stride
+    # One matmul for each hop: every one writes blocks of ``stride`` samples.
+    taps = kernel.reshape(hops, stride, *kernel.shape[1:])
+    total = sum(
+        jnp.pad(
+            x @ jnp.swapaxes(taps[hop], 0, 1).reshape(x.shape[-1], -1),
+            ((0, 0), (hop, hops - 1 - hop), (0, 0)),
+        )
+        for hop in range(hops)
+    )
+    wave = total.reshape(batch, (frames + hops - 1) * stride, outputs)
+    return wave + bias[None, None]
+
+
+class EncoderLayer(nn.Module):
+    """Strided convolution, ReLU, 1x1 to twice the channels, gated linear unit."""
+
+    inputs: int
+    outputs: int
+
+    def setup(self) -> None:
+        """Declare the parameters."""
+        fan_in, width = KERNEL * self.inputs, self.outputs
+        self.conv = self.param("conv", init_conv, KERNEL, self.inputs, width, fan_in)
+        self.rewrite = self.param("rewrite", init_conv, 1, width, 2 * width, width)
+
+    def __call__(
+        self, x: Float[Array, "batch time inputs"]
+    ) -> Float[Array, "batch frames outputs"]:
+        """Encode."""
+        return nn.glu(convolve(self.rewrite, nn.relu(convolve(self.conv, x, STRIDE))))
+
+
+class DecoderLayer(nn.Module):
+    """Convolution with context to twice the channels, GLU, transposed convolution."""
+
+    inputs: int
+    outputs: int
+
+    def setup(self) -> None:
+        """Declare the parameters."""
+        width, fan_in = self.inputs, CONTEXT * self.inputs
+        self.rewrite = self.param(
+            "rewrite", init_conv, CONTEXT, width, 2 * width, fan_in
+        )
+        # PyTorch takes the outputs of a transposed convolution for its inputs.
+        fan_in = KERNEL * self.outputs
+        self.conv = self.param("conv", init_conv, KERNEL, width, self.outputs, fan_in)
+
+    def __call__(
+        self, x: Float[Array, "batch frames inputs"]
+    ) -> Float[Array, "batch time outputs"]:
+        """Decode; what comes is not rectified yet."""
+        return convolve_transposed(self.conv, nn.glu(convolve(self.rewrite, x)), STRIDE)
+
+
+class Demucs(nn.Module):
+    """Demucs v1.
+
+    Contract: ``(batch, time) -> Separation`` with ``estimates (batch, sources, time)``
+    and neither masks nor latent; with ``audio_channels=2`` it takes ``(batch, 2,
+    time)`` and estimates ``(batch, sources, 2, time)``. Any time will do.
+    """
+
+    sources: tuple[str, ...]
+    sample_rate: int
+    audio_channels: int = 1
+    channels: int = 48
+    depth: int = 6
+    growth: float = 2.0
+    lstm_layers: int = 2
+    oracle: bool = False
+    dtype: str = "float32"
+
+    def setup(self) -> None:
+        """Declare the layers, the outermost first."""
+        widths = layer_widths(self.channels, self.depth, self.growth)
+        before = (self.audio_channels, *widths[:-1])
+        after = (len(self.sources) * self.audio_channels, *widths[:-1])
+        self.encoder = [EncoderLayer(*pair) for pair in zip(before, widths)]
+        self.decoder = [DecoderLayer(*pair) for pair in zip(widths, after)]
+        inner = widths[-1]
+        self.lstm = [
+            self.param(
+                f"lstm_{layer}", _init_lstm, 2 * inner if layer else inner, inner
+            )
+            for layer in range(self.lstm_layers)
+        ]
+        self.linear = self.param("linear", _init_linear, 2 * inner, inner)
+
+    def __call__(self, mixture: Float[Array, "batch *channels time"]) -> Separation:
+        """Separate a batch of mixtures, zero-padded at both ends to a valid length."""
+        time = mixture.shape[-1]
+        missing = valid_length(time, self.depth) - time
+        ends = (missing // 2, missing - missing // 2)
+        pads = [(0, 0)] * (mixture.ndim - 1)
+        estimates = self.network(jnp.pad(mixture, [*pads, ends]))
+        return Separation(_trim(estimates, time, axis=-1))
+
+    def network(
+        self, mixture: Float[Array, "batch *channels time"]
+    ) -> Float[Array, "batch sources *channels shorter"]:
+        """The network alone: what it estimates is shorter than what it hears."""
+        x = jnp.swapaxes(mixture.reshape(len(mixture), self.audio_channels, -1), 1, 2)
+        x, seen = x.astype(self.dtype), []
+        for layer in self.encoder:
+            x = layer(x)
+            seen.append(x)
+        for layer in self.lstm:
+            x = lstm(layer, x)
+        linear = {name: leaf.astype(x.dtype) for name, leaf in self.linear.items()}
+        x = x @ linear["kernel"] + linear["bias"][None, None]
+        for index in reversed(range(self.depth)):
+            x = self.decoder[index](x + _trim(seen[index], x.shape[1], axis=1))
+            x = nn.relu(x) if index else x
+        estimates = jnp.swapaxes(x, 1, 2).astype(mixture.dtype)
+        shape = (len(self.sources), *mixture.shape[1:-1], estimates.shape[-1])
+        return estimates.reshape(len(mixture), *shape)
+
+    def kernels(self) -> dict[str, Float[Array, "length filters"]]:
+        """The taps of the first layer, one channel after the other, for plots."""
+        taps = jnp.swapaxes(self.encoder[0].conv["kernel"], 0, 1)
+        return {"encoder/filters": taps.reshape(-1, self.channels)}
+
+
+def _init_lstm(key: PRNGKeyArray, inputs: int, hidden: int) -> dict[str, Array]:
+    return init_lstm(key, inputs=inputs, hidden=hidden)
+
+
+def _init_linear(key: PRNGKeyArray, inputs: int, outputs: int) -> dict[str, Array]:
+    first, second = jax.random.split(key)
+    span = dict(minval=-(inputs**-0.5), maxval=inputs**-0.5)
+    kernel = jax.random.uniform(first, (inputs, outputs), **span)
+    return {"kernel": kernel, "bias": jax.random.uniform(second, (outputs,), **span)}
+
+
+def _trim(x: Array, size: int, *, axis: int) -> Array:
+    """The middle of an axis; of an odd rest the greater part is cut at the end."""
+    start = (x.shape[axis] - size) // 2
+    return jax.lax.slice_in_dim(x, start, start + size, axis=axis)
+
+
+@MODELS.register("demucs")
+def demucs(config: ModelConfig) -> Demucs:
+    """Demucs v1 of the configured size."""
+    return Demucs(
+        sources=tuple(config.sources),
+        sample_rate=config.sample_rate,
+        audio_channels=config.audio_channels,
+        channels=config.demucs_channels,
+        depth=config.demucs_depth,
+        growth=config.demucs_growth,
+        lstm_layers=config.demucs_lstm_layers,
+        dtype=config.compute_dtype,
+    )

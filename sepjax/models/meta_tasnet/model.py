@@ -1,0 +1,347 @@
+"""Meta-TasNet: one masking network for all instruments, generated from embeddings.
+
+Stages hear the music at rates that double; each is given the masked latents of the
+stage before it. The first stage alone is the model of the thesis' chapter 4.
+
+Reference:
+    Samuel, Ganeshan and Naradowsky 2020, Meta-learning extractors for music source
+    separation; thesis 4.2.2.
+"""
+
+import dataclasses
+import functools
+from typing import NamedTuple
+
+import flax.core
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from sepjax.config import ModelConfig
+from sepjax.functional.framing import fit
+from sepjax.functional.generation import (
+    generate,
+    init_generator,
+    init_independent,
+)
+from sepjax.functional.masking import apply_masks
+from sepjax.functional.resample import decimate
+from sepjax.models.meta_tasnet.network import (
+    init_block,
+    init_ends,
+    init_slopes,
+    mask_network,
+)
+from sepjax.models.registry import BANKS, DECODERS, MODELS
+from sepjax.models.tasnet.branches import SpectrogramBranch
+from sepjax.models.tasnet.encoders import HybridEncoder
+from sepjax.models.tasnet.model import Separation
+
+
+class StageOutput(NamedTuple):
+    """What a stage made of a mixture and, for the losses, of the true sources.
+
+    All at the stage's own rate, which is why they are of different length from stage to
+    stage; ``frames`` are the same in all.
+    """
+
+    separation: Separation
+    mixture: Float[Array, "batch time"]
+    sources: Float[Array, "batch sources time"]
+    source_latents: Float[Array, "batch sources frames latent"] | None
+    reconstruction: Float[Array, "batch time"] | None
+
+
+class GeneratedSeparator(nn.Module):
+    """Masks of all instruments from networks that their embeddings generate.
+
+    ``context``, what each instrument brings along from the stage before, stands beside
+    the mixture's latent in the channels that its network hears.
+    """
+
+    config: ModelConfig
+    context_width: int = 0
+
+    def setup(self) -> None:
+        """Declare embeddings, generators and the slopes that all instruments share."""
+        config, sources = self.config, len(self.config.sources)
+        blocks = config.layers * config.stack
+        parts = {
+            "ends": functools.partial(
+                init_ends,
+                inputs=config.N + self.context_width,
+                latent=config.N,
+                bottleneck=config.B,
+            ),
+            "blocks": functools.partial(
+                init_block,
+                bottleneck=config.B,
+                hidden=config.H,
+                width=config.kernel,
+                bias=config.residual_bias,
+            ),
+        }
+        shape = dict(embedding=config.embedding, bottleneck=config.generator_bottleneck)
+
+        def draw(part: str, key: Array) -> dict:
+            if config.independent_params:
+                return init_independent(key, parts[part], sources=sources)
+            return init_generator(key, jax.eval_shape(parts[part], key), **shape)
+
+        def draw_blocks(key: Array) -> dict:
+            each = functools.partial(draw, "blocks")
+            return jax.vmap(each)(jax.random.split(key, blocks))
+
+        self.embedding = {}
+        if not config.independent_params:
+            self.embedding = self.param("embedding", self._draw_embeddings)
+        self.ends = self.param("ends", functools.partial(draw, "ends"))
+        self.blocks = self.param("blocks", draw_blocks)
+        self.slopes = self.param("slopes", lambda key: init_slopes(blocks))
+
+    def _draw_embeddings(self, key: Array) -> dict[str, Array]:
+        # By name, so that another model takes over those of the instruments it knows.
+        keys = jax.random.split(key, len(self.config.sources))
+        size = (self.config.embedding,)
+        return {
+            name: jax.random.normal(one, size)
+            for name, one in zip(self.config.sources, keys)
+        }
+
+    def __call__(
+        self,
+        latent: Float[Array, "batch frames latent"],
+        context: Float[Array, "batch sources frames context"] | None = None,
+    ) -> Float[Array, "batch sources frames latent"]:
+        """Softmax over the instruments."""
+        return jax.nn.softmax(self.logits(latent, context), axis=1)
+
+    def logits(
+        self,
+        latent: Float[Array, "batch frames latent"],
+        context: Float[Array, "batch sources frames context"] | None = None,
+    ) -> Float[Array, "batch sources frames latent"]:
+        """What the softmax is taken of; that of a source depends on no other source."""
+        config, heard, axis = self.config, latent, None
+        if context is not None:
+            shape = (*context.shape[:-1], latent.shape[-1])
+            repeated = jnp.broadcast_to(latent[:, None], shape)
+            heard, axis = jnp.concatenate([repeated, context], axis=-1), 1
+        network = functools.partial(
+            mask_network,
+            layers=config.layers,
+            stacks=config.stack,
+            dtype=config.compute_dtype,
+        )
+        each = jax.vmap(network, in_axes=(0, 0, None, axis), out_axes=1)
+        return each(*self.networks(), self.slopes, heard)
+
+    def networks(self) -> tuple[dict, dict]:
+        """The parameters of every instrument's network: its ends and its blocks."""
+        ends, blocks = (flax.core.unfreeze(part) for part in (self.ends, self.blocks))
+        over_blocks = jax.vmap(generate, in_axes=(0, None), out_axes=1)
+        embeddings = None
+        if self.embedding:
+            embeddings = jnp.stack([self.embedding[n] for n in self.config.sources])
+        return generate(ends, embeddings), over_blocks(blocks, embeddings)
+
+
+class Stage(nn.Module):
+    """Encode, mask, decode at one rate; encoder and decoder serve all instruments."""
+
+    encoder: nn.Module
+    separator: GeneratedSeparator
+    decoder: nn.Module
+
+    def __call__(
+        self,
+        mixture: Float[Array, "batch time"],
+        context: Float[Array, "batch sources frames context"] | None = None,
+    ) -> Separation:
+        """Separate; the masked latents are the next stage's ``context``."""
+        latent = self.encoder(mixture)
+        masks = self.separator(latent, context)
+        estimates = self.decoder(apply_masks(latent, masks), mixture.shape[-1])
+        return Separation(estimates, masks, latent)
+
+    def reconstruct(self, separation: Separation, time: int) -> Array:
+        """The mixture, encoded and decoded without a mask."""
+        return self.decoder(separation.latent, time)
+
+
+class MetaTasNet(nn.Module):
+    """Stages of generated separators.
+
+    Contract: ``(batch, time) -> Separation`` at ``sample_rate``, the rate of the last
+    stage. The music of the stages before is made by decimation, so that all of them
+    hear the same excerpt, and is made as loud as that of the last stage, as if each
+    recording had been normalized at every rate.
+    """
+
+    stages: tuple[Stage, ...]
+    sources: tuple[str, ...]
+    sample_rate: int
+    stride: int  # samples of a frame, in the last stage
+    audio_channels: int = 1
+    oracle: bool = False
+
+    def __call__(self, mixture: Float[Array, "batch time"]) -> Separation:
+        """Separate a batch of mixtures; the result is that of the last stage."""
+        levels, _ = self.levels(mixture)
+        last = self.separate_levels(levels)[-1]
+        estimates = last.estimates[..., : mixture.shape[-1]]
+        return last._replace(estimates=estimates)
+
+    def separate_levels(
+        self, mixtures: tuple[Float[Array, "batch time"], ...]
+    ) -> tuple[Separation, ...]:
+        """What every stage makes of the music at its own rate.
+
+        Args:
+            mixtures: lowest rate first, each twice as long as the one before.
+        """
+        found, context = [], None
+        for stage, mixture in zip(self.stages, mixtures, strict=True):
+            found.append(stage(mixture, context))
+            context = apply_masks(found[-1].latent, found[-1].masks)
+        return tuple(found)
+
+    def compare(
+        self,
+        mixture: Float[Array, "batch time"],
+        sources: Float[Array, "batch sources time"],
+        *,
+        latents: bool = True,
+        reconstruction: bool = True,
+    ) -> tuple[StageOutput, ...]:
+        """Separate, and gather what the losses of every stage need.
+
+        Args:
+            mixture: the mixtures.
+            sources: that sum to them.
+            latents: whether to encode the true sources.
+            reconstruction: whether to decode the unmasked mixture.
+        """
+        mixtures, references = self.levels(mixture, sources)
+        return self.compare_levels(
+            mixtures, references, latents=latents, reconstruction=reconstruction
+        )
+
+    def compare_levels(
+        self,
+        mixtures: tuple[Float[Array, "batch time"], ...],
+        references: tuple[Float[Array, "batch sources time"], ...],
+        *,
+        latents: bool = True,
+        reconstruction: bool = True,
+    ) -> tuple[StageOutput, ...]:
+        """As :meth:`compare`, of music that is given at every stage's rate."""
+        return tuple(
+            StageOutput(
+                separation,
+                mixture,
+                sources,
+                # Losses compare latents, in float32.
+                stage.encoder(sources).astype(mixture.dtype) if latents else None,
+                stage.reconstruct(separation, mixture.shape[-1])
+                if reconstruction
+                else None,
+            )
+            for stage, separation, mixture, sources in zip(
+                self.stages, self.separate_levels(mixtures), mixtures, references
+            )
+        )
+
+    def observe(self, mixture: Float[Array, "batch time"]) -> tuple[Array, ...]:
+        """Encode at every rate, for the sake of the statistics of the spectrograms."""
+        mixtures, _ = self.levels(mixture)
+        return tuple(stage.encoder(wave) for stage, wave in zip(self.stages, mixtures))
+
+    def levels(
+        self,
+        mixture: Float[Array, "batch time"],
+        sources: Float[Array, "batch sources time"] | None = None,
+    ) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
+        """Mixtures, and sources if given, at the rate of every stage."""
+        time = -(-mixture.shape[-1] // self.stride) * self.stride
+        waves = mixture[:, None]
+        if sources is not None:
+            waves = jnp.concatenate([waves, sources], axis=1)
+        waves = fit(waves, time)
+        halvings = range(len(self.stages) - 1, -1, -1)
+        rates = [decimate(waves, 2**n) if n else waves for n in halvings]
+        loudness = jnp.std(waves[:, :1], axis=-1, keepdims=True)
+        scaled = []
+        for level in rates:
+            own = jnp.std(level[:, :1], axis=-1, keepdims=True)
+            scaled.append(level * jnp.where(own > 1e-8, loudness / (own + 1e-12), 1.0))
+        return tuple(x[:, 0] for x in scaled), tuple(x[:, 1:] for x in scaled)
+
+    def kernels(self) -> dict[str, Float[Array, "length filters"]]:
+        """The taps of every bank of every stage, for plots."""
+        return {
+            f"stage_{index}/{side}/{name}": taps
+            for index, stage in enumerate(self.stages)
+            for side, part in {
+                "encoder": stage.encoder,
+                "decoder": stage.decoder,
+            }.items()
+            for name, taps in part.kernels().items()
+        }
+
+
+def stage_config(config: ModelConfig, index: int) -> ModelConfig:
+    """The configuration of one stage: rate, kernels and latent channels double.
+
+    Example:
+        >>> config = ModelConfig(sample_rate=32000, stages=3, N=440, L=20, W=20)
+        >>> [stage_config(config, index).sample_rate for index in range(3)]
+        [8000, 16000, 32000]
+        >>> stage_config(config, 2).N
+        1760
+    """
+    factor = 2**index
+    return dataclasses.replace(
+        config,
+        N=config.N * factor,
+        L=config.L * factor,
+        W=config.W * factor,
+        sample_rate=config.sample_rate // 2 ** (config.stages - 1 - index),
+    )
+
+
+def build_stage(config: ModelConfig, index: int) -> Stage:
+    """Encoder, generated separator and decoder of one stage."""
+    own = stage_config(config, index)
+    width = own.N // 4
+    encoder = HybridEncoder(
+        convolutions=tuple(
+            BANKS.build("conv", own, width, own.L * 2**layer)
+            for layer in range(own.filters)
+        ),
+        filterbanks=(
+            SpectrogramBranch(own.mels, own.W, own.sample_rate, own.compute_dtype),
+        ),
+        stride=own.W,
+        latent=own.N,
+        interleave=True,
+        dtype=own.compute_dtype,
+    )
+    return Stage(
+        encoder=encoder,
+        separator=GeneratedSeparator(own, context_width=own.N // 2 if index else 0),
+        decoder=DECODERS.build("hybrid_conv", own, encoder),
+    )
+
+
+@MODELS.register("meta_tasnet")
+def meta_tasnet(config: ModelConfig) -> MetaTasNet:
+    """As many stages as the configuration says."""
+    last = stage_config(config, config.stages - 1)
+    return MetaTasNet(
+        stages=tuple(build_stage(config, index) for index in range(config.stages)),
+        sources=tuple(config.sources),
+        sample_rate=config.sample_rate,
+        stride=last.W,
+    )

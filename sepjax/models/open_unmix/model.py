@@ -1,0 +1,242 @@
+r"""Open-Unmix: a recurrent network for each source, and Wiener filters between them.
+
+The networks of all sources are one program: their parameters have a leading axis over
+sources. They hear magnitudes; the phase comes from the mixture, and the multichannel
+Wiener filter weighs the sources against each other.
+
+Reference: Stöter, Uhlich, Liutkus and Mitsufuji 2019; open-unmix-pytorch 1.3.
+"""
+
+from typing import ClassVar
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from sepjax.config import ModelConfig
+from sepjax.functional.spectral import istft, stft
+from sepjax.functional.wiener import wiener_em
+from sepjax.models.open_unmix.network import (
+    NORMS,
+    initial_statistics,
+    magnitude_network,
+    magnitude_network_parts,
+)
+from sepjax.models.registry import MODELS
+from sepjax.models.tasnet.branches import STATISTICS
+from sepjax.models.tasnet.model import Separation
+
+RESIDUAL = "residual"
+
+
+def bins_within(bandwidth: float, *, n_fft: int, sample_rate: int) -> int:
+    """Bins of a spectrum up to a frequency in Hz; 0: all.
+
+    Example:
+        >>> bins_within(16000, n_fft=4096, sample_rate=44100)
+        1487
+    """
+    frequencies = np.linspace(0, sample_rate / 2, n_fft // 2 + 1)
+    return int(np.sum(frequencies <= bandwidth)) if bandwidth else len(frequencies)
+
+
+class OpenUnmix(nn.Module):
+    """Open-Unmix for all sources at once.
+
+    Contract: ``(batch, time) -> Separation`` with ``estimates (batch, sources, time)``
+    and neither masks nor latent; with ``audio_channels=2`` it takes ``(batch, 2,
+    time)`` and estimates ``(batch, sources, 2, time)``. Any time will do. With
+    ``residual`` what the networks leave of the mixture is one more source, the last.
+
+    The running statistics of the norms are the collection ``batch_stats``; in training
+    the method ``spectra`` changes them, and draws its dropout from ``dropout``.
+    """
+
+    targets: tuple[str, ...]
+    sample_rate: int
+    audio_channels: int = 1
+    hidden: int = 512
+    layers: int = 3
+    bidirectional: bool = True
+    bandwidth: float = 16000.0
+    n_fft: int = 4096
+    hop: int = 1024
+    dropout: float = 0.4
+    iterations: int = 1
+    softmask: bool = False
+    residual: bool = False
+    excerpt_frames: int = 300
+    dtype: str = "float32"
+    oracle: bool = False
+    # A step of the recurrence reads all weights, be it of one chunk or of many.
+    cpu_batch_seconds: ClassVar[float] = 40.0
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Names of the estimates: the targets, and the residual if there is one."""
+        return (*self.targets, *(RESIDUAL,) * self.residual)
+
+    def setup(self) -> None:
+        """Declare parameters and statistics, those of all targets side by side."""
+        rate = self.sample_rate
+        parts = magnitude_network_parts(
+            bins=self.n_fft // 2 + 1,
+            heard=bins_within(self.bandwidth, n_fft=self.n_fft, sample_rate=rate),
+            channels=self.audio_channels,
+            hidden=self.hidden,
+            layers=self.layers,
+            bidirectional=self.bidirectional,
+        )
+        count = len(self.targets)
+        self.parts = {
+            name: self.param(
+                name,
+                lambda key, draw=draw: jax.vmap(draw)(jax.random.split(key, count)),
+            )
+            for name, draw in parts.items()
+        }
+        self.statistics = {
+            name: self.variable(
+                "batch_stats",
+                name,
+                lambda name=name: initial_statistics(self.parts)[name],
+            )
+            for name in NORMS
+        }
+
+    def __call__(self, mixture: Float[Array, "batch *channels time"]) -> Separation:
+        """Separate a batch of mixtures.
+
+        Raises:
+            ValueError: another number of channels than the model's, or a Wiener filter
+                of one source.
+        """
+        if self.iterations and len(self.sources) == 1:
+            raise ValueError(
+                "a Wiener filter of one source returns the mixture: set "
+                "wiener_iterations=0 or wiener_residual=True"
+            )
+        waves = self._channels(mixture)
+        time = waves.shape[-1]
+        # A reflection needs more samples than half a window.
+        missing = max(self.n_fft // 2 + 1 - time, 0)
+        waves = jnp.pad(waves, ((0, 0), (0, 0), (0, missing)))
+        spectra = stft(waves, n_fft=self.n_fft, hop=self.hop)
+        magnitudes = self.magnitudes(jnp.swapaxes(jnp.abs(spectra), 1, 2))
+        separated = wiener_em(
+            jnp.moveaxis(magnitudes, -2, -1),
+            jnp.moveaxis(spectra, 1, -1),
+            iterations=self.iterations,
+            softmask=self.softmask,
+            residual=self.residual,
+            excerpt_frames=self.excerpt_frames,
+        )
+        estimates = istft(
+            jnp.moveaxis(separated, -1, 2), n_fft=self.n_fft, hop=self.hop, time=time
+        )
+        shape = (*estimates.shape[:2], *mixture.shape[1:])
+        return Separation(estimates.reshape(shape))
+
+    def magnitudes(
+        self,
+        mixture: Float[Array, "batch frames channels bins"],
+        *,
+        train: bool = False,
+        axis_name: str | None = None,
+    ) -> Float[Array, "batch targets frames channels bins"]:
+        """What the networks take the magnitudes of every target for."""
+        count = len(self.targets)
+        noisy = train and self.dropout and self.layers > 1
+        keys = jax.random.split(self.make_rng("dropout"), count) if noisy else None
+
+        options = dict(train=train, dropout=self.dropout if noisy else 0.0)
+        options |= dict(dtype=self.dtype, axis_name=axis_name)
+
+        def network(parts: dict, statistics: dict, key: Array | None) -> tuple:
+            return magnitude_network(parts, statistics, mixture, key=key, **options)
+
+        known = {name: variable.value for name, variable in self.statistics.items()}
+        found, new = jax.vmap(network, out_axes=(1, 0))(dict(self.parts), known, keys)
+        if train and self.is_mutable_collection("batch_stats"):
+            for name, variable in self.statistics.items():
+                variable.value = new[name]
+        return found
+
+    def spectra(
+        self,
+        mixture: Float[Array, "batch *channels time"],
+        sources: Float[Array, "batch targets *channels time"],
+        *,
+        train: bool,
+        axis_name: str | None = None,
+    ) -> tuple[
+        Float[Array, "batch targets frames bins channels"],
+        Float[Array, "batch targets frames bins channels"],
+    ]:
+        """Estimated and true magnitudes of the targets, which a loss compares.
+
+        Frames are those inside the signal. A mono model hears the mean of the
+        magnitudes of all channels.
+
+        Args:
+            mixture: at least a window long.
+            sources: what the targets sound like, in their order.
+            train: see :func:`sepjax.models.open_unmix.network.magnitude_network`.
+            axis_name: see there.
+        """
+        heard, truth = self._heard(mixture, 1), self._heard(sources, 2)
+        found = self.magnitudes(heard, train=train, axis_name=axis_name)
+        return jnp.moveaxis(found, -2, -1), jnp.moveaxis(truth, -2, -1)
+
+    def observe(self, mixture: Float[Array, "batch *channels time"]) -> None:
+        """Sow mean and variance of the magnitudes of every bin that is heard."""
+        heard = self.parts["input_mean"].shape[-1]
+        magnitudes = self._heard(mixture, 1).mean(-2)[..., :heard]
+        moments = jnp.stack([magnitudes.mean((0, 1)), magnitudes.var((0, 1))])
+        self.sow(STATISTICS, "observed", moments)
+
+    def kernels(self) -> dict[str, Float[Array, "length filters"]]:
+        """No filters are learned here."""
+        return {}
+
+    def _channels(self, waves: Array, lead: int = 1) -> Array:
+        """Waves (..., channels, time), whatever their channels are."""
+        expected = (self.audio_channels,) if self.audio_channels > 1 else ()
+        if waves.shape[lead:-1] not in (expected, (self.audio_channels,)):
+            given = ", ".join(map(str, (*expected, "time")))
+            raise ValueError(
+                f"a model of audio_channels={self.audio_channels} hears (batch, "
+                f"{given}), not {waves.shape}"
+            )
+        return waves.reshape(*waves.shape[:lead], self.audio_channels, waves.shape[-1])
+
+    def _heard(self, waves: Array, lead: int) -> Array:
+        """Magnitudes (..., frames, channels, bins) of waves (..., *channels, time)."""
+        mono = self.audio_channels == 1 and waves.ndim > lead + 1
+        waves = waves if mono else self._channels(waves, lead)
+        found = jnp.abs(stft(waves, n_fft=self.n_fft, hop=self.hop, center=False))
+        found = found.mean(-3, keepdims=True) if mono else found
+        return jnp.swapaxes(found, -3, -2)
+
+
+@MODELS.register("open_unmix")
+def open_unmix(config: ModelConfig) -> OpenUnmix:
+    """Open-Unmix of the configured size, a network for each of the sources."""
+    return OpenUnmix(
+        targets=tuple(config.sources),
+        sample_rate=config.sample_rate,
+        audio_channels=config.audio_channels,
+        hidden=config.umx_hidden,
+        layers=config.umx_layers,
+        bidirectional=config.umx_bidirectional,
+        bandwidth=config.umx_bandwidth,
+        n_fft=config.umx_fft,
+        hop=config.umx_hop,
+        dropout=config.umx_dropout,
+        iterations=config.wiener_iterations,
+        softmask=config.wiener_softmask,
+        residual=config.wiener_residual,
+        dtype=config.compute_dtype,
+    )

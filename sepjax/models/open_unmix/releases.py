@@ -1,0 +1,214 @@
+"""Importers of the Open-Unmix models that its authors have released, by their names.
+
+Their files are taken from a folder, or fetched into it, and are compared with what was
+published: the beginnings of their SHA-256 are part of their names.
+"""
+
+import sys
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from sepjax.download import DownloadError, fetch
+from sepjax.models.checkpoints import UNKNOWN
+from sepjax.models.importers import IMPORTERS, Imported, notice
+from sepjax.models.open_unmix.files import (
+    ORDER,
+    SEPARATOR,
+    SOURCE,
+    Transform,
+    candidates,
+    check_names,
+    compare,
+    facts_of,
+    folder_of,
+    name_parts,
+    only,
+    read_separator_file,
+    read_targets,
+)
+from sepjax.registry import nearest
+from sepjax.storage import sha256
+
+
+class Release(NamedTuple):
+    """Files of a released model, and what they do not tell."""
+
+    place: str
+    """The record, below which ``files/<name>`` are."""
+    files: Mapping[str, str]
+    """Target -> name of its file, which ends in the beginning of its SHA-256."""
+    licence: str = "MIT, as the project states; see the record"
+    transform: Transform = Transform()
+
+    def url(self, target: str) -> str:
+        """Where a target's file is published."""
+        return f"{self.place}/files/{self.files[target]}"
+
+    def prefix(self, target: str) -> str:
+        """How the SHA-256 of a target's file begins."""
+        return name_parts(Path(self.files[target]))[1]
+
+
+def _four(vocals: str, drums: str, bass: str, other: str) -> dict[str, str]:
+    hashes = zip(ORDER, (vocals, drums, bass, other))
+    return {target: f"{target}-{prefix}.pth" for target, prefix in hashes}
+
+
+# Records and names as open-unmix-pytorch 1.3 gives them in utils.py.
+RELEASES = {
+    "umx": Release(
+        "https://zenodo.org/records/3370486",
+        _four("c8df74a5", "5a48008b", "646024d3", "f8e132cc"),
+    ),
+    "umxhq": Release(
+        "https://zenodo.org/records/3370489",
+        _four("b62c91ce", "9619578f", "8d85a5bd", "b52fbbf7"),
+    ),
+    "umxl": Release(
+        "https://zenodo.org/records/5069601",
+        _four("bccbd9aa", "69e0ebd4", "2ca1ce51", "c8c5b3e6"),
+        "CC BY-NC-SA 4.0",
+    ),
+    "umxse": Release(
+        "https://zenodo.org/records/3786908",
+        {"speech": "speech_f5e0d9f9.pth", "noise": "noise_04a6fc2d.pth"},
+        transform=Transform(16000, 1024, 512, 1),
+    ),
+}
+
+
+def import_release(
+    name: str,
+    paths: Sequence[Path],
+    *,
+    sources: tuple[str, ...] = (),
+    download: bool = False,
+    verify: bool = True,
+    **options: Any,
+) -> Imported:
+    """A released model from its files.
+
+    Args:
+        name: a key of :data:`RELEASES`.
+        paths: a folder of files, or the files.
+        sources: the targets to take, in this order; all by default.
+        download: fetch into the folder what it lacks.
+        verify: whether a file that is not what its name says is refused, or only told.
+        options: of :func:`sepjax.models.open_unmix.weights.open_unmix`.
+
+    Raises:
+        FileNotFoundError: a target has no file; the message says where it is published.
+        DownloadError: it could not be fetched.
+        ValueError: a file is damaged, or not what its name says, or of another model.
+        KeyError: an array is missing.
+    """
+    release = RELEASES[name]
+    targets = sources or tuple(release.files)
+    for target in targets:
+        if target not in release.files:
+            known = nearest(target, release.files)
+            raise ValueError(f"{name} has no target '{target}': {known}")
+    if download:
+        _download(name, release, targets, paths)
+    files = _files(name, release, targets, paths)
+    check_names(files.values(), verify)
+    published = _published(name, release, files)
+    transform = release.transform
+    config, params = read_targets(
+        files, sample_rate=transform.sample_rate, hop=transform.hop, **options
+    )
+    compare(name, transform._asdict(), config)
+    told = read_separator_file(folder_of(paths))
+    if told:
+        compare(SEPARATOR, told._asdict(), config)
+    known = published or notice(release.licence)
+    licence = release.licence if known else UNKNOWN + "MIT"
+    more = dict(source=SOURCE, url=release.place, published=published, licence=licence)
+    more |= dict(options=options)
+    return Imported(config, params, facts_of(name, files, config, **more))
+
+
+def _download(
+    name: str, release: Release, targets: Sequence[str], paths: Sequence[Path]
+) -> None:
+    """Fetch the files of targets that a folder has none of."""
+    if len(paths) != 1 or paths[0].is_file():
+        raise ValueError("a download needs one folder, where the files will be")
+    missing = [
+        target
+        for target in targets
+        if not candidates(paths, target, release.files[target])
+    ]
+    for target in missing:
+        public = release.files[target]
+        try:
+            fetch(
+                release.url(target),
+                paths[0] / public,
+                sha256_prefix=release.prefix(target),
+                progress=sys.stderr.isatty(),
+            )
+        except DownloadError as error:
+            raise DownloadError(
+                f"{error}\n{_by_hand(name, release, missing, paths[0])}"
+            ) from error
+
+
+def _by_hand(name: str, release: Release, targets: Sequence[str], folder: Path) -> str:
+    addresses = "\n".join(f"  {release.url(target)}" for target in targets)
+    return (
+        f"Put these files into {folder}, from wherever there is internet:\n{addresses}"
+        f"\nand then: sepjax import-weights {name} {folder} -o FOLDER"
+    )
+
+
+def _files(
+    name: str, release: Release, targets: Sequence[str], paths: Sequence[Path]
+) -> dict[str, Path]:
+    found = {
+        target: candidates(paths, target, release.files[target]) for target in targets
+    }
+    missing = [target for target, files in found.items() if not files]
+    if missing:
+        folder = folder_of(paths)
+        raise FileNotFoundError(
+            f"{folder} has no file of {', '.join(missing)}. --download fetches what is "
+            f"missing. {_by_hand(name, release, missing, folder)}"
+        )
+    return {target: only(target, files) for target, files in found.items()}
+
+
+def _published(name: str, release: Release, files: Mapping[str, Path]) -> bool:
+    """Whether all files are those that were published; tell which are not."""
+    others = []
+    for target, path in files.items():
+        prefix = release.prefix(target)
+        if not sha256(path).startswith(prefix):
+            others.append(f"{path.name} (published: {prefix}...)")
+    if others:
+        text = f"not the published files of {name}: {', '.join(others)}"
+        warnings.warn(text, stacklevel=2)
+    return not others
+
+
+def _register(name: str) -> None:
+    @IMPORTERS.register(name)
+    def run(
+        paths: Sequence[Path],
+        *,
+        sources: tuple[str, ...] = (),
+        iterations: int = -1,
+        softmask: bool = False,
+        residual: bool = False,
+        download: bool = False,
+        verify: bool = True,
+    ) -> Imported:
+        options = dict(iterations=iterations, softmask=softmask, residual=residual)
+        given = dict(sources=sources, download=download, verify=verify)
+        return import_release(name, paths, **given, **options)
+
+
+for _name in RELEASES:
+    _register(_name)

@@ -1,0 +1,190 @@
+"""Open-Unmix: sigsep/open-unmix-pytorch, class ``OpenUnmix``, one file for each source.
+
+The state dicts of the sources are one here, with names like ``vocals/fc1.weight``
+(:func:`join_targets`). Matrices turn from (out, in) to (in, out), the LSTM's gates stay
+in PyTorch's order, and the arrays of all sources are stacked along a leading axis. The
+running statistics of the norms come along as the part ``batch_stats``, which
+:func:`sepjax.models.state_dicts.as_variables` takes out again.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from sepjax.config import ModelConfig
+from sepjax.foreign.state_dict import BATCH_STATS, StateReader, read_lstm
+from sepjax.models.open_unmix.model import bins_within
+from sepjax.models.open_unmix.network import NORMS
+from sepjax.models.state_dicts import FAMILIES
+
+BANDWIDTH = 16000.0
+"""Hz, of the public models."""
+Tree = dict[str, "np.ndarray | Tree"]
+
+
+def join_targets(states: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """One state dict of those of several targets, as the family wants it.
+
+    Args:
+        states: name of the target -> its state dict.
+
+    Example:
+        >>> join_targets({"vocals": {"fc1.weight": 1}, "bass": {"fc1.weight": 2}})
+        {'vocals/fc1.weight': 1, 'bass/fc1.weight': 2}
+    """
+    return {
+        f"{target}/{name}": array
+        for target, state in states.items()
+        for name, array in state.items()
+    }
+
+
+@FAMILIES.register("open_unmix")
+def open_unmix(
+    state: StateReader,
+    *,
+    sources: tuple[str, ...] = (),
+    sample_rate: int = 44100,
+    hop: int = 0,
+    iterations: int = -1,
+    softmask: bool = False,
+    residual: bool = False,
+) -> tuple[ModelConfig, dict]:
+    """Networks of several targets, all of one size.
+
+    Args:
+        state: arrays named ``<target>/<name>``, of all targets.
+        sources: the targets to take, in this order; all, as they come, if not given.
+        sample_rate: Hz.
+        hop: samples between frames; 0: a quarter of the window.
+        iterations: of the Wiener filter; -1: one, or none of a single source.
+        softmask: start it from a ratio mask.
+        residual: one more source, what the others leave.
+    """
+    targets = _targets(state, tuple(sources))
+    trees = [_network(state, target + "/") for target in targets]
+    _same_shapes(targets, trees)
+    found = _stack([params for params, _ in trees])
+    statistics = _stack([statistics for _, statistics in trees])
+    layers = sum(name.startswith("lstm_") for name in found)
+    _, directions, width, _ = found["lstm_0"]["state"].shape
+    bins, heard = found["output_scale"].shape[1], found["input_mean"].shape[1]
+    several = int(len(targets) + residual > 1)
+    config = ModelConfig(
+        name="open_unmix",
+        sources=targets,
+        sample_rate=sample_rate,
+        audio_channels=found["fc1"]["kernel"].shape[1] // heard,
+        umx_hidden=directions * width,
+        umx_layers=layers,
+        umx_bidirectional=directions == 2,
+        umx_fft=2 * (bins - 1),
+        umx_hop=hop or (bins - 1) // 2,
+        umx_bandwidth=simplest_bandwidth(heard, bins, sample_rate),
+        wiener_iterations=several if iterations < 0 else iterations,
+        wiener_softmask=softmask,
+        wiener_residual=residual,
+    )
+    return config, found | {BATCH_STATS: statistics}
+
+
+def simplest_bandwidth(heard: int, bins: int, sample_rate: int) -> float:
+    """A bandwidth in Hz that so many bins lie within.
+
+    That of the public models if it is right, 0 if all bins are heard, or else half a
+    bin above the last one.
+
+    Example:
+        >>> simplest_bandwidth(1487, 2049, 44100), simplest_bandwidth(513, 513, 16000)
+        (16000.0, 0.0)
+        >>> simplest_bandwidth(3, 5, 8000)
+        2500.0
+    """
+    if heard == bins:
+        return 0.0
+    usual = bins_within(BANDWIDTH, n_fft=2 * (bins - 1), sample_rate=sample_rate)
+    return BANDWIDTH if heard == usual else (heard - 0.5) * sample_rate / 2 / (bins - 1)
+
+
+def _targets(state: StateReader, wanted: tuple[str, ...]) -> tuple[str, ...]:
+    known = tuple(dict.fromkeys(name.rpartition("/")[0] for name in state.arrays))
+    if "" in known or not known:
+        raise KeyError(
+            "names must say their target, as 'vocals/fc1.weight' does: join the state "
+            "dicts with sepjax.models.open_unmix.weights.join_targets("
+            "{'vocals': state, ...})"
+        )
+    missing = [name for name in wanted if name not in known]
+    if missing:
+        raise KeyError(f"the state dict has no target {missing}: it has {known}")
+    for target in set(known) - set(wanted or known):
+        state.ignore(rf"{target}/.*")
+    return wanted or known
+
+
+def _network(state: StateReader, place: str) -> tuple[Tree, Tree]:
+    """Parameters and statistics of one target."""
+    heard = len(state.take(f"{place}input_mean", -1))
+    bins = len(state.take(f"{place}output_scale", -1))
+    fc1 = state.take(f"{place}fc1.weight", -1, -1)
+    hidden, inputs = fc1.shape
+    if inputs % heard:
+        raise ValueError(
+            f"'{place}fc1.weight' has {inputs} inputs, which are no multiple of the "
+            f"{heard} bins of '{place}input_mean'"
+        )
+    outputs = inputs // heard * bins
+    params = {
+        "input_mean": state.take(f"{place}input_mean", heard),
+        "input_scale": state.take(f"{place}input_scale", heard),
+        "output_scale": state.take(f"{place}output_scale", bins),
+        "output_mean": state.take(f"{place}output_mean", bins),
+        "fc1": {"kernel": fc1.T},
+        "fc2": {"kernel": state.take(f"{place}fc2.weight", hidden, 2 * hidden).T},
+        "fc3": {"kernel": state.take(f"{place}fc3.weight", outputs, hidden).T},
+    }
+    statistics = {}
+    for name, width in zip(NORMS, (hidden, hidden, outputs)):
+        weight, bias, mean, variance = (
+            state.take(f"{place}{name}.{part}", width)
+            for part in ("weight", "bias", "running_mean", "running_var")
+        )
+        params[name] = {"gain": weight, "bias": bias}
+        statistics[name] = {"mean": mean, "var": variance}
+    # How many batches were heard changes nothing where the momentum is given.
+    state.ignore(rf"{place}bn\d\.num_batches_tracked")
+    width = hidden // (2 if f"{place}lstm.weight_ih_l0_reverse" in state else 1)
+    for layer in range(max(state.count(rf"{place}lstm\.weight_ih_l(\d+)$"), 1)):
+        params[f"lstm_{layer}"] = read_lstm(
+            state, f"{place}lstm.", layer, inputs=hidden, hidden=width
+        )
+    return params, statistics
+
+
+def _same_shapes(targets: tuple[str, ...], trees: list[tuple[Tree, Tree]]) -> None:
+    first, *others = (
+        {name: _shapes(part) for name, part in params.items()} for params, _ in trees
+    )
+    for target, other in zip(targets[1:], others):
+        if other != first:
+            wrong = [k for k in {**first, **other} if first.get(k) != other.get(k)]
+            raise ValueError(
+                f"'{target}' and '{targets[0]}' differ in the sizes of "
+                f"{', '.join(wrong)}: targets of a model have one size"
+            )
+
+
+def _shapes(tree: Tree | np.ndarray) -> Any:
+    if isinstance(tree, dict):
+        return {name: _shapes(part) for name, part in tree.items()}
+    return tree.shape
+
+
+def _stack(trees: list[Tree]) -> Tree:
+    return {
+        name: _stack([tree[name] for tree in trees])
+        if isinstance(part, dict)
+        else np.stack([tree[name] for tree in trees])
+        for name, part in trees[0].items()
+    }

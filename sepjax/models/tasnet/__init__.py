@@ -1,0 +1,1 @@
+"""Conv-TasNet, its encodings and its relatives."""

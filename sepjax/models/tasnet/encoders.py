@@ -1,0 +1,169 @@
+"""Encoders: waveforms to latent frames.
+
+Contract: ``(batch, time) -> (batch, frames, latent)``, frames = ceil(time / stride).
+An encoder owns its banks; a decoder that inverts one of them is given the same bank.
+"""
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from sepjax.config import ModelConfig
+from sepjax.functional.framing import analyze
+from sepjax.models.registry import BANKS, BRANCHES, ENCODERS
+from sepjax.models.tasnet.banks import InverseBank
+from sepjax.models.tasnet.branches import filterbank_branch
+
+ACTIVATIONS = {"none": lambda latent: latent, "relu": nn.relu}
+
+
+class BankEncoder(nn.Module):
+    """One filterbank.
+
+    Stereo waves ``(batch, 2, time)`` are summed through one kernel per channel, which
+    lie one above the other in the bank's taps.
+    """
+
+    bank: nn.Module
+    stride: int
+    activation: str = "none"
+    channels: int = 1
+    padding: str = "center"
+    dtype: str = "float32"
+
+    def __call__(
+        self, wave: Float[Array, "*batch time"]
+    ) -> Float[Array, "*batch frames latent"]:
+        """Correlate with the kernel at every stride."""
+        wave = wave.astype(self.dtype)
+        options = dict(stride=self.stride, padding=self.padding)
+        if self.channels == 1:
+            latent = analyze(wave, self.bank(), **options)
+        else:
+            kernels = jnp.split(self.bank(), self.channels)
+            latent = sum(
+                analyze(wave[..., channel, :], kernel, **options)
+                for channel, kernel in enumerate(kernels)
+            )
+        return ACTIVATIONS[self.activation](latent)
+
+    def kernels(self) -> dict[str, Float[Array, "length latent"]]:
+        """Every bank's taps by name, for plots."""
+        return {"filters": self.bank()}
+
+
+class HybridEncoder(nn.Module):
+    """Free convolutions beside filterbanks, then a two-layer bottleneck (thesis 5.3.3).
+
+    Convolutions are rectified, filterbanks are not by default. The branches are
+    concatenated and pass through 1x1, ReLU, 1x1 to the latent channels. ``interleave``
+    orders the channels of the convolutions by filter, then by branch.
+    """
+
+    convolutions: tuple[nn.Module, ...]
+    filterbanks: tuple[nn.Module, ...]
+    stride: int
+    latent: int
+    activation: str = "none"
+    post_width: int = 0
+    interleave: bool = False
+    dtype: str = "float32"
+
+    @nn.compact
+    def __call__(
+        self, wave: Float[Array, "*batch time"]
+    ) -> Float[Array, "*batch frames latent"]:
+        """Encode; latents are signed."""
+        rounded = wave.astype(self.dtype)
+        branches = [
+            nn.relu(analyze(rounded, bank(), self.stride)) for bank in self.convolutions
+        ]
+        if self.interleave:
+            together = jnp.stack(branches, axis=-1)
+            branches = [together.reshape(*together.shape[:-2], -1)]
+        for index, branch in enumerate(self.filterbanks):
+            feature = ACTIVATIONS[self.activation](branch(wave))
+            if self.post_width:
+                post = dict(dtype=self.dtype, name=f"post_{index}")
+                feature = nn.Dense(self.post_width, **post)(feature)
+            branches.append(feature)
+        features = jnp.concatenate(branches, axis=-1)
+        xavier = nn.initializers.xavier_normal()
+        dense = dict(use_bias=False, kernel_init=xavier, dtype=self.dtype)
+        hidden = nn.Dense(self.latent, name="bottleneck_1", **dense)(features)
+        return nn.Dense(self.latent, name="bottleneck_2", **dense)(nn.relu(hidden))
+
+    def kernels(self) -> dict[str, Float[Array, "length latent"]]:
+        """Every bank's taps by name, for plots."""
+        named = {f"conv_{i}": bank() for i, bank in enumerate(self.convolutions)}
+        for index, branch in enumerate(self.filterbanks):
+            named |= {f"filters_{index}": taps for taps in branch.kernels().values()}
+        return named
+
+
+@ENCODERS.register("simple")
+def simple_encoder(config: ModelConfig) -> BankEncoder:
+    """One free convolution."""
+    length = config.L * config.audio_channels
+    bank = BANKS.build("conv", config, config.N, length)
+    return BankEncoder(
+        bank,
+        config.W,
+        activation=config.encoder_act,
+        channels=config.audio_channels,
+        padding=config.padding,
+        dtype=config.compute_dtype,
+    )
+
+
+@ENCODERS.register("filterbanks")
+def filterbank_encoder(config: ModelConfig) -> BankEncoder:
+    """One parametrised filterbank."""
+    bank = BANKS.build(config.fb_type, config, config.N, config.L)
+    if config.who_is_pinv == "enc":
+        bank = InverseBank(bank, config.W)
+    options = dict(padding=config.padding, dtype=config.compute_dtype)
+    return BankEncoder(bank, config.W, activation=config.fb_act, **options)
+
+
+@ENCODERS.register("hybrid")
+def hybrid_encoder(config: ModelConfig) -> HybridEncoder:
+    """``filters`` layers of both kinds, kernels doubling from layer to layer.
+
+    A branch that is no bank, such as the spectrogram, occurs once.
+    """
+    free, parametrised = branch_widths(config)
+    lengths = [config.L * 2**layer for layer in range(config.filters)]
+    once = config.fb_type in BRANCHES
+    return HybridEncoder(
+        tuple(BANKS.build("conv", config, free, n) for n in lengths if free),
+        tuple(
+            filterbank_branch(config, parametrised, n)
+            for n in (lengths[:1] if once else lengths)
+            if parametrised
+        ),
+        config.W,
+        config.N,
+        activation=config.fb_act,
+        post_width=parametrised if config.fb_post_conv else 0,
+        dtype=config.compute_dtype,
+    )
+
+
+def branch_widths(config: ModelConfig) -> tuple[int, int]:
+    """Channels of the convolutional and of the filterbank branch of a hybrid layer.
+
+    The filterbank has ``fb_ratio * N`` channels, rounded to an even number because its
+    filters come in pairs. With ``branch_width="quarter"`` each branch has N/4, as in
+    Meta-TasNet, and the ratio only says whether it exists.
+
+    Example:
+        >>> branch_widths(ModelConfig(N=440, fb_ratio=0.25))
+        (330, 110)
+    """
+    parametrised = min(2 * round(config.fb_ratio * config.N / 2), config.N)
+    free = config.N - parametrised
+    if config.branch_width == "quarter":
+        quarter = config.N // 4
+        return min(free, quarter), min(parametrised, quarter)
+    return free, parametrised

@@ -1,0 +1,360 @@
+"""Public Conv-TasNets: naplab, kaituoxu, Demucs v1's, asteroid, torchaudio.
+
+They are one architecture under several names; what they compute differently goes into
+the configuration. Encoder kernels turn from (out, in, taps) to (taps, out), those of
+several channels one above the other.
+"""
+
+import re
+
+import numpy as np
+
+from sepjax.config import ModelConfig
+from sepjax.foreign.state_dict import StateReader, source_names
+from sepjax.models.state_dicts import FAMILIES
+from sepjax.models.tasnet.weights_separator import Naming, Params, read_separator
+from sepjax.registry import nearest
+
+MASKS = ("sigmoid", "relu", "softmax", "linear")
+
+
+@FAMILIES.register("naplab")
+def naplab(
+    state: StateReader,
+    *,
+    layers: int,
+    stride: int = 0,
+    sources: tuple[str, ...] = (),
+    sample_rate: int = 8000,
+) -> tuple[ModelConfig, dict]:
+    """naplab/Conv-TasNet; it is causal if its norms are cumulative.
+
+    Args:
+        state: its arrays.
+        layers: blocks per stack.
+        stride: of the encoder; 0: half of the kernel.
+        sources: names of the classes.
+        sample_rate: Hz.
+    """
+    causal = "TCN.LN.gain" in state
+    naming = Naming(
+        input_norm="TCN.LN",
+        bottleneck="TCN.BN",
+        blocks=_numbered(state, "TCN.TCN."),
+        input="conv1d",
+        prelu_1="nonlinearity1",
+        norm_1="reg1",
+        depthwise="dconv1d",
+        prelu_2="nonlinearity2",
+        norm_2="reg2",
+        residual="res_out",
+        skip="skip_out",
+        prelu="TCN.output.0",
+        mask="TCN.output.1",
+        gain="gain" if causal else "weight",
+    )
+    fields, separator = read_separator(state, naming)
+    analysis = _free_bank(state, "encoder.weight", fields["N"])
+    synthesis = _free_bank(state, "decoder.weight", fields["N"], len(analysis))
+    norm = "cumulative" if causal else "global"
+    fields |= _stacks(naming.blocks, layers) | dict(
+        L=len(analysis),
+        W=stride or len(analysis) // 2,
+        causal=causal,
+        norm=norm,
+        input_norm=norm,
+        padding="naplab",
+        sample_rate=sample_rate,
+    )
+    return _model(fields, analysis, separator, synthesis, sources)
+
+
+@FAMILIES.register("torchaudio")
+def torchaudio(
+    state: StateReader,
+    *,
+    layers: int,
+    mask_act: str = "sigmoid",
+    sources: tuple[str, ...] = (),
+    sample_rate: int = 8000,
+) -> tuple[ModelConfig, dict]:
+    """torchaudio.models.ConvTasNet; the stride is half of the kernel.
+
+    Args:
+        state: its arrays.
+        layers: blocks per stack (``msk_num_layers``).
+        mask_act: ``msk_activate``, sigmoid or relu.
+        sources: names of the classes.
+        sample_rate: Hz.
+    """
+    generator = "mask_generator."
+    naming = Naming(
+        input_norm=generator + "input_norm",
+        bottleneck=generator + "input_conv",
+        blocks=_numbered(state, generator + "conv_layers."),
+        input="conv_layers.0",
+        prelu_1="conv_layers.1",
+        norm_1="conv_layers.2",
+        depthwise="conv_layers.3",
+        prelu_2="conv_layers.4",
+        norm_2="conv_layers.5",
+        residual="res_out",
+        skip="skip_out",
+        prelu=generator + "output_prelu",
+        mask=generator + "output_conv",
+        last_residual=False,
+    )
+    fields, separator = read_separator(state, naming)
+    analysis = _free_bank(state, "encoder.weight", fields["N"])
+    synthesis = _free_bank(state, "decoder.weight", fields["N"], len(analysis))
+    fields |= _stacks(naming.blocks, layers) | dict(
+        L=len(analysis),
+        W=len(analysis) // 2,
+        mask_act=_choice("mask_act", mask_act, MASKS),
+        padding="torchaudio",
+        sample_rate=sample_rate,
+    )
+    return _model(fields, analysis, separator, synthesis, sources)
+
+
+@FAMILIES.register("kaituoxu")
+def kaituoxu(
+    state: StateReader,
+    *,
+    norm: str = "global",
+    mask_act: str = "relu",
+    stride: int = 0,
+    sources: tuple[str, ...] = (),
+    sample_rate: int = 8000,
+) -> tuple[ModelConfig, dict]:
+    """kaituoxu/Conv-TasNet: no skips, no biases, a rectified encoder.
+
+    A causal network is known by the places of its layers, which a crop moves.
+
+    Args:
+        state: its arrays.
+        norm: "global" (``norm_type`` gLN) or "frame" (there called cLN).
+        mask_act: ``mask_nonlinear``, relu or softmax.
+        stride: of the encoder; 0: half of the kernel.
+        sources: names of the classes.
+        sample_rate: Hz.
+    """
+    network = "separator.network."
+    stacks = _numbered(state, network + "2.")
+    layers = len(_numbered(state, stacks[0]))
+    blocks = tuple(
+        f"{stack}{layer}.net." for stack in stacks for layer in range(layers)
+    )
+    causal = f"{blocks[0]}3.net.4.weight" in state
+    after = 2 if causal else 1
+    naming = Naming(
+        input_norm=network + "0",
+        bottleneck=network + "1",
+        blocks=blocks,
+        input="0",
+        prelu_1="1",
+        norm_1="2",
+        depthwise="3.net.0",
+        prelu_2=f"3.net.{after}",
+        norm_2=f"3.net.{after + 1}",
+        residual=f"3.net.{after + 2}",
+        skip="",
+        prelu="",
+        mask=network + "3",
+        gain="gamma",
+        offset="beta",
+        bias=False,
+    )
+    fields, separator = read_separator(state, naming)
+    analysis = state.take("encoder.conv1d_U.weight", fields["N"], -1, -1)
+    latent, channels, length = analysis.shape
+    synthesis = state.take("decoder.basis_signals.weight", channels * length, latent)
+    fields |= dict(
+        layers=layers,
+        stack=len(stacks),
+        L=length,
+        W=stride or length // 2,
+        audio_channels=channels,
+        causal=causal,
+        norm=_choice("norm", norm, ("global", "frame")),
+        input_norm="frame",
+        mask_act=_choice("mask_act", mask_act, MASKS),
+        encoder_act="relu",
+        padding="none",
+        sample_rate=sample_rate,
+    )
+    analysis = analysis.reshape(latent, -1).T
+    return _model(fields, analysis, separator, synthesis, sources)
+
+
+@FAMILIES.register("demucs_tasnet")
+def demucs_tasnet(
+    state: StateReader,
+    *,
+    norm: str = "global",
+    mask_act: str = "relu",
+    stride: int = 0,
+    sources: tuple[str, ...] = (),
+    sample_rate: int = 44100,
+) -> tuple[ModelConfig, dict]:
+    """The Conv-TasNet of Demucs v1: kaituoxu's, for several channels at once."""
+    return kaituoxu(
+        state,
+        norm=norm,
+        mask_act=mask_act,
+        stride=stride,
+        sources=sources,
+        sample_rate=sample_rate,
+    )
+
+
+@FAMILIES.register("asteroid")
+def asteroid(
+    state: StateReader,
+    *,
+    layers: int,
+    norm: str = "global",
+    mask_act: str = "sigmoid",
+    encoder_act: str = "none",
+    stride: int = 0,
+    min_low_hz: float = 50.0,
+    min_band_hz: float = 50.0,
+    sources: tuple[str, ...] = (),
+    sample_rate: int = 8000,
+) -> tuple[ModelConfig, dict]:
+    """asteroid.models.ConvTasNet with stored filters or with ``param_sinc`` ones.
+
+    Args:
+        state: its arrays.
+        layers: blocks per stack (``n_blocks``).
+        norm: "global" (``norm_type`` gLN), "frame" (cLN) or "cumulative" (cgLN).
+        mask_act: sigmoid, relu (the default of 2020), softmax or linear.
+        encoder_act: ``encoder_activation``, "none" or "relu".
+        stride: of the encoder; 0: half of the kernel.
+        min_low_hz: of ``param_sinc`` filters.
+        min_band_hz: of ``param_sinc`` filters.
+        sources: names of the classes.
+        sample_rate: Hz; ``param_sinc`` filters depend on it.
+    """
+    blocks = _numbered(state, "masker.TCN.")
+    causal = f"{blocks[0]}shared_block.3.0.weight" in state
+    naming = Naming(
+        input_norm="masker.bottleneck.0",
+        bottleneck="masker.bottleneck.1",
+        blocks=blocks,
+        input="shared_block.0",
+        prelu_1="shared_block.1",
+        norm_1="shared_block.2",
+        depthwise="shared_block.3.0" if causal else "shared_block.3",
+        prelu_2="shared_block.4",
+        norm_2="shared_block.5",
+        residual="res_conv",
+        skip="skip_conv" if f"{blocks[0]}skip_conv.weight" in state else "",
+        prelu="masker.mask_net.0",
+        mask="masker.mask_net.1",
+        gain="gamma",
+        offset="beta",
+    )
+    fields, separator = read_separator(state, naming)
+    norm = _choice("norm", norm, ("global", "frame", "cumulative"))
+    act = _choice("encoder_act", encoder_act, ("none", "relu"))
+    floors = dict(min_low_hz=min_low_hz, min_band_hz=min_band_hz)
+    banks, length, more = _asteroid_banks(state, fields["N"], **floors)
+    fields |= (
+        _stacks(blocks, layers)
+        | more
+        | dict(
+            L=length,
+            W=stride or length // 2,
+            causal=causal,
+            norm=norm,
+            input_norm=norm,
+            mask_act=_choice("mask_act", mask_act, MASKS),
+            encoder_act=act,
+            fb_act=act,
+            padding="none",
+            sample_rate=sample_rate,
+        )
+    )
+    return _model(fields, banks[0], separator, banks[1], sources)
+
+
+def _asteroid_banks(
+    state: StateReader, latent: int, **floors: float
+) -> tuple[list[Params | np.ndarray], int, dict]:
+    """Both banks, their number of taps, and the fields that tell their kind."""
+    state.ignore(r"(en|de)coder\.filterbank\.(torch_window|n_)")
+    places = ("encoder.filterbank.", "decoder.filterbank.")
+    if places[0] + "low_hz_" not in state:
+        analysis = _free_bank(state, places[0] + "_filters", latent)
+        synthesis = _free_bank(state, places[1] + "_filters", latent, len(analysis))
+        return [analysis, synthesis], len(analysis), {}
+    half = [len(state.take(place + "window_", -1)) for place in places]
+    banks = [_bands(state, place, latent // 2, **floors) for place in places]
+    kind = dict(encoding="filterbanks", fb_type="param_sinc", fb_parameters="hz")
+    return banks, 2 * half[0] + 1, kind
+
+
+def _bands(
+    state: StateReader, place: str, bands: int, *, min_low_hz: float, min_band_hz: float
+) -> Params:
+    """Parameters in hertz for the floors of 50 Hz that our banks have."""
+    params = {}
+    for name, floor in (("low_hz", min_low_hz), ("band_hz", min_band_hz)):
+        values = state.take(f"{place}{name}_", bands, 1)[:, 0]
+        if floor != 50:
+            values = np.abs(values) + np.float32(floor - 50)
+        if floor < 50 and values.min() < 0:
+            raise ValueError(
+                f"'{place}{name}_' with min_{name}={floor} goes below the 50 Hz of "
+                "our banks: filterbank_from_state_dict gives its taps"
+            )
+        params[name] = values
+    return params
+
+
+def _free_bank(
+    state: StateReader, name: str, filters: int, length: int = -1
+) -> np.ndarray:
+    """Taps (length, filters) of a one-channel convolution (filters, 1, length)."""
+    return state.take(name, filters, 1, length)[:, 0].T
+
+
+def _numbered(state: StateReader, stem: str) -> tuple[str, ...]:
+    """Prefixes ``stem0.``, ``stem1.``, ...: as many as the state dict has."""
+    count = state.count(re.escape(stem) + r"(\d+)\.")
+    if not count:
+        raise KeyError(f"the state dict has no '{stem}0.': is it of another family?")
+    return tuple(f"{stem}{index}." for index in range(count))
+
+
+def _stacks(blocks: tuple[str, ...], layers: int) -> dict[str, int]:
+    if layers < 1 or len(blocks) % layers:
+        raise ValueError(
+            f"layers={layers}: the {len(blocks)} blocks do not divide into stacks"
+        )
+    return dict(layers=layers, stack=len(blocks) // layers)
+
+
+def _choice(name: str, value: str, choices: tuple[str, ...]) -> str:
+    if value not in choices:
+        raise ValueError(f"{name}={value!r}: {nearest(str(value), choices)}")
+    return value
+
+
+def _model(
+    fields: dict,
+    analysis: Params | np.ndarray,
+    separator: Params,
+    synthesis: Params | np.ndarray,
+    sources: tuple[str, ...],
+) -> tuple[ModelConfig, dict]:
+    """The configuration and the parameters of a masked separation."""
+    outputs = separator["mask"]["kernel"].shape[1]
+    names = source_names(sources, outputs // fields["N"])
+    config = ModelConfig(**{"encoding": "simple"} | fields, sources=names)
+    encoder, decoder = (
+        {"bank": bank if isinstance(bank, dict) else {"kernel": bank}}
+        for bank in (analysis, synthesis)
+    )
+    return config, {"encoder": encoder, "separator": separator, "decoder": decoder}

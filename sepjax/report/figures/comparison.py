@@ -1,0 +1,217 @@
+"""Runs side by side: which belong together, and the curves of each group.
+
+Runs that differ in nothing but their seed make one line, the mean over seeds with its
+deviation. What was validated on other data, other classes or chunks of another kind is
+not comparable, and is refused.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from sepjax.report.run_folder import RunFolder, lookup, number, read_run
+
+DEPTH = 3  # folders of folders of runs are searched this deep
+# What may differ between the runs of a line; "eval" is about scores, not curves.
+SEEDS = (("seed",), ("train", "seeds"), ("provenance",), ("eval",), ("data", "root"))
+# What validation curves depend on beside the model, and how to say it.
+SETTING = {
+    "data": ("provenance", "data_sha256"),
+    "dataset": ("data", "dataset"),
+    "rate": ("data", "sample_rate"),
+    "chunk": ("data", "valid_seconds"),
+}
+
+
+class Curve(NamedTuple):
+    """Validation of one class: SI-SDR in dB over the seeds of a line."""
+
+    mean: np.ndarray  # (evaluations,)
+    deviation: np.ndarray  # of the sample; zeros for one seed
+
+
+class Line(NamedTuple):
+    """Runs that differ in their seed only."""
+
+    name: str  # the configuration's, with the folder's where that is not enough
+    row: str  # the configuration's name
+    runs: tuple[RunFolder, ...]
+    steps: np.ndarray  # evaluations that every seed has
+    curves: dict[str, Curve]  # by class
+
+    def field(self, *keys: str):
+        """A field of the configuration."""
+        return lookup(self.runs[0].config, *keys)
+
+    @property
+    def seeds(self) -> list[int]:
+        """Seeds, in order."""
+        return sorted(run.config.get("seed", 0) for run in self.runs)
+
+    def best(self) -> dict[str, tuple[float, float]]:
+        """Mean and deviation over seeds at each seed's best evaluation, by class."""
+        picked = []
+        for run in self.runs:
+            lines = [line for line in run.valid if number(line.get("loss")) is not None]
+            picked.append(min(lines, key=lambda line: line["loss"]))
+        columns = {"mean": [-line["loss"] for line in picked]} | {
+            name: [_value(line, name) for line in picked] for name in self.curves
+        }
+        return {name: (np.mean(v), _deviation(v)) for name, v in columns.items()}
+
+
+def find_runs(path: Path, depth: int = DEPTH) -> list[Path]:
+    """Run folders at or below a path, by name; those of seeds before a folder's own.
+
+    Raises:
+        FileNotFoundError: there is no such folder.
+    """
+    if not path.is_dir():
+        raise FileNotFoundError(f"{path}: no such folder; give run folders")
+    seeds = sorted(path.glob("seed_*/metrics.jsonl"))
+    if seeds:
+        return [file.parent for file in seeds]
+    if (path / "metrics.jsonl").exists():
+        return [path]
+    inner = sorted(child for child in path.iterdir() if child.is_dir())
+    return (
+        [run for child in inner for run in find_runs(child, depth - 1)] if depth else []
+    )
+
+
+def is_run(path: Path) -> bool:
+    """Whether a path is one run, or the seeds of one; not a folder of several."""
+    return (path / "metrics.jsonl").exists() or any(path.glob("seed_*/metrics.jsonl"))
+
+
+def read_lines(paths: Sequence[Path], rows: Mapping[str, str]) -> list[Line]:
+    """The lines of runs, in the order of ``rows``, then those that are no row.
+
+    Args:
+        paths: run folders, folders of the seeds of a run, or folders of such folders;
+            of the last only the rows count, if there are rows.
+        rows: configuration names that a figure asks for.
+
+    Raises:
+        FileNotFoundError: there is no such folder.
+        ValueError: there is nothing to draw.
+    """
+    groups: dict[str, list[RunFolder]] = {}
+    seen: set[Path] = set()
+    # Runs that were named come first: the folders around them may be given as well.
+    for path in sorted(paths, key=lambda path: not is_run(Path(path))):
+        for folder in find_runs(Path(path)):
+            run = read_run(folder)
+            wanted = is_run(Path(path)) or not rows or run.config.get("name") in rows
+            if wanted and folder.resolve() not in seen and run.valid:
+                groups.setdefault(_identity(run), []).append(run)
+            seen.add(folder.resolve())
+    if not groups:
+        given = ", ".join(str(path) for path in paths) or "nothing"
+        asked = f" Wanted: {', '.join(rows)}." if rows else ""
+        raise ValueError(
+            f"no run with validation results in {given} ({len(seen)} run folders "
+            f"looked at).{asked}"
+        )
+    lines = [_line(tuple(runs)) for runs in groups.values()]
+    order = list(rows)
+    lines.sort(key=lambda x: order.index(x.row) if x.row in order else len(order))
+    return _distinct(lines)
+
+
+def by_setting(lines: Sequence[Line]) -> list[list[Line]]:
+    """Lines that can be compared, together."""
+    groups: dict[str, list[Line]] = {}
+    for line in lines:
+        groups.setdefault(json.dumps(setting(line)), []).append(line)
+    return list(groups.values())
+
+
+def require_comparable(lines: Sequence[Line]) -> None:
+    """Refuse lines that were not validated on the same thing.
+
+    Raises:
+        ValueError: says in what they differ, and which run has what.
+    """
+    settings = {line.name: setting(line) for line in lines}
+    for what in next(iter(settings.values())):
+        values: dict[str, list[str]] = {}
+        for name, found in settings.items():
+            values.setdefault(str(found[what]), []).append(name)
+        if len(values) > 1:
+            who = "; ".join(f"{v}: {', '.join(names)}" for v, names in values.items())
+            raise ValueError(
+                f"these runs cannot be compared, they differ in {what} ({who}). Give "
+                "only runs that belong together, or --by-data for panels of their own"
+            )
+
+
+def setting(line: Line) -> dict[str, object]:
+    """What a line's curves were measured on."""
+    found = {name: line.field(*keys) for name, keys in SETTING.items()}
+    found["data"] = str(found["data"] or "unknown")[:12]
+    # Validation chunks are as long as those of training unless the field says more.
+    found["chunk"] = found["chunk"] or line.field("data", "chunk_seconds")
+    return found | {"classes": sorted(line.curves)}
+
+
+def _identity(run: RunFolder) -> str:
+    """The configuration without what may differ between seeds."""
+    tree = json.loads(json.dumps(run.config))
+    for *sections, field in SEEDS:
+        node = tree
+        for section in sections:
+            node = node.get(section, {})
+        node.pop(field, None)
+    # A run without a configuration, or on other data, is a line of its own.
+    data = lookup(run.config, "provenance", "data_sha256")
+    return json.dumps([tree or str(run.path), data], sort_keys=True)
+
+
+def _line(runs: tuple[RunFolder, ...]) -> Line:
+    common = set.intersection(*({x["step"] for x in run.valid} for run in runs))
+    steps = sorted(common)
+    names = [
+        name
+        for name in runs[0].sources
+        if any(f"si_sdr/{name}" in line for line in runs[0].valid)
+    ]
+    curves = {}
+    for name in names:
+        table = [
+            [_value(x, name) for x in r.valid if x["step"] in common] for r in runs
+        ]
+        values = np.array(table, float)
+        spread = values.std(0, ddof=1) if len(runs) > 1 else np.zeros(len(steps))
+        curves[name] = Curve(values.mean(0), spread)
+    path = runs[0].path
+    row = str(runs[0].config.get("name") or path.name)
+    return Line(row, row, runs, np.array(steps, int), curves)
+
+
+def _value(line: dict, name: str) -> float:
+    value = number(line.get(f"si_sdr/{name}"))
+    return np.nan if value is None else value
+
+
+def _deviation(values: Sequence[float]) -> float:
+    return float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
+
+
+def _distinct(lines: list[Line]) -> list[Line]:
+    """Lines of one row told apart by their folders."""
+    names = [line.row for line in lines]
+
+    def folder(line: Line) -> str:
+        path = line.runs[0].path.resolve()
+        return path.parent.name if path.name.startswith("seed_") else path.name
+
+    return [
+        line
+        if names.count(line.row) == 1
+        else line._replace(name=f"{line.row} ({folder(line)})")
+        for line in lines
+    ]

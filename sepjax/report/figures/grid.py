@@ -1,0 +1,352 @@
+"""The figures of the thesis' chapter 5, drawn from runs: curves of validation.
+
+One panel for each class, one color for each row of the thesis, a band of one deviation
+where a row was run with several seeds. Every figure is a PNG, an SVG and a page with
+the numbers; its caption says what the curves are made of and which rows are missing.
+"""
+
+import io
+import os
+import textwrap
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from sepjax.report.figures.comparison import (
+    Line,
+    by_setting,
+    read_lines,
+    require_comparable,
+    setting,
+)
+from sepjax.report.html.document import head
+from sepjax.report.html.markup import Markup, element
+from sepjax.report.html.pictures import data_uri, decibels
+
+# Okabe and Ito's colors, those of page.css on white paper.
+COLORS = (
+    *("#0072b2", "#d55e00", "#00855f", "#b4569a"),
+    *("#b07d00", "#3d92c9", "#7a5230", "#6b6b6b"),
+)
+WIDTH = 9.0  # inches
+PANEL = 2.35  # height of a panel, inches
+LINE = 0.19  # height of a line of text, inches
+GAP = 0.5  # between rows of panels, inches
+LEFT = 0.065  # margin, of the width
+INK, QUIET, RULE = "#23211f", "#6a655f", "#ddd8d0"
+
+
+def write_figure(
+    runs: Sequence[Path],
+    output: Path,
+    *,
+    title: str,
+    rows: Mapping[str, str] | None = None,
+    by_data: bool = False,
+) -> tuple[list[Path], str]:
+    """Draw the validation curves of runs.
+
+    Args:
+        runs: run folders, folders of the seeds of a run, or folders of such folders.
+        output: file; its suffix (.html, .png, .svg) says what else is left out. Without
+            a suffix all three are written.
+        title: of the figure.
+        rows: configuration names that belong in it -> how certain that is; the rows
+            that no run is of are named in the caption.
+        by_data: a block of panels for each kind of data; otherwise runs of different
+            data are refused.
+
+    Returns:
+        The files, and the caption.
+
+    Raises:
+        FileNotFoundError: there is no such folder.
+        ValueError: no runs, or runs that cannot be compared.
+    """
+    rows = rows or {}
+    lines = read_lines(runs, rows)
+    if not by_data:
+        require_comparable(lines)
+    blocks = by_setting(lines)
+    text = caption(title, blocks, rows)
+    return save(output, title, text, _draw(blocks, rows), _table(lines)), text
+
+
+def save(
+    output: Path, title: str, text: str, draw: Any, table: Markup | None = None
+) -> list[Path]:
+    """Write a figure as the formats that the name of a file asks for.
+
+    Args:
+        output: as in :func:`write_figure`.
+        title: above the picture.
+        text: caption.
+        draw: ``draw(title, caption)`` makes the matplotlib figure; either may be "".
+        table: for the page.
+    """
+    suffixes = [output.suffix] if output.suffix in FORMATS else list(FORMATS)
+    output = output.with_suffix("") if output.suffix in FORMATS else output
+    if output.parent != Path():
+        output.parent.mkdir(parents=True, exist_ok=True)
+    files = []
+    for suffix in suffixes:
+        path = output.with_name(output.name + suffix)
+        partial = path.with_name(path.name + ".partial")
+        partial.write_bytes(FORMATS[suffix](title, text, draw, table))
+        os.replace(partial, path)
+        files.append(path)
+    return files
+
+
+def _image(kind: str) -> Any:
+    def write(title: str, text: str, draw: Any, table: Markup | None) -> bytes:
+        return render(draw(title, text), kind)
+
+    return write
+
+
+def render(figure: Any, kind: str) -> bytes:
+    """A matplotlib figure as the bytes of a PNG or SVG file; the same every time."""
+    from matplotlib import rc_context
+
+    content = io.BytesIO()
+    metadata = {"Date": None} if kind == "svg" else None
+    with rc_context({"svg.hashsalt": "sepjax"}):
+        figure.savefig(content, format=kind, dpi=160, metadata=metadata)
+    return content.getvalue()
+
+
+def _page(title: str, text: str, draw: Any, table: Markup | None) -> bytes:
+    drawing = data_uri("image/svg+xml", render(draw("", ""), "svg"))
+    image = element(
+        "img", src=drawing, alt=text, style="width:100%;background:#fff;margin:1rem 0"
+    )
+    body = element(
+        "body",
+        element("p", "sepjax \N{MIDDLE DOT} comparison of runs", class_="kicker"),
+        element("h1", title),
+        element("figure", image, element("figcaption", text, style="max-width:none")),
+        table,
+    )
+    page = element("html", head(title, scheme=None), body, lang="en")
+    return f"<!DOCTYPE html>\n{page}\n".encode()
+
+
+FORMATS = {".html": _page, ".png": _image("png"), ".svg": _image("svg")}
+
+
+def caption(title: str, blocks: Sequence[Sequence[Line]], rows: Mapping) -> str:
+    """What a figure shows, of which runs, on which data, and what it lacks."""
+    lines = [line for block in blocks for line in block]
+    across = "training chunks heard" if _batches_differ(lines) else "optimizer steps"
+    parts = [
+        f"SI-SDR of validation chunks in dB by class, higher is better, over {across}."
+    ]
+    alike: dict[str, list[str]] = {}
+    for line in lines:
+        alike.setdefault(_facts(line, rows), []).append(line.name)
+    parts += [f"{', '.join(names)}: {facts}." for facts, names in alike.items()]
+    if any(len(line.runs) > 1 for line in lines):
+        parts.append("Bands: one sample deviation around the mean over seeds.")
+    for block in blocks:
+        found = setting(block[0])
+        parts.append(
+            f"Data: {found['dataset']}, SHA-256 {found['data']}…, {found['rate']} Hz, "
+            f"chunks of {found['chunk']:g} s."
+            if found["dataset"]
+            else f"Data: unknown, {block[0].runs[0].path} has no config.json."
+        )
+    present = {line.row for line in lines}
+    missing = [name for name in rows if name not in present]
+    needed = [name for name in missing if rows[name] != "alternative"]
+    other = [name for name in missing if rows[name] == "alternative"]
+    if needed:
+        parts.append(f"Rows of the thesis that are missing: {', '.join(needed)}.")
+    if other:
+        parts.append(
+            f"Not drawn, the text does not decide about them: {', '.join(other)}."
+        )
+    return " ".join(parts)
+
+
+def _facts(line: Line, rows: Mapping[str, str]) -> str:
+    """A line of the caption: certainty, batch, steps, seeds."""
+    words = []
+    if rows:
+        known = line.row in rows
+        words.append(f"{rows[line.row]} row" if known else "not a row of this figure")
+    if line.field("train", "batch_size"):
+        words.append(f"batch {line.field('train', 'batch_size')}")
+    words.append(f"{max(line.steps, default=0):,} steps")
+    seeds = ", ".join(str(seed) for seed in line.seeds)
+    return ", ".join([*words, f"seed{'s' if len(line.seeds) > 1 else ''} {seeds}"])
+
+
+def _batches_differ(lines: Sequence[Line]) -> bool:
+    return len({line.field("train", "batch_size") for line in lines}) > 1
+
+
+def _draw(blocks: Sequence[Sequence[Line]], rows: Mapping[str, str]) -> Any:
+    """``draw(title, caption)`` of the panels of every block."""
+    lines = [line for block in blocks for line in block]
+    # A row keeps its color when another is missing; what is no row comes after them.
+    order = list(rows)
+    order += [line.name for line in lines if line.name not in rows]
+    colors = {line.name: order.index(line.name) for line in lines}
+    unit = _batches_differ(lines)
+
+    def draw(title: str, text: str) -> Any:
+        return _figure(blocks, rows, colors, unit, title, text)
+
+    return draw
+
+
+def _figure(
+    blocks: Sequence[Sequence[Line]],
+    rows: Mapping[str, str],
+    colors: Mapping[str, int],
+    heard: bool,
+    title: str,
+    text: str,
+) -> Any:
+    """Title, legend, panels and caption on a page as high as they need."""
+    names = list(colors)
+    columns = 2 if len(names) > 3 and max(map(len, names)) < 48 else 1
+    top = 0.4 + (0.3 if title else 0) + LINE * -(-len(names) // columns)
+    across = 2 if max(len(block[0].curves) for block in blocks) <= 4 else 3
+    downs = [-(-len(block[0].curves) // across) for block in blocks]
+    figure, grid, start = canvas(title, text, top, sum(downs), across)
+    row = 0
+    for block, down in zip(blocks, downs):
+        for index, name in enumerate(block[0].curves):
+            axes = figure.add_subplot(grid[row + index // across, index % across])
+            _panel(axes, block, name, rows, colors, heard)
+            if index + across >= len(block[0].curves):
+                axes.set_xlabel("chunks heard" if heard else "steps", fontsize=8)
+            if index % across == 0:
+                axes.set_ylabel("SI-SDR, dB", fontsize=8)
+            if len(blocks) > 1:
+                digest = str(setting(block[0])["data"])
+                axes.set_title(digest, loc="right", fontsize=7, color=QUIET)
+        row += down
+    handles = {h.get_label(): h for axes in figure.axes for h in axes.lines}
+    figure.legend(
+        handles=list(handles.values()),
+        loc="upper left",
+        bbox_to_anchor=(LEFT, start),
+        **dict(ncols=columns, frameon=False, fontsize=8.5, handlelength=2.4),
+        **dict(borderaxespad=0, borderpad=0, labelspacing=0.35),
+    )
+    return figure
+
+
+def canvas(title: str, text: str, top: float, down: int, across: int) -> Any:
+    """An empty page: title above, caption below, and a grid of panels between.
+
+    Args:
+        title: or "".
+        text: the caption, wrapped here.
+        top: inches above the panels.
+        down: rows of panels.
+        across: columns of panels.
+
+    Returns:
+        matplotlib's figure and grid, and where what follows the title begins.
+    """
+    from matplotlib.figure import Figure
+
+    wrapped = textwrap.wrap(text, 138)
+    bottom = 0.62 + 0.165 * len(wrapped)
+    height = top + PANEL * down + GAP * (down - 1) + bottom
+    figure = Figure((WIDTH, height), facecolor="white")
+    grid = figure.add_gridspec(
+        *(down, across),
+        **dict(left=LEFT, right=0.985, top=1 - top / height, bottom=bottom / height),
+        **dict(wspace=0.14, hspace=GAP / PANEL),
+    )
+    if title:
+        y = 1 - 0.12 / height
+        figure.text(LEFT, y, title, va="top", fontsize=12, weight="bold", color=INK)
+    figure.text(
+        *(LEFT, (bottom - 0.54) / height, "\n".join(wrapped)),
+        **dict(va="top", fontsize=7.5, color=QUIET, linespacing=1.35),
+    )
+    return figure, grid, 1 - (0.12 + (0.3 if title else 0)) / height
+
+
+def _panel(
+    axes: Any,
+    lines: Sequence[Line],
+    name: str,
+    rows: Mapping[str, str],
+    colors: Mapping[str, int],
+    heard: bool,
+) -> None:
+    for line in lines:
+        place = colors[line.name]
+        unsure = rows.get(line.row) == "alternative" or place >= len(COLORS)
+        color = COLORS[place % len(COLORS)]
+        x = line.steps * (line.field("train", "batch_size") if heard else 1)
+        curve = line.curves[name]
+        if len(line.runs) > 1:
+            low, high = curve.mean - curve.deviation, curve.mean + curve.deviation
+            axes.fill_between(x, low, high, color=color, alpha=0.18, linewidth=0)
+        axes.plot(
+            *(x, curve.mean, "--" if unsure else "-"),
+            **dict(color=color, label=line.name, linewidth=1.6),
+            marker="o" if len(x) == 1 else None,
+        )
+    axes.set_title(name.replace("_", " "), loc="left", fontsize=9.5, color=INK)
+    style_axes(axes)
+    axes.set_xlim(left=0)
+    axes.xaxis.set_major_formatter(lambda value, _: _short(value))
+
+
+def style_axes(axes: Any) -> None:
+    """Quiet axes: two spines, a faint grid."""
+    axes.grid(color=RULE, linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color(RULE)
+    axes.tick_params(labelsize=8, colors=QUIET, length=0)
+    axes.xaxis.label.set_color(QUIET)
+    axes.yaxis.label.set_color(QUIET)
+
+
+def _short(value: float) -> str:
+    """A count in few signs.
+
+    Example:
+        >>> _short(500), _short(12000), _short(2500000)
+        ('500', '12k', '2.5M')
+    """
+    for size, unit in ((1e6, "M"), (1e3, "k")):
+        if abs(value) >= size:
+            return f"{value / size:g}{unit}"
+    return f"{value:g}"
+
+
+def _table(lines: Sequence[Line]) -> Markup:
+    """Every line's best evaluation, by class."""
+    names = list(dict.fromkeys(name for line in lines for name in line.curves))
+    columns = ["mean", *names]
+    head = element("tr", element("th", "run"), [element("th", c) for c in columns])
+    body = []
+    for line in lines:
+        best = line.best()
+        cells = [element("td", _score(*best[c]) if c in best else "") for c in columns]
+        seeds = f" ({len(line.runs)} seeds)" if len(line.runs) > 1 else ""
+        body.append(element("tr", element("th", line.name, seeds), cells))
+    note = "Validation SI-SDR in dB at the best evaluation of each run."
+    table = element("table", element("thead", head), element("tbody", body))
+    return element(
+        "section",
+        element("h2", "Best evaluations"),
+        element("p", note, class_="note"),
+        element("div", table, class_="wide"),
+    )
+
+
+def _score(mean: float, deviation: float) -> str:
+    text = decibels(mean, 2) if mean == mean else "\N{EN DASH}"
+    return text + (f" \N{PLUS-MINUS SIGN} {deviation:.2f}" if deviation else "")

@@ -1,0 +1,1 @@
+"""Markup, players and pictures of self-contained pages."""

@@ -1,0 +1,133 @@
+"""Numbers as pictures: color-mapped images, axis ticks, and figures as text."""
+
+import base64
+import io
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from sepjax.report.html.markup import Markup, element
+
+COLOR_MAP = "magma"  # perceptually uniform, and safe for color-blind readers
+COLOR_LEVELS = 64  # more cannot be told apart, and cost bytes
+CLASS_COLORS = 8  # colors in page.css; beyond that lines are dashed
+MINUS = "\N{MINUS SIGN}"
+
+
+class Scale(NamedTuple):
+    """An axis with round ends."""
+
+    low: float
+    high: float
+    ticks: tuple[float, ...]
+
+    def percent(self, value: float) -> str:
+        """Place of a value along the axis.
+
+        Example:
+            >>> Scale(0.0, 10.0, ()).percent(2.5)
+            '25.00%'
+        """
+        return f"{100 * (value - self.low) / (self.high - self.low):.2f}%"
+
+
+def round_scale(values: list[float], ticks: int = 6) -> Scale:
+    """An axis that holds all values, between round numbers.
+
+    Example:
+        >>> round_scale([-3.2, 8.9])
+        Scale(low=-4.0, high=10.0, ticks=(-4.0, -2.0, 0.0, 2.0, 4.0, 6.0, 8.0, 10.0))
+    """
+    from matplotlib.ticker import MaxNLocator
+
+    locator = MaxNLocator(ticks + 1, steps=[1, 2, 5, 10], min_n_ticks=3)
+    marks = [float(mark) for mark in locator.tick_values(min(values), max(values))]
+    return Scale(marks[0], marks[-1], tuple(marks))
+
+
+def heat_image(decibels: np.ndarray, low: float, high: float, **attributes: Any):
+    """An ``<img>`` of a matrix; row 0 is drawn at the bottom.
+
+    Args:
+        decibels: (rows, columns) values; -inf and NaN get the lowest color.
+        low: value of the darkest color.
+        high: value of the lightest color.
+        **attributes: of the element; give ``alt``.
+    """
+    from matplotlib import colormaps
+    from PIL import Image
+
+    part = (np.nan_to_num(decibels, nan=low, neginf=low) - low) / (high - low)
+    levels = np.round(np.clip(part, 0, 1) * (COLOR_LEVELS - 1)).astype(np.uint8)
+    image = Image.fromarray(np.ascontiguousarray(levels[::-1]), mode=None)
+    image = image.convert("P")
+    colors = colormaps[COLOR_MAP](np.linspace(0, 1, COLOR_LEVELS))[:, :3]
+    image.putpalette(np.round(colors * 255).astype(np.uint8).tobytes())
+    png = io.BytesIO()
+    image.save(png, "PNG", optimize=True)
+    height, width = levels.shape
+    uri = data_uri("image/png", png.getvalue())
+    return element("img", src=uri, width=width, height=height, **attributes)
+
+
+def color_bar(low: float, high: float, caption: str) -> Markup:
+    """The legend of :func:`heat_image`."""
+    from matplotlib import colormaps
+    from matplotlib.colors import to_hex
+
+    stops = [to_hex(colormaps[COLOR_MAP](place)) for place in np.linspace(0, 1, 9)]
+    gradient = f"background:linear-gradient(90deg,{','.join(stops)})"
+    return element(
+        "p",
+        element("span", f"{decibels(low, 0)} dB"),
+        element("span", class_="bar", style=gradient),
+        element("span", f"{decibels(high, 0)} dB {caption}"),
+        class_="color-bar",
+    )
+
+
+def data_uri(media_type: str, content: bytes) -> str:
+    """Content that needs no file.
+
+    Example:
+        >>> data_uri("text/plain", b"hi")
+        'data:text/plain;base64,aGk='
+    """
+    return f"data:{media_type};base64,{base64.b64encode(content).decode()}"
+
+
+def decibels(value: float | None, digits: int = 1, *, signed: bool = False) -> str:
+    """A level as text, with a real minus sign and no negative zero.
+
+    Example:
+        >>> decibels(-3.14), decibels(5.06, signed=True), decibels(-0.01)
+        ('−3.1', '+5.1', '0.0')
+    """
+    if value is None:
+        return "\N{EN DASH}"
+    value = round(value, digits) + 0.0  # -0.0 + 0.0 is 0.0
+    return f"{value:{'+' if signed and value else ''}.{digits}f}".replace("-", MINUS)
+
+
+def hertz(frequency: float) -> str:
+    """A frequency in words.
+
+    Example:
+        >>> hertz(431.2), hertz(4000), hertz(1250)
+        ('431 Hz', '4 kHz', '1.25 kHz')
+    """
+    if frequency < 1000:
+        return f"{frequency:.0f} Hz"
+    return f"{frequency / 1000:.3g} kHz"
+
+
+def class_color(sources: tuple[str, ...], name: str) -> str:
+    """CSS class that sets ``--class-color`` to the color of a source.
+
+    Example:
+        >>> class_color(("drums", "bass"), "bass")
+        'color-1'
+    """
+    index = sources.index(name)
+    dashed = " dashed" if index >= CLASS_COLORS else ""
+    return f"color-{index % CLASS_COLORS}{dashed}"

@@ -1,0 +1,125 @@
+"""Excerpts of a run: reading them, and encoding them for the page."""
+
+import dataclasses
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sepjax.report.html.pictures import data_uri
+
+BUDGET = 5_400_000  # bytes of audio on one page: 7.2 MB as base64
+MP3_COMPRESSION = (0.25, 0.5, 0.7)  # at 16 kHz: 130, 81, 57 kbit/s
+MP3_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
+
+
+@dataclasses.dataclass(frozen=True)
+class Excerpt:
+    """A few seconds of a track: all arrays are (time, channels)."""
+
+    track: str
+    start: float  # seconds into the track
+    sample_rate: int
+    mixture: np.ndarray
+    references: dict[str, np.ndarray]
+    estimates: dict[str, np.ndarray]
+
+    @property
+    def clips(self) -> list[np.ndarray]:
+        """Everything that can be heard."""
+        return [self.mixture, *self.references.values(), *self.estimates.values()]
+
+
+def read_excerpt(run: Path, entry: dict[str, Any]) -> Excerpt:
+    """Read the audio of one entry of audio/index.json.
+
+    Raises:
+        ValueError: a file is missing or no audio; names it and what to do.
+    """
+    rate = int(entry["sample_rate"])
+
+    def read(name: str) -> np.ndarray:
+        return _read(run / "audio", name, rate)
+
+    return Excerpt(
+        track=str(entry["track"]),
+        start=float(entry.get("start", 0.0)),
+        sample_rate=rate,
+        mixture=read(entry["mixture"]),
+        references={name: read(path) for name, path in entry["references"].items()},
+        estimates={name: read(path) for name, path in entry["estimates"].items()},
+    )
+
+
+def _read(folder: Path, name: str, sample_rate: int) -> np.ndarray:
+    import soundfile
+
+    # Paths count from audio/, or from the run folder itself.
+    path = folder / name if (folder / name).exists() else folder.parent / name
+    try:
+        wave, rate = soundfile.read(path, dtype="float32", always_2d=True)
+    except soundfile.LibsndfileError as error:
+        raise ValueError(
+            f"{path}: cannot be read ({error}); audio/index.json lists it: evaluate "
+            "the run again, or delete its audio folder"
+        ) from None
+    if rate != sample_rate:
+        raise ValueError(
+            f"{path}: has {rate} Hz where audio/index.json says {sample_rate} Hz; "
+            "evaluate the run again"
+        )
+    return wave
+
+
+def encode(excerpts: list[Excerpt]) -> tuple[list[list[str]], str]:
+    """Data URIs of every clip, and a note where they are not the samples themselves.
+
+    16-bit WAV while that fits the budget, MP3 as good as fits beyond it: both play
+    and seek in all current browsers. (FLAC would be lossless and half as large, but
+    Chromium's player dies on a seek into the last frames of a file.)
+
+    Returns:
+        URIs in the order of ``excerpt.clips``, and the note, empty for WAV.
+    """
+    encoded = [[_wav(clip, e.sample_rate) for clip in e.clips] for e in excerpts]
+    if _size(encoded) <= BUDGET:
+        return _uris("audio/wav", encoded), ""
+    for compression in MP3_COMPRESSION:
+        encoded = [
+            [_mp3(clip, e.sample_rate, compression) for clip in e.clips]
+            for e in excerpts
+        ]
+        if _size(encoded) <= BUDGET:
+            break
+    return _uris("audio/mpeg", encoded), "MP3"
+
+
+def _size(encoded: list[list[bytes]]) -> int:
+    return sum(len(clip) for clips in encoded for clip in clips)
+
+
+def _uris(media_type: str, encoded: list[list[bytes]]) -> list[list[str]]:
+    return [[data_uri(media_type, clip) for clip in clips] for clips in encoded]
+
+
+def _wav(clip: np.ndarray, sample_rate: int) -> bytes:
+    import soundfile
+
+    file = io.BytesIO()
+    soundfile.write(file, clip, sample_rate, format="WAV", subtype="PCM_16")
+    return file.getvalue()
+
+
+def _mp3(clip: np.ndarray, sample_rate: int, compression: float) -> bytes:
+    import soundfile
+    import soxr
+
+    rate = min((rate for rate in MP3_RATES if rate >= sample_rate), default=48000)
+    if rate != sample_rate:
+        clip = soxr.resample(clip, sample_rate, rate)
+    file = io.BytesIO()
+    # A constant rate: players find any moment without a table.
+    options = {"compression_level": compression, "bitrate_mode": "CONSTANT"}
+    soundfile.write(file, clip, rate, format="MP3", **options)
+    return file.getvalue()

@@ -1,0 +1,203 @@
+"""Learned filters before and after training, in frequency and in time.
+
+Source: the kind of picture of the thesis' fig. 5.2 (impulse and magnitude
+responses of the encoder).
+"""
+
+import numpy as np
+
+from sepjax.report.html.markup import Markup, element, join
+from sepjax.report.html.pictures import color_bar, heat_image, hertz, round_scale
+from sepjax.report.run_folder import RunFolder
+
+RANGE = 40.0  # dB below its own peak down to which a response is drawn
+ROWS = 192  # rows of a magnitude image
+SHOWN = 8  # impulse responses
+TIMES = {"initial": "Before training", "final": "After training"}
+
+
+def magnitude_response(kernel: np.ndarray, points: int = ROWS) -> np.ndarray:
+    """Magnitude |H(f)| of every filter on an even grid from 0 to the Nyquist rate.
+
+    Args:
+        kernel: (length, filters) taps.
+        points: frequencies, both ends included.
+
+    Returns:
+        (points, filters), linear.
+
+    Example:
+        >>> magnitude_response(np.array([[1.0], [-1.0]]), 3).round(3).T
+        array([[0.   , 1.414, 2.   ]])
+    """
+    fold = 2 * (points - 1)
+    # A transform shorter than the kernel would cut taps off: sample a longer one.
+    factor = -(-len(kernel) // fold)
+    return np.abs(np.fft.rfft(kernel, fold * factor, axis=0))[::factor]
+
+
+def peak_frequencies(kernel: np.ndarray, sample_rate: float) -> np.ndarray:
+    """Frequency in Hz at which each filter is loudest, to about 1 Hz in 2000.
+
+    Example:
+        >>> tone = np.cos(2 * np.pi * 0.125 * np.arange(64))[:, None]
+        >>> peak_frequencies(tone, 8000.0).round(-1)
+        array([1000.])
+    """
+    points = 2049
+    peaks = magnitude_response(kernel, points).argmax(axis=0)
+    return peaks * sample_rate / 2 / (points - 1)
+
+
+def filters_section(run: RunFolder) -> Markup:
+    """A figure for every kernel array of filters.npz."""
+    names = sorted({name.partition("/")[2] for name in run.filters})
+    figures = []
+    for name in names:
+        kernels = {
+            time: run.filters[f"{time}/{name}"]
+            for time in TIMES
+            if f"{time}/{name}" in run.filters
+        }
+        figures.append(_figure(name, kernels, run.sample_rate))
+    note = element(
+        "p",
+        "Impulse and magnitude responses before training and of the best checkpoint, "
+        "as in fig. 5.2 of the thesis. A column of a picture is one filter; they are "
+        "sorted by the frequency at which they are loudest, and each is drawn relative "
+        "to its own peak.",
+        class_="note",
+    )
+    return join([note, figures])
+
+
+def _figure(name: str, kernels: dict[str, np.ndarray], rate: float | None) -> Markup:
+    unit = rate or 1.0  # without a rate: cycles per sample
+    images = [
+        _magnitude(name, time, kernel, unit, rate) for time, kernel in kernels.items()
+    ]
+    return element(
+        "figure",
+        element("h3", name),
+        element("p", _summary(kernels, unit, rate), class_="note"),
+        element("div", images, class_="pair"),
+        color_bar(-RANGE, 0.0, "re each filter's peak"),
+        _impulses(name, kernels, unit, rate),
+        element("figcaption", _caption(kernels, rate)),
+        class_="filters",
+    )
+
+
+def _frequency(value: float, rate: float | None) -> str:
+    return hertz(value) if rate else f"{value:.3g} cycles/sample"
+
+
+def _summary(kernels: dict[str, np.ndarray], unit: float, rate: float | None) -> str:
+    length, count = list(kernels.values())[-1].shape
+    duration = f" ({1000 * length / rate:.3g} ms)" if rate else ""
+    filters, taps = (
+        "filters" if count > 1 else "filter",
+        "taps" if length > 1 else "tap",
+    )
+    text = f"{count:,} {filters} of {length:,} {taps}{duration}."
+    medians = [
+        _frequency(float(np.median(peak_frequencies(kernel, unit))), rate)
+        for kernel in kernels.values()
+    ]
+    text += f" Half of them peak below {' before and '.join(medians)}"
+    if len(kernels) < 2:
+        return text + "."
+    text += " after training"
+    if len({kernel.shape for kernel in kernels.values()}) == 1:
+        start, end = (peak_frequencies(kernel, unit) for kernel in kernels.values())
+        moved = float(np.median(np.abs(end - start)))
+        text += f". Half of them moved by more than {_frequency(moved, rate)}"
+    return text + "."
+
+
+def _magnitude(
+    name: str, time: str, kernel: np.ndarray, unit: float, rate: float | None
+) -> Markup:
+    order = np.argsort(peak_frequencies(kernel, unit), kind="stable")
+    response = magnitude_response(kernel[:, order])
+    peak = np.maximum(response.max(axis=0), np.finfo(float).tiny)
+    with np.errstate(divide="ignore"):
+        levels = 20 * np.log10(response / peak)
+    # Few filters: several pixels each, so that a browser does not blur them.
+    levels = np.repeat(levels, -(-256 // levels.shape[1]), axis=1)
+    when = TIMES[time]
+    alt = f"Magnitude responses of {name}, {when.lower()}, filters sorted by peak"
+    scale = round_scale([0.0, unit / 2], 4)
+    ticks = [tick for tick in scale.ticks if 0 <= tick <= unit / 2]
+    labels = [
+        element("span", _tick(tick, rate), style=f"bottom:{200 * tick / unit:.2f}%")
+        for tick in ticks
+    ]
+    return element(
+        "div",
+        element("h4", when),
+        element(
+            "div",
+            element("div", labels, class_="axis-left", aria_hidden="true"),
+            heat_image(levels, -RANGE, 0.0, alt=alt, class_="heat"),
+            class_="with-axis",
+        ),
+        element("p", f"filters 1 \N{EN DASH} {kernel.shape[1]:,}", class_="axis-under"),
+    )
+
+
+def _tick(frequency: float, rate: float | None) -> str:
+    return f"{frequency:,.0f} Hz" if rate else f"{frequency:.2g}"
+
+
+def _impulses(
+    name: str, kernels: dict[str, np.ndarray], unit: float, rate: float | None
+) -> Markup:
+    """The same few filters before and after, low to high by their last state."""
+    last = list(kernels.values())[-1]
+    order = np.argsort(peak_frequencies(last, unit), kind="stable")
+    places = np.linspace(0, len(order) - 1, min(SHOWN, len(order))).round().astype(int)
+    same = [k for k in kernels.values() if k.shape == last.shape]
+    styles = ["after" if kernel is last else "before" for kernel in same]
+    cells = [
+        element(
+            "li",
+            [_impulse(k[:, i], style, unit, rate) for k, style in zip(same, styles)],
+        )
+        for i in order[places]
+    ]
+    label = f"Impulse responses of {len(cells)} filters of {name}, before and after"
+    return element("ol", cells, class_="impulses", aria_label=label)
+
+
+def _impulse(taps: np.ndarray, style: str, unit: float, rate: float | None) -> Markup:
+    """One response, and the frequency of its peak."""
+    height = max(float(np.abs(taps).max()), np.finfo(float).tiny)
+    across = 100 / max(len(taps) - 1, 1)
+    points = " ".join(
+        f"{index * across:.2f},{50 - 45 * tap / height:.1f}"
+        for index, tap in enumerate(taps)
+    )
+    drawing = element(
+        "svg",
+        element("line", x1=0, x2=100, y1=50, y2=50),
+        element("polyline", points=points),
+        viewBox="0 0 100 100",
+        preserveAspectRatio="none",
+        class_=style,
+        aria_hidden="true",
+    )
+    peak = float(peak_frequencies(taps[:, None], unit)[0])
+    return join([drawing, element("span", _frequency(peak, rate))])
+
+
+def _caption(kernels: dict[str, np.ndarray], rate: float | None) -> str:
+    length = len(list(kernels.values())[-1])
+    width = f"{1000 * length / rate:.3g} ms" if rate else f"{length} taps"
+    rows = "before (grey) and after (color) training"
+    rows = rows if len(kernels) > 1 else "in the only state that was kept"
+    return (
+        f"Above: magnitude responses. Below: impulse responses of {SHOWN} of these "
+        f"filters, low to high, {rows}, with the frequency of the peak; each {width} "
+        "wide and scaled to its own height."
+    )

@@ -1,0 +1,59 @@
+"""Models from folders: what a run has trained, or weights that were imported."""
+
+from pathlib import Path
+from typing import Any
+
+# Either reader is imported when a folder asks for it.
+
+
+def load(path: str | Path, *, which: str = "best") -> tuple[Any, Any, Any]:
+    """Model, variables and configuration from a folder.
+
+    Args:
+        path: a run folder, or one that ``sepjax import-weights`` wrote.
+        which: ``"best"`` checkpoint of a run by validation loss, or ``"latest"``.
+            Imported weights have one state only.
+
+    Returns:
+        The model, its variables and a :class:`~sepjax.config.Config`.
+
+    Raises:
+        sepjax.train.checkpoint.CheckpointError: the folder holds neither.
+        ValueError: imported weights are damaged.
+    """
+    if is_imported(path):
+        from sepjax.weights import load_imported
+
+        return load_imported(path)
+    from sepjax.train import checkpoint
+
+    return checkpoint.load(path, which=which)
+
+
+def describe(path: str | Path) -> dict[str, Any]:
+    """What ``sepjax inspect`` prints about a folder, ready for JSON."""
+    if is_imported(path):
+        from sepjax.weights.store import describe_imported
+
+        return describe_imported(path)
+    from sepjax.train import checkpoint
+
+    return checkpoint.describe(path)
+
+
+def weight_facts(path: str | Path) -> dict[str, Any]:
+    """What ``weights.json`` of imported weights says; empty for a run."""
+    if not is_imported(path):
+        return {}
+    from sepjax.weights.store import read_facts
+
+    return read_facts(path)
+
+
+def is_imported(path: str | Path) -> bool:
+    """Whether a folder holds imported weights."""
+    # A run may have been saved as a file, too; it remains a run.
+    path = Path(path)
+    return (path / "model.safetensors").is_file() and not (
+        path / "checkpoints"
+    ).exists()

@@ -1,0 +1,191 @@
+"""A folder of imported weights: the model in one plain file, and where it is from.
+
+``model.safetensors`` has the parameters and the configuration, ``weights.json`` the
+facts: family, files and their SHA-256, source, licence. Neither has a time stamp, so
+that the same files give the same folder, byte for byte.
+"""
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from sepjax import __version__
+from sepjax.config import Config, ModelConfig, to_dict
+from sepjax.foreign.state_dict import BATCH_STATS
+from sepjax.models import build_model
+from sepjax.models.parameters import count_parameters
+from sepjax.models.state_dicts import as_variables
+from sepjax.storage import sha256
+from sepjax.weights.files import load_safetensors, save_safetensors
+
+MODEL, FACTS = "model.safetensors", "weights.json"
+
+
+def write_imported(
+    folder: str | Path, config: ModelConfig, params: Any, facts: Mapping[str, Any]
+) -> None:
+    """Write weights and facts that :func:`load_imported` reads, all or nothing.
+
+    Args:
+        folder: created where needed; an earlier import in it is replaced.
+        config: of the model.
+        params: nested dictionaries of arrays, as the model draws them; running
+            statistics are their part ``batch_stats``
+            (:func:`sepjax.models.state_dicts.as_variables`).
+        facts: what JSON can hold, among it ``family`` and ``files``
+            (:func:`sepjax.models.importers.file_facts`). ``licence_notice`` is told
+            at every use; ``separate`` holds defaults of
+            :func:`sepjax.separate`: ``chunk``, ``overlap``, ``normalize``,
+            ``rescale``.
+
+    Raises:
+        ValueError: the parameters are not those of the model, or not finite, or a fact
+            is missing.
+        FileExistsError: the folder holds something else.
+
+    Example:
+        >>> import tempfile
+        >>> config = ModelConfig(encoding="simple", N=8, B=4, H=4, layers=1, stack=1)
+        >>> draw, wave = build_model(config).init, jnp.zeros((1, 800))
+        >>> drawn = jax.eval_shape(draw, jax.random.key(0), wave)["params"]
+        >>> params = jax.tree.map(lambda leaf: np.zeros(leaf.shape), drawn)
+        >>> folder = tempfile.mkdtemp() + "/mine"
+        >>> write_imported(folder, config, params, {"family": "mine", "files": []})
+        >>> load_imported(folder)[2].data.sources
+        ('drums', 'bass', 'other', 'vocals')
+    """
+    folder = Path(folder)
+    for name in ("family", "files"):
+        if name not in facts:
+            raise ValueError(f"the facts have no '{name}'")
+    check_params(config, params)
+    strangers = sorted(
+        path.name
+        for path in (folder.iterdir() if folder.is_dir() else ())
+        if path.name not in (MODEL, FACTS)
+    )
+    if strangers:
+        raise FileExistsError(
+            f"{folder} holds other files ({', '.join(strangers[:3])}): give imported "
+            "weights a folder of their own with -o"
+        )
+    folder.absolute().parent.mkdir(parents=True, exist_ok=True)
+    part = Path(
+        tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.absolute().parent)
+    )
+    try:
+        save_safetensors(part / MODEL, config, params)
+        record = {"licence_notice": "", "sepjax": __version__} | dict(facts)
+        record["model_sha256"] = sha256(part / MODEL)
+        text = json.dumps(record, indent=1, sort_keys=True, ensure_ascii=False)
+        (part / FACTS).write_text(text + "\n", encoding="utf-8")
+        if folder.is_dir():
+            # Between these two the hash in the facts tells that they do not belong.
+            for name in (MODEL, FACTS):
+                os.replace(part / name, folder / name)
+        else:
+            part.chmod(0o755)  # a temporary folder is its owner's alone
+            os.replace(part, folder)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def load_imported(folder: str | Path) -> tuple[Any, Any, Config]:
+    """Model, variables and configuration of imported weights.
+
+    Raises:
+        FileNotFoundError: a file of the folder is missing.
+        ValueError: the files do not belong to each other, or are damaged.
+    """
+    facts = read_facts(folder)
+    path = Path(folder) / MODEL
+    if sha256(path) != facts.get("model_sha256"):
+        raise ValueError(
+            f"{path} is not the file that {FACTS} beside it describes: import it again"
+        )
+    model, params = load_safetensors(path)
+    config = Config(name=str(facts["family"]), model=model)
+    config.data.sources, config.data.sample_rate = model.sources, model.sample_rate
+    habits = facts.get("separate", {})
+    config.eval.chunk_seconds = habits.get("chunk", config.eval.chunk_seconds)
+    config.eval.overlap = habits.get("overlap", config.eval.overlap)
+    config.eval.rescale = habits.get("rescale", config.eval.rescale)
+    config.data.normalize = habits.get("normalize", config.data.normalize)
+    return build_model(model), as_variables(params), config
+
+
+def read_facts(folder: str | Path) -> dict[str, Any]:
+    """What ``weights.json`` says.
+
+    Raises:
+        FileNotFoundError: there is none.
+        ValueError: it is damaged.
+    """
+    path = Path(folder) / FACTS
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{path} is missing, which says where the weights are from: import again"
+        )
+    try:
+        facts = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged ({error}): import again") from error
+    if not isinstance(facts, dict) or "family" not in facts:
+        raise ValueError(f"{path} names no family: import again")
+    return facts
+
+
+def describe_imported(folder: str | Path) -> dict[str, Any]:
+    """What ``sepjax inspect`` prints about imported weights, ready for JSON."""
+    _, variables, config = load_imported(folder)
+    return {
+        "weights": read_facts(folder),
+        "parameters": count_parameters(variables["params"]),
+        "model": to_dict(config)["model"],
+    }
+
+
+def check_params(config: ModelConfig, params: Any) -> None:
+    """Refuse parameters that a model would not draw: other names, shapes, no numbers.
+
+    Running statistics are checked as well.
+
+    Raises:
+        ValueError: the first that differ are named.
+    """
+    model = build_model(config)
+    wave = (1, config.sample_rate)  # a second
+    if config.audio_channels > 1:
+        wave = (1, config.audio_channels, config.sample_rate)
+    mixture = jax.ShapeDtypeStruct(wave, jnp.float32)
+    drawn = dict(jax.eval_shape(model.init, jax.random.key(0), mixture))
+    # As trees of weights have them: parameters, and statistics as one more part.
+    kept = {n: part for n, part in drawn.items() if n == BATCH_STATS}
+    drawn = drawn["params"] | kept
+    wanted, given = _shapes(drawn), _shapes(params)
+    wrong = [
+        f"{name}: {given.get(name, 'missing')} instead of {wanted.get(name, 'none')}"
+        for name in sorted(wanted | given)
+        if wanted.get(name) != given.get(name)
+    ]
+    if wrong:
+        raise ValueError(
+            f"{len(wrong)} parameters do not fit the model: {'; '.join(wrong[:3])}"
+        )
+    for path, leaf in jax.tree_util.tree_flatten_with_path(params)[0]:
+        if not np.isfinite(leaf).all():
+            name = jax.tree_util.keystr(path)
+            raise ValueError(f"the parameter {name} has values that are not finite")
+
+
+def _shapes(params: Any) -> dict[str, tuple[int, ...]]:
+    leaves, _ = jax.tree_util.tree_flatten_with_path(params)
+    return {jax.tree_util.keystr(path): tuple(np.shape(leaf)) for path, leaf in leaves}
