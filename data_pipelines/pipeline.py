@@ -62,7 +62,7 @@ class Data:
         plans = self._train_plans(start_step, stop_step, process_index, process_count)
         if (feeder := self.config.data.feeder) != "resident":
             # Imported on use: one of them brings tensorflow along.
-            module = importlib.import_module(f"data_pipelines.{feeder}")
+            module = importlib.import_module(f"data_pipelines.feeding.{feeder}")
             batches = module.feed(self.manifest, plans, self.chunk)
         else:
             batches = resident.feed(self.store, plans, self.chunk, self.sharding)

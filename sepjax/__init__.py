@@ -14,7 +14,7 @@ __version__ = "0.1.0"
 
 _NAMES = {
     "build_model": "sepjax.models",
-    "load": "sepjax.weights.load",
+    "load": "sepjax.train.load",
     "separate": "sepjax.inference.separate",
     "si_sdr": "sepjax.losses",
     "write_report": "sepjax.report",

@@ -1,7 +1,113 @@
-"""Files that sepjax writes: whole or not at all, as plain JSON, known by their hash."""
+"""Files that sepjax writes: whole or not at all, as strict JSON, known by their hash.
 
+Everything that is written under a final name goes through :func:`atomic_file` or
+:func:`atomic_folder`: a reader sees the old content or the new, never half of it.
+"""
+
+import contextlib
 import hashlib
+import json
+import math
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+
+@contextlib.contextmanager
+def atomic_file(path: str | Path) -> Iterator[BinaryIO]:
+    """A new file beside ``path`` that takes its place at the end, if nothing failed.
+
+    Its folder is made where it is missing; what was written is on the disk (fsync)
+    before it has its name.
+
+    Raises:
+        OSError: the folder cannot be written, or the disk is full.
+
+    Example:
+        >>> path = Path(tempfile.mkdtemp()) / "scores.txt"
+        >>> with atomic_file(path) as file:
+        ...     count = file.write(b"4.2")
+        >>> path.read_text()
+        '4.2'
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Not mkstemp, whose files are their owner's alone; two processes have two names.
+    part = path.with_name(f".{path.name[:100]}.{os.getpid()}.part")
+    try:
+        with part.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def atomic_folder(folder: str | Path) -> Iterator[Path]:
+    """A new folder that takes the place of ``folder`` at the end, if nothing failed.
+
+    Example:
+        >>> folder = Path(tempfile.mkdtemp()) / "audio"
+        >>> with atomic_folder(folder) as part:
+        ...     count = (part / "index.json").write_text("[]")
+        >>> [path.name for path in folder.iterdir()]
+        ['index.json']
+    """
+    folder = Path(folder).absolute()
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    part = folder.with_name(f".{folder.name[:100]}.{os.getpid()}.part")
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir()
+    try:
+        yield part
+        shutil.rmtree(folder, ignore_errors=True)
+        part.replace(folder)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def write_atomically(path: str | Path, content: str | bytes) -> Path:
+    """Write text (UTF-8) or bytes; returns the path."""
+    with atomic_file(path) as file:
+        file.write(content.encode("utf-8") if isinstance(content, str) else content)
+    return Path(path)
+
+
+def finite(tree: Any) -> Any:
+    """The same tree with NaN and infinities as None, which strict JSON can spell.
+
+    NumPy's numbers and arrays become Python's.
+
+    Example:
+        >>> finite({"si_sdr": [1.5, float("nan"), np.float32(2)]})
+        {'si_sdr': [1.5, None, 2.0]}
+    """
+    if isinstance(tree, Mapping):
+        return {key: finite(value) for key, value in tree.items()}
+    if isinstance(tree, np.ndarray | np.generic):
+        return finite(tree.tolist())
+    if isinstance(tree, list | tuple):
+        return [finite(value) for value in tree]
+    if isinstance(tree, float):
+        return tree if math.isfinite(tree) else None
+    return tree
+
+
+def to_json(tree: Any, indent: int | None = 1) -> str:
+    """Strict JSON of :func:`finite` values, without a newline at the end."""
+    return json.dumps(finite(tree), indent=indent, allow_nan=False, ensure_ascii=False)
+
+
+def write_json(path: str | Path, tree: Any, indent: int | None = 1) -> Path:
+    """Write strict JSON atomically; returns the path."""
+    return write_atomically(path, to_json(tree, indent) + "\n")
 
 
 def sha256(path: str | Path) -> str:

@@ -5,7 +5,6 @@ import json
 
 import pytest
 
-from sepjax import config as module
 from sepjax.config import Config, differences, from_dict, resolve, to_dict
 from sepjax.config.rules import CHOICES, POSITIVE, get_field, validate
 
@@ -143,4 +142,3 @@ def test_no_field_is_none():
             yield from values(value) if dataclasses.is_dataclass(value) else [value]
 
     assert None not in list(values(Config()))
-    assert module.nearest("x", ["a", "b"]) == "Known: a, b"

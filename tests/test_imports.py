@@ -9,116 +9,30 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 
-# What a package may import of ours; a longer prefix wins over a shorter one. The bare
-# "sepjax" is the package's own file (its version), not what lies in it.
-ALLOWED = {
-    "sepjax": set(),
-    "sepjax.registry": set(),
-    "sepjax.config": {"sepjax.registry", "sepjax.config.rules"},
-    # Of the configuration its types only.
-    "sepjax.config.rules": {
-        *("sepjax.registry", "sepjax.config"),
-        *("sepjax.config.rules_live", "sepjax.config.rules_train"),
-    },
-    "sepjax.config.rules_live": {"sepjax.config"},
-    "sepjax.config.rules_train": {"sepjax.config", "sepjax.registry"},
-    "sepjax.functional": {"sepjax.functional"},
-    "sepjax.functional.augmentations": {"sepjax.functional", "sepjax.registry"},
-    "sepjax.losses": {"sepjax.functional"},
-    "sepjax.models": {
-        "sepjax.models",
-        "sepjax.functional",
-        "sepjax.config",
-        "sepjax.registry",
-    },
-    "sepjax.download": {"sepjax"},
-    "sepjax.weights": {
-        "sepjax",
-        "sepjax.download",
-        "sepjax.weights",
-        "sepjax.models",
-        "sepjax.functional",
-        "sepjax.config",
-        "sepjax.registry",
-    },
-    "sepjax.train": {
-        "sepjax",
-        "sepjax.train",
-        "sepjax.weights.load",
-        "sepjax.models",
-        "sepjax.losses",
-        "sepjax.functional",
-        "sepjax.config",
-        "sepjax.registry",
-    },
-    "sepjax.evaluation": {
-        *("sepjax.evaluation", "sepjax.functional", "sepjax.losses", "sepjax.registry"),
-    },
-    # Reading files is the business of the data pipelines; this is its only way in.
-    "sepjax.evaluation.folders.reading": {
-        "sepjax.evaluation",
-        "data_pipelines.audio.files",
-    },
-    "sepjax.evaluation.run": {"sepjax.evaluation", "sepjax.inference.separate"},
-    "sepjax.inference.separate": {"sepjax.inference.stream"},
-    "sepjax.inference.stream": {
-        "sepjax.inference.chunks",
-        "sepjax.inference.level_and_scale",
-    },
-    "sepjax.inference.chunks": set(),
-    "sepjax.inference.level_and_scale": set(),
-    "sepjax.report": {"sepjax.report", "sepjax.evaluation"},
-    "sepjax.experiment.figures": {
-        *("sepjax", "sepjax.registry", "sepjax.report", "sepjax.functional"),
-    },
-    "sepjax.experiment": {
-        *("sepjax.experiment", "sepjax.config", "sepjax.registry"),
-        "sepjax.report.run_folder",
-    },
-    "sepjax.commands.oracle": {
-        "sepjax",
-        "sepjax.evaluation",
-        "sepjax.report",
-        "sepjax.train.provenance",
-        "data_pipelines",
-    },
-    "sepjax.commands.doctor": {"data_pipelines"},
-    "sepjax.commands.prepare": {
-        *("sepjax", "sepjax.commands.doctor", "sepjax.registry", "sepjax.report"),
-        "data_pipelines",
-    },
-    "sepjax.commands.evaluate": {
-        *("sepjax.evaluation", "sepjax.report", "sepjax.train.provenance"),
-    },
-    "sepjax.weights.load": {"sepjax.train", "sepjax.weights"},
-    "sepjax.inference.stems": {"data_pipelines.audio.files"},
-    "sepjax.commands.import_weights": {"sepjax.weights", "sepjax.models.parameters"},
-    "sepjax.commands.cli": {
-        "sepjax",
-        "sepjax.commands.import_weights",
-        "sepjax.weights.load",
-        "sepjax.inference.stems",
-        "sepjax.commands.evaluate",
-        "sepjax.commands.oracle",
-        "sepjax.commands.prepare",
-        "sepjax.experiment.figures",
-        "sepjax.inference.separate",
-        "sepjax.inference.stream",
-        "sepjax.evaluation",
-        "sepjax.report",
-        "sepjax.train",
-        "sepjax.config",
-        "data_pipelines",
-    },
-    "data_pipelines": {
-        "data_pipelines",
-        "sepjax.config",
-        "sepjax.download",
-        "sepjax.functional",
-        "sepjax.registry",
-    },
-    "configs": {"sepjax.config", "sepjax.registry", "configs"},
+# What a room may import of ours, beside itself and the bare package (its version).
+BOTTOM = {"registry", "storage", "download", "foreign"}
+ROOMS = {
+    "registry": set(),
+    "storage": set(),
+    "download": {"storage"},
+    "foreign": {"registry", "storage"},
+    "config": {"registry"},
+    "functional": set(),
+    "losses": {"functional", "registry"},
+    "models": BOTTOM | {"config", "functional", "losses"},
+    "weights": BOTTOM | {"config", "functional", "models"},
+    "train": {"registry", "storage", "config", "functional"}
+    | {"losses", "models", "weights"},
+    "data_pipelines": {"registry", "storage", "download", "config", "functional"},
+    "inference": {"registry", "storage", "functional", "models", "weights"}
+    | {"data_pipelines"},
+    "evaluation": {"registry", "storage", "config", "functional", "losses"}
+    | {"data_pipelines", "inference"},
+    "report": {"registry", "storage", "functional", "evaluation"},
+    "configs": {"config", "registry"},
 }
+TOP = {"experiment", "commands"}
+"""Rooms that may import everything, and that nothing else imports."""
 TENSORFLOW = {"data_pipelines.feeding.tf_data", "data_pipelines.tfds_stems"}
 
 
@@ -127,11 +41,11 @@ def module_name(path):
     return ".".join(parts).removesuffix(".__init__")
 
 
-MODULES = [
-    (module_name(path), path)
+MODULES = {
+    module_name(path): path
     for package in ("sepjax", "data_pipelines", "configs")
     for path in sorted((ROOT / package).rglob("*.py"))
-]
+}
 
 
 def imported(path):
@@ -141,37 +55,70 @@ def imported(path):
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: relative import"
             for alias in node.names:
-                inner = ROOT / node.module.replace(".", "/") / alias.name
-                is_module = inner.is_dir() or inner.with_suffix(".py").exists()
-                yield f"{node.module}.{alias.name}" if is_module else node.module
+                inner = f"{node.module}.{alias.name}"
+                yield inner if inner in MODULES else node.module
 
 
-def within(name, prefix):
-    return name == prefix or name.startswith(prefix + ".")
+def ours(path):
+    packages = ("sepjax", "data_pipelines", "configs")
+    return [name for name in imported(path) if name.split(".")[0] in packages]
 
 
-@pytest.mark.parametrize(("name", "path"), MODULES)
-def test_imports_point_one_way(name, path):
-    rule = max((rule for rule in ALLOWED if within(name, rule)), key=len)
-    for target in imported(path):
-        if target.split(".")[0] not in ("sepjax", "data_pipelines", "configs"):
+def room(module):
+    first, _, rest = module.partition(".")
+    return rest.split(".")[0] if first == "sepjax" else first
+
+
+@pytest.mark.parametrize("name", sorted(set(MODULES) - {"sepjax"}))
+def test_imports_point_one_way(name):
+    own = room(name)
+    for target in ours(MODULES[name]):
+        other = room(target)
+        if other in ("", own):
             continue
-        allowed = any(
-            target == ok if ok == "sepjax" else within(target, ok)
-            for ok in ALLOWED[rule]
-        )
-        assert allowed, f"{name} imports {target}; {rule} may import {ALLOWED[rule]}"
+        assert other not in TOP or own in TOP, f"{name} imports {target}"
+        assert own in TOP or other in ROOMS[own], f"{name} imports {target}"
 
 
-@pytest.mark.parametrize(("name", "path"), MODULES)
-def test_tensorflow_stays_in_its_rooms(name, path):
-    found = [t for t in imported(path) if t.split(".")[0].startswith("tensorflow")]
+def test_there_is_no_circle_between_files():
+    """The package's own file is no link: it lists names for type checkers."""
+    links = {
+        name: {target for target in ours(path) if target not in ("sepjax", name)}
+        for name, path in MODULES.items()
+        if name != "sepjax"
+    }
+    while leaves := {name for name, targets in links.items() if not targets}:
+        links = {
+            name: targets - leaves
+            for name, targets in links.items()
+            if name not in leaves
+        }
+    assert not links, "in a circle, or above one: " + ", ".join(sorted(links))
+
+
+def test_the_root_has_few_modules():
+    files = {path.stem for path in (ROOT / "sepjax").glob("*.py")}
+    assert files == {"__init__", "registry", "storage", "losses", "download"}
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_tensorflow_stays_in_its_rooms(name):
+    found = [t for t in imported(MODULES[name]) if t.startswith("tensorflow")]
     assert not found or name in TENSORFLOW
 
 
-@pytest.mark.parametrize(("name", "path"), MODULES)
-def test_files_are_short(name, path):
-    assert len(path.read_text().splitlines()) <= 400
+def test_formulas_need_jax_only():
+    for name, path in MODULES.items():
+        if room(name) in ("functional", "losses"):
+            packages = {target.split(".")[0] for target in imported(path)}
+            foreign = packages - set(sys.stdlib_module_names) - {"sepjax"}
+            assert foreign <= {"jax", "jaxtyping", "numpy"}, name
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_long_files_say_why(name):
+    """Above 400 lines the first paragraph does; no file is there now."""
+    assert len(MODULES[name].read_text().splitlines()) <= 400
 
 
 def test_import_is_quick_and_light():

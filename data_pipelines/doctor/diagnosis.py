@@ -74,7 +74,7 @@ def diagnose(
 
     Example:
         >>> import tempfile
-        >>> from data_pipelines import demo
+        >>> from data_pipelines.songs import demo
         >>> songs = demo.build_manifest("", ("drums", "vocals"), songs={"test": 1})
         >>> with tempfile.TemporaryDirectory() as cache:
         ...     found = diagnose(songs, cache=cache)

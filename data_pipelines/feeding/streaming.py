@@ -1,8 +1,9 @@
 """The streaming feeder: random access into PCM WAV files, ahead of training.
 
 For audio larger than memory. It is the plain reader of
-:mod:`data_pipelines.feeding.host` in a few threads. Every (row, source) of a plan is one read of exactly the samples it needs,
-straight from the page cache into the batch; the interpreter is free meanwhile.
+:mod:`data_pipelines.feeding.host` in a few threads. Every (row, source) of a plan is
+one read of exactly the samples it needs, straight from the page cache into the batch;
+the interpreter is free meanwhile.
 """
 
 import itertools

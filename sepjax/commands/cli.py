@@ -143,7 +143,7 @@ def separate(arguments: argparse.Namespace) -> int:
     if arguments.float32 and arguments.format == "flac":
         raise ValueError("--float32 needs --format wav: FLAC stores integers only")
     _check_writable(arguments.output)
-    from sepjax.weights.load import load, weight_facts
+    from sepjax.train.load import load, weight_facts
 
     model, variables, config = load(arguments.run)
     facts = weight_facts(arguments.run)
@@ -331,7 +331,7 @@ def heard(provenance: Mapping[str, Any], data: Any) -> tuple[Mapping[str, str], 
 
 def inspect(arguments: argparse.Namespace) -> int:
     """``sepjax inspect RUN``."""
-    from sepjax.weights.load import describe
+    from sepjax.train.load import describe
 
     print(json.dumps(describe(arguments.run), indent=1, ensure_ascii=False))
     return 0

@@ -10,9 +10,11 @@ from sepjax.config.schema import (
     ModelConfig,
     OptimConfig,
     TrainConfig,
+    layer_strides,
+)
+from sepjax.config.tree import (
     differences,
     from_dict,
-    layer_strides,
     member_configs,
     member_folders,
     resolve,

@@ -4,14 +4,12 @@
 """
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sepjax.config.rules_live import live_problems
 from sepjax.config.rules_train import train_problems
+from sepjax.config.schema import Config, DataConfig, ModelConfig
 from sepjax.registry import nearest
-
-if TYPE_CHECKING:
-    from sepjax.config import Config, DataConfig, ModelConfig
 
 CHOICES = {
     "data.feeder": ("resident", "streaming", "tf_data"),
@@ -61,7 +59,7 @@ POSITIVE = (
 )
 
 
-def get_field(config: "Config", path: str) -> Any:
+def get_field(config: Config, path: str) -> Any:
     """The value at a dotted path, such as ``"model.L"``."""
     value = config
     for name in path.split("."):
@@ -69,7 +67,7 @@ def get_field(config: "Config", path: str) -> Any:
     return value
 
 
-def validate(config: "Config") -> None:
+def validate(config: Config) -> None:
     """Check a configuration.
 
     Raises:
@@ -91,7 +89,7 @@ def validate(config: "Config") -> None:
         raise ValueError("invalid configuration:\n  " + "\n  ".join(problems))
 
 
-def _data_problems(data: "DataConfig") -> Iterable[str]:
+def _data_problems(data: DataConfig) -> Iterable[str]:
     if not data.sources or len(set(data.sources)) != len(data.sources):
         yield f"data.sources={data.sources!r} must name each class once"
     if not 0 < data.gain_low <= data.gain_high:
@@ -104,7 +102,7 @@ def _data_problems(data: "DataConfig") -> Iterable[str]:
         yield f"data.shuffle_fraction={data.shuffle_fraction} must be in [0, 1]"
 
 
-def _model_problems(config: "Config") -> Iterable[str]:
+def _model_problems(config: Config) -> Iterable[str]:
     rules = (
         *_encoding_rules(config.model),
         *_deep_rules(config.model),
@@ -118,7 +116,7 @@ def _model_problems(config: "Config") -> Iterable[str]:
     return [message for wrong, message in rules if wrong]
 
 
-def _encoding_rules(model: "ModelConfig") -> tuple[tuple[bool, str], ...]:
+def _encoding_rules(model: ModelConfig) -> tuple[tuple[bool, str], ...]:
     inverse, encoding, decoder = model.who_is_pinv, model.encoding, model.decoder
     return (
         (
@@ -152,7 +150,7 @@ def _encoding_rules(model: "ModelConfig") -> tuple[tuple[bool, str], ...]:
     )
 
 
-def _deep_rules(model: "ModelConfig") -> tuple[tuple[bool, str], ...]:
+def _deep_rules(model: ModelConfig) -> tuple[tuple[bool, str], ...]:
     return (
         (
             len(model.deep_types) not in (0, model.filters)
@@ -172,7 +170,7 @@ def _deep_rules(model: "ModelConfig") -> tuple[tuple[bool, str], ...]:
     )
 
 
-def _filter_rules(model: "ModelConfig") -> tuple[tuple[bool, str], ...]:
+def _filter_rules(model: ModelConfig) -> tuple[tuple[bool, str], ...]:
     kind, encoding = model.fb_type, model.encoding
     spectral = kind == "stft"
     return (
@@ -210,7 +208,7 @@ def _filter_rules(model: "ModelConfig") -> tuple[tuple[bool, str], ...]:
     )
 
 
-def _idle_rules(model: "ModelConfig") -> tuple[tuple[bool, str], ...]:
+def _idle_rules(model: ModelConfig) -> tuple[tuple[bool, str], ...]:
     """Fields that would do nothing where they are set."""
     tasnet, encoding = model.name == "tasnet", model.encoding
     deep = model.deep_types or model.deep_strides or model.deep_mode != "full"
@@ -238,7 +236,7 @@ def _idle_rules(model: "ModelConfig") -> tuple[tuple[bool, str], ...]:
     )
 
 
-def _network_rules(config: "Config") -> tuple[tuple[bool, str], ...]:
+def _network_rules(config: Config) -> tuple[tuple[bool, str], ...]:
     model = config.model
     return (
         (
@@ -284,7 +282,7 @@ def _network_rules(config: "Config") -> tuple[tuple[bool, str], ...]:
     )
 
 
-def _stereo_rules(config: "Config") -> tuple[tuple[bool, str], ...]:
+def _stereo_rules(config: Config) -> tuple[tuple[bool, str], ...]:
     model, stereo = config.model, config.model.audio_channels != 1
     return (
         (
@@ -305,7 +303,7 @@ def _stereo_rules(config: "Config") -> tuple[tuple[bool, str], ...]:
     )
 
 
-def _stage_rules(config: "Config") -> tuple[tuple[bool, str], ...]:
+def _stage_rules(config: Config) -> tuple[tuple[bool, str], ...]:
     model, loss = config.model, config.loss
     meta = model.name == "meta_tasnet"
     terms = loss.dissimilarity or loss.similarity or loss.reconstruction
@@ -344,12 +342,12 @@ def _stage_rules(config: "Config") -> tuple[tuple[bool, str], ...]:
     )
 
 
-def _hidden(model: "ModelConfig") -> int:
+def _hidden(model: ModelConfig) -> int:
     shared = model.large_tcn and model.large_tcn_width == "total"
     return model.H // len(model.sources) if shared else model.H
 
 
-def _unmix_rules(model: "ModelConfig") -> tuple[tuple[bool, str], ...]:
+def _unmix_rules(model: ModelConfig) -> tuple[tuple[bool, str], ...]:
     unmix = model.name == "open_unmix"
     return (
         (

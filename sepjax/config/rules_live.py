@@ -2,16 +2,14 @@
 
 import math
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from sepjax.config import LiveConfig
+from sepjax.config.schema import LiveConfig
 
 OFF = {"bleed": -math.inf, "direct": math.inf, "crowd": math.inf}
 """Bounds that, given for both, leave something out."""
 
 
-def live_problems(live: "LiveConfig") -> Iterable[str]:
+def live_problems(live: LiveConfig) -> Iterable[str]:
     """Every problem of the section, as a message of its own.
 
     Example:

@@ -2,12 +2,9 @@
 
 import math
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
+from sepjax.config.schema import Config, OptimConfig
 from sepjax.registry import nearest
-
-if TYPE_CHECKING:
-    from sepjax.config import Config, OptimConfig
 
 VARIABLE = (
     *("optim.lr", "optim.weight_decay", "optim.clip"),
@@ -16,7 +13,7 @@ VARIABLE = (
 """Fields that ``train.vary`` may vary: numbers, which a program can take as data."""
 
 
-def train_problems(config: "Config") -> Iterable[str]:
+def train_problems(config: Config) -> Iterable[str]:
     """Every problem of training and optimiser, as a message of its own."""
     size, parts = config.train.batch_size, config.train.accumulate
     if size % max(parts, 1):
@@ -65,7 +62,7 @@ def _value_problems(name: str, values: str) -> Iterable[str]:
         yield f"train.vary: '{name}={values}' must be positive"
 
 
-def _optim_problems(optim: "OptimConfig") -> Iterable[str]:
+def _optim_problems(optim: OptimConfig) -> Iterable[str]:
     if not 0 <= optim.ema < 1:
         yield f"optim.ema={optim.ema} must be in [0, 1)"
     for name in ("warmup_steps", "cosine_steps", "weight_decay", "clip", "lr"):

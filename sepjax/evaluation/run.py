@@ -16,7 +16,7 @@ from sepjax.evaluation.device import float64_device
 from sepjax.evaluation.excerpts import Collector
 from sepjax.evaluation.exchange import Rows, bring_together
 from sepjax.evaluation.si_sdr import si_sdr, usdr
-from sepjax.inference.separate import separate as inference
+from sepjax.inference.separate import separate
 
 COLUMNS = ("model", "mixture", "oracle")
 METRICS = ("si_sdr", "usdr")
@@ -204,7 +204,7 @@ def _score_track(
         raise ValueError(f"no reference of the classes {', '.join(sorted(missing))}")
     order = [track.classes.index(name) for name in model.sources]
     references = track.references[order]
-    separated = inference.separate(
+    separated = separate(
         model,
         variables,
         track.mixture,

@@ -1,4 +1,4 @@
-"""Augmentations by name, pure functions of a key and of sources, and chains of them.
+"""Augmentations as pure functions of a key and of sources, and chains of them.
 
 An augmentation is ``augment(key, sources, **settings) -> sources``, where sources are
 (batch, sources, time) or (batch, sources, channels, time), mixtures not yet summed.
@@ -19,15 +19,11 @@ from jaxtyping import Array, Float, Key
 
 from sepjax.functional import augment
 from sepjax.functional.augment import Excerpt, left_and_right, select_channel
-from sepjax.registry import Registry
 
 Sources = Float[Array, "batch sources *channels time"]
 Augmentation = Callable[..., Sources]
 
-AUGMENTATIONS = Registry("augmentation")
 
-
-@AUGMENTATIONS.register("gain")
 def gain(
     key: Key[Array, ""], sources: Sources, low: float = 0.75, high: float = 1.25
 ) -> Sources:
@@ -44,7 +40,6 @@ def gain(
     return sources * jax.random.uniform(key, shape, sources.dtype, low, high)
 
 
-@AUGMENTATIONS.register("channel")
 def channel(
     key: Key[Array, ""], sources: Float[Array, "batch sources channels time"]
 ) -> Float[Array, "batch sources time"]:
@@ -59,7 +54,6 @@ def channel(
     return select_channel(jnp.swapaxes(sources, 2, 3), drawn)
 
 
-@AUGMENTATIONS.register("swap_channels")
 def swap_channels(
     key: Key[Array, ""],
     sources: Float[Array, "batch sources channels time"],
@@ -79,7 +73,6 @@ def swap_channels(
     return left_and_right(jnp.swapaxes(sources, 2, 3), drawn.astype(jnp.int32))
 
 
-@AUGMENTATIONS.register("shuffle")
 def shuffle(key: Key[Array, ""], sources: Sources, fraction: float = 0.5) -> Sources:
     """Sources of different items mixed in part of the batch (thesis 5.1).
 
@@ -102,7 +95,6 @@ def shuffle(key: Key[Array, ""], sources: Sources, fraction: float = 0.5) -> Sou
     return jnp.concatenate([moved, sources[mixed:]])
 
 
-@AUGMENTATIONS.register("mix")
 def mix(key: Key[Array, ""], sources: Sources) -> Sources:
     """Songs that never were: every source's items in an order of its own (Open-Unmix).
 
@@ -117,7 +109,6 @@ def mix(key: Key[Array, ""], sources: Sources) -> Sources:
     return shuffle(key, sources, fraction=1.0)
 
 
-@AUGMENTATIONS.register("normalize")
 def normalize(key: Key[Array, ""], sources: Sources) -> Sources:
     """Sources over the standard deviation of their sum; draws nothing.
 
@@ -131,32 +122,22 @@ def normalize(key: Key[Array, ""], sources: Sources) -> Sources:
     return augment.normalize(Excerpt(jnp.sum(sources, axis=1), sources)).sources
 
 
-def compose(*parts: str | Augmentation) -> Augmentation:
+def compose(*parts: Augmentation) -> Augmentation:
     """Augmentations one after another; the i-th draws from ``fold_in(key, i)``.
 
     Args:
-        parts: names of :data:`AUGMENTATIONS`, or functions of a key and of sources,
-            such as ``functools.partial(gain, low=0.25)``.
-
-    Raises:
-        ValueError: nothing has this name; the nearest names are suggested.
+        parts: functions of a key and of sources, such as
+            ``functools.partial(gain, low=0.25)``.
 
     Example:
         >>> augmented = jax.jit(compose(*OPEN_UNMIX))
         >>> key = jax.random.fold_in(jax.random.key(42), 7)  # a seed and a step
         >>> augmented(key, jnp.ones((4, 2, 2, 100))).shape
         (4, 2, 2, 100)
-        >>> compose("gian")
-        Traceback (most recent call last):
-        ValueError: unknown augmentation 'gian': did you mean 'gain'? Known: channel,
-        gain, mix, normalize, shuffle, swap_channels
     """
-    chain = tuple(
-        AUGMENTATIONS.find(part) if isinstance(part, str) else part for part in parts
-    )
 
     def composed(key: Key[Array, ""], sources: Sources) -> Sources:
-        for index, part in enumerate(chain):
+        for index, part in enumerate(parts):
             sources = part(jax.random.fold_in(key, index), sources)
         return sources
 
@@ -164,5 +145,5 @@ def compose(*parts: str | Augmentation) -> Augmentation:
 
 
 # What section 5.1 of the thesis does to mono excerpts, and Open-Unmix to stereo ones.
-THESIS = ("channel", "gain", "shuffle", "normalize")
-OPEN_UNMIX = ("mix", functools.partial(gain, low=0.25, high=1.25), "swap_channels")
+THESIS = (channel, gain, shuffle, normalize)
+OPEN_UNMIX = (mix, functools.partial(gain, low=0.25, high=1.25), swap_channels)

@@ -9,10 +9,10 @@ import numpy as np
 
 from sepjax.config import Config, from_dict
 from sepjax.train import checkpoint
+from sepjax.train import load as loading
 from sepjax.train.checkpoint import CheckpointError
 from sepjax.train.optim.freeze import frozen_leaves
 from sepjax.train.step import TrainState
-from sepjax.weights import load as loading
 
 # Fields that say what the numbers of an encoder and a decoder mean; their sizes show in
 # the parameters. What a separator means depends on all fields, the classes among them.

@@ -31,7 +31,7 @@ def plans(manifest: Manifest, chunk: int, rows: slice = slice(None)):
 def feed(kind: str, manifest: Manifest, chunk: int, rows: slice = slice(None)):
     todo = plans(manifest, chunk, rows)
     if kind in ("streaming", "tf_data"):
-        module = importlib.import_module(f"data_pipelines.{kind}")
+        module = importlib.import_module(f"data_pipelines.feeding.{kind}")
         return module.feed(manifest, todo, chunk)
     if kind == "host":
         return host.feed(manifest, todo, chunk)
@@ -163,13 +163,13 @@ def test_a_batch_is_not_written_to_again_and_needs_no_copy(odd_manifest):
 
 EXIT = """
 import importlib, sys
-from data_pipelines import schedule
+from data_pipelines.feeding import schedule
 from data_pipelines.manifest import Manifest
 from sepjax.config import DataConfig
 manifest = Manifest.from_json(sys.stdin.read())
 table = schedule.track_table(manifest, manifest.split("train"))
 plan = schedule.train_plans(table, DataConfig(chunk_seconds=0.1), 0, 4, 0, 900)
-feeder = importlib.import_module("data_pipelines." + sys.argv[1])
+feeder = importlib.import_module("data_pipelines.feeding." + sys.argv[1])
 batches = feeder.feed(manifest, iter([plan]), 800)
 print(next(batches)["chunks"].shape)
 """

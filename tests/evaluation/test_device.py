@@ -21,8 +21,13 @@ DOUBLES = ("f64", "complex<f64>")
 
 def jitted_functions():
     """Everything of sepjax.evaluation that is compiled, and the model's chunks."""
-    names = [m.name for m in pkgutil.iter_modules(sepjax.evaluation.__path__)]
-    modules = [importlib.import_module(f"sepjax.evaluation.{name}") for name in names]
+    names = [
+        module.name
+        for module in pkgutil.walk_packages(
+            sepjax.evaluation.__path__, "sepjax.evaluation."
+        )
+    ]
+    modules = [importlib.import_module(name) for name in names]
     return {
         (module, name): value
         for module in (*modules, separation_stream)

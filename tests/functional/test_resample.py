@@ -1,4 +1,4 @@
-"""Decimation as a filter ought to be, and ``kaiser_best`` as it was."""
+"""Decimation as a filter ought to be."""
 
 import jax
 import jax.numpy as jnp
@@ -7,7 +7,6 @@ import pytest
 import soxr
 
 from sepjax.functional.resample import decimate, windowed_sinc
-from sepjax.functional.resample_kaiser import kaiser_best
 
 EDGE = 200  # decimated samples, beyond the reach of the taps: 64 zero crossings
 
@@ -104,57 +103,3 @@ def test_linear_under_jit_vmap_and_grad():
 def test_factor_is_a_positive_integer(factor):
     with pytest.raises(ValueError, match="positive integer"):
         decimate(jnp.ones(9), factor)
-
-
-@pytest.mark.parametrize(
-    ("given", "rate", "target", "known"),
-    [
-        ("in/x_44100", 44100, 8000, "out/kaiser_best_8000"),
-        ("in/x_44100", 44100, 16000, "out/kaiser_best_16000"),
-        ("in/x_44100", 44100, 32000, "out/kaiser_best_32000"),
-        ("out/kaiser_best_8000", 8000, 44100, "out/up_kaiser_best_8000_44100"),
-        ("out/kaiser_best_32000", 32000, 44100, "out/up_kaiser_best_32000_44100"),
-    ],
-)
-def test_kaiser_best_is_that_of_librosa(shared_data, given, rate, target, known):
-    table = np.load(shared_data / "model_ref" / "resample.npz")
-    found = kaiser_best(table[given], rate, target)
-    # Both in float64, rounded to float32: equal but for a last digit.
-    atol = 2e-7 * np.abs(table[known]).max()
-    np.testing.assert_allclose(found, table[known], rtol=0, atol=atol)
-
-
-def test_kaiser_best_has_the_quirk_of_its_table():
-    for target, gain in ((8000, 1.0079), (16000, 1.0027), (32000, 1.0004)):
-        found = kaiser_best(np.ones(44100), 44100, target)[EDGE:-EDGE]
-        assert found.mean() == pytest.approx(gain, abs=1e-4)
-    # Where int(512 s) is exact there is none, and it is the decimation.
-    wave = np.asarray(noise(2, 4001))
-    inner = slice(EDGE, -EDGE)
-    found = kaiser_best(wave, 32000, 16000)
-    # Linear interpolation in the table and float32: 2e-6 was seen.
-    np.testing.assert_allclose(
-        found[:, inner], decimate(jnp.asarray(wave), 2)[:, inner], atol=1e-5
-    )
-
-
-def test_kaiser_best_shapes_types_and_blocks(monkeypatch):
-    wave = np.asarray(noise(2, 3, 1001))
-    whole = kaiser_best(wave, 44100, 32000)
-    assert whole.shape == (2, 3, 727)  # 726.4 rounded up, with a zero at the end
-    assert whole.dtype == np.float32
-    assert not whole[..., -1].any()
-    assert whole[..., -2].all()
-    monkeypatch.setattr("sepjax.functional.resample_kaiser.BLOCK", 100)
-    np.testing.assert_array_equal(kaiser_best(wave, 44100, 32000), whole)
-    same = kaiser_best(wave, 8000, 8000)
-    np.testing.assert_array_equal(same, wave)
-    assert same is not wave
-    assert kaiser_best(wave[..., :0], 44100, 8000).shape == (2, 3, 0)
-    assert kaiser_best(wave[..., :1], 44100, 8000).shape == (2, 3, 1)
-
-
-@pytest.mark.parametrize(("rate", "target"), [(0, 8000), (44100, -1), (44100, 80)])
-def test_kaiser_best_refuses_odd_rates(rate, target):
-    with pytest.raises(ValueError, match="cannot resample"):
-        kaiser_best(np.ones(10), rate, target)
