@@ -22,7 +22,8 @@ from pathlib import Path
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from sepjax.config import Config, from_dict, member_configs, member_folders, resolve
+from sepjax.config import Config, member_configs, member_folders, resolve
+from sepjax.experiment.names import configuration_of, require_fields
 
 CONFIG = config_flags.DEFINE_config_file("config", help_string="file.py[:name]")
 WORKDIR = flags.DEFINE_string("workdir", "", "the run folder")
@@ -297,14 +298,9 @@ def launching(workdir: Path, options: list[str]) -> dict:
 def parse_flags(argv: list[str]) -> list[str]:
     """Absl's parser, but what is wrong is said in one line, with the nearest names."""
     try:
-        for argument in argv[1:]:
-            name, _, value = argument.lstrip("-").partition("=")
-            section, *path = name.split(".")
-            if section == "config" and path:
-                tree = functools.reduce(
-                    lambda tree, part: {part: tree}, path[::-1], value
-                )
-                from_dict(tree)  # raises where a field is not known
+        config = configuration_of(argv[1:])
+        if isinstance(config, Config):
+            require_fields(config, argv[1:])
         if any(a.lstrip("-").partition("=")[0] == "sweep" for a in argv[1:]):
             # There is no one config yet that these could override: main passes them on.
             ours = ("config.", "launcher.")

@@ -114,7 +114,7 @@ GPUS = {
 
 LARGE = "appendix_a.py:large_hybrid_pmpgtf"
 HUGE = "appendix_a.py:full_data_huge_hybrid_pmpgtf_large_tcn"
-DEMUCS = "--config.model.name=demucs --config.model.demucs_channels=64"
+DEMUCS = "--config.model.name=demucs --config.model.channels=64"
 MODELS = {  # what a row says of the model -> its flags
     "irm_hybrid_pmpgtf": "appendix_a.py:irm_hybrid_pmpgtf",
     "large": LARGE,

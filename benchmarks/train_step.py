@@ -27,18 +27,19 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from sepjax.config import ModelConfig, OptimConfig
+from sepjax.config import OptimConfig
+from tests.support.models import config_of
 
 TABLE = dict(encoding="simple", N=440, L=20, W=20, B=160)
 MUSIC = dict(
     encoder_act="relu", input_norm="frame", mask_act="relu", skip=False, bias=False
 )
 PRESETS: dict[str, tuple[ModelConfig, int]] = {  # model, batch size
-    "explore": (ModelConfig(**TABLE, H=160, layers=6, stack=3), 4),
-    "large": (ModelConfig(**TABLE, H=640, layers=6, stack=3), 4),
-    "full": (ModelConfig(**TABLE | dict(L=100, W=100), sample_rate=44100), 4),
+    "explore": (config_of(**TABLE, H=160, layers=6, stack=3), 4),
+    "large": (config_of(**TABLE, H=640, layers=6, stack=3), 4),
+    "full": (config_of(**TABLE | dict(L=100, W=100), sample_rate=44100), 4),
     "music": (
-        ModelConfig(
+        config_of(
             **TABLE | dict(N=256, W=10, B=256), **MUSIC, H=512, audio_channels=2,
             sample_rate=44100,
         ),
@@ -59,11 +60,18 @@ PRECISION = {"f32": "highest", "tf32": "tensorfloat32", "bf16": "default"}
 
 def step_flops(config: ModelConfig, frames: int) -> int:
     """Multiplications and additions of the convolutions, three times forward."""
-    blocks, sources = config.layers * config.stack, len(config.sources)
-    dense = (2 * blocks - 1 if config.skip else blocks) + blocks
-    pointwise = dense * config.B * config.H + (1 + sources) * config.B * config.N
-    banks = config.audio_channels * config.L * config.N
-    forward = pointwise + blocks * config.kernel * config.H + (1 + sources) * banks
+    blocks, sources = config.model.layers * config.model.stack, len(config.data.sources)
+    dense = (2 * blocks - 1 if config.model.skip else blocks) + blocks
+    pointwise = (
+        dense * config.model.B * config.model.H
+        + (1 + sources) * config.model.B * config.model.N
+    )
+    banks = config.model.audio_channels * config.model.L * config.model.N
+    forward = (
+        pointwise
+        + blocks * config.model.kernel * config.model.H
+        + (1 + sources) * banks
+    )
     return 2 * frames * (3 * forward - banks)  # the encoder's input has no gradient
 
 
@@ -101,16 +109,16 @@ def build(config: ModelConfig, shape: tuple[int, ...]) -> tuple:
     import jax
 
     from sepjax.functional.augment import Excerpt
-    from sepjax.losses import separation_loss
-    from sepjax.models import build_model
+    from sepjax.models.build import model_of
+    from sepjax.train.objective import make_objective
     from sepjax.train.optim import make_optimizer
     from sepjax.train.step import init_state, make_train_step
 
     sources = 0.1 * jax.random.normal(jax.random.key(1), shape)
-    model, optimizer = build_model(config), make_optimizer(OptimConfig())
+    model, optimizer = model_of(config), make_optimizer(OptimConfig())
     init = functools.partial(init_state, model, optimizer, time=shape[-1])
     state = jax.jit(init)(jax.random.key(0))
-    step = make_train_step(model, separation_loss, optimizer)
+    step = make_train_step(make_objective(model), optimizer)
     return jax.jit(step, donate_argnums=0), state, Excerpt(sources.sum(1), sources)
 
 
@@ -123,9 +131,11 @@ def measure(args: argparse.Namespace) -> dict:
     jax.config.update("jax_default_matmul_precision", PRECISION[args.dtype])
     config, batch = PRESETS[args.preset]
     config.compute_dtype = "bfloat16" if args.dtype == "bf16" else "float32"
-    batch, samples = args.batch or batch, round(args.seconds * config.sample_rate)
-    channels = () if config.audio_channels == 1 else (config.audio_channels,)
-    shape = (batch, len(config.sources), *channels, samples)
+    batch, samples = args.batch or batch, round(args.seconds * config.data.sample_rate)
+    channels = (
+        () if config.model.audio_channels == 1 else (config.model.audio_channels,)
+    )
+    shape = (batch, len(config.data.sources), *channels, samples)
     step, state, excerpt = build(config, shape)
     began = time.perf_counter()
     compiled = step.lower(state, excerpt).compile()
@@ -138,7 +148,7 @@ def measure(args: argparse.Namespace) -> dict:
 
     first = time_calls(call, args.warmup, 1)[0]
     times = time_calls(call, args.repeats, args.inner)
-    flops = step_flops(config, batch * frames_for(samples, config.W))
+    flops = step_flops(config, batch * frames_for(samples, config.model.W))
     device = jax.devices()[0]
     return {
         "who": "sepjax",

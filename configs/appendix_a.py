@@ -19,6 +19,7 @@ No row is ``causal``; setting that also asks for ``model.norm`` and ``model.inpu
 ``cumulative``.
 """
 
+import dataclasses
 import difflib
 from collections.abc import Callable
 from typing import Any
@@ -32,7 +33,7 @@ from configs.appendix_a_rows import (
     SECTIONS,
     UNLISTED,
 )
-from sepjax.config import Config
+from sepjax.config import MODEL_CONFIGS, Config
 
 ROWS = {name: cells for part in SECTIONS.values() for name, cells in part.rows.items()}
 SECTION_OF = {
@@ -104,12 +105,13 @@ def get_config(name: str = "") -> Config:
     cells = DEFAULTS | overrides(name) | EXTRA.get(name, {})
     if "stack_layers" in cells:
         cells |= dict(encoding="deep", filters=len(cells["stack_layers"]))
-    config = Config(name=name)
+    family = MODEL_CONFIGS.find(cells.get("model", "tasnet"))
+    config = Config(name=name, model=family())
+    # A row of another family has the letters of the table's defaults all the same.
+    known = {f"model.{field.name}" for field in dataclasses.fields(family)}
     for key, path in PATHS.items():
-        if key in cells:
+        if key in cells and (path in known or path.split(".")[0] != "model"):
             _assign(config, path, VALUES.get(key, lambda cell: cell)(cells[key]))
-    config.model.sources = config.data.sources
-    config.model.sample_rate = config.data.sample_rate
     epoch = TRACKS * cells["track_samples"] // cells["bs"]
     config.train.eval_every = config.train.checkpoint_every = epoch
     config.train.steps, config.train.early_stop = EPOCHS * epoch, PATIENCE

@@ -10,7 +10,8 @@ three (large) on two CPU cores: these want a GPU. ``music`` has the size of the
 Conv-TasNets of asteroid and Demucs that were published for MUSDB18.
 """
 
-from sepjax.config import Config, ModelConfig
+from sepjax.config import Config
+from sepjax.models.tasnet.config import TasNetConfig
 from sepjax.registry import nearest
 
 NAMES = {
@@ -25,7 +26,7 @@ def get_config(name: str = "full") -> Config:
     """Table A.1, or one of its smaller relatives."""
     if name not in NAMES:
         raise ValueError(f"configs/base.py has no {name!r}: {nearest(name, NAMES)}")
-    config = Config(name=name)
+    config = Config(name=name, model=TasNetConfig())
     if name in ("full", "music"):
         config.data.sample_rate = 44100
         if name == "music":
@@ -37,7 +38,7 @@ def get_config(name: str = "full") -> Config:
     return config
 
 
-def music(model: ModelConfig) -> None:
+def music(model: TasNetConfig) -> None:
     """Stereo, a window of 20 samples every 10, masks from the last residual."""
     model.audio_channels, model.encoding, model.encoder_act = 2, "simple", "relu"
     model.N, model.L, model.W, model.B, model.H = 256, 20, 10, 256, 512

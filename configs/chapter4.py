@@ -19,7 +19,8 @@ A new instrument from a few songs, once ``demo_known`` has learnt the other five
 """
 
 from configs.chapter6 import as_published, open_unmix, small_meta, small_unmix
-from sepjax.config import Config
+from sepjax.config import Config, LossConfig
+from sepjax.models.tasnet.config import TasNetConfig
 from sepjax.registry import nearest
 
 CLASSES = ("vocals", "drums", "bass", "electric_guitar", "wind", "other")
@@ -75,13 +76,12 @@ def small(name: str) -> Config:
     config.data.sources = tuple(
         one for one in CLASSES if name != "demo_known" or one != NEW
     )
-    model, train = config.model, config.train
+    train = config.train
+    as_published(config)
     small_meta(config)
     if name == "demo_conv":
-        model.N, model.B, model.H, model.stack = 256, 128, 256, 3
-        model.filters = 1
-    else:
-        as_published(config)
+        config.loss = LossConfig()
+        config.model = TasNetConfig(N=256, B=128, H=256, L=40, W=40, layers=6, stack=3)
     config.optim.lr_decay_patience, train.steps = 1, 1000
     if name == "demo_new":
         # A few songs, of which every chunk is heard some twenty times.

@@ -17,6 +17,8 @@ them all, the studio models first.
 """
 
 from sepjax.config import Config
+from sepjax.models.meta_tasnet.config import MetaTasNetConfig
+from sepjax.models.open_unmix.config import OpenUnmixConfig
 from sepjax.registry import nearest
 
 CLASSES = ("vocals", "drums", "bass", "other")
@@ -70,8 +72,8 @@ def get_config(name: str = "demo_finetune") -> Config:
 
 def open_unmix(config: Config) -> None:
     """Model, data and optimiser of Open-Unmix."""
-    data, model, optim, train = config.data, config.model, config.optim, config.train
-    model.name, model.audio_channels, data.sample_rate = "open_unmix", 2, 44100
+    data, optim, train = config.data, config.optim, config.train
+    config.model, data.sample_rate = OpenUnmixConfig(audio_channels=2), 44100
     data.chunk_seconds, data.mix, data.swap_channels = 6.0, "random", True
     data.gain_low, data.gain_high, data.shuffle_fraction = 0.25, 1.25, 0.0
     data.normalize, config.eval.rescale = False, False
@@ -86,8 +88,8 @@ def small_unmix(config: Config) -> None:
     """What two cores can train: mono at 8 kHz, a quarter of the channels."""
     data, model, train = config.data, config.model, config.train
     model.audio_channels, data.sample_rate, data.swap_channels = 1, 8000, False
-    model.umx_fft, model.umx_hop, model.umx_bandwidth = 1024, 256, 0.0
-    model.umx_hidden, model.umx_layers = 128, 2
+    model.n_fft, model.hop, model.bandwidth = 1024, 256, 0.0
+    model.hidden, model.layers = 128, 2
     train.batch_size, train.steps, train.early_stop = 16, 400, 0
     train.eval_every = train.checkpoint_every = 100
     train.statistics_excerpts = 500
@@ -108,9 +110,8 @@ def meta_tasnet(config: Config, demo: bool) -> None:
 
 
 def as_published(config: Config) -> None:
-    """Norms, masks and losses of Meta-TasNet."""
-    model, loss = config.model, config.loss
-    model.name, model.norm, model.mask_act = "meta_tasnet", "group", "softmax"
+    """Meta-TasNet and its losses."""
+    config.model, loss = MetaTasNetConfig(), config.loss
     loss.over_sources = "sum"
     loss.dissimilarity, loss.similarity, loss.reconstruction = 3.0, 2.0, 0.05
 

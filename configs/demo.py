@@ -9,6 +9,7 @@ folder of songs with the four classes of MUSDB.
 """
 
 from sepjax.config import Config
+from sepjax.models.tasnet.config import TasNetConfig
 from sepjax.registry import nearest
 
 NAMES = {
@@ -34,7 +35,7 @@ def get_config(name: str = "music") -> Config:
 
 def small() -> Config:
     """A hybrid encoder of 8 ms stride and a TCN that sees one second."""
-    config = Config()
+    config = Config(model=TasNetConfig())
     config.data.chunk_seconds = 4.0
     model = config.model
     model.encoding, model.fb_type, model.fb_ratio = "hybrid", "pmpgtf", 0.5

@@ -1,25 +1,44 @@
-"""Things by name: one dictionary per family, errors that suggest what was meant."""
+"""Things by name: what people extend is an entry here, also from a file of their own.
+
+A registry knows its entries by the decorator :meth:`Registry.register`. Those of sepjax
+itself are imported when somebody asks for them.
+"""
 
 import difflib
-from collections.abc import Callable, Iterable
+import importlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
+from pathlib import Path
 from typing import Any
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """The end of an error message about an unknown name.
 
+    Capitals make no difference, and what continues the name is near.
+
     Example:
         >>> nearest("vocal", ["vocals", "drums"])
         "did you mean 'vocals'? Known: drums, vocals"
+        >>> nearest("n", ["N", "L"])
+        "did you mean 'N'? Known: L, N"
     """
     known = sorted(known)
-    close = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
-    hint = " or ".join(repr(match) for match in close)
+    lower: dict[str, list[str]] = {}
+    for entry in known:
+        lower.setdefault(entry.lower(), []).append(entry)
+    close = difflib.get_close_matches(name.lower(), lower, n=3, cutoff=0.5)
+    hint = " or ".join(repr(match) for key in close for match in lower[key])
     return (f"did you mean {hint}? " if hint else "") + f"Known: {', '.join(known)}"
 
 
-class Registry(dict[str, Callable[..., Any]]):
+class Registry(MutableMapping[str, Any]):
     """Names to builders, with a decorator to add one and errors that help.
+
+    Args:
+        kind: of the entries, for messages.
+        homes: names of sepjax's own entries, and the modules that register them.
+        package: a package with folders that are named after entries ...
+        module: ... and register them in this module, if they have it.
 
     Example:
         >>> SHAPES = Registry("shape")
@@ -27,33 +46,107 @@ class Registry(dict[str, Callable[..., Any]]):
         ... def square(side): return side**2
         >>> SHAPES.build("square", 3)
         9
+        >>> SHAPES.find("sqare")
+        Traceback (most recent call last):
+        ValueError: unknown shape 'sqare': did you mean 'square'? Known: square
     """
 
-    def __init__(self, family: str):
-        super().__init__()
-        self.family = family
+    def __init__(
+        self,
+        kind: str,
+        homes: Mapping[str, str] | None = None,
+        *,
+        package: str = "",
+        module: str = "",
+    ):
+        self.kind = kind
+        self._entries: dict[str, Any] = {}
+        self._homes = dict(homes or {})
+        self._package, self._module = package, module
 
-    def register(self, name: str) -> Callable[[Callable], Callable]:
-        """Decorator that files a builder under ``name``; a name is given once."""
+    def register(self, name: str) -> Callable[[Any], Any]:
+        """Decorator that files a builder under ``name``.
 
-        def add(builder: Callable) -> Callable:
-            if name in self:
-                raise ValueError(f"{self.family} {name!r} is registered twice")
-            self[name] = builder
+        Raises:
+            ValueError: the name is taken by something else. The same definition may
+                come again, as from a file that is imported twice.
+        """
+
+        def add(builder: Any) -> Any:
+            present = self._entries.get(name, builder)
+            if _origin(present) != _origin(builder):
+                raise ValueError(f"{self.kind} {name!r} is registered twice")
+            self._entries[name] = builder
             return builder
 
         return add
 
-    def find(self, name: str) -> Callable[..., Any]:
+    def find(self, name: str) -> Any:
         """The builder of ``name``.
 
         Raises:
             ValueError: nothing has this name; the nearest names are suggested.
         """
         if name not in self:
-            raise ValueError(f"unknown {self.family} {name!r}: {nearest(name, self)}")
+            raise ValueError(f"unknown {self.kind} {name!r}: {nearest(name, self)}")
         return self[name]
 
     def build(self, name: str, *args: Any, **kwargs: Any) -> Any:
         """Call the builder of ``name``; errors as :meth:`find`."""
         return self.find(name)(*args, **kwargs)
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self._entries and name in self._homes_by_name():
+            importlib.import_module(self._homes_by_name()[name])
+        return self._entries[name]
+
+    def __setitem__(self, name: str, builder: Any) -> None:
+        self._entries[name] = builder
+
+    def __delitem__(self, name: str) -> None:
+        del self._entries[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(sorted({*self._entries, *self._homes_by_name()}))
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._entries or name in self._homes_by_name()
+
+    def __len__(self) -> int:
+        return len({*self._entries, *self._homes_by_name()})
+
+    def _homes_by_name(self) -> dict[str, str]:
+        if not self._package:
+            return self._homes
+        homes = dict(self._homes)
+        for place in importlib.import_module(self._package).__path__:
+            for path in Path(place).glob(f"*/{self._module}.py"):
+                name = path.parent.name
+                homes[name] = f"{self._package}.{name}.{self._module}"
+        return homes
+
+
+def _origin(builder: Any) -> tuple[str, str] | Any:
+    """Where a function or class is defined; anything else is its own origin."""
+    names = [getattr(builder, key, None) for key in ("__module__", "__qualname__")]
+    return builder if None in names or "<" in names[1] else tuple(names)
+
+
+def import_extensions(modules: Iterable[str]) -> None:
+    """Import the modules whose entries a configuration names.
+
+    Raises:
+        ValueError: one is not a module's name, or cannot be found.
+    """
+    for name in modules:
+        if not all(part.isidentifier() for part in name.split(".")):
+            raise ValueError(f"extensions: {name!r} is no module, such as my_parts")
+        try:
+            importlib.import_module(name)
+        except ModuleNotFoundError as error:
+            if error.name is None or not f"{name}.".startswith(f"{error.name}."):
+                raise
+            raise ValueError(
+                f"extensions: there is no module {name!r}: install it, or add its "
+                "folder to PYTHONPATH"
+            ) from error

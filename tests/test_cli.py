@@ -13,14 +13,15 @@ import soundfile
 
 from data_pipelines.registry import build_manifest
 from sepjax.commands import cli
-from sepjax.config import Config, resolve, to_dict
+from sepjax.config import resolve, to_dict
 from sepjax.inference.stems import write_stems
-from sepjax.models import build_model
+from sepjax.models.build import model_of
 from sepjax.train import checkpoint
 from sepjax.train.optim import make_optimizer
 from sepjax.train.optim.plateau import PlateauState
 from sepjax.train.provenance import provenance
 from sepjax.train.step import init_state
+from tests.support.models import config_of
 
 RATE = 8000
 CLASSES = ("bass", "vocals")
@@ -47,7 +48,7 @@ def music(tmp_path_factory):
 @pytest.fixture(scope="module")
 def run(tmp_path_factory, music):
     """A run folder as training leaves it after its first steps."""
-    config = Config(name="tiny")
+    config = config_of()
     config.data.dataset, config.data.root = "folder", str(music)
     config.data.sources, config.data.sample_rate = CLASSES, RATE
     config.data.chunk_seconds = config.eval.chunk_seconds = 0.5
@@ -58,7 +59,7 @@ def run(tmp_path_factory, music):
     config = resolve(config)
     folder = tmp_path_factory.mktemp("runs") / "tiny"
     folder.mkdir()
-    net, optimizer = build_model(config.model), make_optimizer(config.optim)
+    net, optimizer = model_of(config), make_optimizer(config.optim)
     state = jax.jit(lambda key: init_state(net, optimizer, key, 4000))(
         jax.random.key(0)
     )

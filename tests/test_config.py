@@ -5,17 +5,29 @@ import json
 
 import pytest
 
-from sepjax.config import Config, differences, from_dict, resolve, to_dict
-from sepjax.config.rules import CHOICES, POSITIVE, get_field, validate
+from sepjax.config import (
+    MODEL_CONFIGS,
+    Config,
+    differences,
+    from_dict,
+    resolve,
+    to_dict,
+)
+from sepjax.config.rules import validate
+from sepjax.models.tasnet.config import TasNetConfig
+
+
+def thesis():
+    return Config(model=TasNetConfig())
 
 
 def test_defaults_are_valid():
-    validate(Config())
-    assert resolve(Config()) == Config()
+    validate(thesis())
+    assert resolve(thesis()) == thesis()
 
 
 def test_every_problem_is_listed_at_once():
-    config = Config()
+    config = thesis()
     config.data.feeder = "resdient"
     config.data.gain_low = 2.0
     config.model.N = 0
@@ -61,35 +73,38 @@ def test_every_problem_is_listed_at_once():
         (dict(N=3), "4 or more"),
         (dict(fb_type="param_sinc", init_type="multiphase"), "gammatones"),
         (dict(audio_channels=2), "needs encoding='simple': hybrid encoders hear one"),
-        (dict(audio_channels=2, name="meta_tasnet"), "which hears one channel"),
         (dict(audio_channels=3, encoding="simple"), "audio_channels=3"),
         (dict(causal=True), "model.causal needs"),
         (dict(causal=True, norm="cumulative"), "input_norm"),
     ],
 )
 def test_parts_that_do_not_fit_together(fields, message):
-    config = Config()
-    for name, value in fields.items():
-        setattr(config.model, name, value)
+    config = Config(model=TasNetConfig(**fields))
     with pytest.raises(ValueError, match=message):
         validate(config)
 
 
 @pytest.mark.parametrize("sources", [(), ("bass", "bass")])
 def test_classes_are_named_once(sources):
-    config = Config()
+    config = thesis()
     config.data.sources = sources
     with pytest.raises(ValueError, match="must name each class once"):
         resolve(config)
 
 
-def test_every_rule_names_a_field():
-    for path in (*CHOICES, *POSITIVE):
-        get_field(Config(), path)
+@pytest.mark.parametrize("name", MODEL_CONFIGS)
+def test_defaults_of_every_family_are_valid(name):
+    validate(Config(model=MODEL_CONFIGS[name]()))
+
+
+def test_a_family_knows_no_field_of_another():
+    assert "n_fft" not in vars(thesis().model)
+    with pytest.raises(ValueError, match="unknown field 'model.N': Known: audio_ch"):
+        from_dict({"model": {"name": "demucs", "N": 3}})
 
 
 def test_round_trip_through_json():
-    config = Config(name="other", seed=7)
+    config = Config(name="other", seed=7, model=TasNetConfig())
     config.data.sources = ("vocals", "rest")
     config.model.L, config.optim.lr, config.model.causal = 25, 0.1, False
     again = from_dict(json.loads(json.dumps(to_dict(config))))
@@ -98,7 +113,7 @@ def test_round_trip_through_json():
 
 
 def test_missing_fields_take_their_defaults():
-    assert from_dict({}) == Config()
+    assert from_dict({"model": {"name": "tasnet"}}) == thesis()
     assert from_dict({"train": {"steps": 3}}).train.steps == 3
 
 
@@ -106,7 +121,15 @@ def test_missing_fields_take_their_defaults():
     ("tree", "message"),
     [
         ({"modell": {}}, "unknown field 'modell': did you mean 'model'?"),
-        ({"model": {"layer": 3}}, "unknown field 'model.layer': did you mean 'layers'"),
+        (
+            {"model": {"name": "tasnet", "layer": 3}},
+            "unknown field 'model.layer': did you mean 'layers'",
+        ),
+        ({"model": {"name": "tasnet", "n": 3}}, "did you mean 'N'? Known: B, H"),
+        (
+            {"model": {"name": "tasnett"}},
+            "unknown model 'tasnett': did you mean 'tasnet",
+        ),
         ({"zzz": 1}, "unknown field 'zzz': Known: data, eval"),
     ],
 )
@@ -115,23 +138,24 @@ def test_unknown_fields_suggest_the_nearest(tree, message):
         from_dict(tree)
 
 
-def test_resolve_splits_flags_and_informs_the_model():
-    config = Config()
+def test_resolve_splits_names_that_flags_joined():
+    config = thesis()
     config.data.sources = ("vocals, bass",)
-    config.data.sample_rate = 16000
+    config.model.deep_types = ("conv,pmpgtf",)
+    config.model.encoding, config.model.filters = "deep", 2
     done = resolve(config)
-    assert done.data.sources == done.model.sources == ("vocals", "bass")
-    assert done.model.sample_rate == 16000
-    assert config.model.sample_rate == 8000  # the original is left alone
+    assert done.data.sources == ("vocals", "bass")
+    assert done.model.deep_types == ("conv", "pmpgtf")
+    assert config.data.sources == ("vocals, bass",)  # the original is left alone
 
 
 def test_differences_name_old_and_new():
-    old, new = Config(), Config()
+    old, new = thesis(), thesis()
     new.model.L, new.data.sources = 25, ("vocals",)
     lines = differences(old, new)
     assert lines[1] == "model.L: 20 -> 25"
     assert lines[0].startswith("data.sources: ['drums'")
-    assert differences(old, Config()) == []
+    assert differences(old, thesis()) == []
 
 
 def test_no_field_is_none():
@@ -141,4 +165,4 @@ def test_no_field_is_none():
             value = getattr(node, field.name)
             yield from values(value) if dataclasses.is_dataclass(value) else [value]
 
-    assert None not in list(values(Config()))
+    assert None not in list(values(thesis()))

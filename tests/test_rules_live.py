@@ -6,10 +6,11 @@ import pytest
 
 from sepjax.config import Config, LiveConfig, from_dict, to_dict, validate
 from sepjax.functional.live import LiveSettings
+from sepjax.models.tasnet.config import TasNetConfig
 
 
 def problems(**fields):
-    config = Config()
+    config = Config(model=TasNetConfig())
     for name, value in fields.items():
         setattr(config.live, name, value)
     try:
@@ -56,9 +57,9 @@ def test_problems_are_named(fields, message):
 
 
 def test_configurations_from_before_the_section_remain_readable():
-    tree = to_dict(Config())
+    tree = to_dict(Config(model=TasNetConfig()))
     del tree["live"]
-    assert from_dict(tree) == Config()
+    assert from_dict(tree) == Config(model=TasNetConfig())
 
 
 def test_the_functions_have_the_same_defaults():

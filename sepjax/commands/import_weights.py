@@ -85,7 +85,7 @@ def import_weights(arguments: argparse.Namespace) -> int:
     count = count_parameters(as_variables(params)["params"])
     print(
         f"{arguments.output}: {facts['family']}, {count:,} "
-        f"parameters, {config.sample_rate} Hz, sources {', '.join(config.sources)}"
+        f"parameters, {config.data.sample_rate} Hz, sources {', '.join(config.data.sources)}"
     )
     if facts["licence_notice"]:
         print(f"sepjax: {facts['licence_notice']}", file=sys.stderr)

@@ -1,7 +1,8 @@
 """Typed configuration of a run: what it may say, and its tree of plain values."""
 
-from sepjax.config.rules import get_field, validate
+from sepjax.config.rules import validate
 from sepjax.config.schema import (
+    MODEL_CONFIGS,
     Config,
     DataConfig,
     EvalConfig,
@@ -10,13 +11,16 @@ from sepjax.config.schema import (
     ModelConfig,
     OptimConfig,
     TrainConfig,
-    layer_strides,
+    choice,
+    positive,
+    setting,
 )
 from sepjax.config.tree import (
     differences,
     from_dict,
     member_configs,
     member_folders,
+    require_field,
     resolve,
     to_dict,
     variation_name,
@@ -25,6 +29,7 @@ from sepjax.config.tree import (
 )
 
 __all__ = [
+    "MODEL_CONFIGS",
     "Config",
     "DataConfig",
     "EvalConfig",
@@ -33,13 +38,15 @@ __all__ = [
     "ModelConfig",
     "OptimConfig",
     "TrainConfig",
+    "choice",
     "differences",
     "from_dict",
-    "get_field",
-    "layer_strides",
     "member_configs",
     "member_folders",
+    "positive",
+    "require_field",
     "resolve",
+    "setting",
     "to_dict",
     "validate",
     "variation_name",

@@ -1,95 +1,86 @@
 """What a configuration may say: choices, ranges and which fields go together.
 
-:func:`validate` reports *all* problems of a configuration in one message.
+:func:`validate` reports *all* problems of a configuration in one message. There is one
+function for each section; what a family of models may say is with its configuration
+(:meth:`sepjax.config.schema.ModelConfig.problems`).
 """
 
+import dataclasses
+import math
 from collections.abc import Iterable
 from typing import Any
 
-from sepjax.config.rules_live import live_problems
-from sepjax.config.rules_train import train_problems
-from sepjax.config.schema import Config, DataConfig, ModelConfig
+from sepjax.config.schema import (
+    MODEL_CONFIGS,
+    Config,
+    DataConfig,
+    LiveConfig,
+    OptimConfig,
+    TrainConfig,
+)
 from sepjax.registry import nearest
 
-CHOICES = {
-    "data.feeder": ("resident", "streaming", "tf_data"),
-    "data.channel": ("random", "mean", "left", "right"),
-    "data.mix": ("track", "random"),
-    "model.decoder": ("auto", "conv", "filterbank", "hybrid"),
-    "model.norm": ("global", "cumulative", "group", "frame"),
-    "model.mask_act": ("sigmoid", "softmax", "relu", "linear"),
-    "model.large_tcn_width": ("per_source", "total"),
-    "model.fb_type": ("param_sinc", "pmpgtf", "conv", "stft"),
-    "model.fb_parameters": ("logits", "hz"),
-    "model.fb_act": ("none", "relu"),
-    "model.branch_width": ("prop", "quarter"),
-    "model.deep_mode": ("full", "depthwise"),
-    "model.init_type": ("mel", "uniform", "multiphase"),
-    "model.who_is_pinv": ("none", "dec", "enc"),
-    "model.phase": ("analytic", "even"),
-    "model.encoder_act": ("none", "relu"),
-    "model.padding": ("center", "none", "naplab", "torchaudio"),
-    "model.input_norm": ("global", "frame", "cumulative"),
-    "model.audio_channels": (1, 2),
-    "model.normalize": ("rms", "none"),
-    "model.compute_dtype": ("float32", "bfloat16"),
-    "loss.over_sources": ("mean", "sum"),
-    "optim.weight_decay_kind": ("decoupled", "l2"),
-    "optim.decay": ("kernels", "all"),
-    "optim.schedule": ("plateau", "restarts", "cosine"),
-    "optim.plateau_mode": ("abs", "rel"),
-    "train.parallel": ("jit", "pmap"),
-    "eval.split": ("train", "valid", "test"),
-    "live.targets": ("recorded", "clean"),
-}
+OFF = {"bleed": -math.inf, "direct": math.inf, "crowd": math.inf}
+"""Bounds that, given for both, leave something out."""
 
-POSITIVE = (
-    *(f"data.{name}" for name in ("sample_rate", "chunk_seconds")),
-    *(f"model.{name}" for name in ("N", "L", "W", "B", "H", "kernel")),
-    *(f"model.{name}" for name in ("layers", "stack", "filters")),
-    *(f"model.{n}" for n in ("stages", "mels", "embedding", "generator_bottleneck")),
-    *(f"model.demucs_{name}" for name in ("channels", "depth")),
-    *(f"model.demucs_{name}" for name in ("growth", "lstm_layers")),
-    *(f"model.umx_{name}" for name in ("hidden", "layers", "fft", "hop")),
-    *(f"optim.{name}" for name in ("lr", "restart_every", "restart_decay")),
-    *(f"train.{name}" for name in ("batch_size", "eval_every", "checkpoint_every")),
-    *(f"train.{name}" for name in ("log_every", "seeds", "statistics_excerpts")),
-    "train.accumulate",
-    *(f"eval.{name}" for name in ("chunk_seconds", "excerpt_seconds")),
+VARIABLE = (
+    "optim.lr",
+    "optim.weight_decay",
+    "optim.clip",
+    "loss.dissimilarity",
+    "loss.similarity",
+    "loss.reconstruction",
 )
+"""Fields that ``train.vary`` may vary: numbers, which a program can take as data."""
 
 
-def get_field(config: Config, path: str) -> Any:
-    """The value at a dotted path, such as ``"model.L"``."""
-    value = config
-    for name in path.split("."):
-        value = getattr(value, name)
-    return value
-
-
-def validate(config: Config) -> None:
+def validate(config: Config, more: Iterable[str] = ()) -> None:
     """Check a configuration.
+
+    Args:
+        config: to be checked.
+        more: problems that others have found, for the same message.
 
     Raises:
         ValueError: one message that lists every problem with its valid choices.
     """
-    problems = [
-        f"{path}={value!r}: {nearest(str(value), map(str, choices))}"
-        for path, choices in CHOICES.items()
-        if (value := get_field(config, path)) not in choices
-    ]
-    problems += [
-        f"{path}={get_field(config, path)!r} must be positive"
-        for path in POSITIVE
-        if not get_field(config, path) > 0
-    ]
-    problems += list(_data_problems(config.data)) + list(_model_problems(config))
-    problems += [*live_problems(config.live), *train_problems(config)]
-    if problems:
-        raise ValueError("invalid configuration:\n  " + "\n  ".join(problems))
+    if messages := [*problems(config), *more]:
+        raise ValueError("invalid configuration:\n  " + "\n  ".join(messages))
 
 
-def _data_problems(data: DataConfig) -> Iterable[str]:
+def problems(config: Config) -> Iterable[str]:
+    """Every problem of a configuration, as a message of its own."""
+    yield from value_problems(config)
+    yield from data_problems(config)
+    if config.model.name not in MODEL_CONFIGS:
+        yield (
+            f"model.name={config.model.name!r}: "
+            f"{nearest(config.model.name, MODEL_CONFIGS)}"
+        )
+    yield from config.model.problems(config)
+    yield from optim_problems(config.optim)
+    yield from train_problems(config)
+    if not 0 <= config.eval.overlap < 1:
+        yield f"eval.overlap={config.eval.overlap} must be in [0, 1)"
+    yield from live_problems(config.live)
+
+
+def value_problems(node: Any, prefix: str = "") -> Iterable[str]:
+    """Fields that take other values than their type says (choices, signs)."""
+    for field in dataclasses.fields(node):
+        path, value = f"{prefix}{field.name}", getattr(node, field.name)
+        choices = field.metadata.get("choices")
+        if dataclasses.is_dataclass(value):
+            yield from value_problems(value, f"{path}.")
+        elif choices and value not in choices:
+            yield f"{path}={value!r}: {nearest(str(value), map(str, choices))}"
+        elif "positive" in field.metadata and not 0 < value < math.inf:
+            yield f"{path}={value!r} must be positive"
+
+
+def data_problems(config: Config) -> Iterable[str]:
+    """Problems of the section ``data``."""
+    data: DataConfig = config.data
     if not data.sources or len(set(data.sources)) != len(data.sources):
         yield f"data.sources={data.sources!r} must name each class once"
     if not 0 < data.gain_low <= data.gain_high:
@@ -100,287 +91,105 @@ def _data_problems(data: DataConfig) -> Iterable[str]:
         yield f"data.valid_seconds={data.valid_seconds} must be 0 or more"
     if not 0 <= data.shuffle_fraction <= 1:
         yield f"data.shuffle_fraction={data.shuffle_fraction} must be in [0, 1]"
-
-
-def _model_problems(config: Config) -> Iterable[str]:
-    rules = (
-        *_encoding_rules(config.model),
-        *_deep_rules(config.model),
-        *_filter_rules(config.model),
-        *_idle_rules(config.model),
-        *_network_rules(config),
-        *_stereo_rules(config),
-        *_stage_rules(config),
-        *_unmix_rules(config.model),
-    )
-    return [message for wrong, message in rules if wrong]
-
-
-def _encoding_rules(model: ModelConfig) -> tuple[tuple[bool, str], ...]:
-    inverse, encoding, decoder = model.who_is_pinv, model.encoding, model.decoder
-    return (
-        (
-            inverse != "none" and encoding not in ("filterbanks", "hybrid"),
-            "model.who_is_pinv needs a filterbank: encoding filterbanks or hybrid",
-        ),
-        (
-            inverse != "none" and decoder == "conv",
-            "model.who_is_pinv and model.decoder='conv' exclude each other",
-        ),
-        (
-            inverse == "enc" and encoding == "hybrid",
-            "model.who_is_pinv='enc' is for encoding='filterbanks'",
-        ),
-        (
-            encoding != "filterbanks" and decoder == "filterbank",
-            "model.decoder='filterbank' needs encoding filterbanks",
-        ),
-        (
-            encoding != "hybrid" and decoder == "hybrid",
-            "model.decoder='hybrid' needs encoding hybrid",
-        ),
-        (
-            model.padding != "center" and encoding not in ("simple", "filterbanks"),
-            f"model.padding={model.padding!r} needs encoding simple or filterbanks",
-        ),
-        (
-            model.name in ("demucs", "open_unmix") and model.ideal_mask,
-            f"model.ideal_mask needs masks, which name={model.name!r} has none of",
-        ),
-    )
-
-
-def _deep_rules(model: ModelConfig) -> tuple[tuple[bool, str], ...]:
-    return (
-        (
-            len(model.deep_types) not in (0, model.filters)
-            or not set(model.deep_types) <= {"param_sinc", "pmpgtf", "conv"},
-            f"model.deep_types={model.deep_types} needs param_sinc, pmpgtf or conv for "
-            f"each of the {model.filters} layers (model.filters)",
-        ),
-        (
-            len(model.deep_strides) not in (0, model.filters),
-            f"model.deep_strides={model.deep_strides} needs one stride for each of the "
-            f"{model.filters} layers (model.filters)",
-        ),
-        (
-            any(not 0 < stride <= model.L for stride in model.deep_strides),
-            f"model.deep_strides={model.deep_strides} must be from 1 to L={model.L}",
-        ),
-    )
-
-
-def _filter_rules(model: ModelConfig) -> tuple[tuple[bool, str], ...]:
-    kind, encoding = model.fb_type, model.encoding
-    spectral = kind == "stft"
-    return (
-        (
-            not 0 <= model.fb_ratio <= 1,
-            f"model.fb_ratio={model.fb_ratio} must be in [0, 1]",
-        ),
-        (
-            encoding == "filterbanks" and kind in ("conv", "stft"),
-            "model.encoding='filterbanks' needs fb_type param_sinc or pmpgtf",
-        ),
-        (
-            encoding == "deep" and spectral,
-            "model.encoding='deep' needs fb_type param_sinc, pmpgtf or conv",
-        ),
-        (
-            spectral and (model.decoder == "hybrid" or model.who_is_pinv != "none"),
-            "model.fb_type='stft' has no filters to synthesize from: decoder='conv'",
-        ),
-        (
-            encoding != "simple"
-            and "param_sinc" in (model.deep_types or (kind,))
-            and model.init_type == "multiphase",
-            "model.init_type='multiphase' is for gammatones (fb_type='pmpgtf')",
-        ),
-        (
-            model.who_is_pinv != "none" and kind == "pmpgtf" and model.L > 50,
-            f"model.who_is_pinv with gammatones of L={model.L} taps: beyond 50 the "
-            "last are hardly excited, and float32 cannot invert the bank",
-        ),
-        (
-            encoding == "hybrid" and 0 < model.N < 4,
-            f"model.N={model.N} must be 4 or more for a hybrid encoder",
-        ),
-    )
-
-
-def _idle_rules(model: ModelConfig) -> tuple[tuple[bool, str], ...]:
-    """Fields that would do nothing where they are set."""
-    tasnet, encoding = model.name == "tasnet", model.encoding
-    deep = model.deep_types or model.deep_strides or model.deep_mode != "full"
-    return (
-        (
-            tasnet and model.fb_post_conv and encoding != "hybrid",
-            "model.fb_post_conv is for encoding='hybrid'",
-        ),
-        (
-            tasnet and bool(deep) and encoding != "deep",
-            "model.deep_types, deep_strides and deep_mode are for encoding='deep'",
-        ),
-        (
-            tasnet and model.filters != 1 and encoding in ("simple", "filterbanks"),
-            "model.filters counts the layers of encoding='hybrid' or 'deep'",
-        ),
-        (
-            model.large_tcn and (model.ideal_mask or not tasnet),
-            "model.large_tcn needs a TCN: not ideal_mask, name='tasnet'",
-        ),
-        (
-            model.consistency and not tasnet,
-            "model.consistency is for name='tasnet'",
-        ),
-    )
-
-
-def _network_rules(config: Config) -> tuple[tuple[bool, str], ...]:
-    model = config.model
-    return (
-        (
-            model.kernel % 2 == 0 and not model.causal,
-            f"model.kernel={model.kernel} must be odd unless model.causal",
-        ),
-        (
-            model.L < model.W,
-            f"model.L={model.L} is below model.W={model.W}: samples are skipped",
-        ),
-        (
-            model.norm == "group" and _hidden(model) % 8 != 0,
-            f"model.norm='group' needs H={model.H}, of each source, to be a multiple "
-            "of 8",
-        ),
-        (
-            model.causal and bool({"global", "group"} & {model.norm, model.input_norm}),
-            "model.causal needs norm and input_norm 'cumulative' or 'frame'",
-        ),
-        (
-            model.large_tcn
-            and model.large_tcn_width == "total"
-            and model.H % len(model.sources) != 0,
-            f"model.large_tcn_width='total' needs H={model.H} to be a multiple of the "
-            f"{len(model.sources)} sources",
-        ),
-        (
-            config.train.steps < 0
-            or (config.train.steps == 0 and not config.train.pretrained_from),
-            f"train.steps={config.train.steps} must be positive, or 0 with "
-            "train.pretrained_from, which is then kept as it is",
-        ),
-        (
-            bool(config.train.freeze or config.train.fit)
-            and not config.train.pretrained_from,
-            "train.freeze and train.fit keep parts as they are: name "
-            "train.pretrained_from",
-        ),
-        (
-            not 0 <= config.eval.overlap < 1,
-            f"eval.overlap={config.eval.overlap} must be in [0, 1)",
-        ),
-    )
-
-
-def _stereo_rules(config: Config) -> tuple[tuple[bool, str], ...]:
-    model, stereo = config.model, config.model.audio_channels != 1
-    return (
-        (
-            stereo and model.name == "tasnet" and model.encoding != "simple",
-            f"model.audio_channels={model.audio_channels} needs encoding='simple': "
-            f"{model.encoding} encoders hear one channel",
-        ),
-        (
-            stereo and model.name == "meta_tasnet",
-            f"model.audio_channels={model.audio_channels} is not for "
-            "name='meta_tasnet', which hears one channel",
-        ),
-        (
-            not stereo and config.data.swap_channels,
+    if data.swap_channels and config.model.audio_channels == 1:
+        yield (
             "data.swap_channels exchanges left and right, which a mono model does not "
-            "hear: set model.audio_channels=2",
-        ),
-    )
+            "hear: set model.audio_channels=2"
+        )
 
 
-def _stage_rules(config: Config) -> tuple[tuple[bool, str], ...]:
-    model, loss = config.model, config.loss
-    meta = model.name == "meta_tasnet"
-    terms = loss.dissimilarity or loss.similarity or loss.reconstruction
-    lowest = 2 ** (model.stages - 1)
-    wide = [name for name in ("N", "B", "H") if getattr(model, name) % 8]
-    plain = (model.norm, model.causal, model.mask_act) == ("group", False, "softmax")
-    return (
-        (
-            not meta and bool(terms or loss.over_sources == "sum"),
-            "loss.dissimilarity, similarity, reconstruction and over_sources='sum' are "
-            "for name='meta_tasnet'",
-        ),
-        (
-            not meta and model.stages != 1,
-            "model.stages counts those of name='meta_tasnet'",
-        ),
-        (
-            meta and not plain,
-            "model.name='meta_tasnet' needs norm='group', mask_act='softmax' and "
-            "causal=False: it knows no others",
-        ),
-        (
-            meta and bool(wide),
-            f"model.name='meta_tasnet' needs {', '.join(wide)} to be multiples of 8, "
-            "for its norms of eight groups",
-        ),
-        (
-            meta and bool(model.ideal_mask or model.consistency),
-            "model.ideal_mask and consistency are for name='tasnet'",
-        ),
-        (
-            model.sample_rate % lowest != 0,
-            f"data.sample_rate={model.sample_rate} must divide by {lowest}, so that "
-            f"each of the {model.stages} stages has a rate",
-        ),
-    )
+def train_problems(config: Config) -> Iterable[str]:
+    """Problems of the section ``train``."""
+    train: TrainConfig = config.train
+    if train.steps < 0 or (train.steps == 0 and not train.pretrained_from):
+        yield (
+            f"train.steps={train.steps} must be positive, or 0 with "
+            "train.pretrained_from, which is then kept as it is"
+        )
+    if (train.freeze or train.fit) and not train.pretrained_from:
+        yield (
+            "train.freeze and train.fit keep parts as they are: name "
+            "train.pretrained_from"
+        )
+    if train.batch_size % max(train.accumulate, 1):
+        yield (
+            f"train.batch_size={train.batch_size} must be a multiple of "
+            f"train.accumulate={train.accumulate}"
+        )
+    if 0 < train.steps <= config.optim.warmup_steps:
+        yield (
+            f"optim.warmup_steps={config.optim.warmup_steps} must be below "
+            f"train.steps={train.steps}"
+        )
+    entries = [entry.partition("=") for entry in filter(None, train.vary.split(","))]
+    names = [name for name, _, _ in entries]
+    for name in names:
+        if name not in VARIABLE:
+            yield f"train.vary: {name!r} cannot vary: {nearest(name, VARIABLE)}"
+        if names.count(name) > 1:
+            yield f"train.vary names {name!r} more than once"
+    for name, _, values in entries:
+        yield from _vary_problems(name, values)
 
 
-def _hidden(model: ModelConfig) -> int:
-    shared = model.large_tcn and model.large_tcn_width == "total"
-    return model.H // len(model.sources) if shared else model.H
+def _vary_problems(name: str, values: str) -> Iterable[str]:
+    parts = values.split(":")
+    try:
+        numbers = [float(part) for part in parts]
+    except ValueError:
+        yield (
+            f"train.vary: '{name}={values}' is not field=value:value, such as "
+            "optim.lr=1e-3:3e-3"
+        )
+        return
+    if len({f"{number:g}" for number in numbers}) < len(numbers):
+        yield f"train.vary: '{name}={values}' names a value twice (six digits count)"
+    if not all(0 <= number < float("inf") for number in numbers):
+        yield f"train.vary: '{name}={values}' must be finite and not negative"
+    if not all(numbers) and name in ("optim.lr", "optim.clip"):
+        yield f"train.vary: '{name}={values}' must be positive"
 
 
-def _unmix_rules(model: ModelConfig) -> tuple[tuple[bool, str], ...]:
-    unmix = model.name == "open_unmix"
-    return (
-        (
-            model.umx_bidirectional and model.umx_hidden % 2 != 0,
-            f"model.umx_hidden={model.umx_hidden} must be even for two directions",
-        ),
-        (
-            model.umx_fft % 2 != 0 or 2 * model.umx_hop > model.umx_fft,
-            f"model.umx_fft={model.umx_fft} must be even and umx_hop={model.umx_hop} "
-            "at most half of it",
-        ),
-        (
-            model.umx_bandwidth < 0,
-            f"model.umx_bandwidth={model.umx_bandwidth} must be 0, for all, or more",
-        ),
-        (
-            not 0 <= model.umx_dropout < 1,
-            f"model.umx_dropout={model.umx_dropout} must be in [0, 1)",
-        ),
-        (
-            model.wiener_iterations < 0,
-            f"model.wiener_iterations={model.wiener_iterations} must be 0 or more",
-        ),
-        (
-            unmix
-            and model.wiener_iterations > 0
-            and len(model.sources) == 1
-            and not model.wiener_residual,
-            "a Wiener filter of one source returns the mixture: set "
-            "model.wiener_iterations=0 or model.wiener_residual=True",
-        ),
-        (
-            unmix and model.wiener_residual and "residual" in model.sources,
-            "model.wiener_residual adds a source named 'residual': there is one",
-        ),
-    )
+def optim_problems(optim: OptimConfig) -> Iterable[str]:
+    """Problems of the section ``optim``."""
+    if not 0 <= optim.ema < 1:
+        yield f"optim.ema={optim.ema} must be in [0, 1)"
+    for name in ("warmup_steps", "cosine_steps", "weight_decay", "clip"):
+        if not 0 <= getattr(optim, name) < math.inf:
+            yield f"optim.{name}={getattr(optim, name)} must be finite, 0 or more"
+
+
+def live_problems(live: LiveConfig) -> Iterable[str]:
+    """Every problem of the section, as a message of its own.
+
+    Example:
+        >>> list(live_problems(LiveConfig(bleed_low=-5.0)))
+        ['live.bleed_low=-5.0 must not exceed live.bleed_high=-15.0']
+    """
+    for name in ("bleed", "reverb", "direct", "crowd"):
+        low, high = (getattr(live, f"{name}_{end}") for end in ("low", "high"))
+        yield from _bound_problems(name, low, high)
+    if live.bleed_high > 0:
+        yield f"live.bleed_high={live.bleed_high} must be 0 or less, in dB"
+    if live.reverb_low <= 0 and (live.reverb_low or live.reverb_high) != 0:
+        yield f"live.reverb_low={live.reverb_low} must be positive, or both bounds 0"
+    if live.impulse_responses and live.reverb_high == 0:
+        yield "live.impulse_responses names halls, live.reverb_high=0 wants none"
+    if live.crowd_recordings and live.crowd_low == math.inf:
+        yield "live.crowd_recordings names audiences, live.crowd_low=inf wants none"
+    recordings = live.impulse_responses or live.crowd_recordings
+    if recordings and not (live.train or live.eval):
+        yield (
+            "live.impulse_responses and crowd_recordings are for live.train=True or "
+            "live.eval=True"
+        )
+
+
+def _bound_problems(name: str, low: float, high: float) -> Iterable[str]:
+    fields = f"live.{name}_low={low} and live.{name}_high={high}"
+    finite = math.isfinite(low) and math.isfinite(high)
+    if not low <= high:
+        yield f"live.{name}_low={low} must not exceed live.{name}_high={high}"
+    elif not finite and not low == high == OFF.get(name):
+        off = f", or both {OFF[name]}" if name in OFF else ""
+        yield f"{fields} must be finite{off}"

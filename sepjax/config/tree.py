@@ -3,13 +3,14 @@
 import copy
 import dataclasses
 import itertools
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from sepjax.config.rules import validate
-from sepjax.config.schema import Config
-from sepjax.registry import nearest
+from sepjax.config.schema import MODEL_CONFIGS, Config, ModelConfig
+from sepjax.registry import import_extensions, nearest
 
 
 def variations(config: Config) -> tuple[dict[str, float], ...]:
@@ -95,41 +96,86 @@ def variation_name(values: Mapping[str, float]) -> str:
 
 def to_dict(config: Config) -> dict[str, Any]:
     """Plain JSON-ready nested dictionaries."""
-    tree = dataclasses.asdict(config)
+    return _plain(dataclasses.asdict(config))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _plain(part) for name, part in value.items()}
+    return list(value) if isinstance(value, tuple) else value
+
+
+def from_dict(tree: Mapping[str, Any]) -> Config:
+    """Inverse of :func:`to_dict`; the model's family is that of ``model.name``.
+
+    Runs of the time before families had configurations of their own are read as well.
+
+    Raises:
+        ValueError: a field or the family is not known; the nearest names are suggested.
+
+    Example:
+        >>> from_dict({"seed": 7, "model": {"name": "tasnet", "L": 16}}).model.L
+        16
+    """
+    tree = upgrade(tree)
+    import_extensions(tree.get("extensions", ()))
+    model = tree.get("model", {})
+    name = model.get("name", "") if isinstance(model, Mapping) else ""
+    family = MODEL_CONFIGS.find(name) if name else ModelConfig
+    return _fill(Config(model=family()), tree, "")
+
+
+def upgrade(tree: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A tree of today from one of the time when all families shared one section.
+
+    That section had the classes and the rate of the data as well, and the fields of
+    every family, some of them under other names (``ModelConfig.former``).
+
+    Example:
+        >>> old = {"model": {"name": "demucs", "sources": ["bass"], "demucs_depth": 4}}
+        >>> upgrade(old)["model"], upgrade(old)["data"]
+        ({'name': 'demucs', 'depth': 4}, {'sources': ['bass']})
+    """
+    model = tree.get("model", {})
+    if not isinstance(model, Mapping) or "sources" not in model:
+        return tree
+    family = MODEL_CONFIGS.find(model.get("name", ""))
+    known = {field.name for field in dataclasses.fields(family)}
+    pairs = {family.former.get(name, name): value for name, value in model.items()}
+    facts = {k: model[k] for k in ("sources", "sample_rate") if k in model}
+    loss = dict(tree.get("loss", {}))
+    if loss.get("over_sources") == "mean":  # said, but without meaning for some losses
+        loss["over_sources"] = "auto"
     return {
-        section: {k: list(v) if isinstance(v, tuple) else v for k, v in node.items()}
-        if isinstance(node, dict)
-        else node
-        for section, node in tree.items()
+        **tree,
+        "loss": loss,
+        "data": facts | dict(tree.get("data", {})),
+        "model": {name: value for name, value in pairs.items() if name in known},
     }
 
 
-def from_dict(tree: dict[str, Any]) -> Config:
-    """Inverse of :func:`to_dict`.
-
-    Raises:
-        ValueError: a field is not known; the nearest names are suggested.
-
-    Example:
-        >>> from_dict({"seed": 7, "model": {"L": 16}}).model.L
-        16
-    """
-    return _fill(Config(), tree, "")
-
-
-def _fill(node: Any, tree: dict[str, Any], prefix: str) -> Any:
-    known = {field.name for field in dataclasses.fields(node)}
+def _fill(node: Any, tree: Mapping[str, Any], prefix: str) -> Any:
     for name, value in tree.items():
-        if name not in known:
-            raise ValueError(f"unknown field '{prefix}{name}': {nearest(name, known)}")
+        require_field(node, name, prefix)
         current = getattr(node, name)
-        if dataclasses.is_dataclass(current) and not isinstance(value, dict):
+        if dataclasses.is_dataclass(current) and not isinstance(value, Mapping):
             raise ValueError(f"'{prefix}{name}' is a section: set one of its fields")
         if dataclasses.is_dataclass(current):
             _fill(current, value, f"{prefix}{name}.")
         else:
             setattr(node, name, tuple(value) if isinstance(value, list) else value)
     return node
+
+
+def require_field(node: Any, name: str, prefix: str = "") -> None:
+    """Check that a section has a field.
+
+    Raises:
+        ValueError: it has none of this name; the nearest names are suggested.
+    """
+    known = {field.name for field in dataclasses.fields(node)}
+    if name not in known:
+        raise ValueError(f"unknown field '{prefix}{name}': {nearest(name, known)}")
 
 
 def differences(old: Config, new: Config) -> list[str]:
@@ -150,24 +196,25 @@ def _flatten(tree: dict[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]
             yield f"{prefix}{name}", value
 
 
-def resolve(config: Config) -> Config:
-    """A validated copy whose model knows the classes and the rate of the data.
+def resolve(
+    config: Config, more: Callable[[Config], Iterable[str]] = lambda config: ()
+) -> Config:
+    """A validated copy, with names that flags have joined by commas apart.
+
+    Args:
+        config: as it was given.
+        more: finds problems that this room cannot know, for the same message.
 
     Raises:
-        ValueError: as :func:`validate`.
+        ValueError: as :func:`sepjax.config.rules.validate`.
     """
     config = from_dict(to_dict(config))
-    config.data.sources = _names(config.data.sources)
-    config.train.freeze = _names(config.train.freeze)
-    config.train.fit = _names(config.train.fit)
-    config.model.deep_types = _names(config.model.deep_types)
-    config.model.sources = config.data.sources
-    config.model.sample_rate = config.data.sample_rate
-    validate(config)
+    for section in (config, *(getattr(config, f.name) for f in fields(config))):
+        for field in fields(section) if dataclasses.is_dataclass(section) else ():
+            value = getattr(section, field.name)
+            if isinstance(value, tuple) and all(isinstance(v, str) for v in value):
+                # A flag turns --config.data.sources=vocals,bass into one name.
+                parts = (part.strip() for name in value for part in name.split(","))
+                setattr(section, field.name, tuple(filter(None, parts)))
+    validate(config, more(config))
     return config
-
-
-def _names(given: Iterable[str]) -> tuple[str, ...]:
-    # A flag turns --config.data.sources=vocals,bass into the one name "vocals,bass".
-    parts = (part.strip() for name in given for part in name.split(","))
-    return tuple(part for part in parts if part)

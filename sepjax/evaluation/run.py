@@ -40,7 +40,7 @@ def evaluate(
 
     Args:
         model: as for :func:`sepjax.separate`; an ideal mask
-            (``model.oracle``) is given the references.
+            (``model.needs_sources``) is given the references.
         variables: its parameters.
         config: a :class:`sepjax.config.Config`; ``config.eval`` counts.
         tracks: with ``name``, ``sample_rate``, ``classes``, ``mixture (time,

@@ -1,6 +1,5 @@
 """Everything worth knowing before a long run starts, from one real step."""
 
-import math
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,9 +7,8 @@ from pathlib import Path
 import jax
 from jax.sharding import Mesh
 
-from sepjax.config import Config, layer_strides, member_configs, with_values
-from sepjax.functional.framing import frames_for
-from sepjax.functional.tcn import receptive_field
+from sepjax.config import Config, member_configs, with_values
+from sepjax.models.build import model_of
 from sepjax.models.parameters import count_parameters
 from sepjax.train.checkpoint import CheckpointError
 from sepjax.train.memory import compile_step
@@ -61,21 +59,16 @@ def check_run(config: Config, data: Batches, mesh: Mesh) -> Iterator[tuple[str, 
 
 def describe(config: Config, program: Program) -> Iterator[tuple[str, str]]:
     """What is known before anything is compiled: frames, parameters, what is frozen."""
-    model, data = config.model, config.data
+    model, data = model_of(config), config.data
     rate, chunk = data.sample_rate, data.chunk_seconds
-    if model.name == "tasnet":
-        hop = math.prod(layer_strides(model))
-        frames = frames_for(round(chunk * rate), hop)
-        yield "chunk", f"{chunk:g} s at {rate} Hz, {frames} frames of {hop} samples"
-        if not model.ideal_mask:
-            seen = receptive_field(model.layers, model.stack, model.kernel)
-            yield "receptive field", f"{seen} frames, {seen * hop / rate:.2f} s"
+    yield "chunk", f"{chunk:g} s at {rate} Hz"
+    yield from model.describe(round(chunk * rate)).items()
     shapes = jax.eval_shape(program.init, jax.random.key(config.seed)).params
-    yield "parameters", f"{count_parameters(shapes):,}"
+    yield "parameters", f"{count_parameters(shapes, model.constants):,}"
     frozen = frozen_leaves(shapes, program.freeze)
     for name, tree in shapes.items():
         stays = " (frozen)" if all(jax.tree.leaves(frozen[name])) else ""
         # By its name: a part may be an array, and what is no parameter has a name.
-        yield f"  {name}", f"{count_parameters({name: tree}):,}{stays}"
+        yield f"  {name}", f"{count_parameters({name: tree}, model.constants):,}{stays}"
     if (members := len(member_configs(config))) > 1:
         yield "members", f"{members}, side by side in one program"

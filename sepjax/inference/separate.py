@@ -79,7 +79,7 @@ def separate(
     """
     wave = _checked(mixture, sample_rate)
     tracks = wave[:, None]
-    if getattr(model, "oracle", False):
+    if model.needs_sources:
         references = _checked_references(model, references, wave.shape)
         tracks = np.concatenate([tracks, np.moveaxis(references, 0, 1)], axis=1)
     stream = SeparationStream(

@@ -1,52 +1,35 @@
-"""Models by name: thin Flax shells around :mod:`sepjax.functional`."""
+"""Models by name: thin Flax shells around :mod:`sepjax.functional`.
 
-import copy
+A folder here is a family: its configuration, which needs no jax, its model, its
+importers. Names are imported when they are first touched, so that a configuration can
+be read without any model.
+"""
 
-import flax.linen as nn
+import importlib
+from typing import TYPE_CHECKING, Any
 
-from sepjax.config import ModelConfig
-from sepjax.models.demucs import model as demucs  # noqa: F401
-from sepjax.models.meta_tasnet import model as meta_tasnet  # noqa: F401
-from sepjax.models.open_unmix import model as open_unmix  # noqa: F401
-from sepjax.models.registry import BANKS, DECODERS, ENCODERS, MODELS, SEPARATORS
-from sepjax.models.tasnet import (  # noqa: F401
-    banks,
-    branches,
-    decoders,
-    deep,
-    encoders,
-    separators,
-)
-from sepjax.models.tasnet.model import MaskedSeparation, Separation
+if TYPE_CHECKING:
+    from sepjax.models.build import build_model as build_model
+    from sepjax.models.contract import Model as Model
+    from sepjax.models.contract import Separation as Separation
+    from sepjax.models.contract import SeparationModel as SeparationModel
+    from sepjax.models.registry import MODELS as MODELS
 
-__all__ = [
-    "BANKS",
-    "DECODERS",
-    "ENCODERS",
-    "MODELS",
-    "SEPARATORS",
-    "MaskedSeparation",
-    "Separation",
-    "build_model",
-]
+_NAMES = {
+    "MODELS": "sepjax.models.registry",
+    "Model": "sepjax.models.contract",
+    "Separation": "sepjax.models.contract",
+    "SeparationModel": "sepjax.models.contract",
+    "build_model": "sepjax.models.build",
+}
+__all__ = sorted(_NAMES)
 
 
-def build_model(config: ModelConfig) -> nn.Module:
-    """The model a configuration describes.
+def __getattr__(name: str) -> Any:
+    if name in _NAMES:
+        return getattr(importlib.import_module(_NAMES[name]), name)
+    raise AttributeError(f"module 'sepjax.models' has no attribute {name!r}")
 
-    Args:
-        config: ``config.model`` of a run; later changes to it do not reach the model.
 
-    Returns:
-        A module with attributes ``sources``, ``sample_rate``, ``audio_channels`` and
-        ``oracle``; ``init(key, mixture)`` draws parameters and
-        ``apply(variables, mixture)`` returns a :class:`Separation`.
-
-    Example:
-        >>> import jax, jax.numpy as jnp
-        >>> model = build_model(ModelConfig(N=16, B=8, H=8, layers=2, stack=1))
-        >>> variables = model.init(jax.random.key(0), jnp.zeros((1, 800)))
-        >>> model.apply(variables, jnp.ones((2, 800))).estimates.shape
-        (2, 4, 800)
-    """
-    return MODELS.build(config.name, copy.deepcopy(config))
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__doc__"])

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from sepjax.config import ModelConfig
+from sepjax.config import Config
 from sepjax.foreign.restricted_pickle import Named
 from sepjax.foreign.torch_file import read_torch_file
 from sepjax.models.demucs.weights import MUSDB
@@ -36,7 +36,7 @@ class Told(NamedTuple):
 
     state: dict
     options: Mapping[str, Any] = MappingProxyType({})
-    sizes: Mapping[str, Any] = MappingProxyType({})  # field of ModelConfig -> value
+    sizes: Mapping[str, Any] = MappingProxyType({})  # field of config.model -> value
     licence: str = ""
 
 
@@ -124,9 +124,9 @@ def _demucs(content: Any) -> Told:
         _expect(name, told.get(name, value), value)
     options = _pick(told, {"growth": "growth", "samplerate": "sample_rate"})
     fields = {
-        "channels": "demucs_channels",
-        "depth": "demucs_depth",
-        "lstm_layers": "demucs_lstm_layers",
+        "channels": "channels",
+        "depth": "depth",
+        "lstm_layers": "lstm_layers",
         "audio_channels": "audio_channels",
         "sources": "sources",
     }
@@ -276,9 +276,10 @@ def _typed(name: str, value: Any, kind: Any) -> Any:
     raise ValueError(f"the file says {name} = {value!r}")
 
 
-def _compare(sizes: Mapping[str, Any], config: ModelConfig) -> None:
+def _compare(sizes: Mapping[str, Any], config: Config) -> None:
     for name, value in sizes.items():
-        found = len(config.sources) if name == "sources" else getattr(config, name)
+        sources = config.data.sources
+        found = len(sources) if name == "sources" else getattr(config.model, name)
         if found != value:
             raise ValueError(
                 f"the file says {name} = {value!r}, but its arrays have {found!r}"

@@ -29,7 +29,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from sepjax.config import ModelConfig
+from sepjax.config import Config
 from sepjax.registry import Registry, nearest
 from sepjax.storage import sha256
 
@@ -43,7 +43,7 @@ RESTRICTED = r"(?i)\bNC\b|non-?commercial|research (use )?only|\bND\b|no ?deriva
 class Imported(NamedTuple):
     """What an importer returns, and :func:`~sepjax.weights.write_imported` writes."""
 
-    config: ModelConfig
+    config: Config
     params: dict
     facts: dict[str, Any]
 
@@ -69,7 +69,7 @@ def run_importer(
     family = importer_name(family)
     if family not in IMPORTERS:
         raise ValueError(
-            f"unknown {IMPORTERS.family} {family!r}: {nearest(family, IMPORTERS)}"
+            f"unknown {IMPORTERS.kind} {family!r}: {nearest(family, IMPORTERS)}"
         )
     known, given = importer_options(family), {}
     for name, text in options.items():

@@ -1,10 +1,6 @@
-"""The families of parts; a name in a configuration is a key in one of them."""
+"""Model families by name."""
 
 from sepjax.registry import Registry
 
-BANKS = Registry("filterbank")
-BRANCHES = Registry("branch of a hybrid encoder")
-ENCODERS = Registry("encoder")
-DECODERS = Registry("decoder")
-SEPARATORS = Registry("separator")
-MODELS = Registry("model")
+MODELS = Registry("model", package="sepjax.models", module="model")
+"""``MODELS.build(config.name, config, sources=..., sample_rate=...)`` is a model."""

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from sepjax.config import ModelConfig
+from sepjax.config import Config
 from sepjax.foreign.state_dict import BATCH_STATS, StateReader
 from sepjax.registry import Registry
 
@@ -12,11 +12,11 @@ FAMILIES = Registry("family of state dicts")
 
 def from_state_dict(
     state: Mapping[str, Any], *, family: str, **options: Any
-) -> tuple[ModelConfig, dict]:
+) -> tuple[Config, dict]:
     """A model of ours from the state dict of a public implementation.
 
     Sizes are read from the shapes of the arrays; what shapes cannot tell are options
-    of the family, which the page ``docs/weights.md`` lists. ``build_model(config)``
+    of the family, which the page ``docs/weights.md`` lists. ``model_of(config)``
     with the returned parameters estimates what the source does from the same weights.
 
     Args:

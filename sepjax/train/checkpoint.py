@@ -12,7 +12,7 @@ import json
 import math
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,8 +23,7 @@ import orbax.checkpoint as ocp
 from orbax.checkpoint.checkpoint_managers import preservation_policy
 
 from sepjax.config import Config, differences, from_dict
-from sepjax.models import build_model
-from sepjax.train.objective import MEMORY
+from sepjax.models.build import model_of
 from sepjax.train.optim.plateau import PlateauState
 from sepjax.train.step import TrainState
 
@@ -296,7 +295,8 @@ def load(run: str | os.PathLike, *, which: str = "best") -> tuple[Any, Any, Conf
         step = _pick(manager, which)
         meta = read_meta(manager, step)
         config = from_dict(meta["config"])
-        return build_model(config.model), _variables(manager, step), config
+        model = model_of(config)
+        return model, _variables(manager, step, model.collections), config
 
 
 def describe(run: str | os.PathLike) -> dict[str, Any]:
@@ -353,7 +353,9 @@ def _pick(manager: ocp.CheckpointManager, which: str) -> int:
     return best if which == "best" and best in manager.all_steps() else latest
 
 
-def _variables(manager: ocp.CheckpointManager, step: int) -> dict[str, Any]:
+def _variables(
+    manager: ocp.CheckpointManager, step: int, collections: Sequence[str] = ()
+) -> dict[str, Any]:
     """Parameters, averaged if they were, and the collections that the model keeps."""
     # A target of host arrays: the devices that saved it need not be there any more.
     saved = manager.item_metadata(step).state.tree
@@ -362,7 +364,7 @@ def _variables(manager: ocp.CheckpointManager, step: int) -> dict[str, Any]:
         step, args=ocp.args.Composite(state=ocp.args.StandardRestore(target))
     )
     memory = found.state.get("memory") or {}
-    kept = {name: memory[name] for name in MEMORY if name in memory}
+    kept = {name: memory[name] for name in collections}
     return {"params": found.state.get("average") or found.state["params"]} | kept
 
 

@@ -9,6 +9,8 @@ from pathlib import Path
 import jax
 from tqdm import tqdm
 
+from sepjax.storage import to_json, write_atomically
+
 
 def read_log(path: Path) -> list[dict]:
     """All records of a ``metrics.jsonl``; a half-written last line is dropped."""
@@ -99,18 +101,12 @@ class MetricLog:
 def _rewind(path: Path, step: int) -> float:
     """Drop what was logged after a step; returns the seconds logged by then."""
     kept = [record for record in read_log(path) if record["step"] <= step]
-    partial = path.with_suffix(".partial")
-    partial.write_text("".join(_line(record) for record in kept))
-    partial.replace(path)
+    write_atomically(path, "".join(_line(record) for record in kept))
     return kept[-1]["seconds"] if kept else 0.0
 
 
 def _line(record: dict) -> str:
-    clean = {
-        name: None if isinstance(value, float) and not math.isfinite(value) else value
-        for name, value in record.items()
-    }
-    return json.dumps(clean) + "\n"
+    return to_json(record, indent=None) + "\n"
 
 
 def _event_writer(folder: Path, start: int):

@@ -16,6 +16,7 @@ from sepjax.train.checkpoint import Progress
 from sepjax.train.interrupt import stop_signals
 from sepjax.train.log import MetricLog
 from sepjax.train.mesh import shard_batch
+from sepjax.train.objective import loss_terms
 from sepjax.train.optim.plateau import plateau_step
 from sepjax.train.program import Program, make_program
 from sepjax.train.seeds import part
@@ -171,9 +172,8 @@ def report(
     for index, (run, own) in enumerate(zip(runs, each)):
         mean = jax.tree.map(lambda *values: np.mean(values, axis=0), *own)
         values = {"loss": float(mean["loss"])}
-        for name in ("si_sdr", "mse"):
-            if name in mean:
-                values |= per_source(run.config, mean[name], name)
+        for name, each_source in by_source(mean).items():
+            values |= per_source(run.config, each_source, name)
         values |= {name: float(term) for name, term in mean.get("terms", {}).items()}
         rate = float(rates[index])
         values |= {"grad_norm": float(mean["grad_norm"]), "learning_rate": rate}
@@ -188,8 +188,12 @@ def broken(run: SeedRun, data: Batches, step: int, metrics: dict) -> str:
     """Where the numbers of a step have left the reals; empty if they have not."""
     if all(np.all(np.isfinite(value)) for value in jax.tree.leaves(metrics)):
         return ""
-    names = per_source(run.config, metrics.get("si_sdr", metrics.get("mse")))
-    sources = [name for name, value in names.items() if not math.isfinite(value)]
+    sources = [
+        key
+        for name, values in by_source(metrics).items()
+        for key, value in per_source(run.config, values, name).items()
+        if not math.isfinite(value)
+    ]
     return (
         f"{run.folder}, seed {run.config.seed}, step {step}: loss {metrics['loss']}, "
         f"gradient norm {metrics['grad_norm']}; not finite: "
@@ -224,8 +228,9 @@ def validate(
 ) -> list[dict[str, float]]:
     """For every seed the loss, and each class's SI-SDR in decibels.
 
-    The loss is the mean negative SI-SDR over classes, without those that sound nowhere
-    in the validation split; of models that are trained on spectra their squared errors.
+    The loss is the one that is trained, without classes that sound nowhere in the
+    validation split; for a loss that compares items with each other, or has other terms
+    beside values per source, the mean negative SI-SDR over classes.
     """
     config = runs[0].config
     processes = jax.process_index(), jax.process_count()
@@ -256,15 +261,22 @@ def validate(
 
 def averages(config: Config, sums: dict[str, np.ndarray]) -> dict[str, float]:
     """The loss of an evaluation and its values per class, from sums over items."""
-    count = sums["count"]
-    each = np.where(count > 0, sums["si_sdr"] / np.maximum(count, 1), np.nan)
-    loss = -float(np.nanmean(each)) if count.any() else math.nan
-    values = per_source(config, each)
-    if "mse" in sums:
-        errors = sums["mse"] / np.maximum(sums["items"], 1)
-        values |= per_source(config, errors, "mse")
-        loss = float(errors.sum())
-    return {"loss": loss} | values
+    count, total = sums["count"], 0.0
+    values, loss = {}, config.loss
+    for weight, term in loss_terms(loss, config.model.objective):
+        spoken = term.reduces or term.label == "si_sdr"
+        label, sign = ("si_sdr", -1) if spoken else (term.label, 1)
+        items = sums["items"] if not spoken and term.counts_silence else count
+        known = np.broadcast_to(items > 0, count.shape)
+        each = np.where(known, sums[label] / np.maximum(items, 1), np.nan)
+        how = term.over_sources if loss.over_sources == "auto" else loss.over_sources
+        reduce = np.nansum if how == "sum" and not spoken else np.nanmean
+        total += weight * sign * float(reduce(each)) if known.any() else math.nan
+        values |= per_source(config, each if spoken else term.sign * each, label)
+    if "si_sdr" not in {name.partition("/")[0] for name in values}:
+        each = np.where(count > 0, sums["si_sdr"] / np.maximum(count, 1), np.nan)
+        values = per_source(config, each) | values
+    return {"loss": total} | values
 
 
 def judge(
@@ -317,10 +329,15 @@ def tell(runs: list[SeedRun], step: int, values: list[dict[str, float]]) -> None
     kept = [run for run in runs if not run.lost]
     best = " (best)" if all(run.progress.best_step == step for run in kept) else ""
     band = f" ± {np.std(means, ddof=1):.2f} over {len(means)} runs" if means[1:] else ""
-    spectral = any(name.startswith("mse/") for name in mean)
-    judged = f"loss {mean['loss']:.4g}, " if spectral else ""
+    other = any("/" in name for name in mean if name not in classes)
+    judged = f"loss {mean['loss']:.4g}, " if other else ""
     found = f"{judged}SI-SDR {np.mean(means):.2f} dB{band}{best}"
     runs[0].log.say(f"step {step}: validation {found}  {each}")
+
+
+def by_source(metrics: dict) -> dict[str, np.ndarray]:
+    """The metrics of a step that have a value for every class."""
+    return {name: value for name, value in metrics.items() if np.ndim(value) == 1}
 
 
 def per_source(

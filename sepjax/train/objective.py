@@ -1,4 +1,4 @@
-"""What training minimises: a model, run on an excerpt, and its loss.
+"""What training minimises: a model, run on an excerpt, and its losses.
 
 A batch may be split: every device has a share of its items, and a device may take its
 own share microbatch by microbatch. An objective computes what a share contributes to
@@ -6,45 +6,32 @@ the loss *of the whole batch*, so that the sum over shares is the loss, and the 
 the gradients its gradient, however the batch is split.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array
 
 from sepjax.config import LossConfig
 from sepjax.functional.augment import Excerpt
 from sepjax.losses import (
-    active_neighbours,
-    active_pairs,
+    LOSSES,
+    Loss,
+    Whole,
     active_sources,
-    latent_dissimilarity,
-    latent_similarity,
     mean_over_active,
-    separation_loss,
-    si_sdr,
+    parse_loss,
+    source_si_sdr,
 )
+from sepjax.models.contract import SeparationModel
 from sepjax.train.optim.freeze import within
 
 Metrics = dict[str, Any]
+Terms = tuple[tuple[float, Loss], ...]
 
-MEMORY = ("batch_stats",)
-"""Collections of a model that training keeps beside its parameters."""
-
-DROPOUT = "dropout"
-"""Where training keeps the key of the next step's dropout."""
-
-
-class Whole(NamedTuple):
-    """What a share must know of the whole batch."""
-
-    counts: Float[Array, " sources"]  # items in which each source sounds
-    pairs: Float[Array, ""]  # of sources that sound in the same item
-    neighbours: Float[Array, ""]  # sources that sound in an item and the one before
-    shares: int = 1  # all of the same number of items
-    axis_name: str | None = None  # along which devices have their shares
+RNGS = "dropout"
+"""Where training keeps the key of the random streams of the next step."""
 
 
 class Objective(NamedTuple):
@@ -60,45 +47,167 @@ class Objective(NamedTuple):
             alone has no loss.
         pooled: whether the outputs of an item depend on the other items, through norms
             that take their statistics from the whole batch.
+        constants: names of parameters that no step moves.
     """
 
     outputs: Callable[..., tuple[Any, dict]]
     loss: Callable[..., tuple[Array, Metrics]]
     joint: bool = False
     pooled: bool = False
+    constants: tuple[str, ...] = ()
 
 
-def whole_batch(sources: Array, axis_name: str | None, microbatches: int = 1) -> Whole:
-    """The facts about the whole batch, from a device's share of the true sources."""
-    active = active_sources(sources)
-    counts = jnp.sum(active, axis=0, dtype=jnp.float32)
-    facts = counts, active_pairs(active), active_neighbours(active, axis_name)
-    if axis_name is None:
-        return Whole(*facts, microbatches)
-    devices = jax.lax.axis_size(axis_name)
-    return Whole(*jax.lax.psum(facts, axis_name), microbatches * devices, axis_name)
+def loss_terms(config: LossConfig, default: str) -> Terms:
+    """The losses of a configuration and their weights.
+
+    Args:
+        config: the section ``loss``.
+        default: what ``loss.name="auto"`` means, a model's ``objective``.
+
+    Raises:
+        ValueError: there is no such loss; the nearest names are suggested.
+
+    Example:
+        >>> [weight for weight, _ in loss_terms(LossConfig("l1+0.5*l1_snr"), "si_sdr")]
+        [1.0, 0.5]
+    """
+    name = default if config.name == "auto" else config.name
+    return tuple((weight, LOSSES.find(term)) for weight, term in parse_loss(name))
 
 
 def make_objective(
-    model: nn.Module, config: LossConfig, freeze: Sequence[str] = ()
+    model: SeparationModel,
+    config: LossConfig | None = None,
+    freeze: Sequence[str] = (),
 ) -> Objective:
-    """The objective of a model: of its stages, its spectra or its estimates.
+    """The objective of a model: its own loss, or what a configuration names.
 
     Args:
-        model: with the method ``compare``, ``spectra`` or neither.
-        config: weights of the losses; numbers or arrays.
-        freeze: paths of what training leaves as it is.
+        model: keeps the contract :class:`sepjax.models.contract.Model`.
+        config: the section ``loss``; its numbers may be arrays.
+        freeze: paths of what training leaves as it is. Norms that stay as they are go
+            on with the statistics that they know: the model runs as in inference.
+
+    Raises:
+        ValueError: an output that a loss needs is not one of the model's.
     """
-    if hasattr(model, "compare"):
-        return stage_objective(model, config)
-    if hasattr(model, "spectra"):
-        # Norms that stay as they are go on with the statistics that they know.
-        frozen = any(within("bn1/gain", path) for path in freeze)
-        return spectral_objective(model, train=not frozen)
-    return estimate_objective(model, separation_loss)
+    config = config or LossConfig()
+    terms = loss_terms(config, model.objective)
+    require_outputs(model, terms)
+    norms = model.batch_norms
+    train = not norms or not all(
+        any(within(f"{norm}/gain", path) for path in freeze) for norm in norms
+    )
+
+    def outputs(params: Any, memory: dict, excerpt: Excerpt, axis_name: Any) -> tuple:
+        state = ModelState(params, memory, train, axis_name)
+        return model_outputs(model, terms, config, state, excerpt)
+
+    def value(outputs: dict, excerpt: Excerpt, whole: Whole) -> tuple[Array, Metrics]:
+        total, metrics, parts = jnp.zeros(()), {}, {}
+        facts = outputs | dict(sources=excerpt.sources, mixture=excerpt.mixture)
+        facts |= dict(sample_rate=model.sample_rate, whole=whole, weights=config)
+        for weight, term in terms:
+            part, found = reduce_share(term, facts)
+            total, metrics = total + weight * part, metrics | found
+            parts[term.label] = term.sign * part
+        if "si_sdr" not in metrics and "estimates" in outputs:
+            values = _si_sdr(excerpt, outputs["estimates"])
+            active = active_sources(excerpt.sources)
+            metrics["si_sdr"] = mean_over_active(values, active, whole.counts)[1]
+        if len(terms) > 1:
+            metrics["terms"] = parts | metrics.get("terms", {})
+        return total, metrics
+
+    joint = any(term.joint(config) for _, term in terms)
+    return Objective(outputs, value, joint, train and bool(norms), model.constants)
 
 
-def require_shares(objective: Objective, accumulate: int) -> None:
+class ModelState(NamedTuple):
+    """What a model is applied with, beside its inputs."""
+
+    params: Any
+    memory: dict[str, Any]
+    train: bool
+    axis_name: str | None
+
+
+def model_outputs(
+    model: SeparationModel,
+    terms: Terms,
+    config: LossConfig,
+    state: ModelState,
+    excerpt: Excerpt,
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What the losses need of a model, by name, and its memory after that."""
+    needs = {name for _, term in terms for name in term.needs}
+    options = {k: v for _, term in terms for k, v in term.options(config).items()}
+    memory, context = state.memory, {}
+    variables = {"params": state.params}
+    variables |= {name: memory[name] for name in model.collections}
+    if model.rngs:
+        key, after = jax.random.split(jax.random.wrap_key_data(memory[RNGS]["key"]))
+        memory = memory | {RNGS: {"key": jax.random.key_data(after)}}
+        context["rngs"] = {
+            name: jax.random.fold_in(key, index) if index else key
+            for index, name in enumerate(model.rngs)
+        }
+    if model.rngs or model.collections:
+        context["train"] = state.train
+    if model.collections:
+        context |= dict(axis_name=state.axis_name, mutable=list(model.collections))
+    outputs: dict[str, Any] = {}
+    calls = {model.outputs[name]: options for name in needs if name in model.outputs}
+    if needs & {"estimates", "masks", "latent"}:
+        calls["__call__"] = {}
+    for method, more in calls.items():
+        plain = method == "__call__"
+        inputs = model_inputs(model, excerpt) if plain else excerpt
+        found = model.apply(variables, *inputs, **more, **context, method=method)
+        if model.collections:
+            found, changed = found
+            memory = memory | changed
+        found = found._asdict() if plain else found
+        outputs |= {k: v for k, v in found.items() if k in needs or k == "estimates"}
+    return outputs, memory
+
+
+def reduce_share(term: Loss, facts: Mapping[str, Any]) -> tuple[Array, Metrics]:
+    """A share's part of a loss, and its values per source under the loss's label."""
+    result = term.function(**{name: facts[name] for name in term.needs})
+    if term.reduces:
+        return result
+    whole, sources = facts["whole"], facts["sources"]
+    how = facts["weights"].over_sources
+    how = term.over_sources if how == "auto" else how
+    if term.counts_silence:
+        each = jnp.mean(result, axis=0) / whole.shares
+        total = jnp.sum(each) if how == "sum" else jnp.mean(each)
+    else:
+        mean, each = mean_over_active(result, active_sources(sources), whole.counts)
+        total = jnp.sum(each) if how == "sum" else mean
+    return total, {term.label: term.sign * each}
+
+
+def require_outputs(model: SeparationModel, terms: Terms) -> None:
+    """Refuse a loss that needs what a model does not compute.
+
+    Raises:
+        ValueError: names the loss and what is missing.
+    """
+    known = {"sources", "mixture", "estimates", "masks", "latent", "sample_rate"}
+    known |= {"whole", "weights", *model.outputs}
+    for _, term in terms:
+        if missing := [name for name in term.needs if name not in known]:
+            raise ValueError(
+                f"loss.name: {term.label!r} needs {', '.join(missing)}, which this "
+                f"model does not compute; it has {', '.join(sorted(known))}"
+            )
+
+
+def require_shares(
+    objective: Objective, accumulate: int, norms: Iterable[str] = ()
+) -> None:
     """Refuse microbatches where norms take their statistics from the whole batch.
 
     Raises:
@@ -108,147 +217,70 @@ def require_shares(objective: Objective, accumulate: int) -> None:
         raise ValueError(
             "train.accumulate > 1: this model's norms use the statistics of the whole "
             "batch, of which a microbatch has a part. Use more devices, a smaller "
-            "train.batch_size or train.freeze=bn1,bn2,bn3"
+            f"train.batch_size or train.freeze={','.join(norms)}"
         )
 
 
-def estimate_objective(
-    model: nn.Module, loss: Callable[..., tuple[Array, Metrics]]
-) -> Objective:
-    """``loss(sources, estimates, counts)`` of what the model separates."""
-
-    def outputs(params: Any, memory: dict, excerpt: Excerpt, axis_name: Any) -> tuple:
-        variables = {"params": params} | memory
-        output = model.apply(variables, *model_inputs(model, excerpt))
-        return output.estimates, memory
-
-    def value(estimates: Array, excerpt: Excerpt, whole: Whole) -> tuple:
-        total, metrics = loss(excerpt.sources, estimates, whole.counts)
-        return total, {"si_sdr": metrics["si_sdr"]}
-
-    return Objective(outputs, value)
-
-
-def stage_objective(model: nn.Module, config: LossConfig) -> Objective:
-    r"""The sum of every stage's loss (Meta-TasNet).
-
-    .. math:: -\mathrm{SI\text{-}SDR} + w_d D - w_s S - w_r \mathrm{SI\text{-}SDR}(x,
-              \hat x)
-
-    with the resemblance :math:`D` of different sources, that of a source to itself
-    elsewhere, :math:`S`, and the mixture :math:`\hat x` that was decoded unmasked.
-    Terms of weight 0 are not computed.
-    """
-    options = dict(
-        latents=_used(config.dissimilarity) or _used(config.similarity),
-        reconstruction=_used(config.reconstruction),
-    )
-
-    def outputs(params: Any, memory: dict, excerpt: Excerpt, axis_name: Any) -> tuple:
-        variables = {"params": params} | memory
-        return model.apply(variables, *excerpt, **options, method="compare"), memory
-
-    def value(stages: Any, excerpt: Excerpt, whole: Whole) -> tuple:
-        terms, total = {}, 0.0
-        for index, stage in enumerate(stages):
-            loss, each, parts = stage_loss(stage, config, whole)
-            total = total + loss
-            terms |= {f"stage_{index}/{name}": term for name, term in parts.items()}
-        return total, {"si_sdr": each, "terms": terms}
-
-    return Objective(outputs, value, joint=_used(config.similarity))
-
-
-def _used(weight: Any) -> bool:
-    """Whether a term is computed: always if its weight is an array."""
-    return isinstance(weight, jax.Array) or weight != 0
-
-
-def spectral_objective(model: nn.Module, *, train: bool = True) -> Objective:
-    r"""The squared error of each source's magnitudes (Open-Unmix).
-
-    .. math:: \sum_c \mathrm{mean}_{b,t,f,i} (\hat V_c - V_c)^2
-
-    The networks of the sources have no parameter in common, so that each gets the
-    gradient of its own error alone. The metric ``mse`` has each of them.
-
-    Args:
-        model: with the method ``spectra``.
-        train: dropout, and norms with the statistics of the whole batch; without, as in
-            inference.
-    """
-
-    def outputs(params: Any, memory: dict, excerpt: Excerpt, axis_name: Any) -> tuple:
-        key, after = jax.random.split(jax.random.wrap_key_data(memory[DROPOUT]["key"]))
-        statistics = {name: memory[name] for name in MEMORY if name in memory}
-        spectra, changed = model.apply(
-            {"params": params} | statistics,
-            *excerpt,
-            train=train,
-            axis_name=axis_name,
-            method="spectra",
-            mutable=MEMORY,
-            rngs={"dropout": key},
-        )
-        return spectra, memory | changed | {
-            DROPOUT: {"key": jax.random.key_data(after)}
-        }
-
-    def value(spectra: tuple, excerpt: Excerpt, whole: Whole) -> tuple:
-        each = jnp.mean(spectral_errors(*spectra), axis=0) / whole.shares
-        return jnp.sum(each), {"mse": each}
-
-    return Objective(outputs, value, pooled=train)
-
-
-def spectral_errors(estimate: Array, reference: Array) -> Array:
-    """Mean squared error of magnitudes for every item and source."""
-    return jnp.mean(jnp.square(estimate - reference), axis=tuple(range(2, 5)))
-
-
-def stage_loss(
-    stage: Any, config: LossConfig, whole: Whole | None = None
-) -> tuple[Array, Array, Metrics]:
-    """The loss of one stage, the SI-SDR of each source, and all terms by name.
-
-    Args:
-        stage: a :class:`sepjax.models.meta_tasnet.model.StageOutput`.
-        config: the weights.
-        whole: facts about the whole batch where the stage has a share of it.
-    """
-    whole = whole_batch(stage.sources, None) if whole is None else whole
-    active = active_sources(stage.sources)
-    values = si_sdr(stage.sources, stage.separation.estimates)
-    mean, each = mean_over_active(values, active, whole.counts)
-    total = -(jnp.sum(each) if config.over_sources == "sum" else mean)
-    terms = {"si_sdr": mean}
-    if stage.reconstruction is not None:
-        value = jnp.mean(si_sdr(stage.mixture, stage.reconstruction)) / whole.shares
-        terms["reconstruction"] = value
-        total = total - config.reconstruction * value
-    if stage.source_latents is not None:
-        latents = stage.source_latents
-        value = latent_dissimilarity(latents, active, whole.pairs)
-        terms["dissimilarity"] = value
-        total = total + config.dissimilarity * value
-        if _used(config.similarity):
-            value = latent_similarity(
-                latents, active, whole.neighbours, whole.axis_name
-            )
-            terms["similarity"] = value
-            total = total - config.similarity * value
-    return total, each, {"loss": total} | terms
-
-
-def model_inputs(model: nn.Module, excerpt: Excerpt) -> tuple[Array, ...]:
+def model_inputs(model: SeparationModel, excerpt: Excerpt) -> tuple[Array, ...]:
     """What a model is called with: an oracle is given the sources as well."""
-    return tuple(excerpt) if getattr(model, "oracle", False) else (excerpt.mixture,)
+    return tuple(excerpt) if model.needs_sources else (excerpt.mixture,)
 
 
-def initial_memory(model: nn.Module, variables: dict, key: Array) -> dict[str, Any]:
+def initial_memory(
+    model: SeparationModel, variables: dict, key: Array
+) -> dict[str, Any]:
     """What training keeps of freshly drawn variables besides their parameters."""
-    memory = {name: variables[name] for name in MEMORY if name in variables}
-    if hasattr(model, "spectra"):
+    memory = {name: variables[name] for name in model.collections}
+    if model.rngs:
         # A stream of its own, so that the step number alone does not repeat it.
-        memory[DROPOUT] = {"key": jax.random.key_data(jax.random.fold_in(key, 1))}
+        memory[RNGS] = {"key": jax.random.key_data(jax.random.fold_in(key, 1))}
     return memory
+
+
+def _si_sdr(excerpt: Excerpt, estimates: Array) -> Array:
+    """SI-SDR of the true sources; a model may estimate one more, what is left."""
+    return source_si_sdr(excerpt.sources, estimates[:, : excerpt.sources.shape[1]])
+
+
+def evaluation_sums(
+    model: SeparationModel,
+    terms: Terms,
+    config: LossConfig,
+    variables: Mapping[str, Any],
+    excerpt: Excerpt,
+    weight: Array,
+) -> Metrics:
+    """Sums over the items of a batch, as in inference.
+
+    ``si_sdr`` and ``count``, per source, over items in which it is active; of every
+    other loss that has values per source its own, and ``items``.
+
+    Args:
+        model: runs as for validation.
+        terms: the losses.
+        config: the section ``loss``.
+        variables: all of the model's.
+        excerpt: mixtures and sources.
+        weight: 0 for rows that only fill up the batch.
+    """
+    estimates = model.apply(variables, *model_inputs(model, excerpt)).estimates
+    rows = weight > 0
+    counted = active_sources(excerpt.sources) & rows[:, None]
+    values = _si_sdr(excerpt, estimates)
+    sums = {
+        "si_sdr": jnp.sum(jnp.where(counted, values, 0.0), 0),
+        "count": jnp.sum(counted, 0),
+    }
+    facts: dict[str, Any] = dict(sources=excerpt.sources, mixture=excerpt.mixture)
+    facts |= dict(sample_rate=model.sample_rate, estimates=estimates)
+    for _, term in terms:
+        if term.reduces or term.label == "si_sdr":
+            continue
+        for method in {model.outputs[n] for n in term.needs if n in model.outputs}:
+            options = term.options(config)
+            facts |= model.apply(variables, *excerpt, **options, method=method)
+        values = term.function(**{name: facts[name] for name in term.needs})
+        kept = rows[:, None] if term.counts_silence else counted
+        sums[term.label] = jnp.sum(jnp.where(kept, values, 0.0), 0)
+        sums["items"] = jnp.sum(rows)
+    return sums

@@ -1,5 +1,6 @@
 """Starting from the parameters of another run."""
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,18 +14,6 @@ from sepjax.train import load as loading
 from sepjax.train.checkpoint import CheckpointError
 from sepjax.train.optim.freeze import frozen_leaves
 from sepjax.train.step import TrainState
-
-# Fields that say what the numbers of an encoder and a decoder mean; their sizes show in
-# the parameters. What a separator means depends on all fields, the classes among them.
-ENCODING = (
-    *("encoding", "decoder", "W", "fb_type", "fb_parameters", "fb_act", "phase"),
-    *("force_odd", "normalize", "who_is_pinv", "encoder_act", "deep_mode", "padding"),
-    *("deep_types", "deep_strides", "filters"),
-)
-FREE = (
-    *("sample_rate", "init_type", "gammatone_init", "compute_dtype", "consistency"),
-    *("wiener_iterations", "wiener_softmask", "wiener_residual", "umx_dropout"),
-)
 
 
 def find_run(name: str, folder: Path, seed: int) -> Path:
@@ -182,15 +171,18 @@ def require_fitting(run: Path, given: dict, new: dict) -> None:
 
 def require_same_meaning(run: Path, old: Config, new: Config, whole: bool) -> None:
     """Refuse parameters of the right shapes that would mean something else here."""
-    names = set(ENCODING)
-    if whole:
-        names = set(vars(old.model)) - set(FREE) - {"ideal_mask", "name"}
-        if new.model.name == "meta_tasnet" and not new.model.independent_params:
-            names -= {"sources"}  # embeddings go by name
+    roles = {"free"} if whole else {"free", "separator"}
+    names = [
+        field.name
+        for field in dataclasses.fields(new.model)
+        if field.metadata.get("role") not in roles
+    ]
     pairs = {
-        f"model.{name}": (getattr(old.model, name), getattr(new.model, name))
-        for name in sorted(names)
+        f"model.{name}": (getattr(old.model, name, "none"), getattr(new.model, name))
+        for name in names
     }
+    if whole and not new.model.sources_by_name:
+        pairs["data.sources"] = old.data.sources, new.data.sources
     pairs["data.sample_rate"] = (old.data.sample_rate, new.data.sample_rate)
     changed = [f"{name}: {a!r} -> {b!r}" for name, (a, b) in pairs.items() if a != b]
     if changed:

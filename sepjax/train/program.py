@@ -1,11 +1,9 @@
 """The compiled parts of a run."""
 
-import dataclasses
 import functools
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import optax
@@ -14,7 +12,8 @@ from jax.sharding import Mesh
 from sepjax.config import Config, member_configs, variations, with_values
 from sepjax.functional.augment import Excerpt, prepare_excerpts
 from sepjax.functional.live import LiveSettings
-from sepjax.models import build_model
+from sepjax.models.build import model_of
+from sepjax.models.contract import SeparationModel
 from sepjax.train.mesh import AXIS, replicated, spread
 from sepjax.train.objective import make_objective, require_shares
 from sepjax.train.optim import make_optimizer
@@ -25,7 +24,7 @@ from sepjax.train.step import (
     init_state,
     init_variables,
     make_eval_step,
-    make_step,
+    make_train_step,
 )
 
 
@@ -57,14 +56,15 @@ def make_program(config: Config, mesh: Mesh) -> Program:
             spells it out.
         mesh: of all devices.
     """
-    model, train = build_model(config.model), config.train
+    model, train = model_of(config), config.train
     time = round(config.data.chunk_seconds * config.data.sample_rate)
     freeze = frozen_parts(config, model, time)
     axis = AXIS if train.parallel == "pmap" or mesh.size > 1 else None
-    require_shares(make_objective(model, config.loss, freeze), train.accumulate)
+    objective = make_objective(model, config.loss, freeze)
+    require_shares(objective, train.accumulate, model.batch_norms)
     # A varied number is an array here too, so that no link of the chain is left out.
     values = {path: jnp.float32(v) for path, v in variations(config)[0].items()}
-    optimizer = optimizer_of(with_values(config, values), freeze)
+    optimizer = optimizer_of(with_values(config, values), freeze, model)
     average = config.optim.ema > 0
     step = train_step(config, model, freeze, axis)
     return Program(
@@ -75,7 +75,7 @@ def make_program(config: Config, mesh: Mesh) -> Program:
             compiler_options={"xla_backend_optimization_level": 0},
         ),
         spread(step, mesh, train.parallel, donate=True),
-        spread(eval_step(config, axis), mesh, train.parallel, more=1),
+        spread(eval_step(config, model, axis), mesh, train.parallel, more=1),
         freeze,
         tuple(values),
         jax.jit(optimizer.init, out_shardings=replicated(mesh)),
@@ -83,16 +83,16 @@ def make_program(config: Config, mesh: Mesh) -> Program:
 
 
 def train_step(
-    config: Config, model: nn.Module, freeze: Sequence[str], axis: str | None
+    config: Config, model: SeparationModel, freeze: Sequence[str], axis: str | None
 ) -> Callable[[TrainState, dict], tuple[TrainState, dict]]:
     """``(state, rows) -> (state, metrics)`` of one device, for all members."""
     prepare, members = preparation(config), len(member_configs(config))
 
     def step(state: TrainState, excerpt: Excerpt) -> tuple[TrainState, dict]:
         own = with_values(config, state.settings)
-        update = make_step(
+        update = make_train_step(
             make_objective(model, own.loss, freeze),
-            optimizer_of(own, freeze),
+            optimizer_of(own, freeze, model),
             axis_name=axis,
             freeze=freeze,
             accumulate=config.train.accumulate,
@@ -109,18 +109,21 @@ def train_step(
     return steps
 
 
-def eval_step(config: Config, axis: str | None) -> Callable[[Any, dict, dict], dict]:
+def eval_step(
+    config: Config, model: SeparationModel, axis: str | None
+) -> Callable[[Any, dict, dict], dict]:
     """``(params, rows, memory) -> sums`` of one device, for all members."""
-    # Whether a Wiener filter helps is asked of whole songs, not of every evaluation.
-    model = build_model(dataclasses.replace(config.model, wiener_iterations=0))
-    score = make_eval_step(model, preparation(config), axis)
+    score = make_eval_step(model, preparation(config), axis, config.loss)
     several = len(member_configs(config)) > 1
     return jax.vmap(score, in_axes=(0, None, 0)) if several else score
 
 
-def optimizer_of(config: Config, freeze: Sequence[str]) -> optax.GradientTransformation:
+def optimizer_of(
+    config: Config, freeze: Sequence[str], model: SeparationModel
+) -> optax.GradientTransformation:
     """The optimiser of a run."""
-    return make_optimizer(config.optim, freeze=freeze, steps=config.train.steps)
+    steps = config.train.steps
+    return make_optimizer(config.optim, freeze=freeze, steps=steps, model=model)
 
 
 def state_shapes(program: Program, members: int) -> TrainState:
@@ -145,7 +148,7 @@ def preparation(config: Config) -> Callable[..., Excerpt]:
     )
 
 
-def frozen_parts(config: Config, model: nn.Module, time: int) -> tuple[str, ...]:
+def frozen_parts(config: Config, model: SeparationModel, time: int) -> tuple[str, ...]:
     """What ``train.freeze`` and ``train.fit`` together leave as it is."""
     if not config.train.fit:
         return config.train.freeze

@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import json
 import operator
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -15,7 +14,8 @@ from jax.sharding import Mesh
 from orbax.checkpoint import CheckpointManager
 
 from sepjax.config import Config, member_configs, member_folders, to_dict
-from sepjax.models import build_model
+from sepjax.models.build import model_of
+from sepjax.storage import write_json
 from sepjax.train import checkpoint
 from sepjax.train.checkpoint import Progress
 from sepjax.train.log import MetricLog
@@ -100,7 +100,7 @@ def resume(
     step = common_step(runs, force)
     states = [begin(run.config, program) for run in runs]
     for index, run in enumerate(runs):
-        alone = optimizer_of(run.config, program.freeze).init
+        alone = optimizer_of(run.config, program.freeze, model_of(run.config)).init
         run.layout = jax.tree.structure(jax.eval_shape(alone, states[index].params))
         if step == 0:
             continue
@@ -211,13 +211,14 @@ def prepare(
         return [
             start_pretrained(run, state, freeze) for run, state in zip(runs, states)
         ]
-    if not wants_statistics(states[0].params):
+    model = model_of(config)
+    if not wants_statistics(model, states[0].params):
         return states
     wanted = config.train.statistics_excerpts
     steps = -(-wanted // config.train.batch_size)
     batches = data.train_batches(0, steps, jax.process_index(), jax.process_count())
     params = gather(
-        build_model(config.model),
+        model,
         [state.params for state in states],
         batches,
         mesh,
@@ -262,6 +263,4 @@ def remember(workdir: Path, record: dict[str, Any]) -> None:
     """Write ``config.json``: the configuration and where the run comes from."""
     if jax.process_index() == 0:
         tree = record["config"] | {"provenance": record["provenance"]}
-        partial = workdir / "config.partial"
-        partial.write_text(json.dumps(tree, indent=2) + "\n")
-        partial.replace(workdir / "config.json")
+        write_json(workdir / "config.json", tree, indent=2)

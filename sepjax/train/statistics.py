@@ -1,17 +1,14 @@
 """Facts about the training data that a model needs before it is trained.
 
-A module that standardizes its input declares the parameters ``mean`` and ``std`` and
-sows ``observed``, the mean and the variance of what it meets, into the collection
-"statistics". Both parameters are constants to the optimiser. Others learn further how
-to standardize: ``input_mean`` starts at minus the mean, ``input_scale`` at one over the
-deviation.
+A module that standardizes its input sows ``observed``, the mean and the variance of
+what it meets, into the collection "statistics". Which of the parameters beside it
+follow from them, and how, is the model's ``statistics``.
 """
 
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -20,29 +17,19 @@ from jax.sharding import Mesh
 from jaxtyping import Array
 
 from sepjax.functional.augment import Excerpt, prepare_excerpts
-from sepjax.models.tasnet.branches import STATISTICS
+from sepjax.models.contract import STATISTICS, SeparationModel
 from sepjax.train.mesh import AXIS, shard_batch, spread
-from sepjax.train.objective import MEMORY
 from sepjax.train.seeds import map_seeds
 
 
-def wants_statistics(params: Any) -> bool:
-    """Whether a model standardizes its input.
-
-    Example:
-        >>> wants_statistics({"encoder": {"filterbanks_0": {"mean": 0.0, "std": 1.0}}})
-        True
-    """
+def wants_statistics(model: SeparationModel, params: Any) -> bool:
+    """Whether some of a model's parameters are statistics of its input."""
     flat = traverse_util.flatten_dict(params)
-    return any(
-        path[-1] == scale and (*path[:-1], offset) in flat
-        for path in flat
-        for offset, scale in (("mean", "std"), ("input_mean", "input_scale"))
-    )
+    return any(path[-1] in model.statistics for path in flat)
 
 
 def gather(
-    model: nn.Module,
+    model: SeparationModel,
     params: Sequence[Any],
     batches: Iterator[dict],
     mesh: Mesh,
@@ -72,7 +59,7 @@ def gather(
             {"params": params},
             prepare(batch).mixture,
             method="observe",
-            mutable=[STATISTICS, *MEMORY],  # what it declares starts afresh
+            mutable=[STATISTICS, *model.collections],  # what it declares starts afresh
         )
         return jax.tree.map(functools.partial(pooled, mesh=mesh), found[STATISTICS])
 
@@ -88,7 +75,10 @@ def gather(
         if heard >= excerpts:
             break
     own = [jax.tree.map(lambda leaf, k=k: leaf[k], found) for k in range(seeds)]
-    return [_with_statistics(one, own[m % seeds]) for m, one in enumerate(params)]
+    starts = model.statistics
+    return [
+        _with_statistics(one, own[m % seeds], starts) for m, one in enumerate(params)
+    ]
 
 
 def pooled(moments: Array, mesh: Mesh) -> Array:
@@ -100,23 +90,17 @@ def pooled(moments: Array, mesh: Mesh) -> Array:
     return jnp.stack([mean, jax.lax.pmean(moments[1] + spread_of_means, AXIS)])
 
 
-def _with_statistics(params: Any, found: list[Any]) -> Any:
+def _with_statistics(params: Any, found: list[Any], starts: Mapping) -> Any:
     flat = traverse_util.flatten_dict(params)
     seen = [traverse_util.flatten_dict(tree) for tree in found]
     for path in seen[0]:
         moments = np.stack([np.asarray(tree[path][0], np.float64) for tree in seen])
         mean = moments[:, 0].mean(0)
         variance = (moments[:, 1] + moments[:, 0] ** 2).mean(0) - mean**2
-        for name, value in _starts(mean, np.sqrt(np.maximum(variance, 0.0))).items():
+        deviation = np.sqrt(np.maximum(variance, 0.0))
+        for name, start in starts.items():
+            value = start(mean, deviation)
             if (old := flat.get((*path[:-1], name))) is not None:
                 new = jnp.broadcast_to(jnp.asarray(value, old.dtype), old.shape)
                 flat[(*path[:-1], name)] = jax.device_put(new, old.sharding)
     return traverse_util.unflatten_dict(flat)
-
-
-def _starts(mean: np.ndarray, deviation: np.ndarray) -> dict[str, np.ndarray]:
-    """Values of the parameters that standardize, by name."""
-    # A bin in which nothing sounds must not be blown up (Open-Unmix's floor).
-    scale = 1 / np.maximum(deviation, max(1e-4 * deviation.max(), 1e-12))
-    constants = {"mean": mean, "std": deviation}
-    return constants | {"input_mean": -mean, "input_scale": scale}

@@ -3,24 +3,23 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import flax.linen as nn
 import flax.struct
 import jax
 import jax.numpy as jnp
 import optax
 from jaxtyping import Array
 
+from sepjax.config import LossConfig
 from sepjax.functional.augment import Excerpt, prepare_excerpts
-from sepjax.losses import active_sources, source_si_sdr
+from sepjax.losses import Whole, whole_batch
+from sepjax.models.contract import SeparationModel
 from sepjax.train.objective import (
     Metrics,
     Objective,
-    Whole,
-    estimate_objective,
+    evaluation_sums,
     initial_memory,
+    loss_terms,
     model_inputs,
-    spectral_errors,
-    whole_batch,
 )
 from sepjax.train.optim.freeze import stop_gradients, unmoved
 
@@ -58,7 +57,7 @@ class TrainState(flax.struct.PyTreeNode):
 
 
 def init_state(
-    model: nn.Module,
+    model: SeparationModel,
     optimizer: optax.GradientTransformation,
     key: Array,
     time: int,
@@ -77,7 +76,7 @@ def init_state(
     )
 
 
-def init_variables(model: nn.Module, key: Array, time: int) -> dict[str, Any]:
+def init_variables(model: SeparationModel, key: Array, time: int) -> dict[str, Any]:
     """Freshly drawn parameters and other variables of a model."""
     channels = model.audio_channels
     shape = (1, time) if channels == 1 else (1, channels, time)
@@ -87,13 +86,13 @@ def init_variables(model: nn.Module, key: Array, time: int) -> dict[str, Any]:
 
 
 def make_train_step(
-    model: nn.Module,
-    loss: Callable[..., tuple[Array, Metrics]],
+    objective: Objective,
     optimizer: optax.GradientTransformation,
     *,
     axis_name: str | None = None,
     freeze: Sequence[str] = (),
     accumulate: int = 1,
+    ema: float = 0.0,
 ) -> Callable[[TrainState, Excerpt], tuple[TrainState, Metrics]]:
     """Forward, loss, gradient, update.
 
@@ -103,53 +102,36 @@ def make_train_step(
     so that the summed gradients are those of the whole batch.
 
     Args:
-        model: takes ``(params, mixture)`` and returns a ``Separation``.
-        loss: ``loss(reference, estimate, counts=None) -> (scalar, metrics)``.
-        optimizer: as :func:`sepjax.train.optim.make_optimizer` makes it.
+        objective: :func:`sepjax.train.objective.make_objective` of a model.
+        optimizer: :func:`sepjax.train.optim.make_optimizer` of a configuration.
         axis_name: the axis of ``shard_map`` or ``pmap``, if any.
         freeze: parts of the model that get no gradient, such as ``"encoder"``; the
             optimiser must know them too, for weight decay.
         accumulate: microbatches that a device takes one after another; the update is
             that of the whole batch.
+        ema: decay of the parameters' average (:func:`averaged`); 0: none.
 
     Returns:
         ``step(state, excerpt) -> (state, metrics)`` with metrics ``loss``, ``si_sdr``
-        per source (dB) and ``grad_norm`` before clipping.
+        per source (dB) or what the loss calls its values, and ``grad_norm`` before
+        clipping.
 
     Example:
-        >>> from sepjax.config import ModelConfig, OptimConfig
-        >>> from sepjax.losses import separation_loss
+        >>> from sepjax.config import OptimConfig
         >>> from sepjax.models import build_model
+        >>> from sepjax.models.tasnet.config import TasNetConfig
+        >>> from sepjax.train.objective import make_objective
         >>> from sepjax.train.optim import make_optimizer
-        >>> small = dict(N=8, B=4, H=4, layers=1, stack=1)
-        >>> model = build_model(ModelConfig(encoding="simple", **small))
+        >>> small = TasNetConfig(encoding="simple", N=8, B=4, H=4, layers=1, stack=1)
+        >>> model = build_model(small, sources=("voice", "rest"), sample_rate=8000)
         >>> optimizer = make_optimizer(OptimConfig())
         >>> state = init_state(model, optimizer, jax.random.key(0), 400)
-        >>> sources = jax.random.normal(jax.random.key(1), (2, 4, 400))
-        >>> step = jax.jit(make_train_step(model, separation_loss, optimizer))
+        >>> sources = jax.random.normal(jax.random.key(1), (2, 2, 400))
+        >>> step = jax.jit(make_train_step(make_objective(model), optimizer))
         >>> state, metrics = step(state, Excerpt(sources.sum(1), sources))
         >>> int(state.step), sorted(metrics)
         (1, ['grad_norm', 'loss', 'si_sdr'])
     """
-    return make_step(
-        estimate_objective(model, loss),
-        optimizer,
-        axis_name=axis_name,
-        freeze=freeze,
-        accumulate=accumulate,
-    )
-
-
-def make_step(
-    objective: Objective,
-    optimizer: optax.GradientTransformation,
-    *,
-    axis_name: str | None = None,
-    freeze: Sequence[str] = (),
-    accumulate: int = 1,
-    ema: float = 0.0,
-) -> Callable[[TrainState, Excerpt], tuple[TrainState, Metrics]]:
-    """As :func:`make_train_step`, of any objective; ``ema`` as :func:`averaged`."""
     gradient = objective_gradient(
         objective, axis_name=axis_name, freeze=freeze, accumulate=accumulate
     )
@@ -160,7 +142,7 @@ def make_step(
         updates, opt_state = optimizer.update(
             grads, state.opt_state, state.params, value=metrics["loss"]
         )
-        still = unmoved(state.params, freeze)
+        still = unmoved(state.params, freeze, objective.constants)
         updates = jax.tree.map(
             lambda x, no: jnp.zeros_like(x) if no else x, updates, still
         )
@@ -196,19 +178,6 @@ def averaged(average: Any, params: Any, step: Array, decay: float) -> Any:
     rest = 1 - jnp.minimum(decay, (1.0 + step) / (10.0 + step))
     # In this form what does not change stays as it is, bit for bit.
     return jax.tree.map(lambda a, p: a + rest * (p - a), average, params)
-
-
-def make_gradient(
-    model: nn.Module,
-    loss: Callable[..., tuple[Array, Metrics]],
-    *,
-    axis_name: str | None = None,
-    freeze: Sequence[str] = (),
-) -> Callable[[Any, Excerpt], tuple[Any, Metrics]]:
-    """``(params, excerpt) -> (gradients, metrics)`` of the whole batch's loss."""
-    objective = estimate_objective(model, loss)
-    gradient = objective_gradient(objective, axis_name=axis_name, freeze=freeze)
-    return lambda params, excerpt: gradient(params, excerpt, {})[:2]
 
 
 def objective_gradient(
@@ -288,36 +257,27 @@ def add_up(function: Callable, carry: Any, parts: Any) -> tuple[Any, Any]:
 
 
 def make_eval_step(
-    model: nn.Module,
+    model: SeparationModel,
     prepare: Callable[[dict], Excerpt] = prepare_excerpts,
     axis_name: str | None = None,
+    loss: LossConfig | None = None,
 ) -> Callable[..., Metrics]:
     """``(params, batch, memory={}) -> sums`` over the items of a batch.
 
-    ``si_sdr`` and ``count``, per source, of items in which it is active, and of models
-    that are trained on spectra ``mse`` and ``items``. The batch is a feeder's, with
-    ``weight`` 0 for rows that only fill it up; ``prepare`` makes excerpts of it.
-    ``axis_name`` as for :func:`make_train_step`.
+    The sums are those of :func:`sepjax.train.objective.evaluation_sums`. The batch is a
+    feeder's, with ``weight`` 0 for rows that only fill it up; ``prepare`` makes
+    excerpts of it. ``axis_name`` as for :func:`make_train_step`.
     """
+    loss = loss or LossConfig()
+    terms, model = loss_terms(loss, model.objective), model.for_validation()
 
     def step(
         params: Any, batch: dict[str, Array], memory: dict | None = None
     ) -> Metrics:
-        excerpt = prepare(batch)
-        variables = {"params": params} | (memory or {})
-        output = model.apply(variables, *model_inputs(model, excerpt))
-        targets = excerpt.sources.shape[1]
-        values = source_si_sdr(excerpt.sources, output.estimates[:, :targets])
-        heard = batch["weight"] > 0
-        counted = active_sources(excerpt.sources) & heard[:, None]
-        sums = {
-            "si_sdr": jnp.sum(jnp.where(counted, values, 0.0), 0),
-            "count": jnp.sum(counted, 0),
-        }
-        if hasattr(model, "spectra"):
-            spectra = model.apply(variables, *excerpt, train=False, method="spectra")
-            errors = jnp.where(heard[:, None], spectral_errors(*spectra), 0.0)
-            sums |= {"mse": jnp.sum(errors, 0), "items": jnp.sum(heard)}
+        kept = {name: (memory or {})[name] for name in model.collections}
+        variables, excerpt = {"params": params} | kept, prepare(batch)
+        weight = batch["weight"]
+        sums = evaluation_sums(model, terms, loss, variables, excerpt, weight)
         return sums if axis_name is None else jax.lax.psum(sums, axis_name)
 
     return step

@@ -9,12 +9,12 @@ import numpy as np
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
-from sepjax.config import Config, ModelConfig, from_dict, to_dict
+from sepjax.config import Config, from_dict, to_dict
 
 KEY = "sepjax.model"
 
 
-def save_safetensors(path: str | Path, config: ModelConfig, params: Any) -> None:
+def save_safetensors(path: str | Path, config: Config, params: Any) -> None:
     """Write parameters, and the configuration as JSON in the file's metadata.
 
     The names in the file are the paths in the tree, joined by ``/``. The same model
@@ -22,18 +22,22 @@ def save_safetensors(path: str | Path, config: ModelConfig, params: Any) -> None
 
     Args:
         path: of the file; an existing one is replaced.
-        config: of the model.
+        config: its sections ``model`` and ``data`` (classes, rate) are kept.
         params: nested dictionaries of arrays.
 
     Example:
         >>> import tempfile
         >>> path = tempfile.mkdtemp() + "/model.safetensors"
-        >>> save_safetensors(path, ModelConfig(L=25), {"encoder": {"taps": np.ones(2)}})
+        >>> from sepjax.models.tasnet.config import TasNetConfig
+        >>> config = Config(model=TasNetConfig(L=25))
+        >>> save_safetensors(path, config, {"encoder": {"taps": np.ones(2)}})
         >>> config, params = load_safetensors(path)
-        >>> config.L, params["encoder"]["taps"].tolist()
+        >>> config.model.L, params["encoder"]["taps"].tolist()
         (25, [1.0, 1.0])
     """
-    fields = to_dict(Config(model=config))["model"]
+    tree = to_dict(config)
+    data = {name: tree["data"][name] for name in ("sources", "sample_rate")}
+    fields = {"model": tree["model"], "data": data, "extensions": tree["extensions"]}
     metadata = {KEY: json.dumps(fields, sort_keys=True)}
     # A view with strides would be written in the order of its memory.
     arrays = {
@@ -43,7 +47,7 @@ def save_safetensors(path: str | Path, config: ModelConfig, params: Any) -> None
     save_file(arrays, str(path), metadata=metadata)
 
 
-def load_safetensors(path: str | Path) -> tuple[ModelConfig, dict]:
+def load_safetensors(path: str | Path) -> tuple[Config, dict]:
     """Inverse of :func:`save_safetensors`.
 
     Returns:
@@ -61,7 +65,9 @@ def load_safetensors(path: str | Path) -> tuple[ModelConfig, dict]:
                 "save_safetensors; read foreign arrays with safetensors itself and "
                 "give them to from_state_dict"
             )
-        config = from_dict({"model": json.loads(metadata[KEY])}).model
+        fields = json.loads(metadata[KEY])
+        # Files of old have the fields of the model alone.
+        config = from_dict(fields if "model" in fields else {"model": fields})
         params: dict = {}
         for name in file.keys():
             *parents, leaf = name.split("/")

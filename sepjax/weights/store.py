@@ -6,9 +6,6 @@ that the same files give the same folder, byte for byte.
 """
 
 import json
-import os
-import shutil
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,25 +15,25 @@ import jax.numpy as jnp
 import numpy as np
 
 from sepjax import __version__
-from sepjax.config import Config, ModelConfig, to_dict
+from sepjax.config import Config, to_dict
 from sepjax.foreign.state_dict import BATCH_STATS
-from sepjax.models import build_model
+from sepjax.models.build import model_of
 from sepjax.models.parameters import count_parameters
 from sepjax.models.state_dicts import as_variables
-from sepjax.storage import sha256
+from sepjax.storage import atomic_folder, sha256, write_json
 from sepjax.weights.files import load_safetensors, save_safetensors
 
 MODEL, FACTS = "model.safetensors", "weights.json"
 
 
 def write_imported(
-    folder: str | Path, config: ModelConfig, params: Any, facts: Mapping[str, Any]
+    folder: str | Path, config: Config, params: Any, facts: Mapping[str, Any]
 ) -> None:
     """Write weights and facts that :func:`load_imported` reads, all or nothing.
 
     Args:
         folder: created where needed; an earlier import in it is replaced.
-        config: of the model.
+        config: of the model, with the classes and the rate of its data.
         params: nested dictionaries of arrays, as the model draws them; running
             statistics are their part ``batch_stats``
             (:func:`sepjax.models.state_dicts.as_variables`).
@@ -53,8 +50,10 @@ def write_imported(
 
     Example:
         >>> import tempfile
-        >>> config = ModelConfig(encoding="simple", N=8, B=4, H=4, layers=1, stack=1)
-        >>> draw, wave = build_model(config).init, jnp.zeros((1, 800))
+        >>> from sepjax.models.tasnet.config import TasNetConfig
+        >>> small = TasNetConfig(encoding="simple", N=8, B=4, H=4, layers=1, stack=1)
+        >>> config = Config(model=small)
+        >>> draw, wave = model_of(config).init, jnp.zeros((1, 800))
         >>> drawn = jax.eval_shape(draw, jax.random.key(0), wave)["params"]
         >>> params = jax.tree.map(lambda leaf: np.zeros(leaf.shape), drawn)
         >>> folder = tempfile.mkdtemp() + "/mine"
@@ -77,25 +76,11 @@ def write_imported(
             f"{folder} holds other files ({', '.join(strangers[:3])}): give imported "
             "weights a folder of their own with -o"
         )
-    folder.absolute().parent.mkdir(parents=True, exist_ok=True)
-    part = Path(
-        tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.absolute().parent)
-    )
-    try:
+    with atomic_folder(folder) as part:
         save_safetensors(part / MODEL, config, params)
         record = {"licence_notice": "", "sepjax": __version__} | dict(facts)
         record["model_sha256"] = sha256(part / MODEL)
-        text = json.dumps(record, indent=1, sort_keys=True, ensure_ascii=False)
-        (part / FACTS).write_text(text + "\n", encoding="utf-8")
-        if folder.is_dir():
-            # Between these two the hash in the facts tells that they do not belong.
-            for name in (MODEL, FACTS):
-                os.replace(part / name, folder / name)
-        else:
-            part.chmod(0o755)  # a temporary folder is its owner's alone
-            os.replace(part, folder)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
+        write_json(part / FACTS, dict(sorted(record.items())))
 
 
 def load_imported(folder: str | Path) -> tuple[Any, Any, Config]:
@@ -111,15 +96,14 @@ def load_imported(folder: str | Path) -> tuple[Any, Any, Config]:
         raise ValueError(
             f"{path} is not the file that {FACTS} beside it describes: import it again"
         )
-    model, params = load_safetensors(path)
-    config = Config(name=str(facts["family"]), model=model)
-    config.data.sources, config.data.sample_rate = model.sources, model.sample_rate
+    config, params = load_safetensors(path)
+    config.name = str(facts["family"])
     habits = facts.get("separate", {})
     config.eval.chunk_seconds = habits.get("chunk", config.eval.chunk_seconds)
     config.eval.overlap = habits.get("overlap", config.eval.overlap)
     config.eval.rescale = habits.get("rescale", config.eval.rescale)
     config.data.normalize = habits.get("normalize", config.data.normalize)
-    return build_model(model), as_variables(params), config
+    return model_of(config), as_variables(params), config
 
 
 def read_facts(folder: str | Path) -> dict[str, Any]:
@@ -145,15 +129,17 @@ def read_facts(folder: str | Path) -> dict[str, Any]:
 
 def describe_imported(folder: str | Path) -> dict[str, Any]:
     """What ``sepjax inspect`` prints about imported weights, ready for JSON."""
-    _, variables, config = load_imported(folder)
+    model, variables, config = load_imported(folder)
     return {
         "weights": read_facts(folder),
-        "parameters": count_parameters(variables["params"]),
+        "parameters": count_parameters(variables["params"], model.constants),
         "model": to_dict(config)["model"],
+        "sources": list(model.sources),
+        "sample_rate": model.sample_rate,
     }
 
 
-def check_params(config: ModelConfig, params: Any) -> None:
+def check_params(config: Config, params: Any) -> None:
     """Refuse parameters that a model would not draw: other names, shapes, no numbers.
 
     Running statistics are checked as well.
@@ -161,10 +147,9 @@ def check_params(config: ModelConfig, params: Any) -> None:
     Raises:
         ValueError: the first that differ are named.
     """
-    model = build_model(config)
-    wave = (1, config.sample_rate)  # a second
-    if config.audio_channels > 1:
-        wave = (1, config.audio_channels, config.sample_rate)
+    model = model_of(config)
+    channels = (model.audio_channels,) if model.audio_channels > 1 else ()
+    wave = (1, *channels, model.sample_rate)  # a second
     mixture = jax.ShapeDtypeStruct(wave, jnp.float32)
     drawn = dict(jax.eval_shape(model.init, jax.random.key(0), mixture))
     # As trees of weights have them: parameters, and statistics as one more part.

@@ -8,13 +8,14 @@ from data_pipelines.feeding import live, schedule
 from data_pipelines.manifest import DataError, LoadedTrack
 from data_pipelines.pipeline import open_data
 from sepjax.config import Config
+from sepjax.models.tasnet.config import TasNetConfig
 
 RATE = 8000
 
 
 @pytest.fixture
 def config():
-    config = Config()
+    config = Config(model=TasNetConfig())
     config.data.sources = ("drums", "bass", "vocals")
     config.data.chunk_seconds = 0.5
     config.train.batch_size = 4

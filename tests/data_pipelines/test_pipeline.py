@@ -8,6 +8,7 @@ import soundfile
 from data_pipelines.manifest import DataError
 from data_pipelines.pipeline import Data, open_data, summary
 from sepjax.config import Config, resolve
+from sepjax.models.tasnet.config import TasNetConfig
 
 
 @pytest.fixture
@@ -19,7 +20,7 @@ def music(tmp_path, write_song) -> Config:
     write_song(root / "e", ("vocals", "bass"), 9000, rate=16000, suffix="flac")
     stereo, _ = soundfile.read(root / "a" / "bass.wav", dtype="int16")
     soundfile.write(root / "a" / "bass.wav", np.stack([stereo, -stereo], 1), 8000)
-    config = Config()
+    config = Config(model=TasNetConfig())
     config.data.dataset, config.data.root = "folder", str(root)
     config.data.sources, config.data.chunk_seconds = ("vocals", "bass"), 0.5
     return resolve(config)
@@ -105,7 +106,7 @@ def test_the_distributed_mixture_is_the_one_evaluated(music, tmp_path):
 
 
 def test_gain_and_pan_reach_the_references(odd_manifest):
-    config = resolve(Config())
+    config = resolve(Config(model=TasNetConfig()))
     data = Data(config, odd_manifest, "")
     (loop, *_) = data.tracks("train")
     samples, _ = soundfile.read(odd_manifest.files[0].path)
@@ -167,7 +168,7 @@ def test_summary_counts(music):
 
 
 def test_demo_opens(cache):
-    data = open_data(resolve(Config()))
+    data = open_data(resolve(Config(model=TasNetConfig())))
     batch = next(data.train_batches(0, 1))
     assert batch["chunks"].shape == (4, 4, 64000, data.manifest.file_channels)
     (track, *_) = data.tracks("test")

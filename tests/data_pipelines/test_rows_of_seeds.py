@@ -5,10 +5,11 @@ import pytest
 
 from data_pipelines.pipeline import open_data
 from sepjax.config import Config, resolve
+from sepjax.models.tasnet.config import TasNetConfig
 
 
 def demo(**fields):
-    config = Config(seed=5)
+    config = Config(model=TasNetConfig(), seed=5)
     config.data.chunk_seconds = 0.2
     config.train.batch_size = 3
     for name, value in fields.items():

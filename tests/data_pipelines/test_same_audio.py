@@ -22,6 +22,7 @@ from data_pipelines.songs import demo
 from data_pipelines.songs.folder import build_manifest
 from sepjax.config import Config, resolve
 from sepjax.evaluation import run
+from sepjax.models.tasnet.config import TasNetConfig
 
 CLASSES = ("drums", "vocals")
 RATE = demo.SAMPLE_RATE
@@ -62,7 +63,7 @@ def save(root, name, stems, gain=1.0, start=0):
 
 
 def config(root, **data):
-    settings = Config()
+    settings = Config(model=TasNetConfig())
     settings.data.dataset, settings.data.root = "folder", str(root)
     settings.data.sources = CLASSES
     for name, value in data.items():

@@ -21,6 +21,8 @@ from data_pipelines.feeding.schedule import (
 from data_pipelines.manifest import DataError, Manifest
 from data_pipelines.pipeline import open_data
 from sepjax.config import Config, DataConfig, resolve
+from sepjax.models.demucs.config import DemucsConfig
+from sepjax.models.tasnet.config import TasNetConfig
 
 CHUNK = 400
 MIXED = DataConfig(chunk_seconds=CHUNK / 8000, mix="random", swap_channels=True)
@@ -189,11 +191,10 @@ def music(tmp_path, write_song) -> Config:
     """Five songs of two mono stems, six rows of two seeds of a stereo Demucs."""
     for index, name in enumerate("abcde"):
         write_song(tmp_path / "data" / name, ("vocals", "bass"), 2000 + 500 * index)
-    config = Config()
+    config = Config(model=DemucsConfig(audio_channels=2))
     config.data.dataset, config.data.root = "folder", str(tmp_path / "data")
     config.data.sources, config.data.chunk_seconds = ("vocals", "bass"), 0.05
     config.data.mix, config.data.swap_channels = "random", True
-    config.model.name, config.model.audio_channels = "demucs", 2
     config.train.seeds, config.train.batch_size = 2, 6
     return resolve(config)
 
@@ -242,7 +243,7 @@ def test_the_tracks_of_a_song_are_those_visited():
 
 
 def test_exchanging_channels_needs_two():
-    config = Config()
+    config = Config(model=TasNetConfig())
     config.data.swap_channels = True
     with pytest.raises(ValueError, match=r"swap_channels exchanges.*audio_channels=2"):
         resolve(config)

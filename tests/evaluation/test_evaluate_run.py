@@ -14,6 +14,7 @@ from orbax.checkpoint import multihost
 from sepjax.config import Config
 from sepjax.evaluation.run import evaluate, summary
 from sepjax.evaluation.si_sdr import si_sdr
+from sepjax.models.tasnet.config import TasNetConfig
 
 RATE = 8000
 CLASSES = ("bass", "drums", "vocals")
@@ -53,7 +54,7 @@ def song(name, seconds, seed):
 
 
 def config():
-    settings = Config(name="tiny")
+    settings = Config(model=TasNetConfig(), name="tiny")
     settings.data.sources = settings.model.sources = CLASSES
     settings.eval.chunk_seconds = 1.0
     settings.eval.excerpt_seconds = 0.5

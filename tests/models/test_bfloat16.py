@@ -10,12 +10,12 @@ import pytest
 from jax.extend.core import jaxprs_in_params
 
 import sepjax
-from sepjax.config import ModelConfig
 from sepjax.functional.resample import decimate
 from sepjax.losses import latent_similarity
-from sepjax.models import MODELS, build_model
+from sepjax.models import MODELS
+from tests.support.models import make_model
 
-SMALL = dict(N=16, L=32, W=16, B=8, H=16, layers=2, stack=1, sample_rate=8000)
+SMALL = dict(N=16, L=32, W=16, B=8, H=16, layers=2, stack=1)
 # Every family, with the parts of the first one that have matmuls of their own.
 FAMILIES = {
     "simple": dict(encoding="simple", audio_channels=2, skip=False),
@@ -28,16 +28,16 @@ FAMILIES = {
     "deep": dict(encoding="deep", filters=2, W=8),
     "depthwise": dict(encoding="deep", filters=2, W=8, deep_mode="depthwise"),
     "meta_tasnet": dict(name="meta_tasnet", stages=2, layers=1, mels=8),
-    "open_unmix": dict(
-        name="open_unmix", umx_hidden=8, umx_fft=64, umx_hop=32, umx_bandwidth=2000.0
-    ),
-    "demucs": dict(name="demucs", demucs_channels=4, demucs_depth=2),
+    "open_unmix": dict(name="open_unmix", hidden=8, n_fft=64, hop=32, bandwidth=2000.0),
+    "demucs": dict(name="demucs", channels=4, depth=2),
 }
 TIME = 1600
 
 
 def build(family, dtype="bfloat16"):
-    return build_model(ModelConfig(**SMALL | FAMILIES[family], compute_dtype=dtype))
+    fields = FAMILIES[family]
+    small = {} if fields.get("name") in ("open_unmix", "demucs") else SMALL
+    return make_model(**small | fields, compute_dtype=dtype)
 
 
 def music(model, time=TIME):
@@ -54,7 +54,7 @@ def music(model, time=TIME):
 def variables_of(family):
     model = build(family, "float32")
     mixture, sources = music(model)
-    given = (mixture, sources) if model.oracle else (mixture,)
+    given = (mixture, sources) if model.needs_sources else (mixture,)
     return jax.jit(model.init)(jax.random.key(0), *given)
 
 
@@ -71,17 +71,18 @@ def loss_of(model):
 
     def loss(params, memory, mixture, sources):
         apply = functools.partial(call, {"params": params} | memory)
-        if hasattr(model, "spectra"):
+        if "spectra" in model.outputs:
             options = dict(train=True, method="spectra", mutable=["batch_stats"])
             rngs = {"dropout": jax.random.key(1)}
-            (found, truth), kept = apply(mixture, sources, rngs=rngs, **options)
+            spectra, kept = apply(mixture, sources, rngs=rngs, **options)
+            found, truth = spectra["spectra"], spectra["source_spectra"]
             return jnp.mean(jnp.square(found - truth)), (found, kept)
-        if not hasattr(model, "compare"):
-            given = (mixture, sources) if model.oracle else (mixture,)
+        if "stages" not in model.outputs:
+            given = (mixture, sources) if model.needs_sources else (mixture,)
             estimates = apply(*given).estimates
             return jnp.mean(jnp.square(estimates - sources)), (estimates, ())
         total, others = 0.0, []
-        for stage in apply(mixture, sources, method="compare"):
+        for stage in apply(mixture, sources, method="compare")["stages"]:
             total += jnp.mean(jnp.square(stage.separation.estimates - stage.sources))
             total += jnp.mean(jnp.square(stage.reconstruction - stage.mixture))
             active = jnp.ones(stage.sources.shape[:2], bool)

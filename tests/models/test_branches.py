@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 import scipy.signal
 
-from sepjax.config import ModelConfig
 from sepjax.functional.spectral import interpolate_frames, log_power
-from sepjax.models import build_model
+from sepjax.models.build import model_of
 from sepjax.models.tasnet.branches import SpectrogramBranch
+from sepjax.models.tasnet.config import TasNetConfig
 from sepjax.models.tasnet.encoders import branch_widths
+from tests.support.models import config_of, make_model
 
 SMALL = dict(N=16, L=20, W=20, B=4, H=4, layers=1, stack=1)
 
@@ -88,11 +89,11 @@ def test_interpolation_aligns_both_ends(given, wanted):
     ],
 )
 def test_branch_widths(fields, widths):
-    assert branch_widths(ModelConfig(**fields)) == widths
+    assert branch_widths(TasNetConfig(**fields)) == widths
 
 
 def encoder_shapes(**fields):
-    model = build_model(ModelConfig(**SMALL, **fields))
+    model = make_model(**SMALL, **fields)
     tree = jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, 2000)))
     return jax.tree.map(lambda leaf: leaf.shape, tree["params"]["encoder"])
 
@@ -116,8 +117,8 @@ def test_filterbank_activation():
     wave = noise(1, 2000)
 
     def encode(**fields):
-        config = ModelConfig(**SMALL, encoding="filterbanks", **fields)
-        model = build_model(config)
+        config = config_of(**SMALL, encoding="filterbanks", **fields)
+        model = model_of(config)
         variables = jax.jit(model.init)(jax.random.key(0), wave)
         return model.apply(variables, wave, method=lambda m, x: m.encoder(x))
 
@@ -130,7 +131,7 @@ def test_activation_in_a_hybrid_is_that_of_its_filterbanks():
     wave = noise(1, 2000)
     found = []
     for activation in ("none", "relu"):
-        model = build_model(ModelConfig(**SMALL, fb_act=activation))
+        model = make_model(**SMALL, fb_act=activation)
         variables = jax.jit(model.init)(jax.random.key(0), wave)
         # The first bottleneck passes the eight filters on, with their sign turned.
         turned = -jnp.eye(16)[:, ::-1]

@@ -7,11 +7,18 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from sepjax.config import ModelConfig, layer_strides
-from sepjax.models import BANKS, DECODERS, ENCODERS, SEPARATORS, build_model
-from sepjax.models.registry import BRANCHES
+from sepjax.models.build import model_of
+from sepjax.models.tasnet.config import layer_strides
 from sepjax.models.tasnet.decoders import BankDecoder
 from sepjax.models.tasnet.encoders import BankEncoder
+from sepjax.models.tasnet.registry import (
+    BANKS,
+    BRANCHES,
+    DECODERS,
+    ENCODERS,
+    SEPARATORS,
+)
+from tests.support.models import config_of, make_model
 
 SMALL = dict(N=16, L=32, W=16, B=8, H=16, layers=2, stack=1)
 # Every encoder with every decoder that fits it, over every bank.
@@ -69,15 +76,15 @@ PAIRS = {
 
 
 def build(name="simple-conv", **more):
-    config = ModelConfig(**SMALL | PAIRS[name] | more)
-    return config, build_model(config)
+    config = config_of(**SMALL | PAIRS[name] | more)
+    return config, model_of(config)
 
 
 @functools.cache
 def initialized(name, time=320):
     """A model with ideal masks, so that only encoder and decoder are compiled."""
     config, model = build(name, ideal_mask=True)
-    channels = (2,) if config.audio_channels == 2 else ()
+    channels = (2,) if config.model.audio_channels == 2 else ()
     mixture, sources = (
         jnp.zeros((1, *channels, time)),
         jnp.zeros((1, 4, *channels, time)),
@@ -109,7 +116,9 @@ def call(part, name):
 
 
 def test_every_registered_part_is_here():
-    kinds = {(build(name)[0].encoding, build(name)[0].fb_type) for name in PAIRS}
+    kinds = {
+        (build(name)[0].model.encoding, build(name)[0].model.fb_type) for name in PAIRS
+    }
     assert {encoding for encoding, _ in kinds} == set(ENCODERS)
     assert {bank for _, bank in kinds} == set(BANKS) | set(BRANCHES)
     bank_decoders, hybrid_decoders = {"conv", "filterbank"}, {"conv", "hybrid"}
@@ -122,7 +131,7 @@ def test_every_registered_part_is_here():
 @pytest.mark.parametrize("name", PAIRS)
 def test_shapes(name, ideal):
     config, model = build(name, ideal_mask=ideal)
-    channels = (2,) if config.audio_channels == 2 else ()
+    channels = (2,) if config.model.audio_channels == 2 else ()
     params = None
     # Separators are the same for all encodings: two lengths are enough.
     for time in (320, 321, 335, 17, 1) if ideal else (321, 1):
@@ -135,10 +144,10 @@ def test_shapes(name, ideal):
         assert found.estimates.shape == (3, 4, *channels, time)
         assert found.estimates.dtype == jnp.float32
         frames = time
-        for stride in layer_strides(config):
+        for stride in layer_strides(config.model):
             frames = -(-frames // stride)
-        assert found.latent.shape == (3, frames, config.N)
-        assert found.masks.shape == (3, 4, frames, config.N)
+        assert found.latent.shape == (3, frames, config.model.N)
+        assert found.masks.shape == (3, 4, frames, config.model.N)
         # Parameters do not depend on the length.
         assert params is None or params == again
         params = again
@@ -151,7 +160,7 @@ def test_bank_decoders_are_linear(name):
     config, model, _ = initialized(name)
     assert isinstance(model.decoder, BankDecoder)
     decode = call("decoder", name)
-    one, two = noise(2, 20, config.N), noise(2, 20, config.N, seed=1)
+    one, two = noise(2, 20, config.model.N), noise(2, 20, config.model.N, seed=1)
     both = decode(2 * one - 3 * two, 320)
     apart = 2 * decode(one, 320) - 3 * decode(two, 320)
     scale = np.abs(both).max()
@@ -168,7 +177,7 @@ def test_shift_by_a_stride_shifts_frames(name):
     encode = call("encoder", name)
     wave = noise(1, 320)
     wave[:, -64:] = 0
-    shifted = np.roll(wave, config.W, axis=-1)
+    shifted = np.roll(wave, config.model.W, axis=-1)
     frames, moved = encode(wave), encode(shifted)
     # The first frame sees what lies before the signal: silence, and not its end.
     np.testing.assert_allclose(moved[:, 2:], frames[:, 1:-1], rtol=0, atol=1e-5)
@@ -189,11 +198,11 @@ def test_ideal_mask_of_a_single_source_is_encode_and_decode(name):
 
 
 def test_overcomplete_pseudo_inverse_reconstructs():
-    config = ModelConfig(
+    config = config_of(
         **SMALL | dict(N=64, L=16, W=16), encoding="filterbanks", who_is_pinv="dec"
     )
-    config.ideal_mask, config.fb_type = True, "param_sinc"
-    model = build_model(config)
+    config.model.ideal_mask, config.model.fb_type = True, "param_sinc"
+    model = model_of(config)
     wave = noise(1, 320)
     sources = np.stack([wave] + [np.zeros_like(wave)] * 3, axis=1)
 
@@ -240,7 +249,7 @@ def test_masks_and_consistency(mask_act, consistency):
 @pytest.mark.parametrize(("ratio", "absent"), [(0.0, "filterbank"), (1.0, "conv")])
 def test_ratio_of_filterbanks_may_be_all_or_nothing(ratio, absent, decoder):
     fields = dict(encoding="hybrid", fb_ratio=ratio, decoder=decoder)
-    model = build_model(ModelConfig(**SMALL | fields))
+    model = make_model(**SMALL | fields)
     params = jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, 320)))
     params = params["params"]
     assert not [name for name in params["encoder"] if name.startswith(absent)]
@@ -254,7 +263,7 @@ def test_ratio_of_filterbanks_may_be_all_or_nothing(ratio, absent, decoder):
 
 def test_causal_model_does_not_see_the_future():
     fields = dict(causal=True, norm="cumulative", input_norm="cumulative", L=16, W=16)
-    model = build_model(ModelConfig(**SMALL | fields, encoding="simple"))
+    model = make_model(**SMALL | fields, encoding="simple")
     wave = noise(1, 320)
     changed = wave.copy()
     changed[:, 160:] = noise(1, 160, seed=5)
@@ -272,7 +281,10 @@ def test_learned_filters_are_named():
             lambda v, model=model: model.apply(v, method="kernels"), variables
         )
         assert {key.split("/")[0] for key in taps} == {"encoder", "decoder"}
-        assert all(tap.shape[0] in (config.L, 2 * config.L) for tap in taps.values())
+        assert all(
+            tap.shape[0] in (config.model.L, 2 * config.model.L)
+            for tap in taps.values()
+        )
 
 
 def test_same_seed_same_parameters_other_seed_others():

@@ -5,9 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from sepjax.config import ModelConfig
-from sepjax.models import build_model
 from sepjax.models.tasnet.deep import analyze_channels, synthesize_channels
+from tests.support.models import make_model
 
 SMALL = dict(encoding="deep", N=6, L=8, W=4, B=4, H=4, layers=1, stack=1)
 
@@ -48,7 +47,7 @@ def test_decoding_is_the_adjoint_of_encoding(depthwise):
 
 
 def test_layers_are_rectified_but_the_last():
-    model = build_model(ModelConfig(**SMALL, filters=2))
+    model = make_model(**SMALL, filters=2)
     wave = noise(1, 400)
     variables = jax.jit(model.init)(jax.random.key(0), wave)
     latent = model.apply(variables, wave, method=lambda m, x: m.encoder(x))
@@ -65,7 +64,7 @@ def test_layers_are_rectified_but_the_last():
 def test_second_layer_has_a_filter_for_every_pair_of_channels():
     shapes = {}
     for mode in ("full", "depthwise"):
-        model = build_model(ModelConfig(**SMALL, filters=2, deep_mode=mode))
+        model = make_model(**SMALL, filters=2, deep_mode=mode)
         tree = jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, 400)))
         bank = tree["params"]["encoder"]["layers_0"]["bank"]
         assert set(bank) == {"center", "bandwidth", "phase"}

@@ -7,9 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from sepjax.config import Config, ModelConfig
 from sepjax.config.rules import validate
-from sepjax.models import build_model
+from sepjax.models.build import model_of
 from sepjax.models.demucs.model import (
     convolve,
     convolve_transposed,
@@ -17,8 +16,9 @@ from sepjax.models.demucs.model import (
     rescale,
     valid_length,
 )
+from tests.support.models import config_of, make_model
 
-SMALL = dict(name="demucs", demucs_channels=4, demucs_depth=3, demucs_growth=1.5)
+SMALL = dict(name="demucs", channels=4, depth=3, growth=1.5)
 
 
 def quick(function):
@@ -32,9 +32,9 @@ def noise(*shape, seed=0):
 
 
 def shapes(stereo=False, **fields):
-    config = ModelConfig(name="demucs", audio_channels=1 + stereo, **fields)
+    config = config_of(name="demucs", audio_channels=1 + stereo, **fields)
     wave = jnp.zeros((1, *(2,) * stereo, 800))
-    return jax.eval_shape(build_model(config).init, jax.random.key(0), wave)["params"]
+    return jax.eval_shape(model_of(config).init, jax.random.key(0), wave)["params"]
 
 
 @pytest.mark.parametrize(
@@ -43,7 +43,7 @@ def shapes(stereo=False, **fields):
     [(100, 648_548_208), (64, 265_679_496), (48, 149_462_504)],
 )
 def test_published_sizes(channels, weights):
-    tree = shapes(stereo=True, demucs_channels=channels)
+    tree = shapes(stereo=True, channels=channels)
     assert sum(leaf.size for leaf in jax.tree.leaves(tree)) == weights
 
 
@@ -71,7 +71,7 @@ def test_valid_length_is_enough_and_a_fixed_point_of_what_it_yields(depth):
 
 @pytest.mark.parametrize("stereo", [False, True])
 def test_any_length_comes_back(stereo):
-    model = build_model(ModelConfig(**SMALL, audio_channels=1 + stereo))
+    model = make_model(**SMALL, audio_channels=1 + stereo)
     channels = (2,) * stereo
     for time in (1, 17, 1000, 1001):
         wave = jax.ShapeDtypeStruct((3, *channels, time), jnp.float32)
@@ -82,9 +82,9 @@ def test_any_length_comes_back(stereo):
 
 
 def test_module_says_what_it_is():
-    model = build_model(ModelConfig(**SMALL, sources=("a", "b"), sample_rate=22050))
+    model = make_model(**SMALL, sources=("a", "b"), sample_rate=22050)
     assert (model.sources, model.sample_rate) == (("a", "b"), 22050)
-    assert (model.audio_channels, model.oracle) == (1, False)
+    assert (model.audio_channels, model.needs_sources) == (1, False)
     variables = quick(model.init)(jax.random.key(0), jnp.zeros((1, 500)))
     taps = model.apply(variables, method="kernels")["encoder/filters"]
     assert taps.shape == (8, 4)
@@ -93,7 +93,7 @@ def test_module_says_what_it_is():
 def test_shift_by_all_strides_shifts_the_estimates():
     # Between the layers every fourth frame is kept: 4**depth samples are one frame
     # inside. The recurrent network hears other frames, so that there is none here.
-    model = build_model(ModelConfig(**SMALL, demucs_lstm_layers=1))
+    model = make_model(**SMALL, lstm_layers=1)
     length = valid_length(2000, 3)
     wave = noise(1, length + 64)
     params = quick(model.init)(jax.random.key(1), wave[:, :length])["params"]
@@ -148,14 +148,13 @@ def test_initial_weights_have_the_spread_of_the_source():
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        (dict(demucs_channels=0), "demucs_channels=0 must be positive"),
-        (dict(demucs_depth=-1), "demucs_depth=-1 must be positive"),
-        (dict(demucs_growth=0.0), "demucs_growth=0.0 must be positive"),
-        (dict(demucs_lstm_layers=0), "demucs_lstm_layers=0 must be positive"),
-        (dict(ideal_mask=True), "ideal_mask needs masks"),
+        (dict(channels=0), "channels=0 must be positive"),
+        (dict(depth=-1), "depth=-1 must be positive"),
+        (dict(growth=0.0), "growth=0.0 must be positive"),
+        (dict(lstm_layers=0), "lstm_layers=0 must be positive"),
     ],
 )
 def test_configurations_that_make_no_sense(fields, message):
-    config = Config(model=ModelConfig(name="demucs", **fields))
+    config = config_of(name="demucs", **fields)
     with pytest.raises(ValueError, match=message):
         validate(config)

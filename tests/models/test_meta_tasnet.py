@@ -8,22 +8,25 @@ import numpy as np
 import optax
 import pytest
 
-from sepjax.config import LossConfig, ModelConfig
+from sepjax.config import LossConfig
 from sepjax.functional.augment import Excerpt
 from sepjax.functional.masking import apply_masks
-from sepjax.models import build_model
-from sepjax.train.objective import make_objective, whole_batch
+from sepjax.losses import whole_batch
+from sepjax.train.objective import make_objective
+from tests.support.models import make_model
 
 NAMES = ("vocals", "drums", "bass", "guitar", "wind", "other", "strings")
-LOSS = LossConfig("sum", dissimilarity=3.0, similarity=2.0, reconstruction=0.05)
+LOSS = LossConfig(
+    over_sources="sum", dissimilarity=3.0, similarity=2.0, reconstruction=0.05
+)
 
 
 def build(instruments=4, stages=1, names=None, **more):
-    fields = dict(name="meta_tasnet", norm="group", mask_act="softmax")
+    fields = dict(name="meta_tasnet")
     fields |= dict(sample_rate=8000 * 2 ** (stages - 1), stages=stages)
     fields |= dict(N=16, L=20, W=20, B=8, H=8, layers=2, stack=1, filters=2, mels=8)
     fields |= dict(sources=names or NAMES[:instruments]) | more
-    return build_model(ModelConfig(**fields))
+    return make_model(**fields)
 
 
 def quick(function):

@@ -1,16 +1,13 @@
 """Open-Unmix: sizes, what it promises, and stored vectors by way of its weights."""
 
-import dataclasses
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from sepjax.config import Config, ModelConfig
 from sepjax.config.rules import validate
 from sepjax.functional.spectral import stft
-from sepjax.models import build_model
+from sepjax.models.build import model_of
 from sepjax.models.open_unmix.model import bins_within
 from sepjax.models.open_unmix.network import (
     batch_norm,
@@ -18,8 +15,9 @@ from sepjax.models.open_unmix.network import (
     magnitude_network,
     magnitude_network_parts,
 )
+from tests.support.models import config_of, make_model
 
-SMALL = dict(name="open_unmix", umx_hidden=8, umx_layers=2, umx_fft=64, umx_hop=16)
+SMALL = dict(name="open_unmix", hidden=8, layers=2, n_fft=64, hop=16)
 
 
 def quick(function, **options):
@@ -33,8 +31,8 @@ def noise(*shape, seed=0):
 
 
 def built(stereo=False, **fields):
-    config = ModelConfig(**SMALL | fields, audio_channels=1 + stereo)
-    model = build_model(config)
+    config = config_of(**SMALL | fields, audio_channels=1 + stereo)
+    model = model_of(config)
     wave = jnp.zeros((1, *(2,) * stereo, 200))
     return model, quick(model.init)(jax.random.key(0), wave)
 
@@ -43,17 +41,17 @@ def built(stereo=False, **fields):
     ("fields", "weights"),
     [
         (dict(audio_channels=2, sample_rate=44100), 8_893_348),  # umx, umxhq
-        (dict(audio_channels=2, sample_rate=44100, umx_hidden=1024), 28_257_188),
+        (dict(audio_channels=2, sample_rate=44100, hidden=1024), 28_257_188),
         (
-            dict(sample_rate=16000, umx_hidden=256, umx_fft=1024, umx_hop=512),  # umxse
+            dict(sample_rate=16000, hidden=256, n_fft=1024, hop=512),  # umxse
             1_583_622,
         ),
     ],
 )
 def test_published_sizes(fields, weights):
-    config = ModelConfig(name="open_unmix", sources=("a", "b"), **fields)
-    wave = jnp.zeros((1, *(2,) * (config.audio_channels == 2), 5000))
-    shapes = jax.eval_shape(build_model(config).init, jax.random.key(0), wave)
+    config = config_of(name="open_unmix", sources=("a", "b"), **fields)
+    wave = jnp.zeros((1, *(2,) * (config.model.audio_channels == 2), 5000))
+    shapes = jax.eval_shape(model_of(config).init, jax.random.key(0), wave)
     leaves = jax.tree.leaves(shapes["params"])
     assert all(len(leaf.shape) > 1 and leaf.shape[0] == 2 for leaf in leaves)
     assert sum(leaf.size for leaf in leaves) == 2 * weights
@@ -70,9 +68,7 @@ def test_bins():
 @pytest.mark.parametrize("residual", [False, True])
 @pytest.mark.parametrize("stereo", [False, True])
 def test_any_length_comes_back(stereo, residual):
-    model = build_model(
-        ModelConfig(**SMALL, audio_channels=1 + stereo, wiener_residual=residual)
-    )
+    model = make_model(**SMALL, audio_channels=1 + stereo, wiener_residual=residual)
     channels = (2,) * stereo
     for time in (1, 17, 1000, 1001):
         wave = jax.ShapeDtypeStruct((3, *channels, time), jnp.float32)
@@ -84,12 +80,10 @@ def test_any_length_comes_back(stereo, residual):
 
 
 def test_module_says_what_it_is():
-    model = build_model(ModelConfig(**SMALL, sources=("a", "b"), sample_rate=22050))
+    model = make_model(**SMALL, sources=("a", "b"), sample_rate=22050)
     assert (model.sources, model.sample_rate) == (("a", "b"), 22050)
-    assert (model.audio_channels, model.oracle) == (1, False)
-    with_rest = build_model(
-        ModelConfig(**SMALL, sources=("a", "b"), wiener_residual=True)
-    )
+    assert (model.audio_channels, model.needs_sources) == (1, False)
+    with_rest = make_model(**SMALL, sources=("a", "b"), wiener_residual=True)
     assert with_rest.sources == ("a", "b", "residual")
     model, variables = built()
     assert model.apply(variables, method="kernels") == {}
@@ -107,15 +101,14 @@ def test_sources_do_not_share_anything_but_the_filter(stereo):
     assert change[:, 1].max() > 1e-3
     # Each draws weights of its own, and stands where its name does.
     assert np.abs(before[:, 0] - before[:, 1]).max() > 1e-3
-    alone = build_model(lone_config(stereo, sources=("c",)))
+    alone = model_of(lone_config(stereo, sources=("c",)))
     third = jax.tree.map(lambda leaf: leaf[2:], variables)
     found = quick(alone.apply)(third, wave).estimates
     np.testing.assert_allclose(found[:, 0], before[:, 2], atol=1e-6)
 
 
 def lone_config(stereo, **fields):
-    found = ModelConfig(**SMALL, audio_channels=1 + stereo, wiener_iterations=0)
-    return dataclasses.replace(found, **fields)
+    return config_of(**SMALL, audio_channels=1 + stereo, wiener_iterations=0, **fields)
 
 
 def test_with_the_residual_the_sources_sum_to_the_mixture():
@@ -130,7 +123,7 @@ def test_with_the_residual_the_sources_sum_to_the_mixture():
 
 
 def test_silence_stays_silence_and_gradients_finite():
-    model, variables = built(True, sources=("a", "b"), umx_layers=1)
+    model, variables = built(True, sources=("a", "b"), layers=1)
 
     def power(wave, params):
         found = model.apply(variables | {"params": params}, wave)
@@ -147,7 +140,7 @@ def test_silence_stays_silence_and_gradients_finite():
 
 
 def test_a_network_of_the_past_hears_no_future():
-    model, variables = built(umx_bidirectional=False)
+    model, variables = built(bidirectional=False)
     assert variables["params"]["lstm_0"]["state"].shape == (4, 1, 8, 32)
     run = quick(lambda x: model.apply(variables, x, method="magnitudes"))
     x = np.abs(noise(1, 12, 1, 33))
@@ -159,7 +152,7 @@ def test_a_network_of_the_past_hears_no_future():
 
 
 def test_training_spectra():
-    model, variables = built(True, umx_dropout=0.5)
+    model, variables = built(True, dropout=0.5)
     sources = noise(2, 4, 2, 200)
     mixture = sources.sum(1)
 
@@ -175,15 +168,16 @@ def test_training_spectra():
         )
 
     run = quick(run)
-    (found, truth), new = run(variables, jax.random.key(1))
+    spectra, new = run(variables, jax.random.key(1))
+    found, truth = spectra["spectra"], spectra["source_spectra"]
     frames = (200 - 64) // 16 + 1
     assert found.shape == truth.shape == (2, 4, frames, 33, 2)
     expected = np.abs(stft(sources, n_fft=64, hop=16, center=False))
     np.testing.assert_allclose(np.moveaxis(truth, -1, 2), expected, atol=1e-4)
     # Dropout differs from key to key and between sources, and not without training.
-    again = run(variables, jax.random.key(1))[0][0]
+    again = run(variables, jax.random.key(1))[0]["spectra"]
     np.testing.assert_array_equal(again, found)
-    assert np.abs(run(variables, jax.random.key(2))[0][0] - found).max() > 1e-3
+    assert np.abs(run(variables, jax.random.key(2))[0]["spectra"] - found).max() > 1e-3
     moved = jax.tree.map(
         lambda a, b: np.abs(a - b).max(), new["batch_stats"], variables["batch_stats"]
     )
@@ -191,17 +185,18 @@ def test_training_spectra():
     tested = quick(
         lambda v: model.apply(v, mixture, sources, train=False, method="spectra")
     )
-    np.testing.assert_array_equal(tested(variables)[1], truth)
+    np.testing.assert_array_equal(tested(variables)["source_spectra"], truth)
 
 
 def test_a_mono_model_hears_the_mean_of_magnitudes():
-    model, variables = built(umx_dropout=0.0)
+    model, variables = built(dropout=0.0)
     waves = noise(3, 4, 2, 200)
 
     def spectra(waves):
-        return model.apply(
+        found = model.apply(
             variables, waves.sum(1), waves, train=False, method="spectra"
         )
+        return found["spectra"], found["source_spectra"]
 
     found, truth = quick(spectra)(waves)
     assert found.shape == truth.shape == (3, 4, 9, 33, 1)
@@ -250,10 +245,10 @@ def test_initial_weights_and_mask():
 
 
 def test_errors():
-    model = build_model(ModelConfig(**SMALL, audio_channels=2))
+    model = make_model(**SMALL, audio_channels=2)
     with pytest.raises(ValueError, match=r"hears \(batch, 2, time\), not \(1, 300\)"):
         jax.eval_shape(model.init, jax.random.key(0), np.zeros((1, 300)))
-    lone = build_model(ModelConfig(**SMALL, sources=("vocals",)))
+    lone = make_model(**SMALL, sources=("vocals",))
     with pytest.raises(ValueError, match="one source returns the mixture"):
         jax.eval_shape(lone.init, jax.random.key(0), np.zeros((1, 300)))
     with pytest.raises(ValueError, match="must be even for two directions"):
@@ -261,30 +256,27 @@ def test_errors():
 
 
 def test_rules():
-    config = Config()
-    config.model = ModelConfig(
+    config = config_of(
         name="open_unmix",
         sources=("residual",),
-        umx_hidden=7,
-        umx_hop=3000,
-        umx_dropout=1.0,
-        umx_bandwidth=-1.0,
+        hidden=7,
+        hop=3000,
+        dropout=1.0,
+        bandwidth=-1.0,
         wiener_iterations=-1,
         wiener_residual=True,
-        ideal_mask=True,
     )
-    with pytest.raises(ValueError, match="umx_hidden=7 must be even") as problems:
+    with pytest.raises(ValueError, match="hidden=7 must be even") as problems:
         validate(config)
     for part in (
-        "umx_hop=3000 at most half",
-        "umx_dropout=1.0",
-        "umx_bandwidth=-1.0",
+        "hop=3000 at most half",
+        "dropout=1.0",
+        "bandwidth=-1.0",
         "wiener_iterations=-1 must be 0 or more",
         "a source named 'residual'",
-        "masks, which name='open_unmix' has none of",
     ):
         assert part in str(problems.value)
-    config.model = ModelConfig(name="open_unmix", sources=("vocals",))
+    config = config_of(name="open_unmix", sources=("vocals",))
     with pytest.raises(ValueError, match="one source returns the mixture"):
         validate(config)
     config.model.wiener_residual = True

@@ -7,20 +7,20 @@ import jax.numpy as jnp
 import pytest
 
 from configs import base
-from sepjax.config import Config, ModelConfig
-from sepjax.models import build_model
+from sepjax.models.build import model_of
+from tests.support.models import config_of
 
 BEST = dict(encoding="simple", N=512, L=16, W=8, B=128, H=512, layers=8, stack=3)
 MUSIC = dataclasses.asdict(base.get_config("music").model)
 
 
 def shapes(**fields):
-    config = ModelConfig(**fields)
-    model = build_model(config)
-    stereo = (2,) if config.audio_channels == 2 else ()
+    config = config_of(**fields)
+    model = model_of(config)
+    stereo = (2,) if config.model.audio_channels == 2 else ()
     mixture = jnp.zeros((1, *stereo, 800))
-    sources = jnp.zeros((1, len(config.sources), *stereo, 800))
-    inputs = (mixture, sources) if config.ideal_mask else (mixture,)
+    sources = jnp.zeros((1, len(config.data.sources), *stereo, 800))
+    inputs = (mixture, sources) if model.needs_sources else (mixture,)
     return jax.eval_shape(model.init, jax.random.key(0), *inputs)["params"]
 
 
@@ -90,7 +90,7 @@ def test_hybrid_encoder_and_decoder():
     ("stages", "weights"), [(1, 10_061_812), (2, 23_261_800), (3, 45_531_260)]
 )
 def test_meta_tasnet(stages, weights):
-    fields = dict(name="meta_tasnet", norm="group", mask_act="softmax", stages=stages)
+    fields = dict(name="meta_tasnet", stages=stages)
     fields |= dict(N=440, L=20, W=20, B=160, H=160, layers=6, stack=3, filters=3)
     params = shapes(**fields, sample_rate=8000 * 2 ** (stages - 1))
     # Mean and deviation of every bin are facts about the data, not trained.
@@ -99,5 +99,5 @@ def test_meta_tasnet(stages, weights):
 
 
 def test_table_has_the_default_size():
-    config = Config()
+    config = config_of()
     assert count(shapes(**vars(config.model))) == count(shapes())

@@ -22,6 +22,7 @@ from data_pipelines.pipeline import open_data
 from data_pipelines.prepare import prepare
 from data_pipelines.readers import read_dataset
 from sepjax.config import Config, resolve
+from sepjax.models.tasnet.config import TasNetConfig
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*:UserWarning")
 
@@ -131,7 +132,7 @@ def test_batches_hold_the_samples_of_the_files(name, tmp_path, monkeypatch):
     made = prepare(found, tmp_path / "songs")
     assert made.header["counts"] == {"train": len(made.songs)}
     songs = [stems_of(found, recording) for recording in found.recordings]
-    config = Config()
+    config = Config(model=TasNetConfig())
     config.data.dataset, config.data.root = "prepared", os.fspath(tmp_path / "songs")
     config.data.sources, config.data.sample_rate = found.classes, made.header["rate"]
     config.data.chunk_seconds = CHUNK / made.header["rate"]

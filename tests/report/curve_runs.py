@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from sepjax.config import Config, to_dict
+from sepjax.models.tasnet.config import TasNetConfig
 
 SOURCES = ("drums", "bass", "other", "vocals")
 
@@ -25,7 +26,7 @@ def write_curves(
 ) -> Path:
     """Write configuration and metrics; the first class ends at about ``level``."""
     folder.mkdir(parents=True)
-    config = Config(name=name, seed=seed)
+    config = Config(model=TasNetConfig(), name=name, seed=seed)
     config.data.sources = config.model.sources = sources
     config.train.batch_size, config.train.steps = batch, steps
     for field, value in model.items():

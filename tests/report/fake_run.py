@@ -8,6 +8,7 @@ import numpy as np
 from sepjax.config import Config, to_dict
 from sepjax.evaluation.aggregate import aggregate, difference, write_json
 from sepjax.evaluation.excerpts import Collector
+from sepjax.models.tasnet.config import TasNetConfig
 
 SOURCES = ("vocals", "electric guitar", "bass")
 
@@ -34,7 +35,7 @@ def write_fake_run(
         "parameters": 1_234_567,
         "versions": {"python": "3.11.2", "jax": "0.10.2"},
     }
-    config = Config(name=name)
+    config = Config(model=TasNetConfig(), name=name)
     config.data.sources = config.model.sources = sources
     config.data.sample_rate = config.model.sample_rate = sample_rate
     config.train.steps = steps

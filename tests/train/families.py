@@ -5,7 +5,7 @@ import numpy as np
 from toy import toy_config, toy_excerpt
 
 from sepjax.functional.augment import Excerpt
-from sepjax.models import build_model
+from sepjax.models.build import model_of
 from sepjax.train.objective import initial_memory
 from sepjax.train.program import preparation
 from sepjax.train.step import init_variables
@@ -15,8 +15,6 @@ FAMILIES = {
     "irm": dict(model__encoding="filterbanks", model__ideal_mask=True),
     "meta_tasnet": dict(
         model__name="meta_tasnet",
-        model__norm="group",
-        model__mask_act="softmax",
         model__mels=8,
         model__layers=1,
         loss__dissimilarity=3.0,
@@ -25,19 +23,19 @@ FAMILIES = {
     ),
     "open_unmix": dict(
         model__name="open_unmix",
-        model__umx_hidden=8,
-        model__umx_layers=2,
-        model__umx_bandwidth=3000.0,
-        model__umx_fft=128,
-        model__umx_hop=32,
+        model__hidden=8,
+        model__layers=2,
+        model__bandwidth=3000.0,
+        model__n_fft=128,
+        model__hop=32,
         model__wiener_iterations=0,
         data__normalize=False,
     ),
     "demucs": dict(
         model__name="demucs",
-        model__demucs_channels=4,
-        model__demucs_depth=2,
-        model__demucs_lstm_layers=1,
+        model__channels=4,
+        model__depth=2,
+        model__lstm_layers=1,
     ),
 }
 
@@ -62,7 +60,7 @@ def family_batch(config, seed=0):
 
 def family_parts(config):
     """Model, parameters, memory and an excerpt, as host arrays."""
-    model = build_model(config.model)
+    model = model_of(config)
     time = round(config.data.chunk_seconds * config.data.sample_rate)
 
     def make(key, batch):

@@ -38,9 +38,9 @@ def test_every_configuration_is_described(file, name):
 KINDS = {
     "tasnet": ("base", "explore", dict(N=16, B=8, H=8, layers=2, stack=1)),
     "oracle": ("appendix_a", "irm_simple", dict(N=16)),
-    "demucs": ("appendix_a", "demucs_8k", dict(demucs_channels=4, demucs_depth=2)),
+    "demucs": ("appendix_a", "demucs_8k", dict(channels=4, depth=2)),
     "meta_tasnet": ("chapter6", "demo_meta", dict(N=16, B=8, layers=1, stack=1)),
-    "open_unmix": ("chapter6", "demo_tl", dict(umx_hidden=8)),
+    "open_unmix": ("chapter6", "demo_tl", dict(hidden=8)),
 }
 
 

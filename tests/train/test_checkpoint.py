@@ -14,7 +14,7 @@ import pytest
 from toy import TIME, toy_config
 
 from sepjax.config import to_dict
-from sepjax.models import build_model
+from sepjax.models.build import model_of
 from sepjax.train import PlateauState, checkpoint, init_state, make_optimizer
 from sepjax.train.checkpoint import CheckpointError, Progress
 
@@ -24,7 +24,7 @@ RECORD = {"provenance": {"commit": "abc"}}
 @pytest.fixture(scope="module")
 def fresh():
     config = toy_config()
-    model, optimizer = build_model(config.model), make_optimizer(config.optim)
+    model, optimizer = model_of(config), make_optimizer(config.optim)
     init = jax.jit(
         lambda key: init_state(model, optimizer, key, TIME),
         compiler_options={"xla_backend_optimization_level": 0},

@@ -7,7 +7,7 @@ from toy import TIME, ToyData, one_device, toy_config
 from toy import shared_programs as shared_programs
 
 import sepjax
-from sepjax.models import build_model
+from sepjax.models.build import model_of
 from sepjax.train import checkpoint, loop
 from sepjax.train.checkpoint import CheckpointError
 from sepjax.train.pretrained import start_from
@@ -17,9 +17,9 @@ from sepjax.weights import write_imported
 
 
 def unmix(**fields):
-    model = dict(name="open_unmix", umx_fft=64, umx_hop=16, umx_hidden=8, umx_layers=1)
+    model = dict(name="open_unmix", n_fft=64, hop=16, hidden=8, layers=1)
     known = {f"model__{name}": value for name, value in model.items()}
-    known |= dict(model__umx_bandwidth=0.0, data__normalize=False, train__steps=2)
+    known |= dict(model__bandwidth=0.0, data__normalize=False, train__steps=2)
     # What is frozen must not decay either.
     return toy_config(**known | dict(optim__weight_decay=0.1) | fields)
 
@@ -27,8 +27,8 @@ def unmix(**fields):
 @pytest.fixture(scope="module")
 def imported(tmp_path_factory):
     """A folder of weights whose statistics are those of no fresh model."""
-    folder, config = tmp_path_factory.mktemp("weights") / "umx", unmix().model
-    model, rng = build_model(config), np.random.default_rng(0)
+    folder, config = tmp_path_factory.mktemp("weights") / "umx", unmix()
+    model, rng = model_of(config), np.random.default_rng(0)
     shapes = jax.eval_shape(lambda: init_variables(model, jax.random.key(0), TIME))
     tree = {"batch_stats": shapes["batch_stats"]} | shapes["params"]
     tree = jax.tree.map(
@@ -97,9 +97,9 @@ def test_everything_is_fitted(imported, tmp_path):
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [
-        ("umx_hidden", 16, "does not fit this model"),
-        ("umx_layers", 2, "umx_layers: 1 -> 2"),
-        ("umx_hop", 32, "umx_hop: 16 -> 32"),
+        ("hidden", 16, "does not fit this model"),
+        ("layers", 2, "layers: 1 -> 2"),
+        ("hop", 32, "hop: 16 -> 32"),
     ],
 )
 def test_other_models_are_refused(imported, tmp_path, field, value, message):

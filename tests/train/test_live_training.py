@@ -9,6 +9,7 @@ import pytest
 from sepjax.config import Config
 from sepjax.functional.augment import prepare_excerpts
 from sepjax.functional.live import LiveSettings, draw_count
+from sepjax.models.tasnet.config import TasNetConfig
 from sepjax.train.mesh import batch_sharding, make_mesh, replicated, shard_batch
 from sepjax.train.program import preparation
 from sepjax.train.seeds import map_seeds
@@ -44,7 +45,7 @@ def test_each_seed_hears_the_concert_of_its_rows(devices):
 
 
 def test_the_configuration_decides_whether_excerpts_are_live():
-    config, batch = Config(), batch_of(2)
+    config, batch = Config(model=TasNetConfig()), batch_of(2)
     config.data.normalize = False
     dry = preparation(config)(batch)
     config.live.train, config.live.targets = True, "clean"

@@ -9,10 +9,11 @@ import numpy as np
 import optax
 import pytest
 
-from sepjax.config import ModelConfig, OptimConfig
-from sepjax.models import build_model
+from sepjax.config import OptimConfig
+from sepjax.models.build import model_of
 from sepjax.train import make_optimizer
 from sepjax.train.optim import OPTIMIZERS, decayed
+from tests.support.models import config_of
 
 # Reference: our optimiser, kind of decay. The settings themselves are read from it.
 REFERENCES = {
@@ -91,9 +92,9 @@ def test_l2_and_decoupled_decay_differ():
 
 @pytest.mark.parametrize("fb_type", ["pmpgtf", "param_sinc"])
 def test_decay_touches_kernels_and_nothing_else(fb_type):
-    config = ModelConfig(N=16, B=8, H=16, layers=2, stack=1, fb_type=fb_type)
-    config.decoder = "hybrid"
-    model = build_model(config)
+    config = config_of(N=16, B=8, H=16, layers=2, stack=1, fb_type=fb_type)
+    config.model.decoder = "hybrid"
+    model = model_of(config)
     shapes = jax.eval_shape(
         lambda: model.init(jax.random.key(0), jnp.zeros((1, 400)))["params"]
     )

@@ -10,14 +10,21 @@ import pytest
 from toy import ToyData, one_device, toy_config
 from toy import shared_programs as shared_programs
 
-from sepjax.config import OptimConfig, member_configs, member_folders, to_dict
+from sepjax.config import (
+    OptimConfig,
+    member_configs,
+    member_folders,
+    resolve,
+    to_dict,
+)
+from sepjax.experiment.names import name_problems
 from sepjax.functional.augment import Excerpt
 from sepjax.train import TrainState, checkpoint, loop
 from sepjax.train.checkpoint import CheckpointError
 from sepjax.train.log import read_log
 from sepjax.train.objective import Objective
 from sepjax.train.optim import make_optimizer, matrix_axes, named_optimizers
-from sepjax.train.step import make_step
+from sepjax.train.step import make_train_step
 
 tiny = functools.partial(toy_config, model__encoding="simple")  # compiles quickest
 
@@ -167,7 +174,9 @@ def toy_step(name):
 
     freeze = ("frozen",)
     optimizer = make_optimizer(OptimConfig(optimizer=name, lr=0.1), freeze=freeze)
-    step = make_step(Objective(outputs, loss), optimizer, freeze=freeze)
+    step = make_train_step(
+        Objective(outputs, loss, constants=("mean", "std")), optimizer, freeze=freeze
+    )
     return jax.jit(step), optimizer
 
 
@@ -311,12 +320,12 @@ def test_variations_are_the_runs_that_they_would_be_alone(tmp_path):
         ("optim.lr=1:x", "is not field=value:value"),
         ("optim.lr=0:1", "must be positive"),
         ("optim.lr=1:1.0000001", "names a value twice"),
-        ("loss.similarity=0:1", "are for model.name='meta_tasnet'"),
+        ("loss.similarity=0:1", "is no term of loss.name='si_sdr'"),
     ],
 )
 def test_variations_that_cannot_be(entry, message):
     with pytest.raises(ValueError, match=message):
-        tiny(train__vary=entry)
+        resolve(tiny(train__vary=entry), name_problems)
 
 
 def test_a_batch_that_does_not_divide_names_the_nearest_that_do():

@@ -9,12 +9,11 @@ from toy import ToyData, toy_config
 
 from sepjax.config import with_values
 from sepjax.functional.augment import Excerpt, prepare_excerpts
-from sepjax.losses import separation_loss
-from sepjax.models import build_model
+from sepjax.models.build import model_of
 from sepjax.train import TrainState, make_optimizer
 from sepjax.train.loop import make_program
 from sepjax.train.mesh import make_mesh, replicated, shard_batch
-from sepjax.train.step import make_gradient
+from tests.support.models import gradient_of
 
 BATCH, DEVICES = 8, 4
 
@@ -22,10 +21,10 @@ BATCH, DEVICES = 8, 4
 @pytest.fixture(scope="module")
 def parts():
     config = toy_config(train__batch_size=BATCH, optim__clip=0.5)
-    model = build_model(config.model)
+    model = model_of(config)
     excerpt = jax.device_get(jax.jit(prepare_excerpts)(batch_of(config)))
     params = jax.jit(model.init)(jax.random.key(0), excerpt.mixture[:1])["params"]
-    gradient = make_gradient(model, separation_loss)
+    gradient = gradient_of(model)
     reference = jax.device_get(jax.jit(gradient)(params, Excerpt(*excerpt)))
     return config, model, excerpt, params, reference
 
@@ -46,7 +45,7 @@ def split(tree):
 
 def test_naive_mean_over_devices_would_be_wrong(parts):
     _, model, excerpt, params, reference = parts
-    alone = jax.pmap(make_gradient(model, separation_loss), in_axes=(None, 0))
+    alone = jax.pmap(gradient_of(model), in_axes=(None, 0))
     grads, _ = jax.device_get(alone(params, split(excerpt)))
     naive = jax.tree.map(lambda leaf: leaf.mean(0), grads)
     norm = sum(np.sum(leaf**2) for leaf in jax.tree.leaves(reference[0])) ** 0.5

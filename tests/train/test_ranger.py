@@ -10,6 +10,7 @@ import optax
 import pytest
 
 from sepjax.config import OptimConfig
+from sepjax.models.contract import SeparationModel
 from sepjax.train import make_optimizer
 from sepjax.train.optim.chain import LAST_LINKS, OPTIMIZERS, decayed
 from sepjax.train.optim.ranger import lookahead, scale_by_rectified_adam
@@ -155,10 +156,14 @@ PARAMS = {
 }
 
 
+class Standardized(SeparationModel):
+    constants = ("mean", "std")
+
+
 def test_all_that_is_trained_decays():
     config = OptimConfig(optimizer="ranger", weight_decay=0.1, lr=0.5, decay="all")
     params = jax.tree.map(jnp.asarray, PARAMS)
-    optimizer = make_optimizer(config, freeze=["encoder"])
+    optimizer = make_optimizer(config, freeze=["encoder"], model=Standardized())
     zero = jax.tree.map(jnp.zeros_like, params)
     updates, _ = optimizer.update(zero, optimizer.init(params), params)
     moved = jax.tree.map(float, updates)

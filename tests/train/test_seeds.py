@@ -15,7 +15,7 @@ from toy import shared_programs as shared_programs
 
 from sepjax.functional.augment import prepare_excerpts
 from sepjax.functional.spectral import log_power
-from sepjax.models import build_model
+from sepjax.models.build import model_of
 from sepjax.train import checkpoint, loop, start
 from sepjax.train.checkpoint import CheckpointError
 from sepjax.train.log import read_log
@@ -196,7 +196,7 @@ def test_frozen_parts_stay_and_the_rest_learns(oracle):
     given, found = checkpoint.load(oracle)[1]["params"], latest(folder)
     for name in ("encoder", "decoder"):
         assert_close(given[name], found[name], 0)
-    init = jax.jit(build_model(toy_config().model).init)
+    init = jax.jit(model_of(toy_config()).init)
     drawn = init(jax.random.key(1), jnp.ones((1, 2000)))
     moved = jax.tree.map(
         lambda a, b: float(np.abs(a - b).max()),

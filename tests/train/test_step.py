@@ -9,10 +9,10 @@ import pytest
 from toy import TIME, toy_config, toy_excerpt
 
 from sepjax.functional.augment import Excerpt, normalize
-from sepjax.losses import separation_loss
-from sepjax.models import build_model
+from sepjax.models.build import model_of
 from sepjax.train import init_state, make_optimizer, make_train_step
-from sepjax.train.step import make_gradient
+from sepjax.train.objective import make_objective
+from tests.support.models import gradient_of
 
 SINC, GAMMATONE = dict(fb_type="param_sinc"), dict(fb_type="pmpgtf")
 FAMILIES = {
@@ -47,12 +47,12 @@ class Lesson:
 @pytest.fixture(scope="module")
 def lesson():
     config = toy_config(optim__weight_decay=0.0)
-    model, optimizer = build_model(config.model), make_optimizer(config.optim)
+    model, optimizer = model_of(config), make_optimizer(config.optim)
     init = jax.jit(lambda key: init_state(model, optimizer, key, TIME))
     return Lesson(
-        jax.jit(make_train_step(model, separation_loss, optimizer)),
+        jax.jit(make_train_step(make_objective(model), optimizer)),
         init(jax.random.key(0)),
-        jax.jit(make_gradient(model, separation_loss)),
+        jax.jit(gradient_of(model)),
     )
 
 
@@ -122,9 +122,9 @@ def test_gradient_reaches_every_filter(family):
 
 def family_parts(family, **more):
     fields = {f"model__{name}": value for name, value in FAMILIES[family].items()}
-    model = build_model(toy_config(**fields, **more).model)
+    model = model_of(toy_config(**fields, **more))
     excerpt = normalize(Excerpt(*map(jnp.asarray, toy_excerpt(2))))
-    return model, make_gradient(model, separation_loss), excerpt
+    return model, gradient_of(model), excerpt
 
 
 def test_silent_batch_does_no_harm(lesson):

@@ -12,10 +12,11 @@ from data_pipelines.manifest import LoadedTrack
 from sepjax.evaluation.run import evaluate
 from sepjax.functional.augment import prepare_excerpts
 from sepjax.functional.spectral import stft
-from sepjax.losses import separation_loss, si_sdr, source_si_sdr
-from sepjax.models import build_model
+from sepjax.losses import si_sdr, source_si_sdr
+from sepjax.models.build import model_of
 from sepjax.train import checkpoint, init_state, loop, make_optimizer, make_train_step
 from sepjax.train.log import read_log
+from sepjax.train.objective import make_objective
 from sepjax.train.program import make_program, preparation
 from sepjax.train.statistics import gather
 from sepjax.train.step import make_eval_step
@@ -96,7 +97,7 @@ def test_whole_songs_are_scored_and_kept_in_stereo(trained, tmp_path):
 
 def test_oracle_masks_have_a_stereo_evaluation():
     config = toy_config(**STEREO, model__ideal_mask=True)
-    model, batch = build_model(config.model), PannedData(config).batch(3)
+    model, batch = model_of(config), PannedData(config).batch(3)
     batch |= {"weight": np.array([1, 1, 1, 0], np.float32)}
     init = jax.jit(lambda key: init_state(model, make_optimizer(config.optim), key, 90))
     step = jax.jit(make_eval_step(model, preparation(config)))
@@ -107,15 +108,15 @@ def test_oracle_masks_have_a_stereo_evaluation():
 
 @pytest.mark.parametrize("fields", [dict(encoding="simple"), dict(name="demucs")])
 def test_models_of_the_waveform_have_a_stereo_step(fields):
-    small = dict(demucs_channels=4, demucs_depth=2, demucs_lstm_layers=1)
+    small = dict(channels=4, depth=2, lstm_layers=1)
     named = {f"model__{name}": value for name, value in (small | fields).items()}
     config = toy_config(**named, model__audio_channels=2)
-    model, optimizer = build_model(config.model), make_optimizer(config.optim)
+    model, optimizer = model_of(config), make_optimizer(config.optim)
     init = lambda key: init_state(model, optimizer, key, TIME)  # noqa: E731
     state = jax.eval_shape(init, jax.random.key(0))
     batch = PannedData(config).batch(0)
     excerpt = jax.eval_shape(lambda batch: prepare_excerpts(batch, channels=2), batch)
-    step = make_train_step(model, separation_loss, optimizer)
+    step = make_train_step(make_objective(model), optimizer)
     after, metrics = jax.eval_shape(step, state, excerpt)
     assert jax.tree.map(jnp.shape, after.params) == jax.tree.map(
         jnp.shape, state.params
@@ -142,7 +143,7 @@ def test_loudness_reaches_the_statistics():
     params = make_program(toy_config(**fields), mesh).init(jax.random.key(0)).params
     for normalize in (True, False):
         config = toy_config(**fields, data__normalize=normalize)
-        model, data = build_model(config.model), ToyData(config)
+        model, data = model_of(config), ToyData(config)
         for gain in (0.1, 1.0):
             batch = data.batch(0)
             batch["gains"] *= gain
@@ -155,7 +156,7 @@ def test_loudness_reaches_the_statistics():
 
 
 def test_a_network_of_spectra_hears_the_mean_of_both_channels_magnitudes():
-    fields = dict(umx_fft=64, umx_hop=16, umx_hidden=8, umx_layers=1, umx_bandwidth=0.0)
+    fields = dict(n_fft=64, hop=16, hidden=8, layers=1, bandwidth=0.0)
     named = {f"model__{name}": value for name, value in fields.items()}
     stereo = dict(model__name="open_unmix", model__audio_channels=2)
     config = toy_config(**named, **stereo, data__normalize=False)
@@ -163,7 +164,7 @@ def test_a_network_of_spectra_hears_the_mean_of_both_channels_magnitudes():
     params = make_program(config, mesh).init(jax.random.key(0)).params
     batches = [data.batch(0), data.batch(1)]
     options = dict(excerpts=8, prepare=preparation(config))
-    (own,) = gather(build_model(config.model), [params], iter(batches), mesh, **options)
+    (own,) = gather(model_of(config), [params], iter(batches), mesh, **options)
     heard = [PREPARE(batch, channels=2, normalized=False).mixture for batch in batches]
     spectra = stft(jnp.concatenate(heard), n_fft=64, hop=16, center=False)
     mean = np.abs(np.asarray(spectra)).mean((0, 1, 2))

@@ -12,17 +12,21 @@ from jax.sharding import AxisType
 from sepjax.config import Config, resolve, to_dict
 from sepjax.functional.augment import Excerpt
 from sepjax.train import loop
+from tests.support.models import config_of
 
 TIME = 2000
 
 
 def toy_config(**fields) -> Config:
     """Two classes, a quarter of a second at 8 kHz; ``section__field=value`` changes."""
-    config = Config(name="toy", seed=1)
+    config = config_of(fields.pop("model__name", "tasnet"))
+    config.name, config.seed = "toy", 1
     config.data.sources = ("bass", "vocals")
     config.data.chunk_seconds = 0.25
     model = config.model
-    model.N, model.B, model.H, model.layers, model.stack = 16, 8, 16, 2, 1
+    for name, size in dict(N=16, B=8, H=16, layers=2, stack=1).items():
+        if config.model.name in ("tasnet", "meta_tasnet"):
+            setattr(model, name, size)
     train = config.train
     train.steps, train.batch_size = 12, 4
     train.eval_every, train.checkpoint_every, train.log_every = 4, 3, 2

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from vectors import assert_near, load, quick
 
-from sepjax.config import ModelConfig
-from sepjax.models import build_model
+from sepjax.models.build import model_of
 from sepjax.weights import from_state_dict
+from tests.support.models import config_of
 
 # The README of the vectors: what a float32 implementation can reach.
 TOLERANCE = 1e-5
@@ -56,14 +56,14 @@ def test_estimates_are_those_of_the_source(shared_data, family, case):
             state, family=family, **options(family, meta["kwargs"])
         )
     wave = arrays["in/x"]
-    if wave.ndim == 3 and config.audio_channels == 1:
+    if wave.ndim == 3 and config.model.audio_channels == 1:
         wave = wave[:, 0]
-    model = build_model(config)
+    model = model_of(config)
     drawn = jax.eval_shape(model.init, jax.random.key(0), wave)["params"]
     assert jax.tree.map(np.shape, params) == jax.tree.map(np.shape, drawn)
     found = quick(model.apply)({"params": params}, wave)
     latent = arrays["mid/encoder_output"].transpose(0, 2, 1)
-    if config.encoder_act == "relu":  # asteroid's is stored before its activation
+    if config.model.encoder_act == "relu":  # asteroid's is stored before its activation
         latent = np.maximum(latent, 0)
     assert_near(found.latent, latent, TOLERANCE)
     masks = arrays["mid/mask"].transpose(0, 1, 3, 2)
@@ -90,7 +90,7 @@ def test_published_sizes(shared_data, source, fields):
     best = dict(N=512, L=16, W=8, B=128, H=512, layers=8, stack=3)
     missing = fields.pop("missing", 0)
     best |= dict(encoding="simple", sources=("first", "second"))
-    config = ModelConfig(**best, **fields)
+    config = config_of(**best, **fields)
     wave = np.zeros((1, 800), np.float32)
-    drawn = jax.eval_shape(build_model(config).init, jax.random.key(0), wave)
+    drawn = jax.eval_shape(model_of(config).init, jax.random.key(0), wave)
     assert sum(leaf.size for leaf in jax.tree.leaves(drawn)) - missing == expected

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from vectors import assert_near, load, quick
 
-from sepjax.models import build_model
+from sepjax.models.build import model_of
 from sepjax.models.demucs.model import valid_length
 from sepjax.models.demucs.weights import simplest_growth
 from sepjax.weights import from_state_dict
@@ -33,14 +33,14 @@ def imported(shared_data, name):
 def test_configuration_and_parameters(shared_data, name):
     _, meta, config, variables = imported(shared_data, name)
     kwargs = meta["kwargs"]
-    assert config.demucs_channels == kwargs["channels"]
-    assert config.demucs_depth == kwargs["depth"]
-    assert config.demucs_growth == kwargs.get("growth", 2.0)
-    assert config.demucs_lstm_layers == kwargs.get("lstm_layers", 2)
-    assert config.audio_channels == kwargs["audio_channels"]
-    assert len(config.sources) == kwargs["sources"]
-    model = build_model(config)
-    wave = np.zeros((1, *(2,) * (config.audio_channels == 2), 100), np.float32)
+    assert config.model.channels == kwargs["channels"]
+    assert config.model.depth == kwargs["depth"]
+    assert config.model.growth == kwargs.get("growth", 2.0)
+    assert config.model.lstm_layers == kwargs.get("lstm_layers", 2)
+    assert config.model.audio_channels == kwargs["audio_channels"]
+    assert len(config.data.sources) == kwargs["sources"]
+    model = model_of(config)
+    wave = np.zeros((1, *(2,) * (config.model.audio_channels == 2), 100), np.float32)
     drawn = jax.eval_shape(model.init, jax.random.key(0), wave)
     assert jax.tree.map(np.shape, variables) == jax.tree.map(np.shape, drawn)
 
@@ -48,7 +48,7 @@ def test_configuration_and_parameters(shared_data, name):
 @pytest.mark.parametrize("name", VECTORS)
 def test_network_and_track(shared_data, name):
     arrays, _, config, variables = imported(shared_data, name)
-    model, mono = build_model(config), config.audio_channels == 1
+    model, mono = model_of(config), config.model.audio_channels == 1
     wave, track = arrays["in/x"], arrays["in/track"][None]
     network = quick(lambda v, x: model.apply(v, x, method="network"))
     found = network(variables, wave[:, 0] if mono else wave)
@@ -64,7 +64,7 @@ def test_network_and_track(shared_data, name):
 def test_valid_lengths(shared_data, name):
     arrays, _, config, _ = imported(shared_data, name)
     found = [
-        valid_length(int(time), config.demucs_depth) for time in arrays["in/lengths"]
+        valid_length(int(time), config.model.depth) for time in arrays["in/lengths"]
     ]
     np.testing.assert_array_equal(found, arrays["out/valid_lengths"])
 

@@ -87,7 +87,7 @@ def test_state_dicts_with_options(shared_data, tmp_path, family, vector, options
     assert run(family, path, output=tmp_path / "m", options=options) == 0
     config, _ = check_estimates(tmp_path / "m", shared_data, vector)
     assert config.data.sources == tuple(names)
-    assert config.model.sample_rate == 16000
+    assert config.data.sample_rate == 16000
 
 
 def test_separate_and_inspect_take_the_folder(shared_data, tmp_path, capsys):
@@ -213,7 +213,7 @@ def test_unknown_arrays_are_told(shared_data, tmp_path, capsys):
     [
         (dict(stride=2), "stride = 2"),
         (dict(resample=True), "resample = True"),
-        (dict(channels=7), "demucs_channels = 7, but its arrays have 6"),
+        (dict(channels=7), "channels = 7, but its arrays have 6"),
         (dict(sources=["a", "b", "c"]), "are 3, the model has 2"),
         (dict(sources=["drums", "rest"]), ""),
     ],

@@ -10,18 +10,21 @@ import optax
 import pytest
 from vectors import assert_near, load, quick
 
-from sepjax.config import LossConfig, ModelConfig, OptimConfig
+from sepjax.config import LossConfig, OptimConfig
 from sepjax.functional.norms import group_norm, prelu
 from sepjax.functional.tcn import tcn_block
-from sepjax.models import build_model
-from sepjax.models.tasnet.branches import CONSTANTS
+from sepjax.models.build import model_of
+from sepjax.models.meta_tasnet.loss import stage_loss
+from sepjax.models.tasnet.branches import GATHERED as CONSTANTS
 from sepjax.train import make_optimizer
-from sepjax.train.objective import stage_loss
 from sepjax.weights import from_state_dict
+from tests.support.models import config_of
 
 # Tolerances are those of the vectors' README: what a float32 implementation can reach.
 TOLERANCE = 1e-4
-PUBLISHED = LossConfig("sum", dissimilarity=3.0, similarity=2.0, reconstruction=0.05)
+PUBLISHED = LossConfig(
+    over_sources="sum", dissimilarity=3.0, similarity=2.0, reconstruction=0.05
+)
 FRAME = 20  # samples of a frame in the first stage
 
 
@@ -31,7 +34,7 @@ def imported(shared_data, name):
     told = meta["args"]
     options = dict(layers=told["layers"], stride=told["W"])
     config, params = from_state_dict(state, family="meta_tasnet", **options)
-    return arrays, state, build_model(config), params
+    return arrays, state, model_of(config), params
 
 
 def excerpts(shared_data):
@@ -328,13 +331,13 @@ def test_training(shared_data, gradient):
 def test_sizes_of_the_published_model(shared_data):
     path = shared_data / "model_ref/meta_full_size_parameter_counts.json"
     known = json.loads(path.read_text())
-    config = ModelConfig(
-        **dict(name="meta_tasnet", norm="group", mask_act="softmax", stages=3),
+    config = config_of(
+        **dict(name="meta_tasnet", stages=3),
         **dict(sample_rate=32000, N=440, L=20, W=20, B=160, H=160, kernel=3),
         **dict(layers=6, stack=3, filters=3, mels=256),
     )
     shapes = jax.eval_shape(
-        build_model(config).init, jax.random.key(0), jnp.zeros((1, 32000))
+        model_of(config).init, jax.random.key(0), jnp.zeros((1, 32000))
     )["params"]
     counts = []
     for index in range(3):

@@ -25,7 +25,7 @@ import sepjax
 from configs.chapter6 import get_config
 from sepjax.commands import cli
 from sepjax.config import resolve
-from sepjax.models import build_model
+from sepjax.models.build import model_of
 from sepjax.models.open_unmix.releases import RELEASES
 from sepjax.train.pretrained import require_same_meaning
 from sepjax.weights import as_variables, load_safetensors, save_safetensors
@@ -81,7 +81,7 @@ def test_the_same_bytes_again(shared_data, folder, tmp_path, capsys):
     config, params = load_safetensors(tmp_path / "m/model.safetensors")
     save_safetensors(tmp_path / "again", config, params)
     assert (tmp_path / "again").read_bytes() == first["model.safetensors"]
-    assert config.sources == ("vocals", "drums", "bass")
+    assert config.data.sources == ("vocals", "drums", "bass")
     capsys.readouterr()
     assert cli.main(["inspect", str(tmp_path / "m")]) == 0
     shown = json.loads(capsys.readouterr().out)
@@ -102,7 +102,7 @@ def test_one_target_of_any_kind(shared_data, tmp_path, name):
     assert run("open-unmix", tmp_path, output=tmp_path / "m", options=options) == 0
     model, variables, config = sepjax.load(tmp_path / "m")
     assert model.sources == ("lead_voice",)
-    assert (config.model.umx_hop, config.model.sample_rate) == (16, 16000)
+    assert (config.model.hop, config.data.sample_rate) == (16, 16000)
     x = data["x"].transpose(0, 3, 1, 2)
     found = quick(lambda v: model.apply(v, x, method="magnitudes"))(variables)
     assert_near(found[:, 0], data["y_eval"].transpose(0, 3, 1, 2), TOLERANCE)
@@ -231,9 +231,9 @@ def test_a_released_model(public, tmp_path, capsys, states):
         assert told["sha256"].startswith(RELEASES["umxhq"].prefix(target))
         assert len(told["sha256"]) == 64
     _, variables, config = sepjax.load(tmp_path / "m")
-    assert config.model.sources == ("vocals", "drums", "bass", "other")
-    assert (config.model.umx_fft, config.model.umx_hop) == (4096, 1024)
-    assert config.model.umx_bandwidth == 16000
+    assert config.data.sources == ("vocals", "drums", "bass", "other")
+    assert (config.model.n_fft, config.model.hop) == (4096, 1024)
+    assert config.model.bandwidth == 16000
     assert config.model.wiener_iterations == 1
     kernel = variables["params"]["fc2"]["kernel"]
     np.testing.assert_array_equal(kernel[2], states["bass"]["fc2.weight"].T)
@@ -309,7 +309,7 @@ def test_speech_and_noise(monkeypatch, tmp_path, capsys, states):
     assert run("umxse", public, output=tmp_path / "m") == 0
     model, _, config = sepjax.load(tmp_path / "m")
     assert model.sources == ("speech", "noise")
-    assert (config.model.audio_channels, config.model.umx_hop) == (1, 512)
+    assert (config.model.audio_channels, config.model.hop) == (1, 512)
     assert config.data.sample_rate == 16000
     # Right files of another model: rate and hop would be wrong, unnoticed.
     wrong = {target: states["bass"] for target in two}
@@ -384,7 +384,7 @@ def test_full_size(monkeypatch, tmp_path):
     model, variables, config = sepjax.load(tmp_path / "m")
     count = sum(leaf.size for leaf in jax.tree.leaves(variables["params"]))
     assert count == 4 * 8_893_348  # as counted in the source
-    assert build_model(config.model) == model
+    assert model_of(config) == model
     # The recipe of chapter 6 starts from it.
     require_same_meaning(tmp_path, config, resolve(get_config("tl")), whole=True)
     wave = rng.uniform(-0.1, 0.1, (3 * 44100, 2)).astype(np.float32)
@@ -392,7 +392,7 @@ def test_full_size(monkeypatch, tmp_path):
     command = ["separate", str(tmp_path / "a.wav"), "-n", str(tmp_path / "m")]
     assert cli.main([*command, "-o", str(tmp_path), "--float32", "--chunk", "3"]) == 0
     total = 0
-    for source in config.model.sources:
+    for source in config.data.sources:
         stem, rate = soundfile.read(tmp_path / f"a/{source}.wav", dtype="float32")
         assert (stem.shape, rate) == (wave.shape, 44100)
         total = total + stem

@@ -1,6 +1,5 @@
 """Open-Unmix from its state dicts: what its source computes, in every mode."""
 
-import dataclasses
 import warnings
 
 import jax
@@ -8,8 +7,7 @@ import numpy as np
 import pytest
 from vectors import assert_near, quick
 
-from sepjax.config import ModelConfig
-from sepjax.models import build_model
+from sepjax.models.build import model_of
 from sepjax.models.open_unmix.weights import join_targets, simplest_bandwidth
 from sepjax.weights import (
     as_variables,
@@ -17,6 +15,7 @@ from sepjax.weights import (
     load_safetensors,
     save_safetensors,
 )
+from tests.support.models import config_of
 
 # The README of the vectors: what a float32 implementation can reach.
 TOLERANCE = 1e-5
@@ -57,10 +56,11 @@ def ours(x):
 @pytest.mark.parametrize("name", ["core_stereo", "core_uni"])
 def test_network(shared_data, name):
     data, config, variables = core(shared_data, name)
-    assert config.umx_bidirectional == (name == "core_stereo")
-    assert config.audio_channels == 2
-    assert config.wiener_iterations == 0
-    model = build_model(dataclasses.replace(config, umx_dropout=0.0))
+    assert config.model.bidirectional == (name == "core_stereo")
+    assert config.model.audio_channels == 2
+    assert config.model.wiener_iterations == 0
+    config.model.dropout = 0.0
+    model = model_of(config)
     x = ours(data["x"])
     run = quick(lambda v: model.apply(v, x, method="magnitudes"))
     assert_near(run(variables)[:, 0], ours(data["y_eval"]), TOLERANCE)
@@ -81,9 +81,9 @@ def test_network(shared_data, name):
 @pytest.mark.parametrize("name", ["core_stereo", "core_uni"])
 def test_parameters_are_those_that_the_model_draws(shared_data, name):
     _, config, variables = core(shared_data, name)
-    config = dataclasses.replace(config, wiener_iterations=0)
+    config.model.wiener_iterations = 0
     wave = np.zeros((1, 2, 200), np.float32)
-    drawn = jax.eval_shape(build_model(config).init, jax.random.key(0), wave)
+    drawn = jax.eval_shape(model_of(config).init, jax.random.key(0), wave)
     assert jax.tree.map(np.shape, variables) == jax.tree.map(np.shape, drawn)
 
 
@@ -92,13 +92,13 @@ def test_separator(shared_data, iterations):
     data, config, params = separator(
         shared_data, f"separator_n{iterations}", iterations=iterations
     )
-    found = quick(build_model(config).apply)(as_variables(params), data["audio"])
+    found = quick(model_of(config).apply)(as_variables(params), data["audio"])
     assert_near(found.estimates, data["estimates"], TOLERANCE)
 
 
 def test_separator_with_short_excerpts(shared_data):
     data, config, params = separator(shared_data, "separator_n1_win7")
-    model = build_model(config).clone(excerpt_frames=7)
+    model = model_of(config).clone(excerpt_frames=7)
     found = quick(model.apply)(as_variables(params), data["audio"])
     assert_near(found.estimates, data["estimates"], TOLERANCE)
 
@@ -108,11 +108,11 @@ def test_round_trip(shared_data, tmp_path):
     first, second = tmp_path / "first.safetensors", tmp_path / "second.safetensors"
     save_safetensors(first, config, params)
     again, same = load_safetensors(first)
-    assert again == config
+    assert (again.model, again.data) == (config.model, config.data)
     jax.tree.map(np.testing.assert_array_equal, params, same)
     save_safetensors(second, again, same)
     assert first.read_bytes() == second.read_bytes()
-    found = quick(build_model(again).apply)(as_variables(same), data["audio"])
+    found = quick(model_of(again).apply)(as_variables(same), data["audio"])
     assert_near(found.estimates, data["estimates"], TOLERANCE)
 
 
@@ -120,24 +120,24 @@ def test_targets_are_chosen_and_ordered(shared_data):
     data, _, params = separator(shared_data, "separator_n1")
     state = {key: value for key, value in data.items() if "/" in key}
     config, all_ = from_state_dict(state, family="open_unmix", residual=True)
-    assert config.sources == ("vocals", "drums", "bass")
-    assert build_model(config).sources[-1] == "residual"
+    assert config.data.sources == ("vocals", "drums", "bass")
+    assert model_of(config).sources[-1] == "residual"
     jax.tree.map(np.testing.assert_array_equal, all_, params)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         config, two = from_state_dict(
             state, family="open_unmix", sources=("bass", "vocals")
         )
-    assert config.sources == ("bass", "vocals")
+    assert config.data.sources == ("bass", "vocals")
     picked = jax.tree.map(lambda leaf: leaf[[2, 0]], params)
     jax.tree.map(np.testing.assert_array_equal, two, picked)
 
 
 def test_what_shapes_tell(shared_data):
     _, config, _ = separator(shared_data, "separator_n1", hop=64, softmask=True)
-    assert (config.umx_fft, config.umx_hop, config.umx_hidden) == (512, 64, 16)
-    assert (config.umx_layers, config.umx_bidirectional) == (3, True)
-    assert (config.wiener_iterations, config.wiener_softmask) == (1, True)
+    assert (config.model.n_fft, config.model.hop, config.model.hidden) == (512, 64, 16)
+    assert (config.model.layers, config.model.bidirectional) == (3, True)
+    assert (config.model.wiener_iterations, config.model.wiener_softmask) == (1, True)
 
 
 def test_bandwidths():
@@ -145,17 +145,17 @@ def test_bandwidths():
     assert simplest_bandwidth(513, 513, 16000) == 0
     for heard in (1, 2, 180, 256):
         bandwidth = simplest_bandwidth(heard, 257, 44100)
-        config = ModelConfig(
+        config = config_of(
             name="open_unmix",
-            umx_fft=512,
-            umx_hop=128,
-            umx_hidden=4,
-            umx_layers=1,
-            umx_bandwidth=bandwidth,
+            n_fft=512,
+            hop=128,
+            hidden=4,
+            layers=1,
+            bandwidth=bandwidth,
             sample_rate=44100,
         )
         wave = np.zeros((1, 600), np.float32)
-        drawn = jax.eval_shape(build_model(config).init, jax.random.key(0), wave)
+        drawn = jax.eval_shape(model_of(config).init, jax.random.key(0), wave)
         assert drawn["params"]["input_mean"].shape == (4, heard)
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from vectors import assert_near, load, quick
 
-from sepjax.models import build_model
+from sepjax.models.build import model_of
 from sepjax.weights import from_state_dict
 
 
@@ -71,10 +71,10 @@ def test_another_family_is_recognized_by_its_missing_arrays(naplab):
 
 def test_names_of_the_sources(naplab):
     config, _ = from_state_dict(naplab, family="naplab", layers=3)
-    assert config.sources == ("source_1", "source_2")
+    assert config.data.sources == ("source_1", "source_2")
     names = ("vocals", "rest")
     config, _ = from_state_dict(naplab, family="naplab", layers=3, sources=names)
-    assert config.sources == names
+    assert config.data.sources == names
 
 
 def test_a_skip_path_wider_than_the_bottleneck(shared_data):
@@ -86,6 +86,6 @@ def test_a_skip_path_wider_than_the_bottleneck(shared_data):
     halved = state["masker.mask_net.1.weight"] / 2
     state["masker.mask_net.1.weight"] = np.concatenate([halved] * 2, axis=1)
     config, params = from_state_dict(state, family="asteroid", layers=3)
-    assert config.B == 20
-    found = quick(build_model(config).apply)({"params": params}, arrays["in/x"][:, 0])
+    assert config.model.B == 20
+    found = quick(model_of(config).apply)({"params": params}, arrays["in/x"][:, 0])
     assert_near(found.estimates, arrays["out/y"], 1e-5)

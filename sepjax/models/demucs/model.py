@@ -17,10 +17,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from sepjax.config import ModelConfig
 from sepjax.functional.recurrent import init_lstm, lstm
+from sepjax.models.contract import Separation, SeparationModel
+from sepjax.models.demucs.config import DemucsConfig
 from sepjax.models.registry import MODELS
-from sepjax.models.tasnet.model import Separation
 
 KERNEL, STRIDE, CONTEXT = 8, 4, 3
 REFERENCE = 0.1
@@ -185,7 +185,7 @@ class DecoderLayer(nn.Module):
         return convolve_transposed(self.conv, nn.glu(convolve(self.rewrite, x)), STRIDE)
 
 
-class Demucs(nn.Module):
+class Demucs(SeparationModel):
     """Demucs v1.
 
     Contract: ``(batch, time) -> Separation`` with ``estimates (batch, sources, time)``
@@ -200,7 +200,6 @@ class Demucs(nn.Module):
     depth: int = 6
     growth: float = 2.0
     lstm_layers: int = 2
-    oracle: bool = False
     dtype: str = "float32"
 
     def setup(self) -> None:
@@ -272,15 +271,17 @@ def _trim(x: Array, size: int, *, axis: int) -> Array:
 
 
 @MODELS.register("demucs")
-def demucs(config: ModelConfig) -> Demucs:
+def demucs(
+    config: DemucsConfig, *, sources: tuple[str, ...], sample_rate: int
+) -> Demucs:
     """Demucs v1 of the configured size."""
     return Demucs(
-        sources=tuple(config.sources),
-        sample_rate=config.sample_rate,
+        sources=sources,
+        sample_rate=sample_rate,
         audio_channels=config.audio_channels,
-        channels=config.demucs_channels,
-        depth=config.demucs_depth,
-        growth=config.demucs_growth,
-        lstm_layers=config.demucs_lstm_layers,
+        channels=config.channels,
+        depth=config.depth,
+        growth=config.growth,
+        lstm_layers=config.lstm_layers,
         dtype=config.compute_dtype,
     )

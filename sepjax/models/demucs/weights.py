@@ -11,8 +11,9 @@ import math
 
 import numpy as np
 
-from sepjax.config import ModelConfig
+from sepjax.config import Config, DataConfig
 from sepjax.foreign.state_dict import StateReader, read_lstm, source_names
+from sepjax.models.demucs.config import DemucsConfig
 from sepjax.models.demucs.model import CONTEXT, KERNEL, layer_widths
 from sepjax.models.state_dicts import FAMILIES
 
@@ -26,7 +27,7 @@ def demucs(
     growth: float = 0.0,
     sources: tuple[str, ...] = (),
     sample_rate: int = 44100,
-) -> tuple[ModelConfig, dict]:
+) -> tuple[Config, dict]:
     """Demucs v1 with its defaults ``rewrite``, ``glu``, ``kernel_size`` and ``stride``.
 
     Args:
@@ -64,16 +65,16 @@ def demucs(
     bias = state.take("lstm.linear.bias", widths[-1])
     params["linear"] = {"kernel": linear.T, "bias": bias}
     count = params["decoder_0"]["conv"]["kernel"].shape[2] // channels
-    config = ModelConfig(
-        name="demucs",
-        sources=source_names(sources or MUSDB * (count == len(MUSDB)), count),
-        sample_rate=sample_rate,
+    model = DemucsConfig(
         audio_channels=channels,
-        demucs_channels=widths[0],
-        demucs_depth=depth,
-        demucs_growth=growth or simplest_growth(widths),
-        demucs_lstm_layers=recurrent,
+        channels=widths[0],
+        depth=depth,
+        growth=growth or simplest_growth(widths),
+        lstm_layers=recurrent,
     )
+    names = source_names(sources or MUSDB * (count == len(MUSDB)), count)
+    data = DataConfig(sources=names, sample_rate=sample_rate)
+    config = Config(model=model, data=data)
     return config, params
 
 

@@ -18,7 +18,6 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from sepjax.config import ModelConfig
 from sepjax.functional.framing import fit
 from sepjax.functional.generation import (
     generate,
@@ -27,16 +26,19 @@ from sepjax.functional.generation import (
 )
 from sepjax.functional.masking import apply_masks
 from sepjax.functional.resample import decimate
+from sepjax.models.contract import Separation, SeparationModel
+from sepjax.models.meta_tasnet.config import MetaTasNetConfig
 from sepjax.models.meta_tasnet.network import (
     init_block,
     init_ends,
     init_slopes,
     mask_network,
 )
-from sepjax.models.registry import BANKS, DECODERS, MODELS
-from sepjax.models.tasnet.branches import SpectrogramBranch
+from sepjax.models.registry import MODELS
+from sepjax.models.tasnet.banks import ConvBank
+from sepjax.models.tasnet.branches import GATHERED, SpectrogramBranch
+from sepjax.models.tasnet.decoders import BranchDecoder
 from sepjax.models.tasnet.encoders import HybridEncoder
-from sepjax.models.tasnet.model import Separation
 
 
 class StageOutput(NamedTuple):
@@ -60,12 +62,13 @@ class GeneratedSeparator(nn.Module):
     the mixture's latent in the channels that its network hears.
     """
 
-    config: ModelConfig
+    config: MetaTasNetConfig
+    sources: tuple[str, ...]
     context_width: int = 0
 
     def setup(self) -> None:
         """Declare embeddings, generators and the slopes that all instruments share."""
-        config, sources = self.config, len(self.config.sources)
+        config, sources = self.config, len(self.sources)
         blocks = config.layers * config.stack
         parts = {
             "ends": functools.partial(
@@ -102,11 +105,10 @@ class GeneratedSeparator(nn.Module):
 
     def _draw_embeddings(self, key: Array) -> dict[str, Array]:
         # By name, so that another model takes over those of the instruments it knows.
-        keys = jax.random.split(key, len(self.config.sources))
+        keys = jax.random.split(key, len(self.sources))
         size = (self.config.embedding,)
         return {
-            name: jax.random.normal(one, size)
-            for name, one in zip(self.config.sources, keys)
+            name: jax.random.normal(one, size) for name, one in zip(self.sources, keys)
         }
 
     def __call__(
@@ -143,7 +145,7 @@ class GeneratedSeparator(nn.Module):
         over_blocks = jax.vmap(generate, in_axes=(0, None), out_axes=1)
         embeddings = None
         if self.embedding:
-            embeddings = jnp.stack([self.embedding[n] for n in self.config.sources])
+            embeddings = jnp.stack([self.embedding[n] for n in self.sources])
         return generate(ends, embeddings), over_blocks(blocks, embeddings)
 
 
@@ -170,7 +172,7 @@ class Stage(nn.Module):
         return self.decoder(separation.latent, time)
 
 
-class MetaTasNet(nn.Module):
+class MetaTasNet(SeparationModel):
     """Stages of generated separators.
 
     Contract: ``(batch, time) -> Separation`` at ``sample_rate``, the rate of the last
@@ -183,8 +185,10 @@ class MetaTasNet(nn.Module):
     sources: tuple[str, ...]
     sample_rate: int
     stride: int  # samples of a frame, in the last stage
-    audio_channels: int = 1
-    oracle: bool = False
+    objective = MetaTasNetConfig.objective
+    outputs = MappingProxyType({"stages": "compare"})
+    statistics = GATHERED
+    constants = tuple(GATHERED)
 
     def __call__(self, mixture: Float[Array, "batch time"]) -> Separation:
         """Separate a batch of mixtures; the result is that of the last stage."""
@@ -214,8 +218,8 @@ class MetaTasNet(nn.Module):
         *,
         latents: bool = True,
         reconstruction: bool = True,
-    ) -> tuple[StageOutput, ...]:
-        """Separate, and gather what the losses of every stage need.
+    ) -> dict[str, tuple[StageOutput, ...]]:
+        """Separate, and gather what the losses of every stage need, as ``stages``.
 
         Args:
             mixture: the mixtures.
@@ -223,10 +227,9 @@ class MetaTasNet(nn.Module):
             latents: whether to encode the true sources.
             reconstruction: whether to decode the unmasked mixture.
         """
-        mixtures, references = self.levels(mixture, sources)
-        return self.compare_levels(
-            mixtures, references, latents=latents, reconstruction=reconstruction
-        )
+        options = dict(latents=latents, reconstruction=reconstruction)
+        levels = self.levels(mixture, sources)
+        return {"stages": self.compare_levels(*levels, **options)}
 
     def compare_levels(
         self,
@@ -291,57 +294,64 @@ class MetaTasNet(nn.Module):
         }
 
 
-def stage_config(config: ModelConfig, index: int) -> ModelConfig:
-    """The configuration of one stage: rate, kernels and latent channels double.
+def stage_config(config: MetaTasNetConfig, index: int) -> MetaTasNetConfig:
+    """The configuration of one stage: kernels and latent channels double.
 
     Example:
-        >>> config = ModelConfig(sample_rate=32000, stages=3, N=440, L=20, W=20)
-        >>> [stage_config(config, index).sample_rate for index in range(3)]
-        [8000, 16000, 32000]
-        >>> stage_config(config, 2).N
+        >>> stage_config(MetaTasNetConfig(stages=3, N=440, L=20, W=20), 2).N
         1760
     """
     factor = 2**index
     return dataclasses.replace(
-        config,
-        N=config.N * factor,
-        L=config.L * factor,
-        W=config.W * factor,
-        sample_rate=config.sample_rate // 2 ** (config.stages - 1 - index),
+        config, N=config.N * factor, L=config.L * factor, W=config.W * factor
     )
 
 
-def build_stage(config: ModelConfig, index: int) -> Stage:
-    """Encoder, generated separator and decoder of one stage."""
+def build_stage(
+    config: MetaTasNetConfig, index: int, sources: tuple[str, ...], sample_rate: int
+) -> Stage:
+    """Encoder, generated separator and decoder of one stage, at its own rate."""
     own = stage_config(config, index)
-    width = own.N // 4
+    layers = range(own.filters)
+    lengths = [own.L * 2**layer for layer in layers]
+    widths = tuple(own.N // 2 ** (layer + 1) for layer in layers)
     encoder = HybridEncoder(
         convolutions=tuple(
-            BANKS.build("conv", own, width, own.L * 2**layer)
-            for layer in range(own.filters)
+            ConvBank(own.N // 4, length, sample_rate) for length in lengths
         ),
         filterbanks=(
-            SpectrogramBranch(own.mels, own.W, own.sample_rate, own.compute_dtype),
+            SpectrogramBranch(own.mels, own.W, sample_rate, own.compute_dtype),
         ),
         stride=own.W,
         latent=own.N,
         interleave=True,
         dtype=own.compute_dtype,
     )
-    return Stage(
-        encoder=encoder,
-        separator=GeneratedSeparator(own, context_width=own.N // 2 if index else 0),
-        decoder=DECODERS.build("hybrid_conv", own, encoder),
+    decoder = BranchDecoder(
+        tuple(
+            ConvBank(width, length, sample_rate)
+            for width, length in zip(widths, lengths)
+        ),
+        widths,
+        own.W,
     )
+    context = own.N // 2 if index else 0
+    return Stage(encoder, GeneratedSeparator(own, sources, context), decoder)
 
 
 @MODELS.register("meta_tasnet")
-def meta_tasnet(config: ModelConfig) -> MetaTasNet:
-    """As many stages as the configuration says."""
-    last = stage_config(config, config.stages - 1)
+def meta_tasnet(
+    config: MetaTasNetConfig, *, sources: tuple[str, ...], sample_rate: int
+) -> MetaTasNet:
+    """As many stages as the configuration says, the last at ``sample_rate``."""
+    count = config.stages
+    rates = [sample_rate // 2 ** (count - 1 - index) for index in range(count)]
     return MetaTasNet(
-        stages=tuple(build_stage(config, index) for index in range(config.stages)),
-        sources=tuple(config.sources),
-        sample_rate=config.sample_rate,
-        stride=last.W,
+        stages=tuple(
+            build_stage(config, index, sources, rate)
+            for index, rate in enumerate(rates)
+        ),
+        sources=sources,
+        sample_rate=sample_rate,
+        stride=stage_config(config, count - 1).W,
     )

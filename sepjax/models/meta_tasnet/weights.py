@@ -10,8 +10,9 @@ import re
 
 import numpy as np
 
-from sepjax.config import ModelConfig
+from sepjax.config import Config, DataConfig
 from sepjax.foreign.state_dict import StateReader, source_names
+from sepjax.models.meta_tasnet.config import MetaTasNetConfig
 from sepjax.models.state_dicts import FAMILIES
 
 SOURCES = ("drums", "bass", "other", "vocals")
@@ -44,7 +45,7 @@ def meta_tasnet(
     kernel: int = TAPS,
     sample_rate: int = 0,
     sources: tuple[str, ...] = (),
-) -> tuple[ModelConfig, dict]:
+) -> tuple[Config, dict]:
     """pfnet-research/meta-tasnet, generated or with independent parameters.
 
     Args:
@@ -77,13 +78,8 @@ def meta_tasnet(
         raise ValueError(
             f"layers={layers}: the {blocks} blocks do not divide into stacks"
         )
-    config = ModelConfig(
-        name="meta_tasnet",
-        norm="group",
-        mask_act="softmax",
+    model = MetaTasNetConfig(
         stages=stages,
-        sample_rate=sample_rate or 8000 * 2 ** (stages - 1),
-        sources=source_names(sources or SOURCES[: 4 if count == 4 else 0], count),
         N=latent,
         L=first.shape[-1],
         W=stride or first.shape[-1],
@@ -95,7 +91,11 @@ def meta_tasnet(
         independent_params=not generated,
         **shape,
     )
+    names = source_names(sources or SOURCES[: 4 if count == 4 else 0], count)
+    rate = sample_rate or 8000 * 2 ** (stages - 1)
+    config = Config(model=model, data=DataConfig(sources=names, sample_rate=rate))
     state.ignore(r"stages\.\d+\.encoder\.spectrogram\.window")
+
     params = {f"stages_{i}": _stage(state, config, i) for i in range(stages)}
     # An unknown array of the masking network, such as a bias, would change its masks.
     if rest := sorted(n for n in state.rest if re.match(r"stages\.\d+\.mask\.", n)):
@@ -123,9 +123,9 @@ def _sizes(state: StateReader, generated: bool, latent: int, taps: int) -> dict:
     return dict(B=bottleneck, H=hidden, residual_bias=bias)
 
 
-def _stage(state: StateReader, config: ModelConfig, index: int) -> dict:
+def _stage(state: StateReader, config: Config, index: int) -> dict:
     prefix, factor = f"stages.{index}.", 2**index
-    latent = config.N * factor
+    latent = config.model.N * factor
     context = latent // 2 if index else 0
     return {
         "encoder": _encoder(state, config, prefix, factor),
@@ -134,9 +134,11 @@ def _stage(state: StateReader, config: ModelConfig, index: int) -> dict:
     }
 
 
-def _encoder(state: StateReader, config: ModelConfig, prefix: str, factor: int) -> dict:
-    latent, length = config.N * factor, config.L * factor
-    bins = 512 * max(config.sample_rate // (8000 * 2 ** (config.stages - 1)), 1)
+def _encoder(state: StateReader, config: Config, prefix: str, factor: int) -> dict:
+    latent, length = config.model.N * factor, config.model.L * factor
+    bins = 512 * max(
+        config.data.sample_rate // (8000 * 2 ** (config.model.stages - 1)), 1
+    )
     bins = bins * factor + 1
     width = latent // 4
     own = f"{prefix}encoder."
@@ -148,10 +150,10 @@ def _encoder(state: StateReader, config: ModelConfig, prefix: str, factor: int) 
     }
     mel = f"{spectrogram}mel_transform."
     branch["mel"] = {
-        "kernel": state.take(f"{mel}weight", config.mels, bins, 1)[..., 0].T,
-        "bias": state.take(f"{mel}bias", config.mels),
+        "kernel": state.take(f"{mel}weight", config.model.mels, bins, 1)[..., 0].T,
+        "bias": state.take(f"{mel}bias", config.model.mels),
     }
-    inputs = config.filters * width + config.mels
+    inputs = config.model.filters * width + config.model.mels
     return {
         **{
             f"convolutions_{l}": {
@@ -159,7 +161,7 @@ def _encoder(state: StateReader, config: ModelConfig, prefix: str, factor: int) 
                     f"{own}filters.{l}.weight", width, 1, length * 2**l
                 )[:, 0].T
             }
-            for l in range(config.filters)
+            for l in range(config.model.filters)
         },
         "filterbanks_0": branch,
         "bottleneck_1": _dense(state, f"{own}bottleneck.0.weight", latent, inputs),
@@ -167,9 +169,9 @@ def _encoder(state: StateReader, config: ModelConfig, prefix: str, factor: int) 
     }
 
 
-def _decoder(state: StateReader, config: ModelConfig, prefix: str, factor: int) -> dict:
-    latent, length = config.N * factor, config.L * factor
-    own, layers = f"{prefix}decoder.", range(config.filters)
+def _decoder(state: StateReader, config: Config, prefix: str, factor: int) -> dict:
+    latent, length = config.model.N * factor, config.model.L * factor
+    own, layers = f"{prefix}decoder.", range(config.model.filters)
     widths = [latent // 2 ** (layer + 1) for layer in layers]
     # A transposed convolution has its inputs first, as a dense kernel of ours.
     kernel = state.take(f"{own}bottleneck.0.weight", latent, sum(widths), 1)[..., 0]
@@ -189,10 +191,10 @@ def _dense(state: StateReader, name: str, width: int, inputs: int) -> dict:
 
 
 def _separator(
-    state: StateReader, config: ModelConfig, prefix: str, latent: int, inputs: int
+    state: StateReader, config: Config, prefix: str, latent: int, inputs: int
 ) -> dict:
-    own, blocks = f"{prefix}mask.", config.layers * config.stack
-    wide, hidden = config.B, config.H
+    own, blocks = f"{prefix}mask.", config.model.layers * config.model.stack
+    wide, hidden = config.model.B, config.model.H
     ends = {
         "input_norm": (inputs,),
         "input": (wide, inputs, 1),
@@ -204,12 +206,12 @@ def _separator(
     block = {
         "input": (hidden, wide, 1),
         "norm_1": (hidden,),
-        "depthwise": (hidden, 1, config.kernel),
+        "depthwise": (hidden, 1, config.model.kernel),
         "norm_2": (hidden,),
         "residual": (wide, hidden, 1),
         "skip": (wide, hidden, 1),
     }
-    read = _generated if not config.independent_params else _independent
+    read = _generated if not config.model.independent_params else _independent
     each = [
         read(state, config, {n: f"{own}tcn.{i}.{BLOCK[n]}" for n in block}, block)
         for i in range(blocks)
@@ -219,10 +221,10 @@ def _separator(
         "blocks": _stacked(each),
         "slopes": _slopes(state, own, blocks),
     }
-    if not config.independent_params:
+    if not config.model.independent_params:
         name = f"{prefix}instrument_embedding.weight"
-        rows = state.take(name, len(config.sources), config.embedding)
-        separator["embedding"] = dict(zip(config.sources, rows))
+        rows = state.take(name, len(config.data.sources), config.model.embedding)
+        separator["embedding"] = dict(zip(config.data.sources, rows))
     return separator
 
 
@@ -250,11 +252,9 @@ def _stacked(trees: list[dict]) -> dict:
     }
 
 
-def _generated(
-    state: StateReader, config: ModelConfig, names: dict, shapes: dict
-) -> dict:
+def _generated(state: StateReader, config: Config, names: dict, shapes: dict) -> dict:
     """The generator of layers, as :func:`sepjax.functional.generation` holds it."""
-    size, described = config.generator_bottleneck, config.embedding
+    size, described = config.model.generator_bottleneck, config.model.embedding
     found: dict = {"bottleneck": {}, "kernel": {}, "bias": {}}
     for layer, name in names.items():
         found["bottleneck"][layer] = {
@@ -263,7 +263,7 @@ def _generated(
         }
         shape, bias = (
             shapes[layer],
-            config.residual_bias and layer in ("residual", "skip"),
+            config.model.residual_bias and layer in ("residual", "skip"),
         )
         norm = len(shape) == 1
         part = "affine" if norm else "kernel"
@@ -291,11 +291,9 @@ def _layer(flat: np.ndarray, shape: tuple[int, ...]) -> dict[str, np.ndarray]:
     return {"kernel": np.swapaxes(kernel, -1, -2)}
 
 
-def _independent(
-    state: StateReader, config: ModelConfig, names: dict, shapes: dict
-) -> dict:
+def _independent(state: StateReader, config: Config, names: dict, shapes: dict) -> dict:
     """Grouped layers of the source, one group (of norms, eight) per instrument."""
-    count, found = len(config.sources), {}
+    count, found = len(config.data.sources), {}
     for layer, name in names.items():
         shape = shapes[layer]
         if len(shape) == 1:
@@ -309,7 +307,7 @@ def _independent(
             continue
         kernel = state.take(f"{name}.conv.weight", count * shape[0], *shape[1:])
         found[layer] = _layer(kernel.reshape(count, -1), shape)
-        if config.residual_bias and layer in ("residual", "skip"):
+        if config.model.residual_bias and layer in ("residual", "skip"):
             bias = state.take(f"{name}.conv.bias", count * shape[0])
             found[layer]["bias"] = bias.reshape(count, -1)
     return {"independent": found}

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sepjax.config import ModelConfig
+from sepjax.config import Config
 from sepjax.foreign.torch_file import read_torch_file
 from sepjax.models.checkpoints import UNKNOWN
 from sepjax.models.importers import IMPORTERS, Imported, make_facts, state_of
@@ -189,7 +189,7 @@ def check_names(files: Iterable[Path], verify: bool) -> None:
         warnings.warn(text, stacklevel=2)
 
 
-def read_targets(files: Mapping[str, Path], **options: Any) -> tuple[ModelConfig, dict]:
+def read_targets(files: Mapping[str, Path], **options: Any) -> tuple[Config, dict]:
     """Configuration and parameters from the state dicts of targets.
 
     Args:
@@ -222,7 +222,7 @@ def _read_json(path: Path) -> dict[str, Any]:
     return told
 
 
-def _compare_arguments(path: Path, config: ModelConfig) -> None:
+def _compare_arguments(path: Path, config: Config) -> None:
     """Compare a model with what its training was told, if that was kept."""
     told = _read_json(path).get("args") if path.is_file() else None
     if not isinstance(told, dict):
@@ -232,18 +232,18 @@ def _compare_arguments(path: Path, config: ModelConfig) -> None:
     compare(path.name, {f: told[n] for n, f in names.items() if n in told}, config)
 
 
-def compare(place: str, told: Mapping[str, Any], config: ModelConfig) -> None:
+def compare(place: str, told: Mapping[str, Any], config: Config) -> None:
     """Refuse a model that is not what a place says of it.
 
     Raises:
         ValueError: the first number that differs is named.
     """
     found = {
-        "sample_rate": config.sample_rate,
-        "n_fft": config.umx_fft,
-        "hop": config.umx_hop,
-        "channels": config.audio_channels,
-        "hidden": config.umx_hidden,
+        "sample_rate": config.data.sample_rate,
+        "n_fft": config.model.n_fft,
+        "hop": config.model.hop,
+        "channels": config.model.audio_channels,
+        "hidden": config.model.hidden,
     }
     for name, value in told.items():
         if found[name] != value:
@@ -254,10 +254,10 @@ def compare(place: str, told: Mapping[str, Any], config: ModelConfig) -> None:
 
 
 def facts_of(
-    name: str, files: Mapping[str, Path], config: ModelConfig, **more: Any
+    name: str, files: Mapping[str, Path], config: Config, **more: Any
 ) -> dict[str, Any]:
     """Facts for ``weights.json``, of the files of all targets."""
     # A chunk of whole excerpts: the last one of a few frames would fit anything.
-    chunk = round((EXCERPTS - 1) * config.umx_hop / config.sample_rate, 6)
+    chunk = round((EXCERPTS - 1) * config.model.hop / config.data.sample_rate, 6)
     habits = {"chunk": chunk, "normalize": False, "rescale": False}
     return make_facts(name, list(files.values()), separate=habits, **more)

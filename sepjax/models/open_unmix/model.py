@@ -7,17 +7,15 @@ Wiener filter weighs the sources against each other.
 Reference: Stöter, Uhlich, Liutkus and Mitsufuji 2019; open-unmix-pytorch 1.3.
 """
 
-from typing import ClassVar
-
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from sepjax.config import ModelConfig
 from sepjax.functional.spectral import istft, stft
 from sepjax.functional.wiener import wiener_em
+from sepjax.models.contract import STATISTICS, Separation, SeparationModel
+from sepjax.models.open_unmix.config import OpenUnmixConfig
 from sepjax.models.open_unmix.network import (
     NORMS,
     initial_statistics,
@@ -25,8 +23,6 @@ from sepjax.models.open_unmix.network import (
     magnitude_network_parts,
 )
 from sepjax.models.registry import MODELS
-from sepjax.models.tasnet.branches import STATISTICS
-from sepjax.models.tasnet.model import Separation
 
 RESIDUAL = "residual"
 
@@ -42,7 +38,7 @@ def bins_within(bandwidth: float, *, n_fft: int, sample_rate: int) -> int:
     return int(np.sum(frequencies <= bandwidth)) if bandwidth else len(frequencies)
 
 
-class OpenUnmix(nn.Module):
+class OpenUnmix(SeparationModel):
     """Open-Unmix for all sources at once.
 
     Contract: ``(batch, time) -> Separation`` with ``estimates (batch, sources, time)``
@@ -69,9 +65,20 @@ class OpenUnmix(nn.Module):
     residual: bool = False
     excerpt_frames: int = 300
     dtype: str = "float32"
-    oracle: bool = False
+    objective = OpenUnmixConfig.objective
+    outputs = {"spectra": "spectra", "source_spectra": "spectra"}
+    collections = ("batch_stats",)
+    rngs = ("dropout",)
+    batch_norms = NORMS
+    statistics = {
+        "input_mean": lambda mean, deviation: -mean,
+        # A bin in which nothing sounds must not be blown up.
+        "input_scale": lambda mean, deviation: (
+            1 / np.maximum(deviation, max(1e-4 * deviation.max(), 1e-12))
+        ),
+    }
     # A step of the recurrence reads all weights, be it of one chunk or of many.
-    cpu_batch_seconds: ClassVar[float] = 40.0
+    cpu_batch_seconds = 40.0
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -106,8 +113,14 @@ class OpenUnmix(nn.Module):
             for name in NORMS
         }
 
-    def __call__(self, mixture: Float[Array, "batch *channels time"]) -> Separation:
-        """Separate a batch of mixtures.
+    def __call__(
+        self,
+        mixture: Float[Array, "batch *channels time"],
+        *,
+        train: bool = False,
+        axis_name: str | None = None,
+    ) -> Separation:
+        """Separate a batch of mixtures; ``train`` and ``axis_name`` as for spectra.
 
         Raises:
             ValueError: another number of channels than the model's, or a Wiener filter
@@ -124,7 +137,9 @@ class OpenUnmix(nn.Module):
         missing = max(self.n_fft // 2 + 1 - time, 0)
         waves = jnp.pad(waves, ((0, 0), (0, 0), (0, missing)))
         spectra = stft(waves, n_fft=self.n_fft, hop=self.hop)
-        magnitudes = self.magnitudes(jnp.swapaxes(jnp.abs(spectra), 1, 2))
+        magnitudes = self.magnitudes(
+            jnp.swapaxes(jnp.abs(spectra), 1, 2), train=train, axis_name=axis_name
+        )
         separated = wiener_em(
             jnp.moveaxis(magnitudes, -2, -1),
             jnp.moveaxis(spectra, 1, -1),
@@ -169,13 +184,10 @@ class OpenUnmix(nn.Module):
         mixture: Float[Array, "batch *channels time"],
         sources: Float[Array, "batch targets *channels time"],
         *,
-        train: bool,
+        train: bool = False,
         axis_name: str | None = None,
-    ) -> tuple[
-        Float[Array, "batch targets frames bins channels"],
-        Float[Array, "batch targets frames bins channels"],
-    ]:
-        """Estimated and true magnitudes of the targets, which a loss compares.
+    ) -> dict[str, Float[Array, "batch targets frames bins channels"]]:
+        """Estimated and true magnitudes of the targets, ``spectra, source_spectra``.
 
         Frames are those inside the signal. A mono model hears the mean of the
         magnitudes of all channels.
@@ -188,7 +200,14 @@ class OpenUnmix(nn.Module):
         """
         heard, truth = self._heard(mixture, 1), self._heard(sources, 2)
         found = self.magnitudes(heard, train=train, axis_name=axis_name)
-        return jnp.moveaxis(found, -2, -1), jnp.moveaxis(truth, -2, -1)
+        return {
+            "spectra": jnp.moveaxis(found, -2, -1),
+            "source_spectra": jnp.moveaxis(truth, -2, -1),
+        }
+
+    def for_validation(self) -> "OpenUnmix":
+        """Without the Wiener filter: whether it helps is asked of whole songs."""
+        return self.clone(iterations=0)
 
     def observe(self, mixture: Float[Array, "batch *channels time"]) -> None:
         """Sow mean and variance of the magnitudes of every bin that is heard."""
@@ -196,10 +215,6 @@ class OpenUnmix(nn.Module):
         magnitudes = self._heard(mixture, 1).mean(-2)[..., :heard]
         moments = jnp.stack([magnitudes.mean((0, 1)), magnitudes.var((0, 1))])
         self.sow(STATISTICS, "observed", moments)
-
-    def kernels(self) -> dict[str, Float[Array, "length filters"]]:
-        """No filters are learned here."""
-        return {}
 
     def _channels(self, waves: Array, lead: int = 1) -> Array:
         """Waves (..., channels, time), whatever their channels are."""
@@ -222,19 +237,21 @@ class OpenUnmix(nn.Module):
 
 
 @MODELS.register("open_unmix")
-def open_unmix(config: ModelConfig) -> OpenUnmix:
+def open_unmix(
+    config: OpenUnmixConfig, *, sources: tuple[str, ...], sample_rate: int
+) -> OpenUnmix:
     """Open-Unmix of the configured size, a network for each of the sources."""
     return OpenUnmix(
-        targets=tuple(config.sources),
-        sample_rate=config.sample_rate,
+        targets=sources,
+        sample_rate=sample_rate,
         audio_channels=config.audio_channels,
-        hidden=config.umx_hidden,
-        layers=config.umx_layers,
-        bidirectional=config.umx_bidirectional,
-        bandwidth=config.umx_bandwidth,
-        n_fft=config.umx_fft,
-        hop=config.umx_hop,
-        dropout=config.umx_dropout,
+        hidden=config.hidden,
+        layers=config.layers,
+        bidirectional=config.bidirectional,
+        bandwidth=config.bandwidth,
+        n_fft=config.n_fft,
+        hop=config.hop,
+        dropout=config.dropout,
         iterations=config.wiener_iterations,
         softmask=config.wiener_softmask,
         residual=config.wiener_residual,

@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from sepjax.config import ModelConfig
+from sepjax.config import Config, DataConfig
 from sepjax.foreign.state_dict import BATCH_STATS, StateReader, read_lstm
+from sepjax.models.open_unmix.config import OpenUnmixConfig
 from sepjax.models.open_unmix.model import bins_within
 from sepjax.models.open_unmix.network import NORMS
 from sepjax.models.state_dicts import FAMILIES
@@ -50,7 +51,7 @@ def open_unmix(
     iterations: int = -1,
     softmask: bool = False,
     residual: bool = False,
-) -> tuple[ModelConfig, dict]:
+) -> tuple[Config, dict]:
     """Networks of several targets, all of one size.
 
     Args:
@@ -71,21 +72,20 @@ def open_unmix(
     _, directions, width, _ = found["lstm_0"]["state"].shape
     bins, heard = found["output_scale"].shape[1], found["input_mean"].shape[1]
     several = int(len(targets) + residual > 1)
-    config = ModelConfig(
-        name="open_unmix",
-        sources=targets,
-        sample_rate=sample_rate,
+    model = OpenUnmixConfig(
         audio_channels=found["fc1"]["kernel"].shape[1] // heard,
-        umx_hidden=directions * width,
-        umx_layers=layers,
-        umx_bidirectional=directions == 2,
-        umx_fft=2 * (bins - 1),
-        umx_hop=hop or (bins - 1) // 2,
-        umx_bandwidth=simplest_bandwidth(heard, bins, sample_rate),
+        hidden=directions * width,
+        layers=layers,
+        bidirectional=directions == 2,
+        n_fft=2 * (bins - 1),
+        hop=hop or (bins - 1) // 2,
+        bandwidth=simplest_bandwidth(heard, bins, sample_rate),
         wiener_iterations=several if iterations < 0 else iterations,
         wiener_softmask=softmask,
         wiener_residual=residual,
     )
+    data = DataConfig(sources=targets, sample_rate=sample_rate)
+    config = Config(model=model, data=data)
     return config, found | {BATCH_STATS: statistics}
 
 

@@ -8,10 +8,10 @@ import flax.linen as nn
 import jax
 from jaxtyping import Array, Float
 
-from sepjax.config import ModelConfig
 from sepjax.functional import filterbanks
 from sepjax.functional.inverse import pinv_kernel
-from sepjax.models.registry import BANKS
+from sepjax.models.tasnet.config import TasNetConfig
+from sepjax.models.tasnet.registry import BANKS
 
 
 def xavier_conv(
@@ -125,24 +125,28 @@ class InverseBank(nn.Module):
 
 
 @BANKS.register("conv")
-def conv_bank(config: ModelConfig, filters: int, length: int) -> ConvBank:
+def conv_bank(
+    config: TasNetConfig, filters: int, length: int, sample_rate: int
+) -> ConvBank:
     """A free convolution."""
     return ConvBank(
         filters,
         length,
-        config.sample_rate,
+        sample_rate,
         gammatone_init=config.gammatone_init,
         init_type=config.init_type,
     )
 
 
 @BANKS.register("param_sinc")
-def sinc_bank(config: ModelConfig, filters: int, length: int) -> SincBank:
+def sinc_bank(
+    config: TasNetConfig, filters: int, length: int, sample_rate: int
+) -> SincBank:
     """Parametrised sinc filters."""
     return SincBank(
         filters,
         length + (config.force_odd and length % 2 == 0),
-        config.sample_rate,
+        sample_rate,
         init_type=config.init_type,
         phase=config.phase,
         parameters=config.fb_parameters,
@@ -150,12 +154,14 @@ def sinc_bank(config: ModelConfig, filters: int, length: int) -> SincBank:
 
 
 @BANKS.register("pmpgtf")
-def gammatone_bank(config: ModelConfig, filters: int, length: int) -> GammatoneBank:
+def gammatone_bank(
+    config: TasNetConfig, filters: int, length: int, sample_rate: int
+) -> GammatoneBank:
     """Parametrised multi-phase gammatone filters."""
     return GammatoneBank(
         filters,
         length,
-        config.sample_rate,
+        sample_rate,
         init_type=config.init_type,
         normalize=config.normalize,
         parameters=config.fb_parameters,

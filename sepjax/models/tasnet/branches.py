@@ -8,16 +8,17 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from sepjax.config import ModelConfig
 from sepjax.functional.framing import analyze, frames_for
 from sepjax.functional.spectral import interpolate_frames, log_power
-from sepjax.models.registry import BANKS, BRANCHES
+from sepjax.models.contract import STATISTICS
+from sepjax.models.tasnet.config import TasNetConfig
+from sepjax.models.tasnet.registry import BANKS, BRANCHES
 
-CONSTANTS = ("mean", "std")
+GATHERED = {
+    "mean": lambda mean, deviation: mean,
+    "std": lambda mean, deviation: deviation,
+}
 """Parameters that are facts about the data: gathered before training, not learned."""
-
-STATISTICS = "statistics"
-"""Collection into which modules sow the (mean, variance) that they want to know."""
 
 
 class BankBranch(nn.Module):
@@ -87,17 +88,19 @@ class SpectrogramBranch(nn.Module):
         return {}
 
 
-def filterbank_branch(config: ModelConfig, width: int, length: int) -> nn.Module:
+def filterbank_branch(
+    config: TasNetConfig, width: int, length: int, sample_rate: int
+) -> nn.Module:
     """A branch of ``config.fb_type``: a registered branch, or a registered bank."""
     if config.fb_type in BRANCHES:
-        return BRANCHES.build(config.fb_type, config, width, length)
-    bank = BANKS.build(config.fb_type, config, width, length)
+        return BRANCHES.build(config.fb_type, config, width, length, sample_rate)
+    bank = BANKS.build(config.fb_type, config, width, length, sample_rate)
     return BankBranch(bank, config.W, config.compute_dtype)
 
 
 @BRANCHES.register("stft")
 def spectrogram_branch(
-    config: ModelConfig, width: int, length: int
+    config: TasNetConfig, width: int, length: int, sample_rate: int
 ) -> SpectrogramBranch:
     """The spectrogram has windows of its own, whatever the kernel's length."""
-    return SpectrogramBranch(width, config.W, config.sample_rate, config.compute_dtype)
+    return SpectrogramBranch(width, config.W, sample_rate, config.compute_dtype)

@@ -8,11 +8,11 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from sepjax.config import ModelConfig
 from sepjax.functional.framing import synthesize
-from sepjax.models.registry import BANKS, DECODERS
 from sepjax.models.tasnet.banks import InverseBank
+from sepjax.models.tasnet.config import TasNetConfig
 from sepjax.models.tasnet.encoders import BankEncoder, HybridEncoder, branch_widths
+from sepjax.models.tasnet.registry import BANKS, DECODERS
 
 
 class BankDecoder(nn.Module):
@@ -71,49 +71,57 @@ class BranchDecoder(nn.Module):
 
 
 @DECODERS.register("conv")
-def conv_decoder(config: ModelConfig, encoder: BankEncoder) -> BankDecoder:
+def conv_decoder(
+    config: TasNetConfig, encoder: BankEncoder, sample_rate: int
+) -> BankDecoder:
     """A free transposed convolution."""
     length = config.L * config.audio_channels
-    bank = BANKS.build("conv", config, config.N, length)
+    bank = BANKS.build("conv", config, config.N, length, sample_rate)
     return BankDecoder(
         bank, config.W, channels=config.audio_channels, padding=config.padding
     )
 
 
 @DECODERS.register("filterbank")
-def filterbank_decoder(config: ModelConfig, encoder: BankEncoder) -> BankDecoder:
+def filterbank_decoder(
+    config: TasNetConfig, encoder: BankEncoder, sample_rate: int
+) -> BankDecoder:
     """A free bank of the encoder's type, or both sides from one bank (who_is_pinv)."""
     if config.who_is_pinv == "dec":
         bank = InverseBank(encoder.bank, config.W)
     elif config.who_is_pinv == "enc":
         bank = encoder.bank.bank
     else:
-        bank = BANKS.build(config.fb_type, config, config.N, config.L)
+        bank = BANKS.build(config.fb_type, config, config.N, config.L, sample_rate)
     return BankDecoder(bank, config.W, padding=config.padding)
 
 
 @DECODERS.register("hybrid_conv")
-def hybrid_conv_decoder(config: ModelConfig, encoder: HybridEncoder) -> BranchDecoder:
+def hybrid_conv_decoder(
+    config: TasNetConfig, encoder: HybridEncoder, sample_rate: int
+) -> BranchDecoder:
     """Part ``l`` has ``N / 2^(l+1)`` channels and kernels of ``L 2^l`` taps."""
     layers = range(config.filters)
     widths = tuple(config.N // 2 ** (layer + 1) for layer in layers)
     banks = tuple(
-        BANKS.build("conv", config, widths[layer], config.L * 2**layer)
+        BANKS.build("conv", config, widths[layer], config.L * 2**layer, sample_rate)
         for layer in layers
     )
     return BranchDecoder(banks, widths, config.W)
 
 
 @DECODERS.register("hybrid_hybrid")
-def hybrid_bank_decoder(config: ModelConfig, encoder: HybridEncoder) -> BranchDecoder:
+def hybrid_bank_decoder(
+    config: TasNetConfig, encoder: HybridEncoder, sample_rate: int
+) -> BranchDecoder:
     """A convolution beside a filterbank, free or inverting the encoder's first one."""
     free, parametrised = branch_widths(config)
     parts = []
     if free:
-        parts.append((BANKS.build("conv", config, free, config.L), free))
+        parts.append((BANKS.build("conv", config, free, config.L, sample_rate), free))
     if parametrised and config.who_is_pinv == "dec":
         parts.append((InverseBank(encoder.filterbanks[0].bank, config.W), parametrised))
     elif parametrised:
-        bank = BANKS.build(config.fb_type, config, parametrised, config.L)
+        bank = BANKS.build(config.fb_type, config, parametrised, config.L, sample_rate)
         parts.append((bank, parametrised))
     return BranchDecoder(*map(tuple, zip(*parts)), config.W)

@@ -11,7 +11,6 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from sepjax.config import ModelConfig, layer_strides
 from sepjax.functional.framing import (
     analyze,
     fit,
@@ -21,7 +20,8 @@ from sepjax.functional.framing import (
     pad_to_frames,
     synthesize,
 )
-from sepjax.models.registry import BANKS, DECODERS, ENCODERS
+from sepjax.models.tasnet.config import TasNetConfig, layer_strides
+from sepjax.models.tasnet.registry import BANKS, DECODERS, ENCODERS
 
 
 def analyze_channels(
@@ -146,7 +146,7 @@ class DeepDecoder(nn.Module):
 
 
 @ENCODERS.register("deep")
-def deep_encoder(config: ModelConfig) -> DeepEncoder:
+def deep_encoder(config: TasNetConfig, sample_rate: int) -> DeepEncoder:
     """``filters`` layers of kernels of L taps."""
     first, *later = config.deep_types or (config.fb_type,) * config.filters
     mode, latent = config.deep_mode, config.N
@@ -154,17 +154,23 @@ def deep_encoder(config: ModelConfig) -> DeepEncoder:
     layers = tuple(
         FreeLayer(latent, config.L)
         if kind == "conv" and mode == "full"
-        else FilterLayer(BANKS.build(kind, config, count, config.L), latent, mode)
+        else FilterLayer(
+            BANKS.build(kind, config, count, config.L, sample_rate), latent, mode
+        )
         for kind in later
     )
-    bank = BANKS.build(first, config, latent, config.L)
+    bank = BANKS.build(first, config, latent, config.L, sample_rate)
     return DeepEncoder(bank, layers, layer_strides(config), config.compute_dtype)
 
 
 @DECODERS.register("deep_conv")
-def deep_decoder(config: ModelConfig, encoder: DeepEncoder) -> DeepDecoder:
+def deep_decoder(
+    config: TasNetConfig, encoder: DeepEncoder, sample_rate: int
+) -> DeepDecoder:
     """Free transposed convolutions."""
-    free = functools.partial(BANKS.build, "conv", config, config.N, config.L)
+    free = functools.partial(
+        BANKS.build, "conv", config, config.N, config.L, sample_rate
+    )
     depthwise = config.deep_mode == "depthwise"
     layers = tuple(
         FilterLayer(free(), config.N, "depthwise")

@@ -8,11 +8,11 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from sepjax.config import ModelConfig
 from sepjax.functional.framing import analyze
-from sepjax.models.registry import BANKS, BRANCHES, ENCODERS
 from sepjax.models.tasnet.banks import InverseBank
 from sepjax.models.tasnet.branches import filterbank_branch
+from sepjax.models.tasnet.config import TasNetConfig
+from sepjax.models.tasnet.registry import BANKS, BRANCHES, ENCODERS
 
 ACTIVATIONS = {"none": lambda latent: latent, "relu": nn.relu}
 
@@ -102,10 +102,10 @@ class HybridEncoder(nn.Module):
 
 
 @ENCODERS.register("simple")
-def simple_encoder(config: ModelConfig) -> BankEncoder:
+def simple_encoder(config: TasNetConfig, sample_rate: int) -> BankEncoder:
     """One free convolution."""
     length = config.L * config.audio_channels
-    bank = BANKS.build("conv", config, config.N, length)
+    bank = BANKS.build("conv", config, config.N, length, sample_rate)
     return BankEncoder(
         bank,
         config.W,
@@ -117,9 +117,9 @@ def simple_encoder(config: ModelConfig) -> BankEncoder:
 
 
 @ENCODERS.register("filterbanks")
-def filterbank_encoder(config: ModelConfig) -> BankEncoder:
+def filterbank_encoder(config: TasNetConfig, sample_rate: int) -> BankEncoder:
     """One parametrised filterbank."""
-    bank = BANKS.build(config.fb_type, config, config.N, config.L)
+    bank = BANKS.build(config.fb_type, config, config.N, config.L, sample_rate)
     if config.who_is_pinv == "enc":
         bank = InverseBank(bank, config.W)
     options = dict(padding=config.padding, dtype=config.compute_dtype)
@@ -127,7 +127,7 @@ def filterbank_encoder(config: ModelConfig) -> BankEncoder:
 
 
 @ENCODERS.register("hybrid")
-def hybrid_encoder(config: ModelConfig) -> HybridEncoder:
+def hybrid_encoder(config: TasNetConfig, sample_rate: int) -> HybridEncoder:
     """``filters`` layers of both kinds, kernels doubling from layer to layer.
 
     A branch that is no bank, such as the spectrogram, occurs once.
@@ -136,9 +136,11 @@ def hybrid_encoder(config: ModelConfig) -> HybridEncoder:
     lengths = [config.L * 2**layer for layer in range(config.filters)]
     once = config.fb_type in BRANCHES
     return HybridEncoder(
-        tuple(BANKS.build("conv", config, free, n) for n in lengths if free),
         tuple(
-            filterbank_branch(config, parametrised, n)
+            BANKS.build("conv", config, free, n, sample_rate) for n in lengths if free
+        ),
+        tuple(
+            filterbank_branch(config, parametrised, n, sample_rate)
             for n in (lengths[:1] if once else lengths)
             if parametrised
         ),
@@ -150,7 +152,7 @@ def hybrid_encoder(config: ModelConfig) -> HybridEncoder:
     )
 
 
-def branch_widths(config: ModelConfig) -> tuple[int, int]:
+def branch_widths(config: TasNetConfig) -> tuple[int, int]:
     """Channels of the convolutional and of the filterbank branch of a hybrid layer.
 
     The filterbank has ``fb_ratio * N`` channels, rounded to an even number because its
@@ -158,7 +160,7 @@ def branch_widths(config: ModelConfig) -> tuple[int, int]:
     Meta-TasNet, and the ratio only says whether it exists.
 
     Example:
-        >>> branch_widths(ModelConfig(N=440, fb_ratio=0.25))
+        >>> branch_widths(TasNetConfig(N=440, fb_ratio=0.25))
         (330, 110)
     """
     parametrised = min(2 * round(config.fb_ratio * config.N / 2), config.N)

@@ -1,27 +1,21 @@
 """Masked separation in a learnt encoding: Conv-TasNet and the FB-IRM oracle."""
 
-from typing import NamedTuple
+import math
 
 import flax.linen as nn
 from jaxtyping import Array, Float
 
-from sepjax.config import ModelConfig
+from sepjax.functional.framing import frames_for
 from sepjax.functional.masking import apply_masks, mixture_consistency
-from sepjax.models.registry import DECODERS, ENCODERS, MODELS, SEPARATORS
+from sepjax.functional.tcn import receptive_field
+from sepjax.models.contract import Separation, SeparationModel
+from sepjax.models.registry import MODELS
+from sepjax.models.tasnet.branches import GATHERED
+from sepjax.models.tasnet.config import TasNetConfig, layer_strides
+from sepjax.models.tasnet.registry import DECODERS, ENCODERS, SEPARATORS
 
 
-class Separation(NamedTuple):
-    """What a model returns; ``estimates`` are in the order of the model's sources.
-
-    A model of the waveform, such as Demucs, has no masks and no latent frames.
-    """
-
-    estimates: Float[Array, "batch sources time"]
-    masks: Float[Array, "batch sources frames latent"] | None = None
-    latent: Float[Array, "batch frames latent"] | None = None
-
-
-class MaskedSeparation(nn.Module):
+class MaskedSeparation(SeparationModel):
     """Encode, mask, decode.
 
     Contract: ``(batch, time) -> Separation``. An oracle model needs the true sources as
@@ -34,8 +28,13 @@ class MaskedSeparation(nn.Module):
     decoder: nn.Module
     sources: tuple[str, ...]
     sample_rate: int
-    oracle: bool = False
+    needs_sources: bool = False
     consistency: bool = False
+    audio_channels: int = 1
+    stride: int = 1  # samples from frame to frame of the latent
+    context: int = 1  # frames on which a mask depends
+    statistics = GATHERED
+    constants = tuple(GATHERED)
 
     def __call__(
         self,
@@ -47,10 +46,10 @@ class MaskedSeparation(nn.Module):
         Raises:
             ValueError: an oracle model was not given the sources.
         """
-        if self.oracle and sources is None:
+        if self.needs_sources and sources is None:
             raise ValueError("an ideal-mask model needs the true sources as well")
         latent = self.encoder(mixture)
-        masks = self.separator(self.encoder(sources) if self.oracle else latent)
+        masks = self.separator(self.encoder(sources) if self.needs_sources else latent)
         estimates = self.decoder(apply_masks(latent, masks), mixture.shape[-1])
         if self.consistency:
             estimates = mixture_consistency(estimates, mixture)
@@ -60,10 +59,14 @@ class MaskedSeparation(nn.Module):
         """Encode, for the sake of the statistics that encoders gather."""
         return self.encoder(mixture)
 
-    @property
-    def audio_channels(self) -> int:
-        """Channels that the model hears at once: 1, or 2 for a stereo model."""
-        return getattr(self.encoder, "channels", 1)
+    def describe(self, time: int) -> dict[str, str]:
+        """Frames, and what a mask sees of them."""
+        frames, rate = frames_for(time, self.stride), self.sample_rate
+        facts = {"latent": f"{frames} frames of {self.stride} samples"}
+        if not self.needs_sources:
+            seconds = self.context * self.stride / rate
+            facts["receptive field"] = f"{self.context} frames, {seconds:.2f} s"
+        return facts
 
     def kernels(self) -> dict[str, Float[Array, "length filters"]]:
         """The taps of every bank, by ``encoder/…`` and ``decoder/…``, for plots."""
@@ -76,28 +79,27 @@ class MaskedSeparation(nn.Module):
 
 
 @MODELS.register("tasnet")
-def tasnet(config: ModelConfig) -> MaskedSeparation:
+def tasnet(
+    config: TasNetConfig, *, sources: tuple[str, ...], sample_rate: int
+) -> MaskedSeparation:
     """Conv-TasNet with the encoding, decoder and separator that the config names."""
-    if config.audio_channels != 1 and config.encoding != "simple":
-        raise ValueError(
-            f"model.audio_channels={config.audio_channels} needs encoding='simple': "
-            f"{config.encoding} encoders hear one channel"
-        )
-    encoder = ENCODERS.build(config.encoding, config)
+    encoder = ENCODERS.build(config.encoding, config, sample_rate)
     kind = config.decoder
     if kind == "auto":
         inverse = config.who_is_pinv != "none" and config.encoding == "hybrid"
         kind = "filterbank" if config.encoding == "filterbanks" else "conv"
         kind = "hybrid" if inverse else kind
     prefix = f"{config.encoding}_" if config.encoding in ("hybrid", "deep") else ""
+    separator = "ideal_mask" if config.ideal_mask else "tcn"
     return MaskedSeparation(
         encoder=encoder,
-        separator=SEPARATORS.build(
-            "ideal_mask" if config.ideal_mask else "tcn", config
-        ),
-        decoder=DECODERS.build(prefix + kind, config, encoder),
-        sources=tuple(config.sources),
-        sample_rate=config.sample_rate,
-        oracle=config.ideal_mask,
+        separator=SEPARATORS.build(separator, config, len(sources)),
+        decoder=DECODERS.build(prefix + kind, config, encoder, sample_rate),
+        sources=sources,
+        sample_rate=sample_rate,
+        needs_sources=config.ideal_mask,
         consistency=config.consistency,
+        audio_channels=config.audio_channels,
+        stride=math.prod(layer_strides(config)),
+        context=receptive_field(config.layers, config.stack, config.kernel),
     )

@@ -10,11 +10,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from sepjax.config import ModelConfig
 from sepjax.functional.masking import ratio_mask
 from sepjax.functional.norms import cumulative_norm, frame_norm, global_norm, prelu
 from sepjax.functional.tcn import init_tcn, tcn
-from sepjax.models.registry import SEPARATORS
+from sepjax.models.tasnet.config import TasNetConfig
+from sepjax.models.tasnet.registry import SEPARATORS
 
 INPUT_NORMS = {
     "global": global_norm,
@@ -36,7 +36,8 @@ class TcnSeparator(nn.Module):
     norms float32, masks the type of the latent.
     """
 
-    config: ModelConfig
+    config: TasNetConfig
+    sources: int
 
     @nn.compact
     def __call__(
@@ -56,10 +57,9 @@ class TcnSeparator(nn.Module):
         if config.skip or config.output_prelu:
             slope = self.param("prelu", nn.initializers.constant(0.25), ())
             hidden = prelu(hidden, slope)
-        sources = len(config.sources)
         hidden = hidden.reshape(-1, config.B)
-        logits = nn.Dense(sources * width, name="mask", **dense)(hidden)
-        logits = logits.reshape(*latent.shape[:-1], sources, width)
+        logits = nn.Dense(self.sources * width, name="mask", **dense)(hidden)
+        logits = logits.reshape(*latent.shape[:-1], self.sources, width)
         masks = MASK_ACTIVATIONS[config.mask_act](jnp.moveaxis(logits, -2, 1))
         return masks.astype(latent.dtype)
 
@@ -88,28 +88,27 @@ class SeparatorPerSource(nn.Module):
     one group per source. Only the activation may join the sources.
     """
 
-    config: ModelConfig
+    config: TasNetConfig
+    sources: int
 
     @nn.compact
     def __call__(
         self, latent: Float[Array, "batch frames latent"]
     ) -> Float[Array, "batch sources frames latent"]:
         """Estimate the masks."""
-        config, sources = self.config, self.config.sources
+        config = self.config
         shared = config.large_tcn_width == "total"
-        hidden = config.H // len(sources) if shared else config.H
-        one = dataclasses.replace(
-            config, sources=sources[:1], mask_act="linear", H=hidden
-        )
+        hidden = config.H // self.sources if shared else config.H
+        one = dataclasses.replace(config, mask_act="linear", H=hidden)
         each = nn.vmap(
             TcnSeparator,
             in_axes=None,
             out_axes=1,
-            axis_size=len(sources),
+            axis_size=self.sources,
             variable_axes={"params": 0},
             split_rngs={"params": True},
         )
-        logits = each(one, name="each")(latent)[:, :, 0]
+        logits = each(one, 1, name="each")(latent)[:, :, 0]
         return MASK_ACTIVATIONS[config.mask_act](logits)
 
 
@@ -124,12 +123,14 @@ class IdealMask(nn.Module):
 
 
 @SEPARATORS.register("tcn")
-def tcn_separator(config: ModelConfig) -> TcnSeparator | SeparatorPerSource:
+def tcn_separator(
+    config: TasNetConfig, sources: int
+) -> TcnSeparator | SeparatorPerSource:
     """The separator of Conv-TasNet, or one of them for every source."""
-    return (SeparatorPerSource if config.large_tcn else TcnSeparator)(config)
+    return (SeparatorPerSource if config.large_tcn else TcnSeparator)(config, sources)
 
 
 @SEPARATORS.register("ideal_mask")
-def ideal_mask(config: ModelConfig) -> IdealMask:
+def ideal_mask(config: TasNetConfig, sources: int) -> IdealMask:
     """The oracle separator."""
     return IdealMask()

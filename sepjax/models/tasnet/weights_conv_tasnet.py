@@ -9,9 +9,10 @@ import re
 
 import numpy as np
 
-from sepjax.config import ModelConfig
+from sepjax.config import Config, DataConfig
 from sepjax.foreign.state_dict import StateReader, source_names
 from sepjax.models.state_dicts import FAMILIES
+from sepjax.models.tasnet.config import TasNetConfig
 from sepjax.models.tasnet.weights_separator import Naming, Params, read_separator
 from sepjax.registry import nearest
 
@@ -26,7 +27,7 @@ def naplab(
     stride: int = 0,
     sources: tuple[str, ...] = (),
     sample_rate: int = 8000,
-) -> tuple[ModelConfig, dict]:
+) -> tuple[Config, dict]:
     """naplab/Conv-TasNet; it is causal if its norms are cumulative.
 
     Args:
@@ -77,7 +78,7 @@ def torchaudio(
     mask_act: str = "sigmoid",
     sources: tuple[str, ...] = (),
     sample_rate: int = 8000,
-) -> tuple[ModelConfig, dict]:
+) -> tuple[Config, dict]:
     """torchaudio.models.ConvTasNet; the stride is half of the kernel.
 
     Args:
@@ -126,7 +127,7 @@ def kaituoxu(
     stride: int = 0,
     sources: tuple[str, ...] = (),
     sample_rate: int = 8000,
-) -> tuple[ModelConfig, dict]:
+) -> tuple[Config, dict]:
     """kaituoxu/Conv-TasNet: no skips, no biases, a rectified encoder.
 
     A causal network is known by the places of its layers, which a crop moves.
@@ -196,7 +197,7 @@ def demucs_tasnet(
     stride: int = 0,
     sources: tuple[str, ...] = (),
     sample_rate: int = 44100,
-) -> tuple[ModelConfig, dict]:
+) -> tuple[Config, dict]:
     """The Conv-TasNet of Demucs v1: kaituoxu's, for several channels at once."""
     return kaituoxu(
         state,
@@ -221,7 +222,7 @@ def asteroid(
     min_band_hz: float = 50.0,
     sources: tuple[str, ...] = (),
     sample_rate: int = 8000,
-) -> tuple[ModelConfig, dict]:
+) -> tuple[Config, dict]:
     """asteroid.models.ConvTasNet with stored filters or with ``param_sinc`` ones.
 
     Args:
@@ -348,11 +349,13 @@ def _model(
     separator: Params,
     synthesis: Params | np.ndarray,
     sources: tuple[str, ...],
-) -> tuple[ModelConfig, dict]:
+) -> tuple[Config, dict]:
     """The configuration and the parameters of a masked separation."""
     outputs = separator["mask"]["kernel"].shape[1]
     names = source_names(sources, outputs // fields["N"])
-    config = ModelConfig(**{"encoding": "simple"} | fields, sources=names)
+    rate = fields.pop("sample_rate")
+    model = TasNetConfig(**{"encoding": "simple"} | fields)
+    config = Config(model=model, data=DataConfig(sources=names, sample_rate=rate))
     encoder, decoder = (
         {"bank": bank if isinstance(bank, dict) else {"kernel": bank}}
         for bank in (analysis, synthesis)

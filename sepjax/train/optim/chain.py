@@ -11,7 +11,7 @@ import optax.contrib
 from jaxtyping import Array
 
 from sepjax.config import OptimConfig
-from sepjax.models.tasnet.branches import CONSTANTS
+from sepjax.models.contract import SeparationModel
 from sepjax.registry import Registry, nearest
 from sepjax.train.optim.freeze import frozen_leaves
 from sepjax.train.optim.ranger import lookahead, scale_by_rectified_adam
@@ -35,26 +35,32 @@ LAST_LINKS: dict[str, Callable[[], optax.GradientTransformation]] = {
 }
 
 
-def decayed(params: Any, which: str = "kernels") -> Any:
+def decayed(
+    params: Any, which: str = "kernels", model: SeparationModel | None = None
+) -> Any:
     """Which leaves weight decay touches.
 
     Args:
         params: a tree of parameters.
-        which: ``"kernels"``, those named ``kernel``: logits of filterbanks would be
-            pulled to mid-range, gains of norms to zero; both, and PReLU slopes and
-            biases, are left alone. ``"all"``, whatever can be trained, as PyTorch's
-            optimisers do: not the mean and deviation of input statistics.
+        which: ``"kernels"``, those that the model says decay, by default those named
+            ``kernel``: logits of filterbanks would be pulled to mid-range, gains of
+            norms to zero; both, and PReLU slopes and biases, are left alone.
+            ``"all"``, whatever can be trained, as PyTorch's optimisers do: all but the
+            model's constants.
+        model: of the parameters.
 
     Example:
         >>> decayed({"mask": {"kernel": 1.0, "bias": 0.0}})
         {'mask': {'bias': False, 'kernel': True}}
-        >>> decayed({"input": {"mean": 1.0, "std": 1.0, "scale": 1.0}}, "all")
-        {'input': {'mean': False, 'scale': True, 'std': False}}
+        >>> decayed({"input": {"scale": 1.0}}, "all")
+        {'input': {'scale': True}}
     """
 
     def touched(path: tuple, leaf: Any) -> bool:
-        name = getattr(path[-1], "key", None)
-        return name not in CONSTANTS if which == "all" else name == "kernel"
+        names = tuple(str(getattr(part, "key", part)) for part in path)
+        if which == "all":
+            return names[-1] not in (model.constants if model else ())
+        return model.decays(names) if model else names[-1] == "kernel"
 
     return jax.tree_util.tree_map_with_path(touched, params)
 
@@ -82,22 +88,30 @@ def named_optimizers() -> dict[str, Callable[..., optax.GradientTransformation]]
     }
 
 
+def require_optimizer(name: str) -> None:
+    """Check that a name is an optimiser's.
+
+    Raises:
+        ValueError: unknown optimiser; the nearest names are suggested.
+    """
+    if name in UNSUITED:
+        raise ValueError(
+            f"optim.optimizer={name!r} does not fit this training step: it needs more "
+            "than gradients and a loss, or its state cannot be kept"
+        )
+    known = {*named_optimizers(), *OPTIMIZERS}
+    if name not in known:
+        raise ValueError(f"optim.optimizer={name!r}: {nearest(name, known)}")
+
+
 def find_optimizer(name: str) -> Callable[..., optax.GradientTransformation]:
     """``learning_rate -> transformation`` of an optimiser of optax, without decay.
 
     Raises:
         ValueError: unknown optimiser; the nearest names are suggested.
     """
-    known = named_optimizers()
-    if name in UNSUITED:
-        raise ValueError(
-            f"optim.optimizer={name!r} does not fit this training step: it needs more "
-            "than gradients and a loss, or its state cannot be kept"
-        )
-    if name not in known:
-        names = {*known, *OPTIMIZERS}
-        raise ValueError(f"unknown optimizer {name!r}: {nearest(name, names)}")
-    factory, options = known[name], {}
+    require_optimizer(name)
+    factory, options = named_optimizers()[name], {}
     for field in ("weight_decay", "weight_decay_rate"):
         if field in inspect.signature(factory).parameters:
             options[field] = 0.0
@@ -132,7 +146,11 @@ def matrix_axes(params: Any) -> Any:
 
 
 def make_optimizer(
-    config: OptimConfig, *, freeze: Sequence[str] = (), steps: int = 0
+    config: OptimConfig,
+    *,
+    freeze: Sequence[str] = (),
+    steps: int = 0,
+    model: SeparationModel | None = None,
 ) -> optax.GradientTransformation:
     """The optimiser of a configuration.
 
@@ -146,6 +164,7 @@ def make_optimizer(
         config: its numbers may be arrays, as those of ``train.vary`` are.
         freeze: paths of what training leaves as it is.
         steps: of the run, for a cosine over all of it.
+        model: says which of its parameters decay.
 
     Raises:
         ValueError: unknown optimiser; the nearest names are suggested.
@@ -162,7 +181,7 @@ def make_optimizer(
 
     def mask(params: Any) -> Any:
         frozen = frozen_leaves(params, freeze)
-        chosen = decayed(params, config.decay)
+        chosen = decayed(params, config.decay, model)
         return jax.tree.map(lambda yes, no: yes and not no, chosen, frozen)
 
     def decay(factor: Any = 1.0) -> list[optax.GradientTransformation]:

@@ -5,7 +5,6 @@ from typing import Any
 
 import jax
 
-from sepjax.models.tasnet.branches import CONSTANTS
 from sepjax.registry import nearest
 
 
@@ -39,19 +38,19 @@ def frozen_leaves(params: Any, freeze: Sequence[str]) -> Any:
     return jax.tree_util.tree_unflatten(structure, inside)
 
 
-def unmoved(params: Any, freeze: Sequence[str]) -> Any:
+def unmoved(params: Any, freeze: Sequence[str], constants: Sequence[str] = ()) -> Any:
     """Which leaves no optimiser moves: what is frozen, and facts about the data.
 
     Some optimisers move parameters without a gradient: by noise, by rescaling, or back
     to where they began.
 
     Example:
-        >>> unmoved({"a": {"kernel": 1.0, "mean": 1.0}, "b": 1.0}, ["b"])
+        >>> unmoved({"a": {"kernel": 1.0, "mean": 1.0}, "b": 1.0}, ["b"], ["mean"])
         {'a': {'kernel': False, 'mean': True}, 'b': True}
     """
 
     def still(path: tuple, frozen: bool) -> bool:
-        return frozen or getattr(path[-1], "key", None) in CONSTANTS
+        return frozen or getattr(path[-1], "key", None) in constants
 
     return jax.tree_util.tree_map_with_path(still, frozen_leaves(params, freeze))
 

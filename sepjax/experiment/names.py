@@ -1,0 +1,106 @@
+"""Names in a configuration that only the rooms they belong to can judge."""
+
+import dataclasses
+import inspect
+import runpy
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from sepjax.config import Config, require_field
+from sepjax.registry import nearest
+
+
+def name_problems(config: Config) -> Iterator[str]:
+    """Unknown losses, optimisers, metrics and data sets, and what does not fit a loss.
+
+    For :func:`sepjax.config.resolve`, so that all problems of a configuration are told
+    at once, before any data is opened.
+
+    Example:
+        >>> config = Config()
+        >>> config.data.dataset = "dmeo"
+        >>> list(name_problems(config))
+        ["data.dataset='dmeo': did you mean 'demo'? Known: demo, folder, prepared"]
+    """
+    from data_pipelines.registry import DATASETS
+    from sepjax.evaluation.metrics import METRICS
+    from sepjax.train.optim.chain import require_optimizer
+
+    if config.data.dataset not in DATASETS:
+        hint = nearest(config.data.dataset, DATASETS)
+        yield f"data.dataset={config.data.dataset!r}: {hint}"
+    for name in config.eval.metrics:
+        if name not in METRICS:
+            yield f"eval.metrics: {name!r}: {nearest(name, METRICS)}"
+    try:
+        require_optimizer(config.optim.optimizer)
+    except ValueError as error:
+        yield str(error)
+    yield from loss_problems(config)
+
+
+def loss_problems(config: Config) -> Iterator[str]:
+    """Unknown losses, terms that they do not have, schedules that do not fit them."""
+    from sepjax.losses import LOSSES, parse_loss
+
+    name = config.model.objective if config.loss.name == "auto" else config.loss.name
+    try:
+        terms = [term for _, term in parse_loss(name)]
+    except ValueError as error:
+        yield str(error)
+        return
+    for term in terms:
+        if term not in LOSSES:
+            yield f"loss.name={name!r}: {term!r}: {nearest(term, LOSSES)}"
+    losses = [LOSSES[term] for term in terms if term in LOSSES]
+    used = {field for loss in losses for field in loss.terms}
+    for field in ("dissimilarity", "similarity", "reconstruction"):
+        varied = f"loss.{field}=" in config.train.vary
+        if field not in used and (varied or getattr(config.loss, field)):
+            yield f"loss.{field} is no term of loss.name={name!r}"
+    if config.optim.plateau_mode == "rel" and not all(x.positive for x in losses):
+        yield (
+            "optim.plateau_mode='rel' takes worse for better where losses are "
+            "negative, as SI-SDR's are: use 'abs'"
+        )
+
+
+def require_fields(config: Any, arguments: Sequence[str]) -> None:
+    """Refuse ``--config.section.field=value`` where there is no such field.
+
+    Args:
+        config: of the run; a field of ``model`` is one of its family's.
+        arguments: of the command line; others are left alone.
+
+    Raises:
+        ValueError: the nearest names are suggested.
+    """
+    for argument in arguments:
+        name = argument.lstrip("-").partition("=")[0]
+        section, *path = name.split(".")
+        node, prefix = config, ""
+        for part in path if section == "config" else ():
+            if not dataclasses.is_dataclass(node):
+                raise ValueError(f"'{prefix.rstrip('.')}' is a field, not a section")
+            require_field(node, part, prefix)
+            node, prefix = getattr(node, part), f"{prefix}{part}."
+        if path and dataclasses.is_dataclass(node) and section == "config":
+            raise ValueError(f"'{'.'.join(path)}' is a section: set one of its fields")
+
+
+def configuration_of(arguments: Sequence[str]) -> Any:
+    """What the file of ``--config=file.py:name`` returns; None without that flag.
+
+    Files that cannot be read are left to the parser of flags, which explains.
+    """
+    given = [a.lstrip("-").partition("=")[2] for a in arguments if "config=" in a]
+    if not given or not given[-1].partition(":")[0].endswith(".py"):
+        return None
+    path, colon, name = given[-1].partition(":")
+    try:
+        make = runpy.run_path(path).get("get_config")
+    except OSError:
+        return None
+    if not inspect.isfunction(make):
+        return None
+    return make(name) if colon else make()

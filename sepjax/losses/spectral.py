@@ -1,0 +1,70 @@
+"""Losses of spectra: a value for every item and source."""
+
+import jax.numpy as jnp
+from jaxtyping import Array, Complex, Float
+
+from sepjax.functional.spectral import stft
+from sepjax.losses.registry import LOSSES
+from sepjax.losses.waveform import Values, Waves
+
+
+@LOSSES.register(
+    "spectral_mse", label="mse", over_sources="sum", counts_silence=True, positive=True
+)
+def spectral_mse(
+    source_spectra: Float[Array, "batch sources frames bins channels"],
+    spectra: Float[Array, "batch sources frames bins channels"],
+) -> Values:
+    r"""Mean squared error of magnitudes (Open-Unmix).
+
+    .. math:: \mathrm{mean}_{t,f,i} (\hat V - V)^2
+
+    Its sum over sources gives each network, which has no parameter in common with the
+    others, the gradient of its own error alone.
+
+    Example:
+        >>> one = jnp.ones((2, 3, 4, 5, 1))
+        >>> spectral_mse(one, 2 * one).tolist()
+        [[1.0, 1.0, 1.0], [1.0, 1.0, 1.0]]
+    """
+    return jnp.mean(jnp.square(spectra - source_spectra), axis=(2, 3, 4))
+
+
+@LOSSES.register("multi_resolution_stft", counts_silence=True, positive=True)
+def multi_resolution_stft(
+    sources: Waves,
+    estimates: Waves,
+    windows: tuple[int, ...] = (4096, 2048, 1024, 512, 256),
+    hop: int = 147,
+) -> Values:
+    r"""Mean absolute error of complex spectra, summed over windows of several lengths.
+
+    .. math:: \sum_n \mathrm{mean}_{f,t,c} |\hat S_n - S_n|
+
+    Args:
+        sources: true sources.
+        estimates: of the sources.
+        windows: lengths, samples; those longer than the signal are left out.
+        hop: samples between frames, the same for all.
+
+    Example:
+        >>> wave = jnp.sin(jnp.arange(600.0))[None, None]
+        >>> value = multi_resolution_stft(wave, 0.5 * wave)
+        >>> twice = multi_resolution_stft(wave, 0.0 * wave)
+        >>> round(float((twice / value)[0, 0]), 3)
+        2.0
+
+    Reference:
+        Lu et al. 2023, Music source separation with band-split RoPE transformer.
+    """
+    error, time = estimates - sources, sources.shape[-1]
+    total = jnp.zeros(sources.shape[:2])
+    for n_fft in windows:
+        if n_fft // 2 < time:
+            spectrum: Complex[Array, "..."] = stft(error, n_fft=n_fft, hop=hop)
+            # The root's gradient at zero is not finite.
+            size = jnp.sqrt(
+                jnp.square(spectrum.real) + jnp.square(spectrum.imag) + 1e-20
+            )
+            total += jnp.mean(size, axis=tuple(range(2, size.ndim)))
+    return total

@@ -1,0 +1,248 @@
+"""Losses of waveforms: a value for every item and source."""
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from sepjax.losses.registry import LOSSES
+
+Waves = Float[Array, "batch sources *channels time"]
+Values = Float[Array, "batch sources"]
+
+
+def si_sdr(
+    reference: Float[Array, "*batch time"],
+    estimate: Float[Array, "*batch time"],
+    *,
+    zero_mean: bool = False,
+    eps: float = 1e-8,
+) -> Float[Array, "*batch"]:
+    r"""Scale-invariant signal-to-distortion ratio in decibels (thesis eq. 2.12).
+
+    .. math:: \alpha = \frac{\langle \hat s, s \rangle}{\|s\|^2 + \epsilon}, \qquad
+              10 \log_{10} \frac{\max(\|\alpha s\|^2, \epsilon)}
+                                {\max(\|\alpha s - \hat s\|^2, \epsilon)}
+
+    The floors make value and gradient finite for silent references, silent estimates
+    and perfect ones. They are absolute: normalise loudness first.
+
+    Args:
+        reference: true sources.
+        estimate: separated sources.
+        zero_mean: remove the mean of both first, as speech toolkits do.
+        eps: energy floor, in squared units of the signals.
+
+    Example:
+        >>> wave = jnp.array([1.0, -1.0, 1.0, -1.0])
+        >>> noise = jnp.array([1.0, 1.0, -1.0, -1.0])
+        >>> round(float(si_sdr(wave, 2 * wave + noise)), 2)
+        6.02
+
+    Reference:
+        Le Roux et al. 2019, SDR: half-baked or well done?
+    """
+    if zero_mean:
+        reference = reference - jnp.mean(reference, axis=-1, keepdims=True)
+        estimate = estimate - jnp.mean(estimate, axis=-1, keepdims=True)
+    energy = jnp.sum(reference**2, axis=-1, keepdims=True)
+    scale = jnp.sum(reference * estimate, axis=-1, keepdims=True) / (energy + eps)
+    target = scale * reference
+    signal = jnp.maximum(jnp.sum(target**2, axis=-1), eps)
+    distortion = jnp.maximum(jnp.sum((target - estimate) ** 2, axis=-1), eps)
+    return 10 * (jnp.log10(signal) - jnp.log10(distortion))
+
+
+def source_si_sdr(reference: Waves, estimate: Waves) -> Values:
+    """SI-SDR of every source, its channels one long vector (one scale for all).
+
+    Example:
+        >>> stereo = jnp.array([[[[1.0, -1.0], [2.0, -2.0]]]])
+        >>> source_si_sdr(stereo, 3 * stereo).shape
+        (1, 1)
+    """
+    return si_sdr(*(x.reshape(*x.shape[:2], -1) for x in (reference, estimate)))
+
+
+@LOSSES.register("si_sdr", label="si_sdr", sign=-1)
+def negative_si_sdr(sources: Waves, estimates: Waves) -> Values:
+    """Minus :func:`source_si_sdr`, in decibels.
+
+    Example:
+        >>> wave = jnp.array([[[1.0, -1.0, 1.0, -1.0]]])
+        >>> noise = jnp.array([[[1.0, 1.0, -1.0, -1.0]]])
+        >>> round(float(negative_si_sdr(wave, wave + noise / 2)[0, 0]), 2)
+        -6.02
+    """
+    return -source_si_sdr(sources, estimates)
+
+
+@LOSSES.register("sdr")
+def negative_sdr(sources: Waves, estimates: Waves) -> Values:
+    r"""Minus the plain signal-to-distortion ratio, which minds the scale, in decibels.
+
+    .. math:: -10 \log_{10} \frac{\|s\|^2 + \epsilon}{\|s - \hat s\|^2 + \epsilon},
+              \quad \epsilon = 10^{-8}
+
+    Example:
+        >>> wave = jnp.ones((1, 1, 4))
+        >>> round(float(negative_sdr(wave, 0.9 * wave)[0, 0]), 2)
+        -20.0
+    """
+    signal, distortion = _energies(sources, sources - estimates)
+    return 10 * (jnp.log10(distortion + 1e-8) - jnp.log10(signal + 1e-8))
+
+
+@LOSSES.register("l1", counts_silence=True, positive=True)
+def l1(sources: Waves, estimates: Waves) -> Values:
+    r"""Mean absolute error :math:`\frac{1}{T} \sum_t |s_t - \hat s_t|`.
+
+    Example:
+        >>> float(l1(jnp.ones((1, 1, 4)), jnp.zeros((1, 1, 4)))[0, 0])
+        1.0
+    """
+    return jnp.mean(jnp.abs(sources - estimates), axis=_inner(sources))
+
+
+@LOSSES.register("mse", counts_silence=True, positive=True)
+def mse(sources: Waves, estimates: Waves) -> Values:
+    r"""Mean squared error :math:`\frac{1}{T} \sum_t (s_t - \hat s_t)^2`.
+
+    Example:
+        >>> float(mse(jnp.ones((1, 1, 4)), 3 * jnp.ones((1, 1, 4)))[0, 0])
+        4.0
+    """
+    return jnp.mean(jnp.square(sources - estimates), axis=_inner(sources))
+
+
+@LOSSES.register("l1_snr", counts_silence=True)
+def l1_snr(sources: Waves, estimates: Waves) -> Values:
+    r"""Error over signal in mean absolute values, in decibels.
+
+    .. math:: 10 \log_{10} \frac{\|\hat s - s\|_1 + \epsilon}{\|s\|_1 + \epsilon}
+
+    with norms that are means over samples and :math:`\epsilon = 10^{-3}`, so that a
+    silent source has a finite value.
+
+    Example:
+        >>> wave = jnp.ones((1, 1, 4))
+        >>> round(float(l1_snr(wave, 0.9 * wave)[0, 0]), 1)
+        -10.0
+
+    Reference:
+        Watcharasupat et al. 2023, A generalized bandsplit neural network for cinematic
+        audio source separation.
+    """
+    axes = _inner(sources)
+    error = jnp.mean(jnp.abs(estimates - sources), axis=axes) + 1e-3
+    signal = jnp.mean(jnp.abs(sources), axis=axes) + 1e-3
+    return 10 * (jnp.log10(error) - jnp.log10(signal))
+
+
+@LOSSES.register("log_wmse", counts_silence=True)
+def log_wmse(
+    sources: Waves,
+    estimates: Waves,
+    mixture: Float[Array, "batch *channels time"],
+    sample_rate: int,
+) -> Values:
+    r"""Minus logWMSE: the logarithm of an error weighted as hearing is.
+
+    .. math:: 4 \ln\left(\frac{1}{T} \sum_t \theta(d_t)^2 + 10^{-8}\right), \quad
+              d = \frac{w * (\hat s - s)}{\mathrm{rms}(w * x)}
+
+    with the mixture :math:`x`, :func:`hearing_weight` as the frequency response of
+    :math:`w`, and :math:`\theta` that sets values below -68 dB to zero: nobody hears
+    them. The mean over channels is taken last. Silent sources have a finite value.
+
+    Args:
+        sources: true sources.
+        estimates: of the sources.
+        mixture: what was separated; its loudness is the unit.
+        sample_rate: Hz.
+
+    Example:
+        >>> noise = jnp.sin(jnp.arange(800.0))[None]
+        >>> value = log_wmse(jnp.zeros((1, 1, 800)), 0.1 * noise[:, None], noise, 8000)
+        >>> round(float(value[0, 0]), 2)  # 4 ln(0.01)
+        -18.42
+
+    Reference:
+        Jordal, log-wmse-audio-quality; as a loss Landschoot, torch-log-wmse.
+    """
+    weight = hearing_weight(jnp.fft.rfftfreq(2 * sources.shape[-1], 1 / sample_rate))
+
+    def weighted(wave: Array) -> Array:
+        spectrum = jnp.fft.rfft(wave, n=2 * wave.shape[-1])
+        spectrum *= jnp.broadcast_to(weight, spectrum.shape)
+        return jnp.fft.irfft(spectrum)[..., : wave.shape[-1]]
+
+    loudness = jnp.sqrt(jnp.mean(weighted(mixture) ** 2, -1, keepdims=True) + 1e-12)
+    error = weighted(estimates - sources) / loudness[:, None]
+    heard = jnp.where(jnp.abs(error) < 10 ** (-68 / 20), 0.0, error)
+    values = 4 * jnp.log(jnp.mean(heard**2, -1) + 1e-8)
+    return jnp.mean(values.reshape(*values.shape[:2], -1), -1)
+
+
+def hearing_weight(frequency: Float[Array, " bins"]) -> Float[Array, " bins"]:
+    """How well a frequency in Hz is heard, as a factor of the amplitude.
+
+    The magnitude of four filters in a row at 44.1 kHz: a shelf of +5 dB above 1.5 kHz,
+    a second-order high-pass at 120 Hz, a peak of 2.5 dB at 500 Hz (Q 1.5 / sqrt 2), and
+    a first-order low-pass at 10 kHz, forth and back.
+
+    Example:
+        >>> weights = hearing_weight(jnp.array([0.0, 500.0, 3000.0]))
+        >>> [round(float(w), 2) for w in weights]
+        [0.0, 1.34, 1.63]
+
+    Reference:
+        Fenton and Lee 2017; Jordal, log-wmse-audio-quality; the filters are those of
+        Bristow-Johnson's audio equalizer cookbook and of Butterworth.
+    """
+    rate, root = 44100.0, 2**0.5
+    z = jnp.exp(-2j * jnp.pi * frequency / rate)
+
+    def response(b: tuple, a: tuple) -> Array:
+        top, bottom = (c[0] + c[1] * z + c[2] * z**2 for c in (b, a))
+        return jnp.abs(top / bottom)
+
+    def angle(center: float, q: float) -> tuple[Array, Array]:
+        w = 2 * jnp.pi * center / rate
+        return jnp.cos(w), jnp.sin(w) / (2 * q)
+
+    gain, (cosine, alpha) = 10 ** (5 / 40), angle(1500.0, 1 / root)
+    side = 2 * gain**0.5 * alpha
+    up, down = gain + 1, gain - 1
+    shelf = response(
+        (
+            gain * (up + down * cosine + side),
+            -2 * gain * (down + up * cosine),
+            gain * (up + down * cosine - side),
+        ),
+        (
+            up - down * cosine + side,
+            2 * (down - up * cosine),
+            up - down * cosine - side,
+        ),
+    )
+    gain, (cosine, alpha) = 10 ** (2.5 / 40), angle(500.0, 1.5 / root)
+    peak = response(
+        (1 + alpha * gain, -2 * cosine, 1 - alpha * gain),
+        (1 + alpha / gain, -2 * cosine, 1 - alpha / gain),
+    )
+    cosine, alpha = angle(120.0, 1 / root)
+    high = response(
+        ((1 + cosine) / 2, -(1 + cosine), (1 + cosine) / 2),
+        (1 + alpha, -2 * cosine, 1 - alpha),
+    )
+    edge = jnp.tan(jnp.pi * 10_000.0 / rate)
+    low = response((edge, edge, 0.0), (edge + 1, edge - 1, 0.0)) ** 2
+    return shelf * peak * high * low
+
+
+def _inner(waves: Array) -> tuple[int, ...]:
+    """The axes after items and sources."""
+    return tuple(range(2, waves.ndim))
+
+
+def _energies(*waves: Array) -> list[Array]:
+    return [jnp.sum(jnp.square(wave), axis=_inner(wave)) for wave in waves]

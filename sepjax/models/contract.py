@@ -1,0 +1,166 @@
+"""What training, inference and evaluation may know of a model.
+
+A model is a Flax module that separates. Generic code asks it nothing but what stands
+here; :class:`SeparationModel` has an answer to everything that a family need not say.
+"""
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+import flax.linen as nn
+from jaxtyping import Array, Float
+
+STATISTICS = "statistics"
+"""Collection into which modules sow the (mean, variance) of what they standardize."""
+
+
+class Separation(NamedTuple):
+    """What a model returns; ``estimates`` are in the order of the model's sources.
+
+    A model of the waveform has no masks and no latent frames.
+    """
+
+    estimates: Float[Array, "batch sources *channels time"]
+    masks: Float[Array, "batch sources frames latent"] | None = None
+    latent: Float[Array, "batch frames latent"] | None = None
+
+
+@runtime_checkable
+class Model(Protocol):
+    """The contract; a test checks it for every registered family.
+
+    Called with a mixture ``(batch, time)``, or ``(batch, channels, time)`` where
+    ``audio_channels`` is above one, it returns a :class:`Separation`. A model that
+    ``needs_sources`` takes the true sources as its second argument. One that has
+    ``rngs`` or ``collections`` takes the keyword ``train``, one that has
+    ``collections`` the keyword ``axis_name`` as well: the axis of devices over which
+    its statistics are pooled.
+    """
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Names of the estimates, in their order."""
+
+    @property
+    def sample_rate(self) -> int:
+        """Hz of the audio that it hears."""
+
+    @property
+    def audio_channels(self) -> int:
+        """Channels that it hears at once: 1, or 2 for a stereo model."""
+
+    @property
+    def needs_sources(self) -> bool:
+        """Whether it is an oracle, which is given the true sources."""
+
+    @property
+    def objective(self) -> str:
+        """The loss that it is trained with by default, by name."""
+
+    @property
+    def outputs(self) -> Mapping[str, str]:
+        """What losses may ask for beside estimates, masks and latent: name -> method.
+
+        The method is ``(mixture, sources, **options) -> {name: array}``.
+        """
+
+    @property
+    def rngs(self) -> tuple[str, ...]:
+        """Names of the random streams that a training step draws from: dropout."""
+
+    @property
+    def collections(self) -> tuple[str, ...]:
+        """Variables that training keeps beside the parameters: batch_stats."""
+
+    @property
+    def batch_norms(self) -> tuple[str, ...]:
+        """Paths of the norms whose statistics are those of a batch in training.
+
+        Where all of them are frozen the model runs as in inference.
+        """
+
+    @property
+    def statistics(self) -> Mapping[str, Callable[[Any, Any], Any]]:
+        """Parameters that are gathered before training: name -> value.
+
+        The value is a function of mean and deviation of what ``observe`` sows beside
+        the parameter.
+        """
+
+    @property
+    def constants(self) -> tuple[str, ...]:
+        """Names of parameters that are facts about the data: never learned."""
+
+    @property
+    def cpu_batch_seconds(self) -> float:
+        """Seconds of audio that are best separated at once on a CPU; 0: one chunk."""
+
+    def decays(self, path: tuple[str, ...]) -> bool:
+        """Whether weight decay shrinks the parameter at a path."""
+
+    def observe(self, mixture: Array) -> Any:
+        """Sow the moments of what it standardizes."""
+
+    def kernels(self) -> dict[str, Float[Array, "length filters"]]:
+        """Taps of its filters by name, for plots."""
+
+    def describe(self, time: int) -> dict[str, str]:
+        """What is worth knowing about chunks of ``time`` samples, before training."""
+
+    def for_validation(self) -> "Model":
+        """The model that validation runs: without what only whole songs are worth."""
+
+
+class SeparationModel(nn.Module):
+    """The answers of a plain model: nothing special is needed, kernels decay.
+
+    A family's model subclasses it and declares ``sources``, ``sample_rate`` and, where
+    it is no constant, ``audio_channels`` as fields.
+
+    Example:
+        >>> class Half(SeparationModel):
+        ...     sources: tuple[str, ...]
+        ...     sample_rate: int
+        ...     def __call__(self, mixture):
+        ...         halves = [mixture / len(self.sources)] * len(self.sources)
+        ...         return Separation(jax.numpy.stack(halves, axis=1))
+        >>> import jax
+        >>> half = Half(("voice", "rest"), 8000)
+        >>> half.apply({}, jax.numpy.ones((1, 4))).estimates.shape
+        (1, 2, 4)
+        >>> isinstance(half, Model)
+        True
+    """
+
+    # Without annotations: a subclass may make a field of each of them.
+    audio_channels = 1
+    needs_sources = False
+    objective = "si_sdr"
+    outputs = MappingProxyType({})
+    rngs = ()
+    collections = ()
+    batch_norms = ()
+    statistics = MappingProxyType({})
+    constants = ()
+    cpu_batch_seconds = 0.0
+
+    def decays(self, path: tuple[str, ...]) -> bool:
+        """Kernels do: gains, biases and logits of filterbanks are left alone."""
+        return path[-1] == "kernel"
+
+    def observe(self, mixture: Array) -> Any:
+        """Run the model."""
+        return self(mixture)
+
+    def kernels(self) -> dict[str, Float[Array, "length filters"]]:
+        """No filters."""
+        return {}
+
+    def describe(self, time: int) -> dict[str, str]:
+        """Nothing."""
+        return {}
+
+    def for_validation(self) -> "SeparationModel":
+        """The model itself."""
+        return self
