@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 from sepjax import __version__
+from sepjax.storage import move
 
 BLOCK = 1 << 18  # bytes read at once
 SCHEMES = ("https", "http", "file")
@@ -121,8 +122,7 @@ def fetch(
             f"{url} is not the published file: its {expected.told} begins with "
             f"{found[:12]}, that of the published one with {expected.digits[:12]}"
         )
-    os.replace(part, path)
-    return path
+    return move(part, path)
 
 
 def _expected(url: str, prefix: str, md5: str, unverified: bool) -> _Expected:

@@ -10,6 +10,7 @@ import json
 import math
 import os
 import shutil
+import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -36,14 +37,13 @@ def atomic_file(path: str | Path) -> Iterator[BinaryIO]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    # Not mkstemp, whose files are their owner's alone; two processes have two names.
-    part = path.with_name(f".{path.name[:100]}.{os.getpid()}.part")
+    part = _part(path)
     try:
         with part.open("wb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        part.replace(path)
+        move(part, path)
     finally:
         part.unlink(missing_ok=True)
 
@@ -61,15 +61,34 @@ def atomic_folder(folder: str | Path) -> Iterator[Path]:
     """
     folder = Path(folder).absolute()
     folder.parent.mkdir(parents=True, exist_ok=True)
-    part = folder.with_name(f".{folder.name[:100]}.{os.getpid()}.part")
+    part = _part(folder)
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir()
     try:
         yield part
         shutil.rmtree(folder, ignore_errors=True)
-        part.replace(folder)
+        move(part, folder)
     finally:
         shutil.rmtree(part, ignore_errors=True)
+
+
+def _part(path: Path) -> Path:
+    """The name until the end; every thread of every process has one of its own."""
+    # Not mkstemp, whose files are their owner's alone.
+    writer = f"{os.getpid()}-{threading.get_native_id()}"
+    return path.with_name(f".{path.name[:100]}.{writer}.part")
+
+
+def move(source: str | Path, target: str | Path) -> Path:
+    """Give a finished file or folder its final name; returns that.
+
+    A file that has the name is replaced at once. Both names are on one disk.
+
+    Raises:
+        OSError: a folder has the name, or ``target`` cannot be written.
+    """
+    Path(target).parent.mkdir(parents=True, exist_ok=True)
+    return Path(source).replace(target)
 
 
 def write_atomically(path: str | Path, content: str | bytes) -> Path:

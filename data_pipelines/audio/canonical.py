@@ -7,12 +7,10 @@ of its content, so datasets, runs and concurrent processes share the result.
 
 import dataclasses
 import os
-import tempfile
 import warnings
 import wave
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -20,6 +18,7 @@ import numpy as np
 
 from data_pipelines.audio.files import probe, read_blocks, to_int16
 from data_pipelines.manifest import AudioFile, DataError, Manifest, Stem, Track
+from sepjax.storage import atomic_file
 
 VERSION = 1  # of the conversion; part of the names in the cache
 LARGEST = 2**32 - 65  # bytes of samples that a WAV can hold
@@ -95,30 +94,6 @@ def cache_folder(cache: str | Path | None = None) -> Path:
     ).expanduser()
 
 
-@contextmanager
-def atomic_file(path: Path) -> Iterator[BinaryIO]:
-    """A file that appears under its name complete or not at all.
-
-    Raises:
-        DataError: the folder cannot be written, or the disk is full.
-    """
-    temporary = ""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-            temporary = file.name
-            yield file
-        os.replace(temporary, path)
-    except OSError as error:
-        raise DataError(
-            f"cannot write the cache {path.parent}: {error.strerror or error};"
-            " free some space or name another folder in $SEPJAX_CACHE"
-        ) from error
-    finally:
-        if temporary and os.path.exists(temporary):
-            os.unlink(temporary)
-
-
 def _convert(
     manifest: Manifest, file: AudioFile, sample_rate: int, loop: bool, folder: Path
 ) -> tuple[AudioFile, int]:
@@ -164,11 +139,17 @@ def scale_frames(frames: int, old: int, new: int) -> int:
 def _write_wav(path: Path, samples: np.ndarray, sample_rate: int) -> None:
     if samples.nbytes > LARGEST:
         raise DataError(f"{path}: more than 4 GiB of samples; split the song")
-    with (
-        atomic_file(path) as file,
-        open_wav(file, samples.shape[1], sample_rate) as writer,
-    ):
-        writer.writeframes(packed(samples, 2))
+    try:
+        with (
+            atomic_file(path) as file,
+            open_wav(file, samples.shape[1], sample_rate) as writer,
+        ):
+            writer.writeframes(packed(samples, 2))
+    except OSError as error:
+        raise DataError(
+            f"cannot write the cache {path.parent}: {error.strerror or error};"
+            " free some space or name another folder in $SEPJAX_CACHE"
+        ) from error
 
 
 def open_wav(

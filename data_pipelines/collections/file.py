@@ -14,6 +14,7 @@ from data_pipelines.collections.collection import Collection, to_tree
 from data_pipelines.collections.rules import check_collection
 from data_pipelines.manifest import DataError
 from sepjax.registry import nearest
+from sepjax.storage import write_atomically
 
 JSON_LINES = (".jsonl", ".ndjson")
 
@@ -54,17 +55,14 @@ def write_collection(collection: Collection, path: str | Path) -> Path:
     """
     path = Path(path)
     tree = to_tree(collection)
-    path.parent.mkdir(parents=True, exist_ok=True)
     if path.suffix in JSON_LINES:
         recordings = tree.pop("recordings")
         lines = [json.dumps(each) for each in [tree, *recordings]]
-        path.write_text("\n".join(lines) + "\n", encoding="utf-8")
-        return path
+        return write_atomically(path, "\n".join(lines) + "\n")
     import yaml
 
     text = yaml.safe_dump(tree, sort_keys=False, allow_unicode=True, width=100)
-    path.write_text(text, encoding="utf-8")
-    return path
+    return write_atomically(path, text)
 
 
 def _load(path: Path) -> Any:

@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import io
 import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -10,11 +11,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from data_pipelines.audio.canonical import atomic_file, in_parallel
+from data_pipelines.audio.canonical import in_parallel
 from data_pipelines.doctor import matching
 from data_pipelines.doctor.fingerprint import RATE, VERSION, Fingerprint, fingerprint
 from data_pipelines.doctor.reading import heard, mixture_blocks, rate_of
 from data_pipelines.manifest import DataError, Manifest, Track
+from sepjax.storage import write_atomically
 
 CANCELED = -20.0  # dB of a mean of channels against them: too little to listen to
 
@@ -79,7 +81,7 @@ class Listener(NamedTuple):
             for query, candidates in enumerate(found)
             for one in candidates
         ]
-        _remember(path, lambda file: file.write(json.dumps(proposed).encode()))
+        _remember(path, json.dumps(proposed))
         return proposed
 
     def _run(self, function: Callable, jobs: Sequence[tuple], what: str) -> list:
@@ -93,7 +95,9 @@ class Listener(NamedTuple):
         if known := _remembered(path):
             return known
         found = fingerprint(mono_wave(self.manifest, track))
-        _remember(path, lambda file: np.save(file, np.stack(found)))
+        content = io.BytesIO()
+        np.save(content, np.stack(found))
+        _remember(path, content.getvalue())
         return found
 
     def _share(self, query: Track, other: Track, offsets: tuple[int, ...]) -> float:
@@ -105,7 +109,7 @@ class Listener(NamedTuple):
         if len(wave) > len(long):
             wave, long, offsets = long, wave, tuple(-offset for offset in offsets)
         share = matching.shared_part(wave, long, offsets)
-        _remember(path, lambda file: file.write(repr(share).encode()))
+        _remember(path, repr(share))
         return share
 
     def _key(self, track: Track) -> str:
@@ -169,7 +173,7 @@ def _remembered(path: Path) -> Fingerprint | None:
     return None
 
 
-def _remember(path: Path, write: Callable) -> None:
+def _remember(path: Path, content: str | bytes) -> None:
     # A cache that cannot be written costs time only.
-    with contextlib.suppress(DataError), atomic_file(path) as file:
-        write(file)
+    with contextlib.suppress(OSError):
+        write_atomically(path, content)

@@ -1,6 +1,5 @@
 """Unpacking a ZIP archive: nothing outside the folder, nothing half, nothing twice."""
 
-import os
 import shutil
 import stat
 import zipfile
@@ -8,6 +7,7 @@ import zlib
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from data_pipelines.manifest import DataError
+from sepjax.storage import atomic_file
 
 LITTER = "__MACOSX"  # what macOS adds to archives
 SPARE = 100 << 20  # bytes of a disk that are left free
@@ -94,11 +94,5 @@ def _check_space(folder: Path, needed: int, what: str) -> None:
 
 def _extract(file: zipfile.ZipFile, entry: zipfile.ZipInfo, path: Path) -> None:
     """One file, which has its name once its checksum is right."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    try:
-        with file.open(entry) as source, open(part, "wb") as target:
-            shutil.copyfileobj(source, target, 1 << 20)
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+    with file.open(entry) as source, atomic_file(path) as target:
+        shutil.copyfileobj(source, target, 1 << 20)

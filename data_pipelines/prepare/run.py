@@ -16,7 +16,6 @@ from pathlib import Path
 from threading import Thread
 from typing import Any, NamedTuple
 
-from data_pipelines.audio.canonical import atomic_file
 from data_pipelines.collections.collection import Collection, Recording, to_tree
 from data_pipelines.collections.rules import check_collection
 from data_pipelines.manifest import SPLITS, DataError
@@ -40,6 +39,7 @@ from data_pipelines.prepare.tracks import (
     song_channels,
 )
 from data_pipelines.songs.prepared import PREPARED
+from sepjax.storage import move, write_atomically
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 
@@ -281,8 +281,7 @@ def _finish(
         state.remove(song["song"], but=place)
         target = state.folder / song["split"] / song["song"]
         if place is not None and place != target:
-            target.parent.mkdir(exist_ok=True)
-            place.rename(target)
+            move(place, target)
     return sorted(songs, key=order)
 
 
@@ -306,7 +305,6 @@ def _write(
         "counts": {name: splits.count(name) for name in dict.fromkeys(splits)},
     }
     lines = [header, *({"kind": "song"} | song for song in songs)]
-    text = "\n".join(json.dumps(line) for line in lines)
-    with atomic_file(state.folder / PREPARED) as file:
-        file.write(f"{text}\n".encode())
+    text = "".join(json.dumps(line) + "\n" for line in lines)
+    write_atomically(state.folder / PREPARED, text)
     return header

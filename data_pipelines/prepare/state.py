@@ -16,7 +16,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from data_pipelines.audio.canonical import atomic_file
 from data_pipelines.collections.collection import (
     Collection,
     Filters,
@@ -25,6 +24,7 @@ from data_pipelines.collections.collection import (
     to_tree,
 )
 from data_pipelines.manifest import SPLITS, DataError
+from sepjax.storage import write_atomically, write_json
 
 VERSION = 1  # of what is written; another one is prepared anew
 
@@ -63,8 +63,7 @@ class State:
                 ) from error
             except OSError:
                 pass  # a file system without locks
-            with atomic_file(self.hidden / "collection") as new:
-                new.write(owner(collection).encode())
+            write_atomically(self.hidden / "collection", owner(collection))
             yield
 
     def _refuse_others(self, collection: Collection) -> None:
@@ -92,8 +91,7 @@ class State:
 
     def save(self, key: str, recording: Recording, songs: list[dict[str, Any]]) -> None:
         """Say that a recording is done; its songs have been written."""
-        with atomic_file(self._record(recording)) as file:
-            file.write(json.dumps({"key": key, "songs": songs}).encode())
+        write_json(self._record(recording), {"key": key, "songs": songs}, indent=None)
 
     def _record(self, recording: Recording) -> Path:
         # Whatever an id consists of, its hash is the name of a file.

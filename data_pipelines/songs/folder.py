@@ -22,7 +22,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from data_pipelines.audio.canonical import atomic_file, cache_folder, in_parallel
+from data_pipelines.audio.canonical import cache_folder, in_parallel
 from data_pipelines.audio.files import probe, read_blocks
 from data_pipelines.manifest import (
     AudioFile,
@@ -32,6 +32,7 @@ from data_pipelines.manifest import (
     Track,
     hash_file,
 )
+from sepjax.storage import write_atomically
 
 VERSION = 1  # of the reader; part of the remembered manifests' names
 EXTENSIONS = (".wav", ".flac")
@@ -85,8 +86,8 @@ def build_manifest(root: str, sources: Sequence[str]) -> Manifest:
         return Manifest.from_json(memory.read_text())
     manifest = _manifest(root, sources, _measure_all(root, songs, sources))
     # A cache that cannot be written costs time only; where it is needed it will say so.
-    with contextlib.suppress(DataError), atomic_file(memory) as file:
-        file.write(manifest.to_json().encode())
+    with contextlib.suppress(OSError):
+        write_atomically(memory, manifest.to_json())
     return manifest
 
 

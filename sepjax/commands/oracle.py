@@ -59,9 +59,9 @@ def oracle(arguments: argparse.Namespace) -> int:
     """Measure, print a table, write JSON and a page; 1 if a song could not be read."""
     _check(arguments)
     from data_pipelines.collections.multitrack import open_recordings
-    from sepjax.evaluation.aggregate import finite, write_json
     from sepjax.report.pages.feasibility import write_page
     from sepjax.report.pages.feasibility_table import format_report
+    from sepjax.storage import finite, write_json
 
     arguments.output.mkdir(parents=True, exist_ok=True)
     sources = [name for name in arguments.sources.split(",") if name]

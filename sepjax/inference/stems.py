@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from sepjax.storage import move
+
 BLOCK = 1 << 16  # samples read back at once
 
 
@@ -94,11 +96,10 @@ class StemFiles:
             size = self._raw(source).stat().st_size
             _write(self.part / source, made, self.sample_rate, kind, size)
             self._raw(source).unlink()
-        self.folder.mkdir(exist_ok=True)
         for file in self.part.iterdir():
             other = {".wav": ".flac", ".flac": ".wav"}[file.suffix]
             (self.folder / file.name).with_suffix(other).unlink(missing_ok=True)
-            file.replace(self.folder / file.name)
+            move(file, self.folder / file.name)
         return note
 
     @contextlib.contextmanager

@@ -6,7 +6,6 @@ the numbers; its caption says what the curves are made of and which rows are mis
 """
 
 import io
-import os
 import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -22,6 +21,7 @@ from sepjax.report.figures.comparison import (
 from sepjax.report.html.document import head
 from sepjax.report.html.markup import Markup, element
 from sepjax.report.html.pictures import data_uri, decibels
+from sepjax.storage import write_atomically
 
 # Okabe and Ito's colors, those of page.css on white paper.
 COLORS = (
@@ -86,16 +86,13 @@ def save(
     """
     suffixes = [output.suffix] if output.suffix in FORMATS else list(FORMATS)
     output = output.with_suffix("") if output.suffix in FORMATS else output
-    if output.parent != Path():
-        output.parent.mkdir(parents=True, exist_ok=True)
-    files = []
-    for suffix in suffixes:
-        path = output.with_name(output.name + suffix)
-        partial = path.with_name(path.name + ".partial")
-        partial.write_bytes(FORMATS[suffix](title, text, draw, table))
-        os.replace(partial, path)
-        files.append(path)
-    return files
+    return [
+        write_atomically(
+            output.with_name(output.name + suffix),
+            FORMATS[suffix](title, text, draw, table),
+        )
+        for suffix in suffixes
+    ]
 
 
 def _image(kind: str) -> Any:

@@ -1,10 +1,10 @@
 """What all pages have in common: their head, and the files shipped beside this one."""
 
-import os
 from importlib import resources
 from pathlib import Path
 
 from sepjax.report.html.markup import Markup, element
+from sepjax.storage import write_atomically
 
 
 def asset(name: str) -> Markup:
@@ -36,7 +36,4 @@ def head(title: str, *styles: str, scheme: str | None = "light dark") -> Markup:
 
 def write_document(page: Markup, path: Path) -> Path:
     """Write a page under its name, complete: a reader never meets half of it."""
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(f"<!DOCTYPE html>\n{page}\n", encoding="utf-8")
-    os.replace(partial, path)
-    return path
+    return write_atomically(path, f"<!DOCTYPE html>\n{page}\n")
