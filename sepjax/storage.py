@@ -98,23 +98,31 @@ def write_atomically(path: str | Path, content: str | bytes) -> Path:
     return Path(path)
 
 
-def finite(tree: Any) -> Any:
+def finite(tree: Any, digits: int | None = None) -> Any:
     """The same tree with NaN and infinities as None, which strict JSON can spell.
 
-    NumPy's numbers and arrays become Python's.
+    NumPy's numbers and arrays become Python's, tuples lists.
+
+    Args:
+        tree: mappings and sequences of any depth.
+        digits: after the point, to which floats are rounded; all of them by default.
 
     Example:
         >>> finite({"si_sdr": [1.5, float("nan"), np.float32(2)]})
         {'si_sdr': [1.5, None, 2.0]}
+        >>> finite((0.12345, 3), digits=3)
+        [0.123, 3]
     """
     if isinstance(tree, Mapping):
-        return {key: finite(value) for key, value in tree.items()}
+        return {key: finite(value, digits) for key, value in tree.items()}
     if isinstance(tree, np.ndarray | np.generic):
-        return finite(tree.tolist())
+        return finite(tree.tolist(), digits)
     if isinstance(tree, list | tuple):
-        return [finite(value) for value in tree]
+        return [finite(value, digits) for value in tree]
     if isinstance(tree, float):
-        return tree if math.isfinite(tree) else None
+        if not math.isfinite(tree):
+            return None
+        return tree if digits is None else round(tree, digits)
     return tree
 
 
@@ -126,6 +134,16 @@ def to_json(tree: Any, indent: int | None = 1) -> str:
 def write_json(path: str | Path, tree: Any, indent: int | None = 1) -> Path:
     """Write strict JSON atomically; returns the path."""
     return write_atomically(path, to_json(tree, indent) + "\n")
+
+
+def text_sha256(text: str) -> str:
+    """Digest of a text (UTF-8), in hexadecimal.
+
+    Example:
+        >>> text_sha256("")[:8]
+        'e3b0c442'
+    """
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def sha256(path: str | Path) -> str:

@@ -7,12 +7,13 @@ songs.
 """
 
 import dataclasses
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from sepjax.storage import text_sha256
 
 VERSION = 1
 
@@ -134,7 +135,7 @@ class Collection:
     def digest(self) -> str:
         """SHA-256 of everything but where the files lie."""
         tree = to_tree(self) | {"root": ""}
-        return hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()
+        return text_sha256(json.dumps(tree, sort_keys=True))
 
 
 def to_tree(value: Any) -> Any:

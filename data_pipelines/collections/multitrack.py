@@ -11,7 +11,6 @@ recordings (``docs/prepare.md``) says the same of files that lie anywhere.
 """
 
 import functools
-import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -28,6 +27,7 @@ from data_pipelines.manifest import DataError, Manifest, Track, hash_file
 from data_pipelines.prepare import tracks
 from data_pipelines.songs.folder import SPLIT_FOLDERS
 from sepjax.registry import nearest
+from sepjax.storage import text_sha256
 
 EXTENSIONS = (".wav", ".flac", ".ogg", ".mp3")
 MIXTURES = ("mixture", "mix")
@@ -169,7 +169,7 @@ def _read(
     tracks = [[samples for samples, _ in group] for group in decoded]
     channels = 2 if any(t.shape[1] == 2 for group in tracks for t in group) else 1
     content = [[name, *map(hash_file, map(str, p))] for name, p in chosen.items()]
-    digest = hashlib.sha256(repr(content).encode()).hexdigest()
+    digest = text_sha256(repr(content))
     rate = next(iter(rates.values()))
     return Multitrack(rate, align(tracks, channels), clipped, digest)
 
@@ -211,7 +211,7 @@ def _read_recording(
         made[classes.index(header.name)].append(np.concatenate([wait, *blocks]))
         clipped += track.clipped
     content = [[h.name, str(h.part), hash_file(str(h.path))] for h in headers]
-    digest = hashlib.sha256(repr(content).encode()).hexdigest()
+    digest = text_sha256(repr(content))
     return Multitrack(rate, align(made, channels), clipped, digest)
 
 
@@ -239,5 +239,5 @@ def _read_demo(manifest: Manifest, track: Track) -> Multitrack:
             wave = read_frames(take, stem.start, stop, stem.loop) * np.array(stem.gains)
             tracks[-1].append(to_int16(wave)[0])
     rates = [manifest.files[stem.file].sample_rate for stem in track.stems.values()]
-    digest = hashlib.sha256(f"{manifest.digest()} {track.name}".encode()).hexdigest()
+    digest = text_sha256(f"{manifest.digest()} {track.name}")
     return Multitrack(rates[0], tracks, 0, digest)

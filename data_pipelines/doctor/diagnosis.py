@@ -1,6 +1,5 @@
 """A manifest in, a diagnosis out: facts of every song, copies, and what to do."""
 
-import json
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -45,10 +44,6 @@ class Diagnosis(NamedTuple):
             ],
             "songs": [song.to_tree() for song in self.songs],
         }
-
-    def to_json(self) -> str:
-        """The same as text."""
-        return json.dumps(self.to_tree(), indent=1, ensure_ascii=False)
 
 
 def diagnose(

@@ -2,7 +2,7 @@
 
 import functools
 import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -39,22 +39,6 @@ class Levels(NamedTuple):
     def silent(self) -> bool:
         """Whether there is nothing at all."""
         return self.peak == -math.inf
-
-    def to_tree(self) -> dict[str, Any]:
-        """Plain numbers for JSON; silence is null."""
-        return {name: finite(value) for name, value in self._asdict().items()}
-
-
-def finite(value: Any) -> Any:
-    """Rounded for people, null where JSON has no number.
-
-    Example:
-        >>> finite(-math.inf), finite(-12.34567), finite(3)
-        (None, -12.346, 3)
-    """
-    if isinstance(value, float):
-        return round(value, 3) if math.isfinite(value) else None
-    return value
 
 
 def decibels(ratio: float) -> float:

@@ -1,7 +1,6 @@
 """Fingerprints and waves of a manifest's tracks, remembered by their content."""
 
 import contextlib
-import hashlib
 import io
 import json
 import sys
@@ -16,7 +15,7 @@ from data_pipelines.doctor import matching
 from data_pipelines.doctor.fingerprint import RATE, VERSION, Fingerprint, fingerprint
 from data_pipelines.doctor.reading import heard, mixture_blocks, rate_of
 from data_pipelines.manifest import DataError, Manifest, Track
-from sepjax.storage import write_atomically
+from sepjax.storage import text_sha256, write_atomically
 
 CANCELED = -20.0  # dB of a mean of channels against them: too little to listen to
 
@@ -125,7 +124,7 @@ class Listener(NamedTuple):
 
 
 def _digest(what: Sequence) -> str:
-    return hashlib.sha256(json.dumps(what).encode()).hexdigest()
+    return text_sha256(json.dumps(what))
 
 
 def mono_wave(manifest: Manifest, track: Track) -> np.ndarray:

@@ -18,7 +18,6 @@ from data_pipelines.doctor.levels import (
     LevelMeter,
     Levels,
     decibels,
-    finite,
 )
 from data_pipelines.doctor.reading import (
     BLOCK,
@@ -30,6 +29,7 @@ from data_pipelines.doctor.reading import (
 )
 from data_pipelines.doctor.same_audio import name_of
 from data_pipelines.manifest import DataError, Manifest, Stem, Track
+from sepjax.storage import finite
 
 MIXTURE = "mixture"
 EXACT = 1e-13  # of the mixture's energy: as far as sums of float64 products can tell
@@ -64,26 +64,21 @@ class Song(NamedTuple):
         return self.levels.get(MIXTURE)
 
     def to_tree(self) -> dict[str, Any]:
-        """Plain values for JSON."""
+        """Plain values for JSON, rounded for people; silence is null."""
         tree = {
             "name": self.name,
-            "seconds": round(self.seconds, 3),
+            "seconds": self.seconds,
             "sample_rate": self.rate,
-            "levels": {name: one.to_tree() for name, one in self.levels.items()},
-            "file_seconds": {name: round(s, 6) for name, s in self.lengths.items()},
-            "sum": None,
+            "levels": {name: one._asdict() for name, one in self.levels.items()},
+            "file_seconds": finite(self.lengths, digits=6),
+            "sum": self.sum_fit and self.sum_fit._asdict(),
             "offsets": {
-                name: {k: finite(v) for k, v in one._asdict().items()}
-                | {"confident": one.confident}
+                name: one._asdict() | {"confident": one.confident}
                 for name, one in self.offsets.items()
             },
         }
-        if self.sum_fit:
-            fit = self.sum_fit
-            gains = {name: finite(gain) for name, gain in fit.gains.items()}
-            numbers = {k: finite(v) for k, v in fit._asdict().items() if k != "gains"}
-            tree["sum"] = numbers | {"gains": gains}
-        return tree | ({"error": self.error} if self.error else {})
+        rounded = finite(tree, digits=3) | {"file_seconds": tree["file_seconds"]}
+        return rounded | ({"error": self.error} if self.error else {})
 
 
 def examine(manifest: Manifest, track: Track) -> Song:

@@ -4,7 +4,6 @@ A song's place in the draw follows from the seed and its name alone, so that a s
 or less moves no other but where a split's share ends.
 """
 
-import hashlib
 import warnings
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
@@ -14,6 +13,7 @@ import numpy as np
 
 from data_pipelines.collections.collection import SplitRules
 from data_pipelines.manifest import SPLITS, DataError
+from sepjax.storage import text_sha256
 
 
 class Candidate(NamedTuple):
@@ -101,7 +101,7 @@ def draw(seed: int, name: str) -> str:
         >>> draw(42, "a") == draw(42, "a"), draw(42, "a") == draw(43, "a")
         (True, False)
     """
-    return hashlib.sha256(f"{seed}\n{name}".encode()).hexdigest()
+    return text_sha256(f"{seed}\n{name}")
 
 
 def apportion(sizes: Sequence[int], targets: Sequence[int]) -> list[list[int]]:

@@ -8,7 +8,6 @@ nothing of its recording has changed.
 import contextlib
 import dataclasses
 import fcntl
-import hashlib
 import json
 import os
 import shutil
@@ -24,7 +23,7 @@ from data_pipelines.collections.collection import (
     to_tree,
 )
 from data_pipelines.manifest import SPLITS, DataError
-from sepjax.storage import write_atomically, write_json
+from sepjax.storage import text_sha256, write_atomically, write_json
 
 VERSION = 1  # of what is written; another one is prepared anew
 
@@ -95,7 +94,7 @@ class State:
 
     def _record(self, recording: Recording) -> Path:
         # Whatever an id consists of, its hash is the name of a file.
-        name = hashlib.sha256(recording.id.encode()).hexdigest()[:32]
+        name = text_sha256(recording.id)[:32]
         return self.records / f"{name}.json"
 
     def places(self, name: str) -> list[Path]:
@@ -142,5 +141,4 @@ def recording_key(collection: Collection, recording: Recording) -> str:
         with contextlib.suppress(OSError):
             status = os.stat(collection.path(part))
             files.append((status.st_size, status.st_mtime_ns))
-    text = json.dumps([rules, files], sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()
+    return text_sha256(json.dumps([rules, files], sort_keys=True))

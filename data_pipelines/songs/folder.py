@@ -11,7 +11,6 @@ the result is remembered until a file's size or time changes.
 
 import contextlib
 import dataclasses
-import hashlib
 import itertools
 import json
 import math
@@ -32,7 +31,7 @@ from data_pipelines.manifest import (
     Track,
     hash_file,
 )
-from sepjax.storage import write_atomically
+from sepjax.storage import text_sha256, write_atomically
 
 VERSION = 1  # of the reader; part of the remembered manifests' names
 EXTENSIONS = (".wav", ".flac")
@@ -80,8 +79,7 @@ def build_manifest(root: str, sources: Sequence[str]) -> Manifest:
         for path in paths
     ]
     key = json.dumps([VERSION, root, list(sources), listing])
-    name = hashlib.sha256(key.encode()).hexdigest()
-    memory = cache_folder() / "manifests" / f"{name}.json"
+    memory = cache_folder() / "manifests" / f"{text_sha256(key)}.json"
     with contextlib.suppress(OSError):
         return Manifest.from_json(memory.read_text())
     manifest = _manifest(root, sources, _measure_all(root, songs, sources))

@@ -2,7 +2,6 @@
 
 import argparse
 import functools
-import hashlib
 import math
 import sys
 from collections.abc import Callable, Sequence
@@ -95,6 +94,7 @@ def report(
     """
     import sepjax
     from sepjax.evaluation.feasibility.grouping import summarize
+    from sepjax.storage import text_sha256
     from sepjax.train.provenance import commit
 
     def measure(song: Any) -> dict[str, Any]:
@@ -114,7 +114,7 @@ def report(
         "failed": failed,
         "provenance": {
             "data": options.data,
-            "data_sha256": hashlib.sha256(digests.encode()).hexdigest(),
+            "data_sha256": text_sha256(digests),
             "sepjax": sepjax.__version__,
             "commit": commit(),
         },
