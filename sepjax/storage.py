@@ -29,6 +29,7 @@ def atomic_file(path: str | Path) -> Iterator[BinaryIO]:
         OSError: the folder cannot be written, or the disk is full.
 
     Example:
+        >>> import tempfile
         >>> path = Path(tempfile.mkdtemp()) / "scores.txt"
         >>> with atomic_file(path) as file:
         ...     count = file.write(b"4.2")
@@ -53,6 +54,7 @@ def atomic_folder(folder: str | Path) -> Iterator[Path]:
     """A new folder that takes the place of ``folder`` at the end, if nothing failed.
 
     Example:
+        >>> import tempfile
         >>> folder = Path(tempfile.mkdtemp()) / "audio"
         >>> with atomic_folder(folder) as part:
         ...     count = (part / "index.json").write_text("[]")
