@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sepjax.report.html.markup import Markup, element, join
-from sepjax.report.html.pictures import Scale, class_color, decibels, round_scale
+from sepjax.report.html.numbers import decibels
+from sepjax.report.html.pictures import Scale, class_color, round_scale
 from sepjax.report.run_folder import RunFolder, lookup, number
 
 LABEL_GAP = 6.0  # percent of the height that a label at the end of a line needs

@@ -15,7 +15,7 @@ from sepjax.report.figures.grid import (
     save,
     style_axes,
 )
-from sepjax.report.html.pictures import hertz
+from sepjax.report.html.numbers import hertz
 from sepjax.report.pages.filters import magnitude_response, peak_frequencies
 from sepjax.report.run_folder import read_run
 

@@ -18,9 +18,11 @@ from sepjax.report.figures.comparison import (
     require_comparable,
     setting,
 )
-from sepjax.report.html.document import head
-from sepjax.report.html.markup import Markup, element
-from sepjax.report.html.pictures import data_uri, decibels
+from sepjax.report.html.document import Section, document, page
+from sepjax.report.html.markup import Markup, element, join
+from sepjax.report.html.numbers import decibels
+from sepjax.report.html.pictures import data_uri
+from sepjax.report.html.table import table
 from sepjax.storage import write_atomically
 
 # Okabe and Ito's colors, those of page.css on white paper.
@@ -69,11 +71,12 @@ def write_figure(
         require_comparable(lines)
     blocks = by_setting(lines)
     text = caption(title, blocks, rows)
-    return save(output, title, text, _draw(blocks, rows), _table(lines)), text
+    sections = [Section("Best evaluations", _table(lines))]
+    return save(output, title, text, _draw(blocks, rows), sections), text
 
 
 def save(
-    output: Path, title: str, text: str, draw: Any, table: Markup | None = None
+    output: Path, title: str, text: str, draw: Any, sections: Sequence[Section] = ()
 ) -> list[Path]:
     """Write a figure as the formats that the name of a file asks for.
 
@@ -82,21 +85,21 @@ def save(
         title: above the picture.
         text: caption.
         draw: ``draw(title, caption)`` makes the matplotlib figure; either may be "".
-        table: for the page.
+        sections: of the page, beneath the picture.
     """
     suffixes = [output.suffix] if output.suffix in FORMATS else list(FORMATS)
     output = output.with_suffix("") if output.suffix in FORMATS else output
     return [
         write_atomically(
             output.with_name(output.name + suffix),
-            FORMATS[suffix](title, text, draw, table),
+            FORMATS[suffix](title, text, draw, sections),
         )
         for suffix in suffixes
     ]
 
 
 def _image(kind: str) -> Any:
-    def write(title: str, text: str, draw: Any, table: Markup | None) -> bytes:
+    def write(title: str, text: str, draw: Any, sections: Sequence[Section]) -> bytes:
         return render(draw(title, text), kind)
 
     return write
@@ -113,20 +116,14 @@ def render(figure: Any, kind: str) -> bytes:
     return content.getvalue()
 
 
-def _page(title: str, text: str, draw: Any, table: Markup | None) -> bytes:
+def _page(title: str, text: str, draw: Any, sections: Sequence[Section]) -> bytes:
     drawing = data_uri("image/svg+xml", render(draw("", ""), "svg"))
     image = element(
         "img", src=drawing, alt=text, style="width:100%;background:#fff;margin:1rem 0"
     )
-    body = element(
-        "body",
-        element("p", "sepjax \N{MIDDLE DOT} comparison of runs", class_="kicker"),
-        element("h1", title),
-        element("figure", image, element("figcaption", text, style="max-width:none")),
-        table,
-    )
-    page = element("html", head(title, scheme=None), body, lang="en")
-    return f"<!DOCTYPE html>\n{page}\n".encode()
+    caption = element("figcaption", text, style="max-width:none")
+    figure = element("figure", image, caption)
+    return document(page("comparison of runs", title, figure, sections)).encode()
 
 
 FORMATS = {".html": _page, ".png": _image("png"), ".svg": _image("svg")}
@@ -326,24 +323,17 @@ def _short(value: float) -> str:
 def _table(lines: Sequence[Line]) -> Markup:
     """Every line's best evaluation, by class."""
     names = list(dict.fromkeys(name for line in lines for name in line.curves))
-    columns = ["mean", *names]
-    head = element("tr", element("th", "run"), [element("th", c) for c in columns])
-    body = []
+    columns, rows = ["mean", *names], []
     for line in lines:
         best = line.best()
-        cells = [element("td", _score(*best[c]) if c in best else "") for c in columns]
+        cells = [_score(*best[name]) if name in best else "" for name in columns]
         seeds = f" ({len(line.runs)} seeds)" if len(line.runs) > 1 else ""
-        body.append(element("tr", element("th", line.name, seeds), cells))
+        rows.append([line.name + seeds, *cells])
     note = "Validation SI-SDR in dB at the best evaluation of each run."
-    table = element("table", element("thead", head), element("tbody", body))
-    return element(
-        "section",
-        element("h2", "Best evaluations"),
-        element("p", note, class_="note"),
-        element("div", table, class_="wide"),
-    )
+    return join([element("p", note, class_="note"), table(["run", *columns], rows)])
 
 
 def _score(mean: float, deviation: float) -> str:
-    text = decibels(mean, 2) if mean == mean else "\N{EN DASH}"
-    return text + (f" \N{PLUS-MINUS SIGN} {deviation:.2f}" if deviation else "")
+    return decibels(mean, 2) + (
+        f" \N{PLUS-MINUS SIGN} {deviation:.2f}" if deviation else ""
+    )
