@@ -1,7 +1,7 @@
-"""Things by name: one dictionary per family, errors that suggest what was meant."""
+"""Things by name: a dictionary for each family, helpful errors, aligned listings."""
 
 import difflib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
 
 
@@ -16,6 +16,29 @@ def nearest(name: str, known: Iterable[str]) -> str:
     close = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
     hint = " or ".join(repr(match) for match in close)
     return (f"did you mean {hint}? " if hint else "") + f"Known: {', '.join(known)}"
+
+
+def aligned(rows: Iterable[Sequence[Any]], left: Collection[int] = (0,)) -> str:
+    """Lines of text whose columns are as wide as they need to be, two spaces apart.
+
+    Args:
+        rows: cells, the same number in each row.
+        left: columns whose cells stand at the left; the others stand at the right.
+
+    Example:
+        >>> print(aligned([["a", "b"], ["long", "1.00"]]))
+        a        b
+        long  1.00
+    """
+    texts = [[str(cell) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*texts)]
+    return "\n".join(
+        "  ".join(
+            cell.ljust(width) if index in left else cell.rjust(width)
+            for index, (cell, width) in enumerate(zip(row, widths))
+        ).rstrip()
+        for row in texts
+    )
 
 
 class Registry(dict[str, Callable[..., Any]]):

@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from sepjax.registry import aligned
+
 Scores = Mapping[str, Mapping[str, float]]  # class -> metric -> dB
 
 
@@ -85,24 +87,6 @@ def format_table(results: Mapping[str, Any], metric: str = "si_sdr") -> str:
     means = [results["mean"][column].get(metric) for column in columns]
     rows.append(("mean", *_cells(means), ""))
     return aligned(rows)
-
-
-def aligned(rows: Sequence[Sequence[str]]) -> str:
-    """Columns as wide as they need to be, the first at the left.
-
-    Example:
-        >>> print(aligned([["a", "b"], ["long", "1.00"]]))
-        a        b
-        long  1.00
-    """
-    widths = [max(map(len, column)) for column in zip(*rows)]
-    return "\n".join(
-        "  ".join(
-            cell.rjust(width) if i else cell.ljust(width)
-            for i, (cell, width) in enumerate(zip(row, widths))
-        ).rstrip()
-        for row in rows
-    )
 
 
 def _cells(values: Sequence[float | None]) -> list[str]:

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 from sepjax.config import member_folders
 from sepjax.experiment.devices import Devices, environment, share_devices
 from sepjax.experiment.members import Member, configuration, finished
+from sepjax.registry import aligned
 from sepjax.report.run_folder import number, read_run
 
 PAUSE = 0.2  # s between two looks at what is running
@@ -255,13 +256,9 @@ def best(folders: Sequence[Path]) -> str:
 
 def summary(outcomes: Sequence[Outcome], total: int) -> str:
     """A table of what became of every member, for the end of a sweep."""
-    width = max([len(outcome.name) for outcome in outcomes] + [len("member")]) + 2
-    lines = [
-        f"{'member':{width}s}{'status':17s}{'minutes':>8s}  best validation SI-SDR"
-    ]
-    lines += [
-        f"{name:{width}s}{status:17s}{minutes:8.1f}  {score or reason}".rstrip()
-        for name, status, minutes, score, reason in outcomes
+    rows = [("member", "status", "minutes", "best validation SI-SDR")]
+    rows += [
+        (o.name, o.status, f"{o.minutes:.1f}", o.best or o.reason) for o in outcomes
     ]
     done = sum(outcome.good for outcome in outcomes)
-    return "\n".join([*lines, f"{done} of {total} members are done"])
+    return f"{aligned(rows, left=(0, 1, 3))}\n{done} of {total} members are done"
