@@ -9,8 +9,7 @@ import dataclasses
 import os
 import warnings
 import wave
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -18,6 +17,7 @@ import numpy as np
 
 from data_pipelines.audio.files import probe, read_blocks, to_int16
 from data_pipelines.manifest import AudioFile, DataError, Manifest, Stem, Track
+from data_pipelines.workers import in_order
 from sepjax.storage import atomic_file
 
 VERSION = 1  # of the conversion; part of the names in the cache
@@ -48,7 +48,7 @@ def canonicalize(
         for index, file in enumerate(manifest.files)
     ]
     files, clipped, problems = [], [], []
-    for job, result in zip(jobs, in_parallel(_convert, jobs, "converting audio")):
+    for job, result in zip(jobs, in_order(_convert, jobs, "converting audio")):
         if isinstance(result, DataError):
             problems.append(str(result))
             continue
@@ -64,27 +64,6 @@ def canonicalize(
     return dataclasses.replace(
         manifest, sample_rate=sample_rate, files=tuple(files), tracks=tracks
     )
-
-
-def in_parallel(
-    function: Callable, jobs: Sequence[tuple], what: str, workers: int = 0
-) -> Iterator:
-    """The results in order, or the :class:`DataError` that a job raised.
-
-    A progress bar appears on a terminal when it takes longer than two seconds. Without
-    a number of ``workers`` eight threads at most, since each may hold a whole song.
-    """
-    from tqdm import tqdm
-
-    def guarded(job: tuple):
-        try:
-            return function(*job)
-        except DataError as error:
-            return error
-
-    with ThreadPoolExecutor(workers or min(8, os.cpu_count() or 1)) as pool:
-        results = pool.map(guarded, jobs)
-        yield from tqdm(results, what, len(jobs), disable=None, delay=2)
 
 
 def cache_folder(cache: str | Path | None = None) -> Path:

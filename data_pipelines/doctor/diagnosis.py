@@ -4,12 +4,12 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from data_pipelines.audio.canonical import in_parallel
 from data_pipelines.doctor import problems as rules
 from data_pipelines.doctor.problems import SERIOUS, Problem, find_problems
 from data_pipelines.doctor.same_audio import SAME, Pair, name_of, same_audio
 from data_pipelines.doctor.song import Song, examine
 from data_pipelines.manifest import Manifest
+from data_pipelines.workers import in_order
 
 
 class Diagnosis(NamedTuple):
@@ -78,7 +78,7 @@ def diagnose(
     """
     tracks = [t for t in manifest.tracks if splits is None or t.split in splits]
     work = [(manifest, track) for track in tracks]
-    songs = tuple(in_parallel(examine, work, "examining songs", jobs))
+    songs = tuple(in_order(examine, work, "examining songs", jobs))
     readable = [track for track, song in zip(tracks, songs) if not song.error]
     pairs = same_audio(manifest, readable, readable, jobs=jobs, cache=cache)
     problems = find_problems(songs, pairs)

@@ -10,11 +10,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from data_pipelines.audio.canonical import in_parallel
 from data_pipelines.doctor import matching
 from data_pipelines.doctor.fingerprint import RATE, VERSION, Fingerprint, fingerprint
 from data_pipelines.doctor.reading import heard, mixture_blocks, rate_of
 from data_pipelines.manifest import DataError, Manifest, Track
+from data_pipelines.workers import in_order
 from sepjax.storage import text_sha256, write_atomically
 
 CANCELED = -20.0  # dB of a mean of channels against them: too little to listen to
@@ -84,7 +84,7 @@ class Listener(NamedTuple):
         return proposed
 
     def _run(self, function: Callable, jobs: Sequence[tuple], what: str) -> list:
-        results = list(in_parallel(function, jobs, f"{what} (songs)", self.jobs))
+        results = in_order(function, jobs, f"{what} (songs)", self.jobs)
         if problems := [str(one) for one in results if isinstance(one, DataError)]:
             raise DataError.of(f"dataset '{self.manifest.name}'", problems)
         return results

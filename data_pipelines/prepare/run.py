@@ -4,16 +4,11 @@ import contextlib
 import dataclasses
 import errno
 import json
-import os
 import shutil
-import signal
 import sys
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context, parent_process
 from pathlib import Path
-from threading import Thread
 from typing import Any, NamedTuple
 
 from data_pipelines.collections.collection import Collection, Recording, to_tree
@@ -39,6 +34,7 @@ from data_pipelines.prepare.tracks import (
     song_channels,
 )
 from data_pipelines.songs.prepared import PREPARED
+from data_pipelines.workers import end_with_parent, reason, run_jobs
 from sepjax.storage import move, write_atomically
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -158,13 +154,11 @@ def _work(
 
     failed: dict[str, str] = {}
     _check_space(collection, todo, state.folder)
-    results = _results(collection, state, todo, jobs)
-    bar = tqdm(results, "preparing", len(todo), unit="recording", disable=not progress)
-    for result in bar:
+    for result in _results(collection, state, todo, jobs, progress):
         if result.error:
             failed[result.recording.id] = result.error
             if progress:
-                bar.write(f"sepjax: {result.error}", file=sys.stderr)
+                tqdm.write(f"sepjax: {result.error}", file=sys.stderr)
         else:
             records[result.recording.id] = result.songs
     return failed
@@ -204,37 +198,26 @@ def _bytes(collection: Collection, recording: Recording) -> int:
 
 
 def _results(
-    collection: Collection, state: State, todo: Sequence[Recording], jobs: int
+    collection: Collection,
+    state: State,
+    todo: Sequence[Recording],
+    jobs: int,
+    progress: bool,
 ) -> Iterator[_Result]:
-    if jobs <= 1 or len(todo) <= 1:
-        yield from (_one(collection, state, recording) for recording in todo)
-        return
-    pool = ProcessPoolExecutor(jobs, get_context("spawn"), initializer=_obey)
     bare = dataclasses.replace(collection, recordings=())
+    work = [(bare, state, recording) for recording in todo]
+    options = {"unit": "recording", "progress": progress, "start": end_with_parent}
     try:
-        futures = [pool.submit(_one, bare, state, recording) for recording in todo]
-        for future in as_completed(futures):
-            yield future.result()
+        for done in run_jobs(
+            _one, work, "preparing", workers=jobs, expected=(), **options
+        ):
+            yield done.result
     except BrokenProcessPool as error:
         raise DataError(
             f"{state.folder}: a worker died: out of memory, or started by a script "
             "without `if __name__ == '__main__':`. What is done is kept: give the same "
             "command again, perhaps with fewer jobs"
         ) from error
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _obey() -> None:
-    """A worker leaves Ctrl-C to the command, and ends when the command does."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    Thread(target=_follow, daemon=True).start()
-
-
-def _follow() -> None:
-    # Otherwise it would go on writing after the command was killed.
-    parent_process().join()
-    os._exit(1)
 
 
 def _one(collection: Collection, state: State, recording: Recording) -> _Result:
@@ -252,7 +235,7 @@ def _one(collection: Collection, state: State, recording: Recording) -> _Result:
                 f"{state.folder}: the disk is full; what is done is kept: free some "
                 "space and give the same command again"
             ) from error
-        text = str(error) or type(error).__name__
+        text = reason(error)
         if not isinstance(error, DataError):
             text = f"recording '{recording.id}': {type(error).__name__}: {text}"
         return _Result(recording, [], text)

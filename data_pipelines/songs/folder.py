@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from data_pipelines.audio.canonical import cache_folder, in_parallel
+from data_pipelines.audio.canonical import cache_folder
 from data_pipelines.audio.files import probe, read_blocks
 from data_pipelines.manifest import (
     AudioFile,
@@ -31,6 +31,7 @@ from data_pipelines.manifest import (
     Track,
     hash_file,
 )
+from data_pipelines.workers import in_order
 from sepjax.storage import text_sha256, write_atomically
 
 VERSION = 1  # of the reader; part of the remembered manifests' names
@@ -140,7 +141,7 @@ def _measure_all(
 ) -> list[Measured]:
     measured, problems = [], []
     jobs = [(song, sources) for song in songs]
-    for result in in_parallel(_measure, jobs, "reading songs"):
+    for result in in_order(_measure, jobs, "reading songs"):
         if isinstance(result, Measured):
             measured.append(result)
         else:

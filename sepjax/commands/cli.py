@@ -13,11 +13,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-# Everything heavy is imported inside the subcommands: --help answers at once.
+from data_pipelines.workers import EXPECTED, reason
 
-# What bad files, settings, models and machines raise; anything else is a bug of ours
-# and deserves its traceback.
-EXPECTED = (OSError, ValueError, ArithmeticError, RuntimeError, MemoryError)
+# Everything heavy is imported inside the subcommands: --help answers at once.
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -35,7 +33,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def complain(error: BaseException) -> None:
     """One message on stderr."""
-    print(f"sepjax: error: {str(error) or type(error).__name__}", file=sys.stderr)
+    print(f"sepjax: error: {reason(error)}", file=sys.stderr)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -169,7 +167,7 @@ def separate(arguments: argparse.Namespace) -> int:
             note = _separate_file(model, variables, path, folder, arguments, options)
         except EXPECTED as error:
             failed += 1
-            text = str(error) or type(error).__name__
+            text = reason(error)
             complain(ValueError(text if str(path) in text else f"{path}: {text}"))
         else:
             print(f"{path} -> {folder}{note}")

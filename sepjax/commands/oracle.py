@@ -5,13 +5,10 @@ import functools
 import math
 import sys
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
 # Heavy imports wait inside the functions: the options are wanted for every --help.
-
-EXPECTED = (OSError, ValueError, ArithmeticError, RuntimeError, MemoryError)
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -225,21 +222,18 @@ def over_songs(
     """
     from tqdm import tqdm
 
-    results: dict[int, Any] = {}
-    failed: dict[int, dict[str, str]] = {}
-    pool = ThreadPoolExecutor(jobs)  # decoding and transforms leave Python to others
-    futures = {pool.submit(function, song): i for i, song in enumerate(songs)}
-    try:
-        for future in tqdm(as_completed(futures), text, len(songs), unit="song"):
-            index = futures[future]
-            try:
-                results[index] = future.result()
-            except EXPECTED as error:
-                name, reason = songs[index].name, str(error) or type(error).__name__
-                failed[index] = {"name": name, "error": reason}
-                tqdm.write(f"song {name!r} is left out: {reason}", file=sys.stderr)
-    finally:
-        pool.shutdown(cancel_futures=True)
+    from data_pipelines.workers import reason, run_jobs
+
+    results, failed = {}, {}
+    work = [(song,) for song in songs]
+    # Threads: decoding and transforms leave Python to others.
+    for done in run_jobs(function, work, text, workers=jobs, progress=True):
+        if done.error is None:
+            results[done.index] = done.result
+            continue
+        name, why = songs[done.index].name, reason(done.error)
+        failed[done.index] = {"name": name, "error": why}
+        tqdm.write(f"song {name!r} is left out: {why}", file=sys.stderr)
     return [results[i] for i in sorted(results)], [failed[i] for i in sorted(failed)]
 
 
