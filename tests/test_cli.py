@@ -14,7 +14,7 @@ import soundfile
 from data_pipelines.registry import build_manifest
 from sepjax.commands import cli
 from sepjax.config import Config, resolve, to_dict
-from sepjax.inference.stems import write_stems
+from sepjax.inference.stems import StemFiles
 from sepjax.models import build_model
 from sepjax.train import checkpoint
 from sepjax.train.optim import make_optimizer
@@ -24,6 +24,13 @@ from sepjax.train.step import init_state
 
 RATE = 8000
 CLASSES = ("bass", "vocals")
+
+
+def write_blocks(folder, names, blocks, kind):
+    with StemFiles(folder, names, RATE, kind) as files:
+        for block in blocks:
+            files.append(block)
+        return files.write()
 
 
 def noise(frames, channels=1, seed=0, scale=0.1):
@@ -162,13 +169,13 @@ def test_an_output_that_cannot_be_written_is_told_before_anything_else(
 
 
 def test_a_full_disk_leaves_no_half_stems(tmp_path):
-    stems = {"bass": noise(50, 1), "vocals": noise(50000, 1)}
+    blocks = [np.stack([noise(size, 1)] * 2, axis=1) for size in (50, 50000)]
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     # A file may not grow beyond this size: the kernel refuses as on a full disk.
     resource.setrlimit(resource.RLIMIT_FSIZE, (5000, limits[1]))
     try:
         with pytest.raises(OSError, match=r"could not be written.*MB free.*make room"):
-            write_stems(tmp_path / "song", stems, RATE, "wav")
+            write_blocks(tmp_path / "song", CLASSES, blocks, "wav")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert not list(tmp_path.iterdir())
@@ -199,7 +206,8 @@ def test_nothing_is_clipped(tmp_path, peak, kind, subtype):
     loud, quiet = noise(1000), noise(1000, seed=1)
     loud *= peak / np.abs(loud).max()
     stems = {"loud": loud, "quiet": quiet}
-    note = write_stems(tmp_path / "song", stems, RATE, kind)
+    block = np.stack([loud, quiet], axis=1)
+    note = write_blocks(tmp_path / "song", stems, [block], kind)
     assert bool(note) == (peak > 1)
     gain = 1 / peak if kind == "flac" and peak > 1 else 1.0
     for name, stem in stems.items():

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from data_pipelines.audio.files import evened, probe, read_blocks
+from data_pipelines.audio.int16 import to_float
 from data_pipelines.manifest import DataError
 
 PLAIN = (
@@ -89,7 +90,7 @@ def read_part(
         yield from read_blocks(probe(path), frames)
     else:
         for block in evened(_decode(path, stream), frames):
-            yield block.astype(np.float32) / 32768
+            yield to_float(block)
 
 
 def is_plain(path: str) -> bool:

@@ -130,20 +130,6 @@ def read_blocks(
         )
 
 
-def to_int16(audio: np.ndarray) -> tuple[np.ndarray, int]:
-    """Round to 16 bits; also how many samples had to be clipped.
-
-    Example:
-        >>> samples, clipped = to_int16(np.array([0.5, -1.0, 1.5]))
-        >>> samples.tolist(), clipped
-        ([16384, -32768, 32767], 1)
-    """
-    scaled = np.rint(audio * 32768)
-    # Full scale itself, 32768, is one step too many but no clipping to speak of.
-    clipped = int(np.count_nonzero((scaled > 32768) | (scaled < -32768)))
-    return np.clip(scaled, -32768, 32767).astype(np.int16), clipped
-
-
 def evened(blocks: Iterator[np.ndarray], frames: int) -> Iterator[np.ndarray]:
     """The same samples in blocks of ``frames``, so that streams stay side by side.
 

@@ -17,7 +17,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from data_pipelines.audio.files import probe, read_blocks, to_int16
+from data_pipelines.audio.files import probe, read_blocks
+from data_pipelines.audio.int16 import to_int16
 from data_pipelines.collections.collection import Collection
 from data_pipelines.collections.collection import Recording as Recorded
 from data_pipelines.collections.file import read_collection

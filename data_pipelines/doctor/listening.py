@@ -4,12 +4,13 @@ import contextlib
 import io
 import json
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from data_pipelines.audio.resample import resample_blocks
 from data_pipelines.doctor import matching
 from data_pipelines.doctor.fingerprint import RATE, VERSION, Fingerprint, fingerprint
 from data_pipelines.doctor.reading import heard, mixture_blocks, rate_of
@@ -144,23 +145,16 @@ def mono_wave(manifest: Manifest, track: Track) -> np.ndarray:
             energies[:] += np.vdot(mean, mean), np.vdot(block, block) / block.shape[1]
             yield mean
 
-    wave = _resampled(means(), rate_of(manifest, track))
+    wave = _listen(means(), rate_of(manifest, track))
     if energies[0] >= 10 ** (CANCELED / 10) * energies[1]:
         return wave
     firsts = (block[:, 0] for block in mixture_blocks(manifest, track))
-    return _resampled(firsts, rate_of(manifest, track))
+    return _listen(firsts, rate_of(manifest, track))
 
 
-def _resampled(blocks: Iterator[np.ndarray], rate: int) -> np.ndarray:
-    import soxr
-
-    if rate == RATE:
-        found = list(blocks)
-    else:
-        stream = soxr.ResampleStream(rate, RATE, 1, dtype="float32")
-        found = [stream.resample_chunk(np.ascontiguousarray(b)) for b in blocks]
-        found.append(stream.resample_chunk(np.zeros(0, np.float32), last=True))
-    return np.concatenate(found) if found else np.zeros(0, np.float32)
+def _listen(waves: Iterable[np.ndarray], rate: int) -> np.ndarray:
+    blocks = list(resample_blocks(waves, rate, RATE, quality="HQ"))
+    return np.concatenate(blocks) if blocks else np.zeros(0, np.float32)
 
 
 def _remembered(path: Path) -> Fingerprint | None:

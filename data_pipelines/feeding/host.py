@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from data_pipelines.audio.int16 import to_float
 from data_pipelines.feeding.schedule import Plan, take
 from data_pipelines.manifest import DataError, LoadedTrack, Manifest, Stem, Track
 
@@ -124,5 +125,5 @@ def _excerpt(
         samples = map_file(manifest, stem.file)
         stop = stem.start + track.frames
         frames = read_frames(samples, stem.start, stop, stem.loop)
-        audio[: len(frames)] = frames / np.float32(32768) * np.float32(stem.gains)
+        audio[: len(frames)] = to_float(frames) * np.float32(stem.gains)
     return audio

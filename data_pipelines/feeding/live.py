@@ -14,8 +14,10 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from data_pipelines.audio.canonical import canonicalize, resample
+from data_pipelines.audio.canonical import canonicalize
 from data_pipelines.audio.files import probe, read_blocks
+from data_pipelines.audio.int16 import to_float
+from data_pipelines.audio.resample import resample
 from data_pipelines.feeding import schedule
 from data_pipelines.feeding.host import map_file, read_frames
 from data_pipelines.manifest import AudioFile, DataError, LoadedTrack, Manifest
@@ -163,7 +165,7 @@ def _listen(audience: Manifest, which: float, where: float, time: int) -> np.nda
     samples = map_file(audience, int(which * len(audience.files)))
     start = int(where * (max(len(samples) - time, 0) + 1))
     frames = read_frames(samples, start, start + time, True)
-    return frames.mean(axis=1, dtype=np.float32) / np.float32(32768)
+    return to_float(frames).mean(axis=1)
 
 
 def _audio_files(root: str, field: str) -> list[AudioFile]:

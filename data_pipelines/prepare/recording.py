@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from data_pipelines.audio.canonical import LARGEST, open_wav, packed, quantize
+from data_pipelines.audio.canonical import LARGEST, open_wav
+from data_pipelines.audio.int16 import packed, quantize
 from data_pipelines.collections.collection import Collection, Interval, Recording
 from data_pipelines.collections.mixing import (
     BLOCK,

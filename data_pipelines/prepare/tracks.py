@@ -7,15 +7,15 @@ lie in a file where memory would not hold a long concert.
 
 import os
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from data_pipelines.audio.canonical import scale_frames
 from data_pipelines.audio.decode import Decoded, open_part, read_part
-from data_pipelines.audio.files import to_int16
+from data_pipelines.audio.int16 import to_int16
+from data_pipelines.audio.resample import resample_blocks
 from data_pipelines.collections.collection import Collection, Part, Recording
 from data_pipelines.manifest import DataError
 
@@ -132,31 +132,6 @@ def sum_recording(
     return Summed(waves, list(counts.values()), mixture, clipped, warnings)
 
 
-def _resampled(
-    blocks: Iterable[np.ndarray], header: Header, rate: int
-) -> Iterator[np.ndarray]:
-    """At another rate, by soxr; the length rounded to the nearest frame."""
-    old = header.decoded.sample_rate
-    if old == rate:
-        yield from blocks
-        return
-    import soxr
-
-    stream, read, written = None, 0, 0
-    for block in blocks:
-        if stream is None:
-            stream = soxr.ResampleStream(old, rate, block.shape[1], quality="VHQ")
-        read += len(block)
-        made = stream.resample_chunk(np.ascontiguousarray(block, np.float32))
-        written += len(made)
-        yield made
-    if stream is not None:
-        last = stream.resample_chunk(np.zeros((0, block.shape[1]), np.float32), True)
-        want = scale_frames(read, old, rate) - written
-        # soxr may end a frame early or late.
-        yield np.pad(last[: max(want, 0)], ((0, max(want - len(last), 0)), (0, 0)))
-
-
 class Track:
     """A part of a recording as it enters the sum; tells what went wrong on the way."""
 
@@ -167,7 +142,8 @@ class Track:
     def blocks(self, rate: int, channels: int, kind: np.dtype) -> Iterator[np.ndarray]:
         """All of it, (time, channels), of this kind of audio and rate."""
         gain = 10 ** (self.header.part.gain_db / 20)
-        for block in _resampled(self._chosen(channels), self.header, rate):
+        old = self.header.decoded.sample_rate
+        for block in resample_blocks(self._chosen(channels), old, rate):
             block = np.broadcast_to(block, (len(block), channels)) * gain
             if kind == np.int16:
                 block, over = to_int16(block)

@@ -141,6 +141,7 @@ def separate(arguments: argparse.Namespace) -> int:
     if arguments.float32 and arguments.format == "flac":
         raise ValueError("--float32 needs --format wav: FLAC stores integers only")
     _check_writable(arguments.output)
+    from sepjax.inference.chunks import Chunking
     from sepjax.train.load import load, weight_facts
 
     model, variables, config = load(arguments.run)
@@ -148,10 +149,13 @@ def separate(arguments: argparse.Namespace) -> int:
     if facts.get("licence_notice"):
         print(f"sepjax: {facts['licence_notice']}", file=sys.stderr)
     given = {"chunk": arguments.chunk, "overlap": arguments.overlap}
-    options = {"chunk": config.eval.chunk_seconds, "overlap": config.eval.overlap}
-    options |= {"normalize": config.data.normalize, "rescale": config.eval.rescale}
-    options |= facts.get("separate", {})
-    options |= {name: value for name, value in given.items() if value is not None}
+    known = {name: value for name, value in given.items() if value is not None}
+    chunking = Chunking(
+        config.eval.chunk_seconds,
+        config.eval.overlap,
+        config.data.normalize,
+        config.eval.rescale,
+    )._replace(**facts.get("separate", {}) | known)
     names, taken = track_names(arguments.files), {}
     failed = 0
     for path in arguments.files:
@@ -164,7 +168,7 @@ def separate(arguments: argparse.Namespace) -> int:
                     "into another folder with -o"
                 )
             folder = arguments.output / name
-            note = _separate_file(model, variables, path, folder, arguments, options)
+            note = _separate_file(model, variables, path, folder, arguments, chunking)
         except EXPECTED as error:
             failed += 1
             text = reason(error)
@@ -200,7 +204,7 @@ def _separate_file(
     path: Path,
     folder: Path,
     arguments: argparse.Namespace,
-    options: Mapping[str, float],
+    chunking: Any,
 ) -> str:
     """Separate one file; returns what to tell about the result."""
     from data_pipelines.audio.files import probe, read_blocks
@@ -225,14 +229,13 @@ def _separate_file(
         lambda: read_blocks(file),
         sample_rate=file.sample_rate,
         progress=sys.stderr.isatty(),
-        **options,
+        chunking=chunking,
     )
     kind = "float32" if arguments.float32 else arguments.format
     with StemFiles(folder, model.sources, file.sample_rate, kind) as files:
         for block in stream:
-            for source, estimate in zip(model.sources, block):
-                files.append(source, estimate)
-        return files.finish(stream.finish)
+            files.append(block)
+        return files.write(stream.stem)
 
 
 def _check_writable(folder: Path) -> None:

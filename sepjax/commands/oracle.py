@@ -122,6 +122,7 @@ def measure_song(
     song: Any, classes: Sequence[str], options: argparse.Namespace
 ) -> dict[str, Any]:
     """All numbers of one song, mixed in four ways."""
+    from data_pipelines.audio.int16 import to_float
     from data_pipelines.collections.mixing import PROCEDURES, mix
     from sepjax.evaluation.feasibility.grouping import REFERENCE
     from sepjax.evaluation.feasibility.song import overlap
@@ -140,7 +141,7 @@ def measure_song(
         scores[procedure] = _by_class(classes, known[key])
         clipped[procedure] = {"mixture": whole, "stems": dict(zip(classes, stems))}
     mixed = mix(loaded.tracks, REFERENCE, beta=options.beta)
-    waves, rate = _full_scale(mixed.stems), loaded.sample_rate
+    waves, rate = to_float(mixed.stems), loaded.sample_rate
     return {
         "name": song.name,
         **_facts(loaded, mixed.mixture.shape),
@@ -272,11 +273,12 @@ def definition(
 
 
 def _scores(mixed: Any, rate: int, options: argparse.Namespace) -> dict[str, list]:
+    from data_pipelines.audio.int16 import to_float
     from sepjax.evaluation.feasibility.song import oracle_scores
 
     return oracle_scores(
-        _full_scale(mixed.stems),
-        _full_scale(mixed.mixture),
+        to_float(mixed.stems),
+        to_float(mixed.mixture),
         sample_rate=rate,
         power=options.power,
         window=options.window,
@@ -290,19 +292,14 @@ def _by_class(names: Sequence[str], scores: dict[str, list]) -> dict[str, Any]:
     }
 
 
-def _full_scale(samples: Any) -> Any:
-    import numpy as np
-
-    return samples.astype(np.float32) / np.float32(32768)
-
-
 def _presence(group: Sequence[Any], shape: tuple[int, int], rate: int) -> dict:
     """How much of a class there is, before any procedure changes its level."""
     import numpy as np
 
+    from data_pipelines.audio.int16 import to_float
     from sepjax.evaluation.feasibility.song import activity
 
     total = np.zeros(shape, np.int32)
     for track in group:
         total += track
-    return {"tracks": len(group), **activity(_full_scale(total), rate)._asdict()}
+    return {"tracks": len(group), **activity(to_float(total), rate)._asdict()}

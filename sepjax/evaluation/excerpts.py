@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from data_pipelines.audio.int16 import to_int16
 from sepjax.storage import atomic_folder, write_json
 
 FLOOR = -60.0  # dB of full scale: a class below this counts as not sounding
@@ -115,7 +116,7 @@ def _write_excerpt(folder: Path, number: int, excerpt: Excerpt) -> dict:
         import soundfile
 
         path = f"{number:02d}-{name}/{file}.flac"
-        samples = np.minimum(np.round(wave * gain * 32768), 32767).astype(np.int16)
+        samples, _ = to_int16(wave * gain)
         soundfile.write(folder / path, samples, excerpt.sample_rate, "PCM_16")
         return path
 
