@@ -13,6 +13,7 @@ import soundfile
 
 from data_pipelines.registry import build_manifest
 from sepjax.commands import cli
+from sepjax.commands import separate as separate_command
 from sepjax.config import Config, resolve, to_dict
 from sepjax.inference.stems import StemFiles
 from sepjax.models import build_model
@@ -186,8 +187,8 @@ def test_stems_larger_than_the_free_space_are_not_begun(
 ):
     file = tmp_path / "song.wav"
     soundfile.write(file, noise(4000), RATE)
-    usage = cli.shutil.disk_usage(tmp_path)._replace(free=1000)
-    monkeypatch.setattr(cli.shutil, "disk_usage", lambda _: usage)
+    usage = separate_command.shutil.disk_usage(tmp_path)._replace(free=1000)
+    monkeypatch.setattr(separate_command.shutil, "disk_usage", lambda _: usage)
     assert separate(run, tmp_path / "out", file) == 1
     assert "MB are free" in capsys.readouterr().err
 
