@@ -1,8 +1,9 @@
-"""Reading audio files: where PCM begins, what a file holds, and decoding to int16."""
+"""Audio files: which are there, where PCM begins, what they hold, decoding."""
 
 import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
@@ -128,6 +129,22 @@ def read_blocks(
             f"{file.path}: truncated: its header promises {file.frames} frames,"
             f" {done} can be read; copy it again"
         )
+
+
+def subfolders(folder: Path) -> list[Path]:
+    """Visible folders within a folder, by name."""
+    return sorted(
+        one for one in folder.iterdir() if one.is_dir() and one.name[0] != "."
+    )
+
+
+def audio_files(folder: Path, extensions: Sequence[str]) -> list[Path]:
+    """Visible files of audio within a folder, by name."""
+    return sorted(
+        one
+        for one in folder.iterdir()
+        if one.suffix.lower() in extensions and one.is_file() and one.name[0] != "."
+    )
 
 
 def evened(blocks: Iterator[np.ndarray], frames: int) -> Iterator[np.ndarray]:

@@ -17,10 +17,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from data_pipelines.audio.files import probe, read_blocks
+from data_pipelines.audio.files import audio_files, probe, read_blocks, subfolders
 from data_pipelines.audio.int16 import to_int16
-from data_pipelines.collections.collection import Collection
-from data_pipelines.collections.collection import Recording as Recorded
+from data_pipelines.collections.collection import Collection, Recording
 from data_pipelines.collections.file import read_collection
 from data_pipelines.collections.mixing import align
 from data_pipelines.feeding.host import read_frames
@@ -46,7 +45,7 @@ class Multitrack(NamedTuple):
     digest: str  # SHA-256 of classes and files
 
 
-class Recording(NamedTuple):
+class SongReader(NamedTuple):
     """A song that was found; ``read`` decodes it."""
 
     name: str
@@ -55,7 +54,7 @@ class Recording(NamedTuple):
 
 def open_recordings(
     data: str, sources: Sequence[str] = (), split: str = ""
-) -> tuple[tuple[str, ...], list[Recording]]:
+) -> tuple[tuple[str, ...], list[SongReader]]:
     """The classes and songs of a folder, or of the embedded demo music.
 
     Args:
@@ -92,7 +91,7 @@ def open_recordings(
             "or choose classes with --sources a,b,c"
         )
     return classes, [
-        Recording(name, functools.partial(_read, base, files, classes))
+        SongReader(name, functools.partial(_read, base, files, classes))
         for (name, base), files in found.items()
     ]
 
@@ -104,14 +103,14 @@ def _find(root: Path, split: str) -> dict[tuple[str, Path], dict[str, list[Path]
         raise DataError(
             f"{root.absolute()} {found}; or say '{DEMO}' for the demo music"
         )
-    folders = _folders(root)
+    folders = subfolders(root)
     splits = [one for one in folders if one.name.lower() in SPLIT_FOLDERS]
     wanted = [one for one in splits if SPLIT_FOLDERS[one.name.lower()] == split]
     if split and not wanted:
         listed = ", ".join(one.name for one in splits) or "none"
         raise DataError(f"{root} has no split '{split}'; split folders there: {listed}")
     if splits:
-        folders = [one for part in (wanted or splits) for one in _folders(part)]
+        folders = [one for part in (wanted or splits) for one in subfolders(part)]
     if not folders:
         hint = ": it looks like a song, name the folder above" if _classes(root) else ""
         raise DataError(
@@ -121,27 +120,13 @@ def _find(root: Path, split: str) -> dict[tuple[str, Path], dict[str, list[Path]
     return {(str(one.relative_to(root)), one): _classes(one) for one in folders}
 
 
-def _folders(folder: Path) -> list[Path]:
-    return sorted(
-        one for one in folder.iterdir() if one.is_dir() and one.name[0] != "."
-    )
-
-
-def _audio(folder: Path) -> list[Path]:
-    return sorted(
-        path
-        for path in folder.iterdir()
-        if path.suffix.lower() in EXTENSIONS and path.name[0] != "."
-    )
-
-
 def _classes(folder: Path) -> dict[str, list[Path]]:
     """Class -> files of one song, stem files first."""
     files: dict[str, list[Path]] = {}
-    for path in _audio(folder):
+    for path in audio_files(folder, EXTENSIONS):
         files.setdefault(path.stem, []).append(path)
-    for inner in _folders(folder):
-        if tracks := _audio(inner):
+    for inner in subfolders(folder):
+        if tracks := audio_files(inner, EXTENSIONS):
             files.setdefault(inner.name, []).extend(tracks)
     return {k: paths for k, paths in files.items() if k.lower() not in MIXTURES}
 
@@ -177,7 +162,7 @@ def _read(
 
 def _collection(
     path: str, sources: Sequence[str], split: str
-) -> tuple[tuple[str, ...], list[Recording]]:
+) -> tuple[tuple[str, ...], list[SongReader]]:
     collection = read_collection(path)
     for name in sources:
         if name not in collection.classes:
@@ -188,11 +173,11 @@ def _collection(
     if not found:
         raise DataError(f"{path}: no recording has the split '{split}'")
     reads = [functools.partial(_read_recording, collection, r, classes) for r in found]
-    return classes, [Recording(r.id, read) for r, read in zip(found, reads)]
+    return classes, [SongReader(r.id, read) for r, read in zip(found, reads)]
 
 
 def _read_recording(
-    collection: Collection, recording: Recorded, classes: Sequence[str]
+    collection: Collection, recording: Recording, classes: Sequence[str]
 ) -> Multitrack:
     """A whole recording at the rate of the collection, in 16 bits."""
     headers = [
@@ -206,7 +191,7 @@ def _read_recording(
     made: list[list[np.ndarray]] = [[] for _ in classes]
     clipped = 0
     for header in headers:
-        track = tracks.Track(header)
+        track = tracks.PartReader(header)
         blocks = list(track.blocks(rate, channels, np.dtype(np.int16)))
         wait = np.zeros((round(header.part.start * rate), channels), np.int16)
         made[classes.index(header.name)].append(np.concatenate([wait, *blocks]))
@@ -223,7 +208,7 @@ def _demo(sources: Sequence[str], split: str) -> tuple[tuple[str, ...], list]:
     songs = {split: min(demo.SONGS.get(split, 0), DEMO_SONGS)}
     manifest = demo.build_manifest("", classes, songs=songs)
     return classes, [
-        Recording(track.name, functools.partial(_read_demo, manifest, track))
+        SongReader(track.name, functools.partial(_read_demo, manifest, track))
         for track in manifest.tracks
     ]
 

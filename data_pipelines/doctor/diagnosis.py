@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from data_pipelines.doctor import problems as rules
 from data_pipelines.doctor.problems import SERIOUS, Problem, find_problems
 from data_pipelines.doctor.same_audio import SAME, Pair, name_of, same_audio
-from data_pipelines.doctor.song import Song, examine
+from data_pipelines.doctor.song import SongFacts, examine
 from data_pipelines.manifest import Manifest
 from data_pipelines.workers import in_order
 
@@ -17,7 +17,7 @@ class Diagnosis(NamedTuple):
 
     dataset: str
     root: str
-    songs: tuple[Song, ...]
+    songs: tuple[SongFacts, ...]
     pairs: tuple[Pair, ...]  # of songs that share audio
     problems: tuple[Problem, ...]  # the most severe first
 

@@ -45,7 +45,7 @@ class SumFit(NamedTuple):
     gains: Mapping[str, float]  # dB, of every stem for itself, by least squares
 
 
-class Song(NamedTuple):
+class SongFacts(NamedTuple):
     """A song and what was measured; ``error`` says why nothing was."""
 
     name: str  # split/song
@@ -81,7 +81,7 @@ class Song(NamedTuple):
         return rounded | ({"error": self.error} if self.error else {})
 
 
-def examine(manifest: Manifest, track: Track) -> Song:
+def examine(manifest: Manifest, track: Track) -> SongFacts:
     """Measure a song.
 
     Args:
@@ -95,9 +95,9 @@ def examine(manifest: Manifest, track: Track) -> Song:
         levels = {name: meter.levels() for name, meter in meters.items()}
         offsets = _offsets(manifest, track, meters) if track.mixture else {}
     except DataError as error:
-        return Song(*facts, {}, {}, error=str(error))
+        return SongFacts(*facts, {}, {}, error=str(error))
     fit = _fit(gram, list(track.stems)) if track.mixture and track.stems else None
-    return Song(*facts, levels, _lengths(manifest, track), fit, offsets)
+    return SongFacts(*facts, levels, _lengths(manifest, track), fit, offsets)
 
 
 def _lengths(manifest: Manifest, track: Track) -> dict[str, float]:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from data_pipelines.doctor.diagnosis import Diagnosis
 from data_pipelines.doctor.problems import SERIOUS, Problem
-from data_pipelines.doctor.song import Song
+from data_pipelines.doctor.song import SongFacts
 from data_pipelines.manifest import SPLITS
 from sepjax.registry import aligned
 
@@ -32,7 +32,7 @@ def format_diagnosis(diagnosis: Diagnosis) -> str:
     return "\n".join([*lines, _verdict(diagnosis)])
 
 
-def _splits(songs: Sequence[Song]) -> list[str]:
+def _splits(songs: Sequence[SongFacts]) -> list[str]:
     lines = []
     for split in SPLITS:
         if held := [song for song in songs if song.split == split]:
@@ -41,7 +41,7 @@ def _splits(songs: Sequence[Song]) -> list[str]:
     return lines
 
 
-def _songs(songs: Sequence[Song]) -> list[str]:
+def _songs(songs: Sequence[SongFacts]) -> list[str]:
     rows = [["song", "time", "LUFS", "peak", "sum", "offset", ""]]
     rows += map(_row, songs[:MOST_SONGS])
     more = len(songs) - MOST_SONGS
@@ -49,7 +49,7 @@ def _songs(songs: Sequence[Song]) -> list[str]:
     return [aligned(rows, left=(0, 6)), *rest]
 
 
-def _row(song: Song) -> list[str]:
+def _row(song: SongFacts) -> list[str]:
     name = song.name if len(song.name) <= WIDTH else song.name[: WIDTH - 1] + "…"
     time = f"{int(song.seconds) // 60}:{int(song.seconds) % 60:02d}"
     if song.error or song.mixture is None:

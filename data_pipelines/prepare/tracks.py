@@ -120,7 +120,7 @@ def sum_recording(
     counts, clipped, warnings = dict.fromkeys(names, 0), 0, []
     for header in headers:
         counts[header.name] += 1
-        track, at = Track(header), round(header.part.start * rate)
+        track, at = PartReader(header), round(header.part.start * rate)
         for block in track.blocks(rate, channels, kind):
             table.add(names.index(header.name), at, block)
             at += len(block)
@@ -132,7 +132,7 @@ def sum_recording(
     return Summed(waves, list(counts.values()), mixture, clipped, warnings)
 
 
-class Track:
+class PartReader:
     """A part of a recording as it enters the sum; tells what went wrong on the way."""
 
     def __init__(self, header: Header):

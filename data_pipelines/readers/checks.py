@@ -4,7 +4,7 @@ import json
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from data_pipelines.collections.collection import Collection, Filters, SplitRules
 from data_pipelines.collections.rules import check_collection
@@ -45,22 +45,6 @@ def open_root(root: str, name: str, inner: Sequence[str] = ()) -> Path:
         found = "is not a folder" if base.exists() else "does not exist"
         raise DataError(f"{name}: {base.absolute()} {found}")
     return next((base / one for one in inner if (base / one).is_dir()), base).absolute()
-
-
-def subfolders(folder: Path) -> list[Path]:
-    """Visible folders within a folder, by name."""
-    return sorted(
-        one for one in folder.iterdir() if one.is_dir() and one.name[0] != "."
-    )
-
-
-def audio_files(folder: Path, extensions: Sequence[str]) -> list[Path]:
-    """Visible files of audio within a folder, by name."""
-    return sorted(
-        one
-        for one in folder.iterdir()
-        if one.suffix.lower() in extensions and one.is_file() and one.name[0] != "."
-    )
 
 
 def read_tree(path: Path, problems: list[str]) -> dict[str, Any]:
@@ -201,10 +185,22 @@ def excluding(
     return Filters(exclude=names)
 
 
-def by_group(seed: int, train: int, valid: int, test: int) -> SplitRules:
-    """Splits of a set that has none of its own: artists are never divided."""
-    counts = {"train": train, "valid": valid, "test": test}
-    return SplitRules(seed=seed, by="group", counts=counts)
+class Draw(NamedTuple):
+    """How songs are drawn for the splits of a set that has none of its own.
+
+    As options of a reader: ``train``, ``valid``, ``test`` and ``seed``.
+    """
+
+    train: int  # share of the songs; or with a -1, which takes the rest, their number
+    valid: int
+    test: int
+    seed: int = 42
+
+    def rules(self, **fields: Any) -> SplitRules:
+        """Splits in these shares; artists are never divided unless ``by`` says so."""
+        train, valid, test, seed = self
+        counts = {"train": train, "valid": valid, "test": test}
+        return SplitRules(**{"seed": seed, "by": "group", "counts": counts} | fields)
 
 
 def conclude(

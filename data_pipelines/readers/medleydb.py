@@ -28,6 +28,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from data_pipelines.audio.files import subfolders
 from data_pipelines.collections.collection import (
     Collection,
     MixRules,
@@ -44,6 +45,7 @@ LEVELS = ("stems", "raw")
 ENSEMBLE = "Main System"  # microphones that hear everybody
 UNLABELED = "Unlabeled"
 COUNTS = ({"": 122}, {"": 74}, {"": 196})  # versions 1 and 2, and both
+DRAW = checks.Draw(train=156, valid=20, test=20)
 SEPARATOR = " + "  # between the instruments of one track
 
 
@@ -56,10 +58,7 @@ def read_medleydb(
     mixture: bool = False,
     metadata: str = "",
     exclude: Sequence[str] = (),
-    seed: int = 42,
-    train: int = 156,
-    valid: int = 20,
-    test: int = 20,
+    draw: checks.Draw = DRAW,
 ) -> Collection:
     """The songs of MedleyDB; the label of a track is its instrument.
 
@@ -76,10 +75,7 @@ def read_medleydb(
             which nothing is left out.
         metadata: folder of the metadata, where they are in no song's folder.
         exclude: songs to leave out, by id. MUSDB18 shares 46 songs with MedleyDB.
-        seed: of the splits; the set has no official ones.
-        train: share of the songs; or with a -1, which takes the rest, numbers of songs.
-        valid: likewise. Artists are never divided between splits.
-        test: likewise.
+        draw: of the splits; the set has no official ones. Artists are not divided.
 
     Raises:
         DataError: every file that is missing or not understood.
@@ -115,7 +111,7 @@ def read_medleydb(
         default_class="other",
         mix=MixRules(mode="summing") if mixture else MixRules(),
         filters=checks.excluding(exclude, [song.id for song in found], problems),
-        splits=checks.by_group(seed, train, valid, test),
+        splits=draw.rules(),
         output=Output(rate=RATE, channels=2),
     )
     count = checks.count_problem({"": len(found)}, *COUNTS) if bleed else ""
@@ -145,8 +141,8 @@ def _songs(
 ) -> Iterator[tuple[Path, dict[str, Any]]]:
     """Folder and metadata of every song, the folder of a version or not."""
     folders = []
-    for one in checks.subfolders(base):
-        inner = [one] if _is_song(one) else filter(_is_song, checks.subfolders(one))
+    for one in subfolders(base):
+        inner = [one] if _is_song(one) else filter(_is_song, subfolders(one))
         folders += inner
     if not folders:
         problems.append("no songs; expected <Id>/<Id>_METADATA.yaml and <Id>_STEMS")

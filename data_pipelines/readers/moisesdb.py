@@ -21,6 +21,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from data_pipelines.audio.files import subfolders
 from data_pipelines.collections.collection import Collection, Output, Part, Recording
 from data_pipelines.readers import checks
 from data_pipelines.readers.labels import FOUR, SIX, kind_of
@@ -34,6 +35,7 @@ STEMS = (
     *("vocals", "bass", "drums", "other", "guitar", "other_plucked", "percussion"),
     *("piano", "other_keys", "bowed_strings", "wind"),
 )
+DRAW = checks.Draw(train=192, valid=24, test=24)
 CLASSES = {"six": SIX, "four": FOUR, "stems": STEMS}
 
 
@@ -44,10 +46,7 @@ def read_moisesdb(
     bleed: bool = True,
     exclude: Sequence[str] = (),
     partial: bool = False,
-    seed: int = 42,
-    train: int = 192,
-    valid: int = 24,
-    test: int = 24,
+    draw: checks.Draw = DRAW,
 ) -> Collection:
     """The songs of MoisesDB; the label of a track is "stemName/trackType".
 
@@ -59,10 +58,7 @@ def read_moisesdb(
             keeps its others, and is left out if it has none.
         exclude: songs to leave out, by UUID.
         partial: fewer songs than the whole set are a warning, not an error.
-        seed: of the splits; the set has no official ones.
-        train: share of the songs; or with a -1, which takes the rest, numbers of songs.
-        valid: likewise. Artists are never divided between splits.
-        test: likewise.
+        draw: of the splits; the set has no official ones. Artists are not divided.
 
     Raises:
         DataError: every file that is missing or not understood, and missing songs.
@@ -70,7 +66,7 @@ def read_moisesdb(
     checks.choose("classes", classes, CLASSES)
     base = checks.open_root(root, NAME, (FOLDER,))
     problems: list[str] = []
-    songs = [_recording(base, one, bleed, problems) for one in checks.subfolders(base)]
+    songs = [_recording(base, one, bleed, problems) for one in subfolders(base)]
     count = checks.count_problem({"": len(songs)}, {"": SONGS})
     if count and not partial:
         problems.append(f"{count}; partial=true reads what is there")
@@ -84,7 +80,7 @@ def read_moisesdb(
         root=str(base),
         label_map={label: class_of(label, classes) for label in labels},
         filters=checks.excluding(exclude, [song.id for song in songs], problems),
-        splits=checks.by_group(seed, train, valid, test),
+        splits=draw.rules(),
         output=Output(rate=RATE, channels=2),
     )
     remarks = [count, *checks.remark("left out, every track has bleed", left_out)]

@@ -27,9 +27,15 @@ from data_pipelines.collections.collection import (
     Output,
     Part,
     Recording,
-    SplitRules,
 )
-from data_pipelines.readers.checks import choose, conclude, open_root, remark, several
+from data_pipelines.readers.checks import (
+    Draw,
+    choose,
+    conclude,
+    open_root,
+    remark,
+    several,
+)
 from data_pipelines.readers.labels import FOUR
 from data_pipelines.readers.table import (
     Row,
@@ -44,6 +50,7 @@ from data_pipelines.readers.table import (
 
 COLUMNS = ("concert", "file", "label", "crowd")
 INTERVAL_COLUMNS = ("concert", "name", "start", "end")
+DRAW = Draw(train=88, valid=16, test=52)
 CROWDS = ("low", "medium", "high")
 
 
@@ -58,10 +65,7 @@ def read_montreux(
     guard: str = "total",
     min_active_seconds: float = 0.0,
     exclude: Sequence[str] = (),
-    train: int = 88,
-    valid: int = 16,
-    test: int = 52,
-    seed: int = 42,
+    draw: Draw = DRAW,
 ) -> Collection:
     """Concerts, mixed and split into songs as chapter 6 does.
 
@@ -86,10 +90,7 @@ def read_montreux(
         min_active_seconds: drop songs in which one of the classes sounds less; those in
             which it is silent from beginning to end are always dropped.
         exclude: concerts, or songs as concert/name.
-        train: share of training.
-        valid: share of validation.
-        test: share of testing.
-        seed: of the draw.
+        draw: shares of the splits.
 
     Raises:
         DataError: everything that is wrong with the tables, with its line.
@@ -120,12 +121,7 @@ def read_montreux(
         ),
         mix=MixRules(mode="adaptive", beta="never", guard=guard),
         filters=Filters("all", min_active_seconds, exclude=exclude),
-        splits=SplitRules(
-            seed=seed,
-            by=choose("by", by, ("song", "group")),
-            stratify="crowd",
-            counts={"train": train, "valid": valid, "test": test},
-        ),
+        splits=draw.rules(by=choose("by", by, ("song", "group")), stratify="crowd"),
         output=Output(channels=2),
     )
     told = [f"{name} has no {', '.join(lack)}" for name, lack in lacking.items()]

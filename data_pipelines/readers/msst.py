@@ -24,6 +24,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from data_pipelines.audio.files import audio_files, subfolders
 from data_pipelines.collections.collection import Collection, MixRules, Part, Recording
 from data_pipelines.manifest import DataError
 from data_pipelines.readers import checks
@@ -94,8 +95,8 @@ def infer_type(root: str) -> int:
     """
     if root.lower().endswith(".csv"):
         return 3
-    folders = checks.subfolders(checks.open_root(root, NAME))
-    files = [one for each in folders for one in checks.audio_files(each, EXTENSIONS)]
+    folders = subfolders(checks.open_root(root, NAME))
+    files = [one for each in folders for one in audio_files(each, EXTENSIONS)]
     by_folder = bool(folders) and all(_is_stem(one.name) for one in folders)
     by_file = bool(files) and all(_is_stem(one.stem) for one in files)
     if by_folder == by_file:
@@ -122,8 +123,8 @@ def _base(root: str, kind: int) -> Path:
 def _songs(base: Path, problems: list[str]) -> list[Recording]:
     """Types 1 and 4."""
     found = []
-    for folder in checks.subfolders(base):
-        files = checks.audio_files(folder, EXTENSIONS)
+    for folder in subfolders(base):
+        files = audio_files(folder, EXTENSIONS)
         stems = [path for path in files if path.stem != MIXTURE]
         names = [path.stem for path in stems]
         twice = sorted({name for name in names if names.count(name) > 1})
@@ -156,8 +157,8 @@ def _files(base: Path, problems: list[str]) -> list[Recording]:
     """Type 2."""
     pairs = [
         (folder.name, path)
-        for folder in checks.subfolders(base)
-        for path in checks.audio_files(folder, EXTENSIONS)
+        for folder in subfolders(base)
+        for path in audio_files(folder, EXTENSIONS)
     ]
     if not pairs:
         problems.append(f"{base}: no files; expected <stem>/<file>.wav")

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from data_pipelines.audio.files import subfolders
 from data_pipelines.collections.collection import (
     Collection,
     MixRules,
@@ -28,7 +29,6 @@ from data_pipelines.readers.checks import (
     excluding,
     file_problem,
     open_root,
-    subfolders,
 )
 from data_pipelines.readers.labels import FOUR
 
@@ -56,7 +56,7 @@ VALIDATION = (
 )
 
 
-class Song(NamedTuple):
+class SongPath(NamedTuple):
     """A song as it was found."""
 
     name: str
@@ -107,7 +107,7 @@ def _read(
 ) -> Collection:
     base = _base(name, open_root(root, name))
     songs = [
-        Song(path.name.removesuffix(SUFFIX), folder, path)
+        SongPath(path.name.removesuffix(SUFFIX), folder, path)
         for folder in ("train", "valid", "test")
         if (base / folder).is_dir()
         for path in sorted(find(base / folder))
@@ -155,7 +155,7 @@ def _stem_files(folder: Path) -> Iterator[Path]:
     return (path for path in folder.glob(f"*{SUFFIX}") if path.name[0] != ".")
 
 
-def _incomplete(songs: Sequence[Song], counts: tuple[int, int]) -> list[str]:
+def _incomplete(songs: Sequence[SongPath], counts: tuple[int, int]) -> list[str]:
     """What of the data set is not there."""
     found = {song.name for song in songs if song.folder != "test"}
     of_test = sum(song.folder == "test" for song in songs)
@@ -171,7 +171,7 @@ def _incomplete(songs: Sequence[Song], counts: tuple[int, int]) -> list[str]:
     return problems
 
 
-def _broken(songs: Sequence[Song]) -> Iterator[str]:
+def _broken(songs: Sequence[SongPath]) -> Iterator[str]:
     """What cannot be used, or would be misunderstood."""
     seen: dict[str, str] = {}
     for song in songs:
@@ -187,7 +187,7 @@ def _broken(songs: Sequence[Song]) -> Iterator[str]:
         yield from filter(None, map(file_problem, paths))
 
 
-def _recording(song: Song, base: Path) -> Recording:
+def _recording(song: SongPath, base: Path) -> Recording:
     place = song.path.relative_to(base)
     artist, _, title = song.name.partition(" - ")
 

@@ -40,6 +40,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from data_pipelines.audio.files import subfolders
 from data_pipelines.collections.collection import (
     Collection,
     MixRules,
@@ -126,7 +127,7 @@ def read_slakh2100(
         _recording(folder, split, mixture, problems, left)
         for name, split in places.items()
         if (base / name).is_dir()
-        for folder in checks.subfolders(base / name)
+        for folder in subfolders(base / name)
     ]
     if not songs:
         problems.append(f"no songs; expected {'|'.join(SPLIT_OF)}/Track00001/...")
@@ -167,7 +168,7 @@ def class_of(label: str, classes: str = "six") -> str:
 
 def _counts(base: Path) -> str:
     found = {
-        name: len(checks.subfolders(base / name)) if (base / name).is_dir() else 0
+        name: len(subfolders(base / name)) if (base / name).is_dir() else 0
         for name in SPLIT_OF
     }
     return checks.count_problem(found, REDUX, ORIGINAL)

@@ -22,7 +22,7 @@ from typing import NamedTuple
 import numpy as np
 
 from data_pipelines.audio.canonical import cache_folder
-from data_pipelines.audio.files import probe, read_blocks
+from data_pipelines.audio.files import audio_files, probe, read_blocks, subfolders
 from data_pipelines.manifest import (
     AudioFile,
     DataError,
@@ -42,7 +42,7 @@ SPLIT_FOLDERS = {"train": "train", "valid": "valid", "validation": "valid"} | {
 }
 
 
-class Song(NamedTuple):
+class SongFolder(NamedTuple):
     """A song as it was found; ``split`` is empty where no folder says it."""
 
     name: str
@@ -54,7 +54,7 @@ class Song(NamedTuple):
 class Measured(NamedTuple):
     """What reading a song tells: the files that are not silent, and the sum."""
 
-    song: Song
+    song: SongFolder
     frames: int
     files: dict[str, AudioFile]
     mixture_error: float  # dB
@@ -90,7 +90,7 @@ def build_manifest(root: str, sources: Sequence[str]) -> Manifest:
     return manifest
 
 
-def _find_songs(root: str, sources: Sequence[str]) -> list[Song]:
+def _find_songs(root: str, sources: Sequence[str]) -> list[SongFolder]:
     if not root:
         raise DataError(
             "dataset 'folder' needs a folder of songs: set config.data.root"
@@ -99,13 +99,13 @@ def _find_songs(root: str, sources: Sequence[str]) -> list[Song]:
     if not base.is_dir():
         found = "is not a folder" if base.exists() else "does not exist"
         raise DataError(f"data.root {base.absolute()} {found}")
-    children = _subfolders(base)
+    children = subfolders(base)
     splits = [child for child in children if child.name.lower() in SPLIT_FOLDERS]
     if splits:
         songs = [
             _song(folder, SPLIT_FOLDERS[split.name.lower()])
             for split in splits
-            for folder in _subfolders(split)
+            for folder in subfolders(split)
         ]
     else:
         songs = [_song(folder, "") for folder in children]
@@ -120,24 +120,15 @@ def _find_songs(root: str, sources: Sequence[str]) -> list[Song]:
     return songs
 
 
-def _subfolders(folder: Path) -> list[Path]:
-    return sorted(
-        child
-        for child in folder.iterdir()
-        if child.is_dir() and not child.name.startswith(".")
-    )
-
-
-def _song(folder: Path, split: str) -> Song:
+def _song(folder: Path, split: str) -> SongFolder:
     paths: dict[str, list[Path]] = {}
-    for path in sorted(folder.iterdir()):
-        if path.suffix.lower() in EXTENSIONS and not path.name.startswith("."):
-            paths.setdefault(path.stem, []).append(path)
-    return Song(folder.name, split, folder, paths)
+    for path in audio_files(folder, EXTENSIONS):
+        paths.setdefault(path.stem, []).append(path)
+    return SongFolder(folder.name, split, folder, paths)
 
 
 def _measure_all(
-    root: str, songs: list[Song], sources: Sequence[str]
+    root: str, songs: list[SongFolder], sources: Sequence[str]
 ) -> list[Measured]:
     measured, problems = [], []
     jobs = [(song, sources) for song in songs]
@@ -157,7 +148,7 @@ def _measure_all(
     return measured
 
 
-def _measure(song: Song, sources: Sequence[str]) -> Measured | list[str]:
+def _measure(song: SongFolder, sources: Sequence[str]) -> Measured | list[str]:
     """Read a whole song; a list of problems if there is any."""
     files, problems = _probe_song(song, sources)
     problems += _unequal(song, files)
@@ -176,7 +167,7 @@ def _measure(song: Song, sources: Sequence[str]) -> Measured | list[str]:
     return Measured(song, next(iter(files.values())).frames, heard, error)
 
 
-def _unequal(song: Song, files: dict[str, AudioFile]) -> Iterator[str]:
+def _unequal(song: SongFolder, files: dict[str, AudioFile]) -> Iterator[str]:
     facts = {
         "length (frames)": {name: file.frames for name, file in files.items()},
         "sample rate (Hz)": {name: file.sample_rate for name, file in files.items()},
@@ -191,7 +182,7 @@ def _unequal(song: Song, files: dict[str, AudioFile]) -> Iterator[str]:
 
 
 def _probe_song(
-    song: Song, sources: Sequence[str]
+    song: SongFolder, sources: Sequence[str]
 ) -> tuple[dict[str, AudioFile], list[str]]:
     files, problems = {}, []
     for name in (*sources, "mixture"):

@@ -8,7 +8,7 @@ from sepjax.report.figures.spectrogram import mel_place, spectrogram
 from sepjax.report.html.markup import Markup, element, join
 from sepjax.report.html.numbers import clock, decibels, hertz
 from sepjax.report.html.pictures import class_color, color_bar, heat_image, swatch
-from sepjax.report.html.players import Excerpt, encode, read_excerpt
+from sepjax.report.html.players import ExcerptAudio, encode, read_excerpt
 from sepjax.report.run_folder import RunFolder, number
 
 RANGE = 70.0  # dB of the color scale, below the loudest point of the mixture
@@ -32,7 +32,7 @@ def listening_section(run: RunFolder) -> Markup:
     return join([element("p", hint, class_="note"), articles])
 
 
-def _article(run: RunFolder, excerpt: Excerpt, encoded: list[str]) -> Markup:
+def _article(run: RunFolder, excerpt: ExcerptAudio, encoded: list[str]) -> Markup:
     top = float(spectrogram(_mono(excerpt.mixture), excerpt.sample_rate).max())
     figure = functools.partial(_figure, excerpt, top)
     names = list(excerpt.references)
@@ -63,7 +63,7 @@ def _article(run: RunFolder, excerpt: Excerpt, encoded: list[str]) -> Markup:
     return element("article", heading, bar, mixture, rows, class_="excerpt")
 
 
-def _class_heading(run: RunFolder, excerpt: Excerpt, name: str) -> Markup:
+def _class_heading(run: RunFolder, excerpt: ExcerptAudio, name: str) -> Markup:
     """Name of the class and its SI-SDR over this excerpt."""
     reference, estimate = excerpt.references[name], excerpt.estimates.get(name)
     heading = element("h4", swatch(run.sources, name))
@@ -92,7 +92,7 @@ def _score(reference: np.ndarray, estimate: np.ndarray | None) -> float | None:
 
 
 def _figure(
-    excerpt: Excerpt, top: float, title: str, wave: np.ndarray, uri: str, name: str
+    excerpt: ExcerptAudio, top: float, title: str, wave: np.ndarray, uri: str, name: str
 ) -> Markup:
     label = f"{title}: {name}, {excerpt.track}"
     image = heat_image(
