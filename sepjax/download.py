@@ -210,7 +210,8 @@ def _copy(
     from tqdm import tqdm
 
     bar = tqdm(
-        *(None, name.removesuffix(".part"), total),
+        desc=name.removesuffix(".part"),
+        total=total,
         initial=start,
         unit="B",
         unit_scale=True,

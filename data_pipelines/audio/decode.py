@@ -16,9 +16,8 @@ from data_pipelines.audio.files import evened, probe, read_blocks
 from data_pipelines.audio.int16 import to_float
 from data_pipelines.manifest import DataError
 
-PLAIN = (
-    *(".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc"),
-    *(".au", ".caf", ".w64", ".rf64"),
+PLAIN = frozenset(
+    ".wav .flac .ogg .oga .opus .mp3 .aif .aiff .aifc .au .caf .w64 .rf64".split()
 )
 """Extensions of files that libsndfile reads."""
 

@@ -132,8 +132,12 @@ def _size(path: Path) -> int:
 def recording_key(collection: Collection, recording: Recording) -> str:
     """Changes when anything does that a recording's songs depend on."""
     rules = [
-        *(VERSION, to_tree(collection.mix), to_tree(collection.output)),
-        *(collection.classes, collection.filters.active_dbfs, to_tree(recording)),
+        VERSION,
+        to_tree(collection.mix),
+        to_tree(collection.output),
+        collection.classes,
+        collection.filters.active_dbfs,
+        to_tree(recording),
         [collection.class_of(part.label) for part in recording.tracks],
     ]
     files = []

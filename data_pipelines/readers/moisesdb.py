@@ -31,9 +31,9 @@ NAME = "moisesdb"
 FOLDER = "moisesdb_v0.1"
 SONGS = 240
 RATE = 44100  # Hz
-STEMS = (
-    *("vocals", "bass", "drums", "other", "guitar", "other_plucked", "percussion"),
-    *("piano", "other_keys", "bowed_strings", "wind"),
+STEMS = tuple(
+    "vocals bass drums other guitar other_plucked percussion piano other_keys "
+    "bowed_strings wind".split()
 )
 DRAW = checks.Draw(train=192, valid=24, test=24)
 CLASSES = {"six": SIX, "four": FOUR, "stems": STEMS}

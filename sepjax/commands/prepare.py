@@ -20,7 +20,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--root", type=Path, help="the folder that a reader reads")
     parser.add_argument(
-        *("-s", "--option"),
+        "-s",
+        "--option",
         action="append",
         default=[],
         metavar="NAME=VALUE",
@@ -28,7 +29,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("-o", "--output", type=Path, help="folder of the songs")
     parser.add_argument(
-        *("-j", "--jobs"), type=int, default=1, help="processes (%(default)s)"
+        "-j", "--jobs", type=int, default=1, help="processes (%(default)s)"
     )
     parser.add_argument(
         "--write",

@@ -26,10 +26,7 @@ from sepjax.report.html.table import table
 from sepjax.storage import write_atomically
 
 # Okabe and Ito's colors, those of page.css on white paper.
-COLORS = (
-    *("#0072b2", "#d55e00", "#00855f", "#b4569a"),
-    *("#b07d00", "#3d92c9", "#7a5230", "#6b6b6b"),
-)
+COLORS = "#0072b2 #d55e00 #00855f #b4569a #b07d00 #3d92c9 #7a5230 #6b6b6b".split()
 WIDTH = 9.0  # inches
 PANEL = 2.35  # height of a panel, inches
 LINE = 0.19  # height of a line of text, inches
@@ -224,12 +221,14 @@ def _figure(
                 axes.set_title(digest, loc="right", fontsize=7, color=QUIET)
         row += down
     handles = {h.get_label(): h for axes in figure.axes for h in axes.lines}
+    spacing = {"borderaxespad": 0, "borderpad": 0, "labelspacing": 0.35}
+    spacing |= {"handlelength": 2.4, "ncols": columns, "bbox_to_anchor": (LEFT, start)}
     figure.legend(
         handles=list(handles.values()),
         loc="upper left",
-        bbox_to_anchor=(LEFT, start),
-        **dict(ncols=columns, frameon=False, fontsize=8.5, handlelength=2.4),
-        **dict(borderaxespad=0, borderpad=0, labelspacing=0.35),
+        frameon=False,
+        fontsize=8.5,
+        **spacing,
     )
     return figure
 
@@ -253,18 +252,14 @@ def canvas(title: str, text: str, top: float, down: int, across: int) -> Any:
     bottom = 0.62 + 0.165 * len(wrapped)
     height = top + PANEL * down + GAP * (down - 1) + bottom
     figure = Figure((WIDTH, height), facecolor="white")
-    grid = figure.add_gridspec(
-        *(down, across),
-        **dict(left=LEFT, right=0.985, top=1 - top / height, bottom=bottom / height),
-        **dict(wspace=0.14, hspace=GAP / PANEL),
-    )
+    edges = {"left": LEFT, "right": 0.985}
+    edges |= {"top": 1 - top / height, "bottom": bottom / height}
+    grid = figure.add_gridspec(down, across, wspace=0.14, hspace=GAP / PANEL, **edges)
     if title:
         y = 1 - 0.12 / height
         figure.text(LEFT, y, title, va="top", fontsize=12, weight="bold", color=INK)
-    figure.text(
-        *(LEFT, (bottom - 0.54) / height, "\n".join(wrapped)),
-        **dict(va="top", fontsize=7.5, color=QUIET, linespacing=1.35),
-    )
+    style = {"va": "top", "fontsize": 7.5, "color": QUIET, "linespacing": 1.35}
+    figure.text(LEFT, (bottom - 0.54) / height, "\n".join(wrapped), **style)
     return figure, grid, 1 - (0.12 + (0.3 if title else 0)) / height
 
 
@@ -285,11 +280,9 @@ def _panel(
         if len(line.runs) > 1:
             low, high = curve.mean - curve.deviation, curve.mean + curve.deviation
             axes.fill_between(x, low, high, color=color, alpha=0.18, linewidth=0)
-        axes.plot(
-            *(x, curve.mean, "--" if unsure else "-"),
-            **dict(color=color, label=line.name, linewidth=1.6),
-            marker="o" if len(x) == 1 else None,
-        )
+        style = {"color": color, "linewidth": 1.6, "linestyle": "--" if unsure else "-"}
+        marker = "o" if len(x) == 1 else None
+        axes.plot(x, curve.mean, label=line.name, marker=marker, **style)
     axes.set_title(name.replace("_", " "), loc="left", fontsize=9.5, color=INK)
     style_axes(axes)
     axes.set_xlim(left=0)
