@@ -146,22 +146,16 @@ def to_tree(value: Any) -> Any:
         {'path': 'a.wav', 'label': 'vocals', 'start': 1.5}
     """
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        fields = dataclasses.fields(value)
-        pairs = [(f, getattr(value, f.name)) for f in fields]
-        default = type(value).__dataclass_fields__
-        return {
-            f.name: to_tree(each)
-            for f, each in pairs
-            if f.name == "version" or each != _default(default[f.name])
-        }
+        tree = {}
+        for field_ in dataclasses.fields(value):
+            each, default = getattr(value, field_.name), field_.default
+            if field_.default_factory is not dataclasses.MISSING:
+                default = field_.default_factory()
+            if field_.name == "version" or each != default:
+                tree[field_.name] = to_tree(each)
+        return tree
     if isinstance(value, Mapping):
         return {key: to_tree(each) for key, each in value.items()}
     if isinstance(value, tuple | list):
         return [to_tree(each) for each in value]
     return value
-
-
-def _default(entry: dataclasses.Field) -> Any:
-    if entry.default_factory is not dataclasses.MISSING:
-        return entry.default_factory()
-    return entry.default

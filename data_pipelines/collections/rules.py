@@ -124,7 +124,8 @@ def _name_problems(collection: Collection) -> Iterator[str]:
 
 
 def _recording_problems(collection: Collection, recording: Recording) -> Iterator[str]:
-    if not _folder_name(recording.id):
+    name = recording.id
+    if not name or name[0] in "/." or ".." in Path(name).parts:
         yield "the id must be usable as the name of a folder"
     if recording.split and recording.split not in SPLITS:
         yield f"split '{recording.split}' must be one of {', '.join(SPLITS)}"
@@ -143,10 +144,6 @@ def _recording_problems(collection: Collection, recording: Recording) -> Iterato
         if part.start < 0 or part.stream < 0:
             yield f"{part.path}: start and stream cannot be negative"
     yield from _interval_problems(recording)
-
-
-def _folder_name(name: str) -> bool:
-    return bool(name) and name[0] not in "/." and ".." not in Path(name).parts
 
 
 def _interval_problems(recording: Recording) -> Iterator[str]:

@@ -5,7 +5,7 @@ again, in which its offset is measured. A song is never held as a whole.
 """
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -97,19 +97,12 @@ def examine(manifest: Manifest, track: Track) -> SongFacts:
     except DataError as error:
         return SongFacts(*facts, {}, {}, error=str(error))
     fit = _fit(gram, list(track.stems)) if track.mixture and track.stems else None
-    return SongFacts(*facts, levels, _lengths(manifest, track), fit, offsets)
-
-
-def _lengths(manifest: Manifest, track: Track) -> dict[str, float]:
-    files = {
-        name: (manifest.files[stem.file], stem)
-        for name, stem in _streams(track).items()
-        if not stem.loop
-    }
-    return {
+    lengths = {
         name: (file.frames - stem.start) / file.sample_rate
-        for name, (file, stem) in files.items()
+        for name, stem in _streams(track).items()
+        if not stem.loop and (file := manifest.files[stem.file])
     }
+    return SongFacts(*facts, levels, lengths, fit, offsets)
 
 
 def _streams(track: Track) -> dict[str, Stem]:
@@ -125,7 +118,9 @@ def _read(manifest: Manifest, track: Track) -> tuple[dict[str, LevelMeter], np.n
     widths.setdefault(MIXTURE, channels)
     meters = {name: LevelMeter(rate, width) for name, width in widths.items()}
     gram = np.zeros((len(meters), len(meters)))
-    for raw in _side_by_side(manifest, track, streams):
+    each = [evened(raw_blocks(manifest, track, s), BLOCK) for s in streams.values()]
+    for wide in zip(*each):
+        raw = dict(zip(streams, wide))
         blocks = {name: with_gains(raw[name], stem) for name, stem in streams.items()}
         shape = len(next(iter(raw.values()))), channels
         if MIXTURE not in blocks:
@@ -136,14 +131,6 @@ def _read(manifest: Manifest, track: Track) -> tuple[dict[str, LevelMeter], np.n
         waves = np.array(waves, np.float64)
         gram += waves @ waves.T
     return meters, gram
-
-
-def _side_by_side(
-    manifest: Manifest, track: Track, streams: Mapping[str, Stem]
-) -> Iterator[dict[str, np.ndarray]]:
-    each = [evened(raw_blocks(manifest, track, s), BLOCK) for s in streams.values()]
-    for blocks in zip(*each):
-        yield dict(zip(streams, blocks))
 
 
 def _fit(gram: np.ndarray, names: list[str]) -> SumFit:

@@ -42,10 +42,17 @@ def unpack(archive: str | Path, folder: str | Path, *, progress: bool = False) -
     try:
         with zipfile.ZipFile(archive) as file:
             wanted = _entries(file, archive)
-            todo = [one for one in wanted if not _is_there(folder, one)]
+            paths = {one: folder / one.filename for one in wanted}
+            todo = [
+                one
+                for one, path in paths.items()
+                if not (path.is_file() and path.stat().st_size == one.file_size)
+            ]
             _check_space(folder, sum(one.file_size for one in todo), archive.name)
             for one in tqdm(todo, f"unpacking {archive.name}", disable=not progress):
-                _extract(file, one, folder / one.filename)
+                # It has its name once its checksum is right.
+                with file.open(one) as source, atomic_file(paths[one]) as target:
+                    shutil.copyfileobj(source, target, 1 << 20)
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
         raise DataError(
             f"{archive}: damaged, or no ZIP archive ({error}): delete it and fetch it "
@@ -77,11 +84,6 @@ def _danger(entry: zipfile.ZipInfo) -> str:
     return "is encrypted" if entry.flag_bits & 1 else ""
 
 
-def _is_there(folder: Path, entry: zipfile.ZipInfo) -> bool:
-    path = folder / entry.filename
-    return path.is_file() and path.stat().st_size == entry.file_size
-
-
 def _check_space(folder: Path, needed: int, what: str) -> None:
     place = next(one for one in (folder, *folder.absolute().parents) if one.exists())
     free = shutil.disk_usage(place).free
@@ -90,9 +92,3 @@ def _check_space(folder: Path, needed: int, what: str) -> None:
             f"{what} needs {needed / 1e9:.1f} GB in {folder}, of which "
             f"{free / 1e9:.1f} GB are free"
         )
-
-
-def _extract(file: zipfile.ZipFile, entry: zipfile.ZipInfo, path: Path) -> None:
-    """One file, which has its name once its checksum is right."""
-    with file.open(entry) as source, atomic_file(path) as target:
-        shutil.copyfileobj(source, target, 1 << 20)

@@ -86,7 +86,8 @@ def prepare(
     collection, state = check_collection(collection), State(Path(folder))
     _check_names(collection)
     with state.claimed(collection):
-        wanted = _wanted(collection)
+        recordings = sorted(collection.recordings, key=lambda one: one.id)
+        wanted = [one for one in recordings if not excluded(collection, one)]
         records, todo = _look(collection, state, wanted)
         done = len(todo)
         failed = _work(collection, state, todo, records, jobs, progress)
@@ -109,11 +110,6 @@ def _check_names(collection: Collection) -> None:
                 problems.append(f"'{told}' and '{first}' both become '{name}'")
     if problems:
         raise DataError.of(f"collection '{collection.name}'", problems)
-
-
-def _wanted(collection: Collection) -> list[Recording]:
-    recordings = sorted(collection.recordings, key=lambda one: one.id)
-    return [one for one in recordings if not excluded(collection, one)]
 
 
 def _look(

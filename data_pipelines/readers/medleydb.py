@@ -174,18 +174,14 @@ def _recording(
         for _, track in tracks if use_raw else [("", stem)]:
             path = (raw if use_raw else stems) / str(track.get("filename"))
             problems += filter(None, [checks.file_problem(path)])
-            label = _label(track.get("instrument"))
+            names = checks.several(track.get("instrument") or ())
+            label = SEPARATOR.join(map(str, filter(None, names))) or UNLABELED
             parts.append(Part(checks.relative(path, base), label))
     if not parts:
         problems.append(f"{told}: none")
     tags = {key: str(tree.get(key, "")) for key in ("title", "artist", "genre")}
     tags["has_bleed"] = checks.truth(tree.get("has_bleed"))
     return Recording(folder.name, tuple(parts), group=tags["artist"], tags=tags)
-
-
-def _label(instrument: Any) -> str:
-    names = instrument if isinstance(instrument, list) else [instrument]
-    return SEPARATOR.join(str(name) for name in names if name) or UNLABELED
 
 
 def _without_mixed(song: Recording, classes: str) -> Recording:

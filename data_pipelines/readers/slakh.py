@@ -145,7 +145,11 @@ def read_slakh2100(
         output=Output(rate=RATE, channels=1),
     )
     bare = [song.id for song in songs if not song.tracks]
-    remarks = [_counts(base)]
+    counts = {
+        name: len(subfolders(base / name)) if (base / name).is_dir() else 0
+        for name in SPLIT_OF
+    }
+    remarks = [checks.count_problem(counts, REDUX, ORIGINAL)]
     remarks += checks.remark("stems that were never rendered", left.unrendered)
     remarks += checks.remark("stems without a file", left.missing)
     remarks += checks.remark("songs without a stem", bare)
@@ -164,14 +168,6 @@ def class_of(label: str, classes: str = "six") -> str:
     program = int(label.rpartition("/")[2])
     last = next(last for last in KINDS if program <= last)
     return TO_CLASSES[classes][KINDS[last]]
-
-
-def _counts(base: Path) -> str:
-    found = {
-        name: len(subfolders(base / name)) if (base / name).is_dir() else 0
-        for name in SPLIT_OF
-    }
-    return checks.count_problem(found, REDUX, ORIGINAL)
 
 
 def _recording(

@@ -127,7 +127,11 @@ def _magnitude(
     scale = round_scale([0.0, unit / 2], 4)
     ticks = [tick for tick in scale.ticks if 0 <= tick <= unit / 2]
     labels = [
-        element("span", _tick(tick, rate), style=f"bottom:{200 * tick / unit:.2f}%")
+        element(
+            "span",
+            f"{tick:,.0f} Hz" if rate else f"{tick:.2g}",
+            style=f"bottom:{200 * tick / unit:.2f}%",
+        )
         for tick in ticks
     ]
     return element(
@@ -141,10 +145,6 @@ def _magnitude(
         ),
         element("p", f"filters 1 \N{EN DASH} {kernel.shape[1]:,}", class_="axis-under"),
     )
-
-
-def _tick(frequency: float, rate: float | None) -> str:
-    return f"{frequency:,.0f} Hz" if rate else f"{frequency:.2g}"
 
 
 def _impulses(
