@@ -12,10 +12,12 @@ from sepjax.storage import atomic_folder, move, to_json, write_atomically
 
 ROOT = Path(__file__).parent.parent
 
-# Signs of a writer of its own: a temporary name, or the step that makes it final.
+# Signs of a writer of its own: a final name is opened, or a temporary one made final.
 BY_HAND = re.compile(
+    r"^[^>]*(?:\.write_text\(|\.write_bytes\(|np\.save\w*\(\w+ /)|"
     r"os\.replace|os\.rename|\.rename\(|\.replace\(\w+\)|\.replace\(\w+ / |"
-    r"""NamedTemporaryFile|mkstemp|f?["'][^"' ]*\.partial["']|["']\.part["']"""
+    r"""NamedTemporaryFile|mkstemp|f?["'][^"' ]*\.partial["']|["']\.part["']""",
+    re.MULTILINE,
 )
 ALLOWED = {
     "sepjax/storage.py",
@@ -24,7 +26,14 @@ ALLOWED = {
     # Raw samples lie in <folder>.part until their level is known.
     "sepjax/inference/stems.py",
 }
-TO_DO = {"sepjax/train/log.py", "sepjax/train/start.py", "sepjax/weights/store.py"}
+TO_DO = {
+    "sepjax/train/log.py",
+    "sepjax/train/start.py",
+    "sepjax/weights/store.py",
+    "sepjax/evaluation/exchange.py",  # a scratch folder, deleted afterwards
+    "sepjax/evaluation/folders/museval.py",
+    "sepjax/report/figures/boxes.py",
+}
 
 
 def test_only_storage_gives_files_their_final_names():
@@ -39,7 +48,7 @@ def test_only_storage_gives_files_their_final_names():
         for path in files
         if BY_HAND.search(path.read_text())
     }
-    assert by_hand - ALLOWED == TO_DO
+    assert by_hand - ALLOWED <= TO_DO
     for name in ALLOWED - {"sepjax/storage.py"}:
         assert "os.replace" not in (ROOT / name).read_text()
 

@@ -21,6 +21,7 @@ from sepjax.evaluation.seeds import summarize_band
 from sepjax.experiment.check import check_run
 from sepjax.experiment.flags import Options, run_folder
 from sepjax.report.figures.surface import write_surface
+from sepjax.storage import atomic_file
 from sepjax.train import loop, make_optimizer
 from sepjax.train import mesh as meshes
 from sepjax.train.checkpoint import CheckpointError, describe, require_same
@@ -128,7 +129,8 @@ def train(
         return False
     if jax.process_index() == 0:
         for folder in member_folders(config, workdir):
-            np.savez_compressed(folder / "filters.npz", **learned_filters(folder))
+            with atomic_file(folder / "filters.npz") as file:
+                np.savez_compressed(file, **learned_filters(folder))
     return True
 
 
