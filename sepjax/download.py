@@ -42,7 +42,7 @@ class _Expected(NamedTuple):
     """What the hash of a file must be; any will do where ``digits`` is empty."""
 
     kind: str  # as hashlib names it
-    told: str  # as people do
+    label: str  # as people do
     digits: str  # what it begins with, in hexadecimal
 
     def fits(self, path: Path) -> bool:
@@ -101,7 +101,7 @@ def fetch(
     if path.exists():
         if not expected.fits(path):
             raise DownloadError(
-                f"{path} is there, but not the file of {url}, whose {expected.told} "
+                f"{path} is there, but not the file of {url}, whose {expected.label} "
                 f"begins with {expected.digits[:12]}: delete or rename it"
             )
         return path
@@ -116,11 +116,11 @@ def fetch(
         part.unlink()
         _transfer_all(url, part, progress, attempts, pause, timeout)
     if not expected.fits(part):
-        found = expected.of(part)
+        digest = expected.of(part)
         part.unlink()
         raise DownloadError(
-            f"{url} is not the published file: its {expected.told} begins with "
-            f"{found[:12]}, that of the published one with {expected.digits[:12]}"
+            f"{url} is not the published file: its {expected.label} begins with "
+            f"{digest[:12]}, that of the published one with {expected.digits[:12]}"
         )
     return move(part, path)
 
@@ -192,10 +192,12 @@ def _place(answer: Any, offset: int) -> tuple[int, int | None]:
     length = answer.headers.get("Content-Length")
     if answer.status != http.HTTPStatus.PARTIAL_CONTENT:
         return 0, int(length) if length else None
-    told = answer.headers.get("Content-Range", "")
-    match = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", told)
+    content_range = answer.headers.get("Content-Range", "")
+    match = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", content_range)
     if not match or int(match[1]) > offset:
-        raise _Interrupted(f"the server sent another part ({told or 'not said which'})")
+        raise _Interrupted(
+            f"the server sent another part ({content_range or 'not said which'})"
+        )
     return int(match[1]), None if match[2] == "*" else int(match[2])
 
 
@@ -234,8 +236,8 @@ def _refused(error: urllib.error.HTTPError, url: str, part: Path, offset: int) -
     with error:
         text = f"the server answers {error.code} {error.reason}"
     if error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE and offset:
-        told = error.headers.get("Content-Range", "")
-        if told == f"bytes */{offset}":
+        content_range = error.headers.get("Content-Range", "")
+        if content_range == f"bytes */{offset}":
             return  # All of it was there: its hash will tell.
         part.unlink()
         raise _Interrupted("the server has less than was there before") from error

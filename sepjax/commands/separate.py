@@ -59,8 +59,8 @@ def separate(arguments: argparse.Namespace) -> int:
     facts = weight_facts(arguments.run)
     if facts.get("licence_notice"):
         print(f"sepjax: {facts['licence_notice']}", file=sys.stderr)
-    given = {"chunk": arguments.chunk, "overlap": arguments.overlap}
-    known = {name: value for name, value in given.items() if value is not None}
+    options = {"chunk": arguments.chunk, "overlap": arguments.overlap}
+    known = {name: value for name, value in options.items() if value is not None}
     chunking = Chunking(
         config.eval.chunk_seconds,
         config.eval.overlap,

@@ -50,10 +50,10 @@ def check_run(config: Config, data: Batches, mesh: Mesh) -> Iterator[tuple[str, 
         began = time.perf_counter()
         state, metrics = jax.block_until_ready(compiled(state, batch))
         seconds.append(time.perf_counter() - began)
-    found = f"{metrics['loss'].mean():.4g}"
+    text = f"{metrics['loss'].mean():.4g}"
     if "si_sdr" in metrics:  # what the loss is made of, so that its unit is known
-        found += f", SI-SDR {metrics['si_sdr'].mean():.2f} dB"
-    yield "loss of the first batch", f"{found} after 2 steps"
+        text += f", SI-SDR {metrics['si_sdr'].mean():.2f} dB"
+    yield "loss of the first batch", f"{text} after 2 steps"
     hours = min(seconds) * config.train.steps / 3600
     yield "time of a step", f"{min(seconds):.3f} s"
     yield "time of the run", f"{hours:.2f} h for {config.train.steps} steps"

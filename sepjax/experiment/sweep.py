@@ -242,12 +242,12 @@ def eta(outcomes: Sequence[Outcome], total: int, at_once: int = 1) -> str:
 
 def best(folders: Sequence[Path]) -> str:
     """The best validation SI-SDR of a run, or its mean over the runs of its seeds."""
-    found = [
+    losses_of_runs = [
         [loss for line in read_run(run).valid if (loss := number(line.get("loss")))]
         for run in folders
         if run.is_dir()
     ]
-    values = [-min(losses) for losses in found if losses]
+    values = [-min(losses) for losses in losses_of_runs if losses]
     if not values:
         return ""
     several = f" (mean of {len(values)})" if len(values) > 1 else ""

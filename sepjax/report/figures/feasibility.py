@@ -24,11 +24,11 @@ def mark_chart(results: Mapping[str, Any]) -> Markup:
         _bar_row(swatch([*values], name), values[name], songs[name], scale, mark)
         for name in order
     ]
-    told = "; ".join(f"{name} {decibels(values[name])} dB" for name in order)
+    scores = "; ".join(f"{name} {decibels(values[name])} dB" for name in order)
     return dot_chart(
         rows,
         scale,
-        f"SI-SDR of the oracle mask: {told}; the mark is {mark:g} dB",
+        f"SI-SDR of the oracle mask: {scores}; the mark is {mark:g} dB",
         "SI-SDR of the oracle mask under adaptive mixing: the bar is the median over "
         f"songs, dots are songs, the line is the mark of {mark:g} dB.",
         class_="dots marks",

@@ -75,19 +75,19 @@ def run_banks(run: Path) -> tuple[dict[str, np.ndarray], float]:
         FileNotFoundError: there is no such folder.
         ValueError: the run has no filters yet.
     """
-    found = read_run(run)
+    folder = read_run(run)
     start = "final/encoder/"
     banks = {
         name.removeprefix(start): taps
-        for name, taps in found.filters.items()
+        for name, taps in folder.filters.items()
         if name.startswith(start)
     }
-    if not banks or not found.sample_rate:
+    if not banks or not folder.sample_rate:
         raise ValueError(
             f"{run}: has no filters of an encoder; filters.npz is written when "
             "training ends"
         )
-    return banks, found.sample_rate
+    return banks, folder.sample_rate
 
 
 def examples(taps: np.ndarray, sample_rate: float) -> list[int]:

@@ -140,11 +140,11 @@ def caption(title: str, blocks: Sequence[Sequence[Line]], rows: Mapping) -> str:
     if any(len(line.runs) > 1 for line in lines):
         parts.append("Bands: one sample deviation around the mean over seeds.")
     for block in blocks:
-        found = setting(block[0])
+        facts = setting(block[0])
         parts.append(
-            f"Data: {found['dataset']}, SHA-256 {found['data']}…, {found['rate']} Hz, "
-            f"chunks of {found['chunk']:g} s."
-            if found["dataset"]
+            f"Data: {facts['dataset']}, SHA-256 {facts['data']}…, {facts['rate']} Hz, "
+            f"chunks of {facts['chunk']:g} s."
+            if facts["dataset"]
             else f"Data: unknown, {block[0].runs[0].path} has no config.json."
         )
     present = {line.row for line in lines}
@@ -196,7 +196,7 @@ def _figure(
     blocks: Sequence[Sequence[Line]],
     rows: Mapping[str, str],
     colors: Mapping[str, int],
-    heard: bool,
+    by_chunk: bool,
     title: str,
     text: str,
 ) -> Any:
@@ -211,9 +211,9 @@ def _figure(
     for block, down in zip(blocks, downs):
         for index, name in enumerate(block[0].curves):
             axes = figure.add_subplot(grid[row + index // across, index % across])
-            _panel(axes, block, name, rows, colors, heard)
+            _panel(axes, block, name, rows, colors, by_chunk)
             if index + across >= len(block[0].curves):
-                axes.set_xlabel("chunks heard" if heard else "steps", fontsize=8)
+                axes.set_xlabel("chunks heard" if by_chunk else "steps", fontsize=8)
             if index % across == 0:
                 axes.set_ylabel("SI-SDR, dB", fontsize=8)
             if len(blocks) > 1:
@@ -269,13 +269,13 @@ def _panel(
     name: str,
     rows: Mapping[str, str],
     colors: Mapping[str, int],
-    heard: bool,
+    by_chunk: bool,
 ) -> None:
     for line in lines:
         place = colors[line.name]
         unsure = rows.get(line.row) == "alternative" or place >= len(COLORS)
         color = COLORS[place % len(COLORS)]
-        x = line.steps * (line.field("train", "batch_size") if heard else 1)
+        x = line.steps * (line.field("train", "batch_size") if by_chunk else 1)
         curve = line.curves[name]
         if len(line.runs) > 1:
             low, high = curve.mean - curve.deviation, curve.mean + curve.deviation
