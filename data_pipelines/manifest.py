@@ -101,7 +101,7 @@ class Manifest:
     tracks: tuple[Track, ...]
 
     def path(self, file: AudioFile) -> str:
-        """Where the file lies on this machine."""
+        """The path of a file on this machine."""
         return os.path.join(self.root, file.path)
 
     def file_digest(self, file: AudioFile) -> str:

@@ -74,7 +74,7 @@ class Data:
 
     @property
     def resident_bytes(self) -> int:
-        """What the resident feeder keeps on each device; 0 of the others."""
+        """Bytes that the resident feeder keeps on each device; other feeders: 0."""
         if self.config.data.feeder != "resident":
             return 0
         tracks = self.manifest.split("train")
@@ -137,7 +137,7 @@ class Data:
         return dict.fromkeys((t.name for t in self.manifest.split("train")), "") | twins
 
     def require_unseen(self) -> list[str]:
-        """What is scored must not be trained on, unless ``data.allow_overlap``.
+        """Refuse to train on songs that are scored, unless ``data.allow_overlap``.
 
         Returns:
             Sentences about what is nevertheless.

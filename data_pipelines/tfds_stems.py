@@ -255,7 +255,7 @@ def build(
 
 
 def _config_name(name: str, config: StemsConfig) -> str:
-    """That of the known set only if the songs are of its classes and channels."""
+    """The citation of a known set, if the songs have its classes and channels."""
     base = re.sub(r"[^0-9A-Za-z_-]+", "_", name)
     known = TfdsStems.builder_configs.get(f"{base}_{config.rate}", config)
     same = set(known.classes) == set(config.classes)

@@ -23,7 +23,7 @@ Errors = type[Exception] | tuple[type[Exception], ...]
 
 
 class Outcome(NamedTuple):
-    """What became of a job: its result, or the error that it raised."""
+    """The result of a job, or the error that it raised."""
 
     index: int  # of the job
     result: Any
@@ -102,7 +102,7 @@ def reason(error: BaseException) -> str:
 
 
 def processors(most: int = 8) -> int:
-    """How many processors this process may use, at most so many."""
+    """The number of processors that this process may use, at most ``most``."""
     try:
         return min(len(os.sched_getaffinity(0)), most)
     except AttributeError:  # only Linux can tell what we may use

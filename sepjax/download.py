@@ -27,7 +27,7 @@ PASSING = (408, 425, 429, 500, 502, 503, 504)
 """Answers of servers that may be others a moment later."""
 
 BROKEN = (http.client.HTTPException, TimeoutError, ConnectionError, ssl.SSLError)
-"""What a connection raises that ends in the middle."""
+"""Errors of a connection that ends in the middle."""
 
 
 class DownloadError(OSError):
@@ -39,7 +39,7 @@ class _Interrupted(Exception):
 
 
 class _Expected(NamedTuple):
-    """What the hash of a file must be; any will do where ``digits`` is empty."""
+    """Beginning of the hash of a file; every file fits where ``digits`` is empty."""
 
     kind: str  # as hashlib names it
     label: str  # as people do
@@ -188,7 +188,7 @@ def _transfer(url: str, part: Path, progress: bool, timeout: float) -> None:
 
 
 def _place(answer: Any, offset: int) -> tuple[int, int | None]:
-    """Where the answer begins within the file, and the size of the file if told."""
+    """Place of the answer within the file, and the size of the file if it is known."""
     length = answer.headers.get("Content-Length")
     if answer.status != http.HTTPStatus.PARTIAL_CONTENT:
         return 0, int(length) if length else None
@@ -232,7 +232,7 @@ def _copy(
 
 
 def _refused(error: urllib.error.HTTPError, url: str, part: Path, offset: int) -> None:
-    """What an HTTP status other than success means."""
+    """Raise the meaning of an HTTP status other than success."""
     with error:
         text = f"the server answers {error.code} {error.reason}"
     if error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE and offset:

@@ -25,7 +25,7 @@ SLACK = 0.25  # seconds by which a container's own duration may be wrong
 
 
 class Decoded(NamedTuple):
-    """What a stream of audio decodes to."""
+    """Length and format of a stream of audio."""
 
     frames: int  # samples per channel; an estimate, or 0, where not ``exact``
     channels: int
@@ -34,7 +34,7 @@ class Decoded(NamedTuple):
 
 
 def open_part(path: str | os.PathLike, stream: int = 0) -> Decoded:
-    """What a file, or an audio stream of a container, holds; nothing is decoded.
+    """Length and format of a file or an audio stream of a container, from its header.
 
     Args:
         path: of the file.

@@ -41,7 +41,7 @@ class Interval:
 
 @dataclass(frozen=True)
 class Recording:
-    """What was recorded together: a song, or a concert of several."""
+    """Tracks that were recorded together: a song, or a concert of several."""
 
     id: str  # unique; the name of the song, or of the songs' folder
     tracks: tuple[Part, ...]
@@ -87,7 +87,7 @@ class SplitRules:
 
 @dataclass(frozen=True)
 class Output:
-    """What is written."""
+    """Format of the files that are written."""
 
     layout: str = "musdb"  # <split>/<song>/{mixture,<class>}.wav
     rate: int = 44100  # Hz
@@ -129,7 +129,7 @@ class Collection:
         return self.classes if wanted == "all" else tuple(wanted)
 
     def path(self, part: Part) -> Path:
-        """Where a file lies."""
+        """The path of a file."""
         return Path(self.root, part.path).expanduser()
 
     def digest(self) -> str:

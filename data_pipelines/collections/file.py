@@ -137,7 +137,7 @@ def _free(tree: Any) -> Any:
 
 
 def _name(tree: Any, index: int) -> str:
-    """How a list's entry is called in a message."""
+    """Name of a list's entry in a message."""
     named = tree if isinstance(tree, Mapping) else {}
     return str(named.get("id") or named.get("path") or named.get("name") or index)
 

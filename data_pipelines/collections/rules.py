@@ -1,4 +1,4 @@
-"""What a collection may say: everything that can be seen without opening audio."""
+"""Checks of a collection: all that can be seen without opening audio."""
 
 from collections import Counter
 from collections.abc import Iterator

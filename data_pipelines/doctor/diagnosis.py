@@ -13,7 +13,7 @@ from data_pipelines.workers import in_order
 
 
 class Diagnosis(NamedTuple):
-    """What :func:`diagnose` found."""
+    """The result of :func:`diagnose`: facts, copies and problems."""
 
     dataset: str
     root: str
@@ -23,7 +23,7 @@ class Diagnosis(NamedTuple):
 
     @property
     def serious(self) -> tuple[Problem, ...]:
-        """What should be mended before anything is trained."""
+        """Problems to mend before anything is trained."""
         return tuple(one for one in self.problems if one.severity == SERIOUS)
 
     def to_tree(self) -> dict[str, Any]:
@@ -86,7 +86,7 @@ def diagnose(
 
 
 def definition() -> dict[str, Any]:
-    """What the numbers mean, and the thresholds of problems."""
+    """Meanings of the numbers, and the thresholds of problems."""
     return {
         "peak": "largest sample, dBFS",
         "loudness": "integrated, LUFS, ITU-R BS.1770-4",

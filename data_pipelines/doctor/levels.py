@@ -1,4 +1,4 @@
-"""What a single wave tells about itself: levels, clipping, channels, silence, band."""
+"""Facts about a single wave: levels, clipping, channels, silence, bandwidth."""
 
 import functools
 import math
@@ -37,12 +37,12 @@ class Levels(NamedTuple):
 
     @property
     def silent(self) -> bool:
-        """Whether there is nothing at all."""
+        """Whether all samples are zero."""
         return self.peak == -math.inf
 
 
 def decibels(ratio: float) -> float:
-    """Of a ratio of energies.
+    """A ratio of energies in decibels.
 
     Example:
         >>> decibels(0.01), decibels(0)
@@ -97,7 +97,7 @@ class LevelMeter:
         self._hear_spectrum(block)
 
     def levels(self) -> Levels:
-        """What was measured."""
+        """The levels of all blocks until now."""
         peaks, stereo = self.peaks, self._channels == 2
         both = self._both or 1.0
         frames = max(self._frames, 1)
@@ -183,7 +183,7 @@ def energy(wave: np.ndarray) -> float:
 
 
 def edge(spectrum: np.ndarray, rate: int) -> float | None:
-    """Where a power spectrum falls off a cliff, in Hz.
+    """The frequency in Hz at which a power spectrum falls off a cliff.
 
     Lossy coders cut steeply (MP3 at 128 kbit/s at 16 kHz); instruments do not. Looked
     for above a quarter of half the rate and below :data:`EDGE_SHARE` of it.

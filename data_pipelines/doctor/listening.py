@@ -129,7 +129,7 @@ def _digest(what: Sequence) -> str:
 
 
 def mono_wave(manifest: Manifest, track: Track) -> np.ndarray:
-    """What is listened to of a track, (time,) at the rate of fingerprints, float32.
+    """A track in mono, (time,) at the rate of fingerprints, float32.
 
     The mean of its channels; the first one where they cancel each other
     (:data:`CANCELED`).

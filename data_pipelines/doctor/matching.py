@@ -146,7 +146,7 @@ def shared_part(
 
 
 def likeness(wave: np.ndarray, other: np.ndarray) -> float:
-    r"""How far two aligned waves are the same, whatever equalizer was between them.
+    r"""Likeness of two aligned waves, whatever equalizer was between them.
 
     .. math:: \sum_b w_b c_b / \sum_b w_b, \quad
         c_b = |\langle X, Y \rangle_b| / (\|X\|_b \|Y\|_b), \quad
@@ -205,7 +205,7 @@ def _above_bass(wave: np.ndarray) -> np.ndarray:
 
 
 def _aligned(block: np.ndarray, other: np.ndarray, start: int) -> int | None:
-    """Where a block correlates most with another wave, near ``start``."""
+    """The place near ``start`` at which a block correlates most with another wave."""
     from scipy.signal import correlate
 
     first = max(start - MARGIN, 0)

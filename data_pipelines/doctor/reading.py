@@ -18,7 +18,7 @@ BLOCK = 1 << 17  # frames at a time: 3 s at 44.1 kHz, 1 MB in stereo
 
 
 def heard(track: Track) -> tuple[Stem, ...]:
-    """What makes a track's mixture: the distributed one, else all stems."""
+    """The stems that make a track's mixture: the distributed one, else all stems."""
     return (track.mixture,) if track.mixture else tuple(track.stems.values())
 
 
@@ -61,7 +61,7 @@ def raw_blocks(
 def _sounding(
     manifest: Manifest, track: Track, stem: Stem, frames: int
 ) -> Iterator[np.ndarray]:
-    """What the file holds of the track; every block but the last is full."""
+    """Blocks of the track's part of the file; every block but the last is full."""
     file = manifest.files[stem.file]
     file = dataclasses.replace(file, path=manifest.path(file))
     stop = stem.start + track.frames

@@ -34,7 +34,7 @@ class Pair(NamedTuple):
 
     @property
     def same(self) -> bool:
-        """Whether they count as one song; of files more than half must be the same."""
+        """Whether both count as one song: more than half of their files is the same."""
         return self.share > SAME or (self.share == SAME and self.by != "files")
 
     @property
@@ -174,7 +174,7 @@ def _same_files(
 def _by_files(
     manifest: Manifest, query: Track, track: Track, parts: dict[str, float]
 ) -> Pair:
-    """What two tracks share, by the parts of the query's files that the other has."""
+    """The share of two tracks: parts of the query's files that the other has."""
     if query.mixture and parts.get("mixture", 0.0) > SAME:
         return Pair(query, track, parts["mixture"], "files")
     sounding = [

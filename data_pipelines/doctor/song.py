@@ -37,7 +37,7 @@ CONDITION = 1e-9  # of the fit of gains: two equal stems share theirs
 
 
 class SumFit(NamedTuple):
-    """How the stems make up a distributed mixture."""
+    """Errors of the sum of the stems against a distributed mixture."""
 
     error: float  # dB, energy of mixture - sum against the mixture
     fitted_error: float  # dB, the same once the sum has the best gain

@@ -79,7 +79,7 @@ def open_venue(config: Config, cache: str | Path | None = None) -> Venue:
 def train_rows(
     config: Config, venue: Venue, seeds: Sequence[int], step: int, rows: slice
 ) -> dict[str, np.ndarray]:
-    """What a training batch gets besides its chunks: a process's rows of a step.
+    """Draws and recordings beside the chunks: a process's rows of a training step.
 
     Returns:
         ``draws`` float32 (rows, draws) and, from a venue of one's own, ``tails``

@@ -35,7 +35,7 @@ class Plan(NamedTuple):
     channel: np.ndarray  # int32 (..., sources), the first one heard, -1: all alike
 
     def augmentation(self) -> dict[str, np.ndarray]:
-        """What a batch tells :mod:`sepjax.functional.augment`, beside the audio."""
+        """Arrays for :mod:`sepjax.functional.augment`, beside the audio."""
         return {"gains": self.gains, "channel": self.channel}
 
 

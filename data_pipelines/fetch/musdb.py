@@ -41,7 +41,7 @@ BY_HAND = {
     "conditions are accepted",
     "medleydb": "both versions, on request, from https://medleydb.weebly.com",
 }
-"""What is fetched in a browser: it asks for an agreement, or has no known hash."""
+"""Sets to fetch in a browser: they ask for an agreement, or have no known hash."""
 
 
 def download(

@@ -105,7 +105,7 @@ def _prepare(
 
 
 def _cuts(recording: Recording, rate: int, frames: int) -> list[Cut]:
-    """Where the songs lie.
+    """The first and last frames of the songs of a recording.
 
     Raises:
         DataError: an interval ends after its recording.
@@ -133,7 +133,7 @@ def _cuts(recording: Recording, rate: int, frames: int) -> list[Cut]:
 def _write_song(
     collection: Collection, summed: Summed, gains: Gains, cut: Cut, folder: Path
 ) -> dict[str, Any]:
-    """Stems that sound and the mixture, and what is to be told about them."""
+    """Write stems that sound and the mixture; returns the record of the song."""
     classes, out = collection.classes, collection.output
     width = sample_bytes(collection)
     folder.mkdir(parents=True)

@@ -41,7 +41,7 @@ FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class Prepared(NamedTuple):
-    """What became of a collection."""
+    """The songs that were made of a collection."""
 
     folder: Path
     header: dict[str, Any]
@@ -184,7 +184,7 @@ def _check_space(
 
 
 def _bytes(collection: Collection, recording: Recording) -> int:
-    """What a recording takes on the disk, sums that are kept there included."""
+    """Size of a recording on the disk, sums that are kept there included."""
     headers = read_headers(collection, recording)
     frames = expected_frames(headers, collection.output.rate)
     samples = frames * song_channels(collection, headers)

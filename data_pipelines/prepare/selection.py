@@ -114,5 +114,5 @@ def unread(recording: Recording, reason: str) -> list[dict[str, Any]]:
 
 
 def order(song: dict[str, Any]) -> tuple[int, str]:
-    """How songs are listed: by split, then by name."""
+    """Key by which songs are listed: split, then name."""
     return (*SPLITS, DROPPED, FAILED).index(song["split"]), song["song"]

@@ -17,7 +17,7 @@ from sepjax.storage import text_sha256
 
 
 class Candidate(NamedTuple):
-    """What a split is decided by."""
+    """A song with the facts that decide its split."""
 
     name: str
     group: str = ""
@@ -95,7 +95,7 @@ def _tell_empty(given: Mapping[str, str], rules: SplitRules) -> None:
 
 
 def draw(seed: int, name: str) -> str:
-    """Where a name stands in the draw of a seed; sort by it.
+    """Key of a name in the draw of a seed; sort by it.
 
     Example:
         >>> draw(42, "a") == draw(42, "a"), draw(42, "a") == draw(43, "a")
@@ -105,7 +105,7 @@ def draw(seed: int, name: str) -> str:
 
 
 def apportion(sizes: Sequence[int], targets: Sequence[int]) -> list[list[int]]:
-    """How many of each stratum go into each split: both totals are met exactly.
+    """Numbers of each stratum for each split: both totals are met exactly.
 
     Every stratum gets the integer part of its share of every target; what is left goes
     to the largest remainders whose stratum and split still want one.
@@ -166,7 +166,7 @@ def apportion_shares(songs: int, shares: Sequence[int]) -> list[int]:
 
 
 def _units(songs: Sequence[Candidate], rules: SplitRules) -> list[list[Candidate]]:
-    """What is dealt as one: songs, or groups of them, which are of one stratum."""
+    """Units that are dealt as one: songs, or groups of them, of one stratum."""
     if rules.by == "song":
         return [[song] for song in songs]
     groups: dict[str, list[Candidate]] = defaultdict(list)

@@ -1,4 +1,4 @@
-"""What a folder knows about its own preparation: what is done, and from what.
+"""The state of a prepared folder: which recordings are done, and from which files.
 
 ``.prepare/`` in the folder holds the digest of the collection, the record of every
 recording that is done, and songs that have no split yet. A record counts as long as
@@ -98,14 +98,14 @@ class State:
         return self.records / f"{name}.json"
 
     def places(self, name: str) -> list[Path]:
-        """Where a song of this name may lie."""
+        """The folders in which a song of this name may lie."""
         return [
             place / name
             for place in (self.songs, *(self.folder / split for split in SPLITS))
         ]
 
     def find(self, song: dict[str, Any]) -> Path | None:
-        """Where the audio of a song lies, complete."""
+        """The folder of a song, if its audio is complete."""
         sizes = {name: file["bytes"] for name, file in song["files"].items()}
         for place in self.places(song["song"]) if sizes else ():
             if all(_size(place / f"{name}.wav") == n for name, n in sizes.items()):
@@ -120,7 +120,7 @@ class State:
 
 
 def owner(collection: Collection) -> str:
-    """What a folder belongs to: filters and splits may change, songs stay."""
+    """Digest of the owner of a folder: filters and splits may change, songs stay."""
     marks = Filters(active_dbfs=collection.filters.active_dbfs)
     return dataclasses.replace(collection, splits=SplitRules(), filters=marks).digest()
 

@@ -90,7 +90,7 @@ def expected_frames(headers: Sequence[Header], rate: int) -> int:
 
 
 def bytes_on_disk(collection: Collection, headers: Sequence[Header]) -> int:
-    """What the sums of a recording take there; 0: they are kept in memory."""
+    """Size on disk of the sums of a recording; 0: they are kept in memory."""
     frames = expected_frames(headers, collection.output.rate)
     rows = len(collection.classes) + (headers[-1].name == MIXTURE)
     wide = 4 if collection.mix.dtype == "int16" else 8
@@ -151,7 +151,7 @@ class PartReader:
             yield block
 
     def warnings(self) -> list[str]:
-        """What is odd about it, but no error."""
+        """Oddities that are no errors."""
         if self.mono >= CANCELLED * self.energy:
             return []
         text = "its channels cancel in their mean; use channels: left or right"

@@ -1,4 +1,4 @@
-"""What a reader looks at before it trusts a folder, and how it tells what it found."""
+"""Checks of a folder before a reader trusts it, and messages about their results."""
 
 import json
 import warnings
@@ -48,7 +48,7 @@ def open_root(root: str, name: str, inner: Sequence[str] = ()) -> Path:
 
 
 def read_tree(path: Path, problems: list[str]) -> dict[str, Any]:
-    """What a JSON or YAML file holds; nothing, and a problem more, where that fails."""
+    """The content of a JSON or YAML file; {} and one more problem where that fails."""
     import yaml
 
     # The parser in C is ten times as fast, where it is there: sets have 2000 files.
@@ -94,7 +94,7 @@ def sections(
 
 
 def truth(value: Any) -> bool:
-    """What metadata mean by true, yes, 1 or their opposites.
+    """The truth of a word in metadata: true, yes, 1 or their opposites.
 
     Example:
         >>> [truth(one) for one in ("yes", True, 1, "No", "false", 0, None, "")]
@@ -127,7 +127,7 @@ def file_problem(path: Path) -> str:
 def count_problem(
     found: Mapping[str, int], *expected: Mapping[str, int], what: str = "songs"
 ) -> str:
-    """How counts differ from those that a set is known to have; "" if from none.
+    """A message that counts are not those of the whole set; "" if they are.
 
     Example:
         >>> count_problem({"train": 3}, {"train": 86}, {"train": 100})
@@ -186,7 +186,7 @@ def excluding(
 
 
 class Draw(NamedTuple):
-    """How songs are drawn for the splits of a set that has none of its own.
+    """Shares of the splits of a set that has none of its own, and the seed of the draw.
 
     As options of a reader: ``train``, ``valid``, ``test`` and ``seed``.
     """

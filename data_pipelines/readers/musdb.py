@@ -156,7 +156,7 @@ def _stem_files(folder: Path) -> Iterator[Path]:
 
 
 def _incomplete(songs: Sequence[SongPath], counts: tuple[int, int]) -> list[str]:
-    """What of the data set is not there."""
+    """Songs and numbers of songs that the data set lacks."""
     found = {song.name for song in songs if song.folder != "test"}
     of_test = sum(song.folder == "test" for song in songs)
     problems = []
@@ -172,7 +172,7 @@ def _incomplete(songs: Sequence[SongPath], counts: tuple[int, int]) -> list[str]
 
 
 def _broken(songs: Sequence[SongPath]) -> Iterator[str]:
-    """What cannot be used, or would be misunderstood."""
+    """Problems of single songs: double, in the wrong split, broken."""
     seen: dict[str, str] = {}
     for song in songs:
         if song.name in seen:

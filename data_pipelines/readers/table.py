@@ -79,7 +79,7 @@ def read_table(path: Path, columns: Sequence[str], problems: list[str]) -> list[
 
 
 def suggest(name: str, known: Iterable[str]) -> str:
-    """What was meant by a name, or of a few what there is; "" where nothing helps.
+    """The nearest known names, or all of a few; "" where no name is near.
 
     Example:
         >>> suggest("vocal", map(str, range(20))), suggest("vocal", ["vocals"])

@@ -52,7 +52,7 @@ class SongFolder(NamedTuple):
 
 
 class Measured(NamedTuple):
-    """What reading a song tells: the files that are not silent, and the sum."""
+    """A song that was read: files that are not silent, the error of their sum."""
 
     song: SongFolder
     frames: int

@@ -60,7 +60,7 @@ def check_run(config: Config, data: Batches, mesh: Mesh) -> Iterator[tuple[str, 
 
 
 def describe(config: Config, program: Program) -> Iterator[tuple[str, str]]:
-    """What is known before anything is compiled: frames, parameters, what is frozen."""
+    """Facts before anything is compiled: frames, parameters, frozen parts."""
     model, data = config.model, config.data
     rate, chunk = data.sample_rate, data.chunk_seconds
     if model.name == "tasnet":

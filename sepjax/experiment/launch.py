@@ -49,7 +49,7 @@ def run_sweep(options: Options, config: Any, arguments: list[str]) -> int:
 
 
 def _launching(workdir: Path, options: Options, ours: list[str]) -> dict[str, Any]:
-    """Where and how the members of a sweep run, from the flags."""
+    """Devices and launcher of the members of a sweep, from the flags."""
     launcher, here = options.launcher, options.launcher != "slurm"
     if here and options.distributed:
         raise ValueError("--distributed of a sweep needs --launcher=slurm")

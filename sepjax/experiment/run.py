@@ -53,7 +53,7 @@ def run(config: Any, options: Options) -> int:
 
 
 def _explain(error: Exception, workdir: str) -> str:
-    """What to do about an error, where its own message does not say."""
+    """The message of an error, with advice where the disk is full."""
     if getattr(error, "errno", 0) != errno.ENOSPC:
         return str(error)
     where = getattr(error, "filename", "") or workdir
@@ -64,7 +64,7 @@ def _explain(error: Exception, workdir: str) -> str:
 
 
 def _run(config: Config, options: Options, stack: contextlib.ExitStack) -> bool:
-    """Whether all of it succeeded; the run folder is ours until the stack is closed."""
+    """Do it, and say whether all succeeded; the stack holds the run folder."""
     mode, workdir = options.mode, None
     if options.distributed:
         place = options.distributed, options.processes, options.process

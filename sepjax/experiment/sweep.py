@@ -40,7 +40,7 @@ def start_process(
 
 
 class Outcome(NamedTuple):
-    """What became of a member."""
+    """The end of a member."""
 
     name: str
     status: str  # done | finished before | failed | stopped | skipped | refused
@@ -152,7 +152,7 @@ class Sweep:
                 self._begin(name, scratch)
 
     def _known(self, name: str) -> Outcome | None:
-        """What becomes of a member that need not or cannot run."""
+        """The outcome of a member that need not or cannot run."""
         config = self.configs[name]
         if self.mode == "run" and finished(self.workdir / name, config):
             return Outcome(name, "finished before", best=self._best(name))

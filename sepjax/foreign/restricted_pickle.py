@@ -260,7 +260,7 @@ class _Unpickler(pickle.Unpickler):
 
 
 class _Name(type):
-    """What the names in a pickle become.
+    """Stand-in for a name in a pickle.
 
     A type, because the opcode NEWOBJ takes nothing else. Each file has its own, so that
     nothing which a file does to one could outlast it.

@@ -8,7 +8,7 @@ import numpy as np
 
 
 class Chunking(NamedTuple):
-    """How a track is separated chunk by chunk; see :func:`sepjax.separate`."""
+    """Options of separation chunk by chunk; see :func:`sepjax.separate`."""
 
     chunk: float = 8.0  # seconds separated at once
     overlap: float = 0.25  # share of a chunk that is cross-faded with the next

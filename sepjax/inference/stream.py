@@ -193,7 +193,7 @@ class SeparationStream:
 
 
 def channels_together(model: Any) -> int:
-    """How many channels the model separates together; 1 if it does not say."""
+    """Number of channels that the model separates together; 1 if it does not say."""
     return getattr(model, "audio_channels", 1)
 
 

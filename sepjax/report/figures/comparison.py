@@ -150,7 +150,7 @@ def require_comparable(lines: Sequence[Line]) -> None:
 
 
 def setting(line: Line) -> dict[str, object]:
-    """What a line's curves were measured on."""
+    """The data and chunks that a line's curves were measured on."""
     facts = {name: line.field(*keys) for name, keys in SETTING.items()}
     facts["data"] = str(facts["data"] or "unknown")[:12]
     # Validation chunks are as long as those of training unless the field says more.

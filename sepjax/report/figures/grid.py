@@ -127,7 +127,7 @@ FORMATS = {".html": _page, ".png": _image("png"), ".svg": _image("svg")}
 
 
 def caption(title: str, blocks: Sequence[Sequence[Line]], rows: Mapping) -> str:
-    """What a figure shows, of which runs, on which data, and what it lacks."""
+    """Caption of a figure: its curves, runs and data, and the rows that are missing."""
     lines = [line for block in blocks for line in block]
     across = "training chunks heard" if _batches_differ(lines) else "optimizer steps"
     parts = [

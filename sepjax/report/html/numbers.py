@@ -71,7 +71,7 @@ def clock(seconds: float) -> str:
 
 
 def count(number: int, noun: str) -> str:
-    """How many things, with their noun.
+    """A number of things, with their noun.
 
     Example:
         >>> count(1, "song"), count(1234, "song")

@@ -1,4 +1,4 @@
-"""What ``sepjax prepare`` made, for a terminal and as a page."""
+"""The songs of ``sepjax prepare``, for a terminal and as a page."""
 
 import math
 from collections import Counter
@@ -120,7 +120,7 @@ def _left_out(songs: Songs) -> Markup | None:
 
 
 def _levels(header: Mapping[str, Any], kept: Songs) -> Markup | None:
-    """How far stems were turned down, and what was clipped all the same."""
+    """Factors by which stems were turned down, and samples that were clipped still."""
     if not kept:
         return None
     rows: list[list[Any]] = []
@@ -142,7 +142,7 @@ def _levels(header: Mapping[str, Any], kept: Songs) -> Markup | None:
 
 
 def _turned_down(factors: Sequence[float]) -> tuple[int, str]:
-    """How many factors are below one, and the least in decibels."""
+    """The number of factors below one, and the least factor in decibels."""
     least = 20 * math.log10(max(min(factors, default=1.0), 1e-10))
     return sum(factor < 1 for factor in factors), f"{decibels(least)} dB"
 
