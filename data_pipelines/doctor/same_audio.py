@@ -34,7 +34,7 @@ class Pair(NamedTuple):
 
     @property
     def same(self) -> bool:
-        """Whether both count as one song: more than half of their files is the same."""
+        """Whether both are one song: half of the audio, more than half of the files."""
         return self.share > SAME or (self.share == SAME and self.by != "files")
 
     @property

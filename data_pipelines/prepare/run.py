@@ -6,7 +6,7 @@ import errno
 import json
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -54,12 +54,6 @@ class Prepared(NamedTuple):
         return [song for song in self.songs if song["split"] == FAILED]
 
 
-class _Result(NamedTuple):
-    recording: Recording
-    songs: list[dict[str, Any]]
-    error: str
-
-
 def prepare(
     collection: Collection,
     folder: str | Path,
@@ -86,9 +80,16 @@ def prepare(
     collection, state = check_collection(collection), State(Path(folder))
     _check_names(collection)
     with state.claimed(collection):
-        recordings = sorted(collection.recordings, key=lambda one: one.id)
-        wanted = [one for one in recordings if not excluded(collection, one)]
-        records, todo = _look(collection, state, wanted)
+        records: dict[str, list] = {}
+        todo = []
+        for recording in sorted(collection.recordings, key=lambda one: one.id):
+            if excluded(collection, recording):
+                continue
+            songs = state.load(recording_key(collection, recording), recording)
+            if songs is None:
+                todo.append(recording)
+            else:
+                records[recording.id] = songs
         done = len(todo)
         failed = _work(collection, state, todo, records, jobs, progress)
         songs = _finish(collection, state, records, failed)
@@ -110,20 +111,6 @@ def _check_names(collection: Collection) -> None:
                 problems.append(f"'{told}' and '{first}' both become '{name}'")
     if problems:
         raise DataError.of(f"collection '{collection.name}'", problems)
-
-
-def _look(
-    collection: Collection, state: State, wanted: Sequence[Recording]
-) -> tuple[dict[str, list], list[Recording]]:
-    """Records of what is done, and what is not."""
-    records, todo = {}, []
-    for recording in wanted:
-        found = state.load(recording_key(collection, recording), recording)
-        if found is None:
-            todo.append(recording)
-        else:
-            records[recording.id] = found
-    return records, todo
 
 
 def _lost(
@@ -148,15 +135,27 @@ def _work(
     """Prepare recordings; their records are added, the errors of others returned."""
     from tqdm import tqdm
 
-    failed: dict[str, str] = {}
     _check_space(collection, todo, state.folder)
-    for result in _results(collection, state, todo, jobs, progress):
-        if result.error:
-            failed[result.recording.id] = result.error
+    bare = dataclasses.replace(collection, recordings=())
+    work = [(bare, state, recording) for recording in todo]
+    options = {"unit": "recording", "progress": progress, "start": end_with_parent}
+    options |= {"workers": jobs, "expected": ()}
+    failed: dict[str, str] = {}
+    try:
+        for done in run_jobs(_one, work, "preparing", **options):
+            recording, (songs, error) = todo[done.index], done.result
+            if not error:
+                records[recording.id] = songs
+                continue
+            failed[recording.id] = error
             if progress:
-                tqdm.write(f"sepjax: {result.error}", file=sys.stderr)
-        else:
-            records[result.recording.id] = result.songs
+                tqdm.write(f"sepjax: {error}", file=sys.stderr)
+    except BrokenProcessPool as error:
+        raise DataError(
+            f"{state.folder}: a worker died: out of memory, or started by a script "
+            "without `if __name__ == '__main__':`. What is done is kept: give the same "
+            "command again, perhaps with fewer jobs"
+        ) from error
     return failed
 
 
@@ -193,31 +192,10 @@ def _bytes(collection: Collection, recording: Recording) -> int:
     return songs + bytes_on_disk(collection, headers)
 
 
-def _results(
-    collection: Collection,
-    state: State,
-    todo: Sequence[Recording],
-    jobs: int,
-    progress: bool,
-) -> Iterator[_Result]:
-    bare = dataclasses.replace(collection, recordings=())
-    work = [(bare, state, recording) for recording in todo]
-    options = {"unit": "recording", "progress": progress, "start": end_with_parent}
-    try:
-        for done in run_jobs(
-            _one, work, "preparing", workers=jobs, expected=(), **options
-        ):
-            yield done.result
-    except BrokenProcessPool as error:
-        raise DataError(
-            f"{state.folder}: a worker died: out of memory, or started by a script "
-            "without `if __name__ == '__main__':`. What is done is kept: give the same "
-            "command again, perhaps with fewer jobs"
-        ) from error
-
-
-def _one(collection: Collection, state: State, recording: Recording) -> _Result:
-    """Prepare a recording and remember that it is done."""
+def _one(
+    collection: Collection, state: State, recording: Recording
+) -> tuple[list[dict[str, Any]], str]:
+    """Prepare a recording and remember that it is done; its songs, or its error."""
     try:
         key = recording_key(collection, recording)
         for name in song_names(recording):
@@ -234,8 +212,8 @@ def _one(collection: Collection, state: State, recording: Recording) -> _Result:
         text = reason(error)
         if not isinstance(error, DataError):
             text = f"recording '{recording.id}': {type(error).__name__}: {text}"
-        return _Result(recording, [], text)
-    return _Result(recording, songs, "")
+        return [], text
+    return songs, ""
 
 
 def _finish(
