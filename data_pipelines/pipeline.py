@@ -127,8 +127,8 @@ class Data:
     @functools.cached_property
     def twins(self) -> dict[str, Pair]:
         """Tracks of valid and test that are trained on under another name."""
-        found = self.distributed or self.manifest
-        return overlap.trained_twins(found, cache=self.cache)
+        manifest = self.distributed or self.manifest
+        return overlap.trained_twins(manifest, cache=self.cache)
 
     @property
     def seen(self) -> dict[str, str]:

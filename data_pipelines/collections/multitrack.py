@@ -78,8 +78,8 @@ def open_recordings(
         return _demo(sources, split or "test")
     if Path(data).is_file():
         return _collection(data, sources, split)
-    found = _find(Path(data), split)
-    known = sorted({name for files in found.values() for name in files})
+    songs = _find(Path(data), split)
+    known = sorted({name for files in songs.values() for name in files})
     for name in sources:
         if name not in known:
             raise DataError(f"no song in {data} has '{name}': {nearest(name, known)}")
@@ -92,25 +92,25 @@ def open_recordings(
         )
     return classes, [
         SongReader(name, functools.partial(_read, base, files, classes))
-        for (name, base), files in found.items()
+        for (name, base), files in songs.items()
     ]
 
 
 def _find(root: Path, split: str) -> dict[tuple[str, Path], dict[str, list[Path]]]:
     """(Name, folder) of every song -> class -> files."""
     if not root.is_dir():
-        found = "is not a folder" if root.exists() else "does not exist"
+        state = "is not a folder" if root.exists() else "does not exist"
         raise DataError(
-            f"{root.absolute()} {found}; or say '{DEMO}' for the demo music"
+            f"{root.absolute()} {state}; or say '{DEMO}' for the demo music"
         )
     folders = subfolders(root)
     splits = [one for one in folders if one.name.lower() in SPLIT_FOLDERS]
-    wanted = [one for one in splits if SPLIT_FOLDERS[one.name.lower()] == split]
-    if split and not wanted:
+    chosen = [one for one in splits if SPLIT_FOLDERS[one.name.lower()] == split]
+    if split and not chosen:
         listed = ", ".join(one.name for one in splits) or "none"
         raise DataError(f"{root} has no split '{split}'; split folders there: {listed}")
     if splits:
-        folders = [one for part in (wanted or splits) for one in subfolders(part)]
+        folders = [one for part in (chosen or splits) for one in subfolders(part)]
     if not folders:
         hint = ": it looks like a song, name the folder above" if _classes(root) else ""
         raise DataError(
@@ -188,17 +188,17 @@ def _read_recording(
     if not headers:
         raise DataError(f"{recording.id}: has none of {', '.join(classes)}")
     rate, channels = collection.output.rate, tracks.song_channels(collection, headers)
-    made: list[list[np.ndarray]] = [[] for _ in classes]
+    groups: list[list[np.ndarray]] = [[] for _ in classes]
     clipped = 0
     for header in headers:
         track = tracks.PartReader(header)
         blocks = list(track.blocks(rate, channels, np.dtype(np.int16)))
         wait = np.zeros((round(header.part.start * rate), channels), np.int16)
-        made[classes.index(header.name)].append(np.concatenate([wait, *blocks]))
+        groups[classes.index(header.name)].append(np.concatenate([wait, *blocks]))
         clipped += track.clipped
     content = [[h.name, str(h.part), hash_file(str(h.path))] for h in headers]
     digest = text_sha256(repr(content))
-    return Multitrack(rate, align(made, channels), clipped, digest)
+    return Multitrack(rate, align(groups, channels), clipped, digest)
 
 
 def _demo(sources: Sequence[str], split: str) -> tuple[tuple[str, ...], list]:

@@ -31,8 +31,10 @@ def check_collection(collection: Collection, where: str = "") -> Collection:
     ids = Counter(recording.id for recording in collection.recordings)
     problems += [f"{n} recordings have the id '{i}'" for i, n in ids.items() if n > 1]
     for recording in collection.recordings:
-        told = f"recording '{recording.id}'"
-        problems += [f"{told}: {p}" for p in _recording_problems(collection, recording)]
+        place = f"recording '{recording.id}'"
+        problems += [
+            f"{place}: {p}" for p in _recording_problems(collection, recording)
+        ]
     if problems:
         raise DataError.of(where or f"collection '{collection.name}'", problems)
     return collection
@@ -81,10 +83,10 @@ def _class_problems(collection: Collection) -> Iterator[str]:
     for name in classes:
         if name in ("", "mixture") or "/" in name or name.startswith("."):
             yield f"classes: '{name}' cannot be the name of a stem's file"
-    wanted = set(collection.label_map.values()) | {collection.default_class} - {""}
+    names = set(collection.label_map.values()) | {collection.default_class} - {""}
     if isinstance(collection.filters.require_classes, tuple | list):
-        wanted |= set(map(str, collection.required))
-    for name in sorted(wanted - set(classes)):
+        names |= set(map(str, collection.required))
+    for name in sorted(names - set(classes)):
         yield f"class '{name}' is not in classes: {nearest(name, classes)}"
 
 

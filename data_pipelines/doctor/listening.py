@@ -75,10 +75,10 @@ class Listener(NamedTuple):
         prints = dict(zip(tracks, self.fingerprints(list(tracks.values()))))
         index = matching.build_index([prints[track.name] for track in references])
         asked = [(index, prints[query.name]) for query in queries]
-        found = self._run(matching.candidates, asked, "looking up")
+        candidates_of = self._run(matching.candidates, asked, "looking up")
         proposed = [
             (query, one.song, one.offsets)
-            for query, candidates in enumerate(found)
+            for query, candidates in enumerate(candidates_of)
             for one in candidates
         ]
         _remember(path, json.dumps(proposed))
@@ -94,11 +94,11 @@ class Listener(NamedTuple):
         path = self._path(track)
         if known := _remembered(path):
             return known
-        found = fingerprint(mono_wave(self.manifest, track))
+        prints = fingerprint(mono_wave(self.manifest, track))
         content = io.BytesIO()
-        np.save(content, np.stack(found))
+        np.save(content, np.stack(prints))
         _remember(path, content.getvalue())
-        return found
+        return prints
 
     def _share(self, query: Track, other: Track, offsets: tuple[int, ...]) -> float:
         compared = self._key(query), self._key(other), offsets, matching.VERSION
@@ -160,9 +160,9 @@ def _listen(waves: Iterable[np.ndarray], rate: int) -> np.ndarray:
 def _remembered(path: Path) -> Fingerprint | None:
     """A fingerprint that was written; what is no such file counts as absent."""
     with contextlib.suppress(OSError, ValueError), path.open("rb") as file:
-        found = np.lib.format.read_array(file, allow_pickle=False)
-        if found.dtype == np.uint32 and found.ndim == 2 and len(found) == 2:
-            return Fingerprint(*found)
+        prints = np.lib.format.read_array(file, allow_pickle=False)
+        if prints.dtype == np.uint32 and prints.ndim == 2 and len(prints) == 2:
+            return Fingerprint(*prints)
     return None
 
 

@@ -90,15 +90,15 @@ def candidates(index: Index, query: Fingerprint) -> list[Candidate]:
     proposed = np.isin(keys // span, np.unique(keys[enough] // span))
     good = np.flatnonzero(proposed & (near >= LEAST_PAIRS))
     good = good[np.argsort(-near[good], kind="stable")]
-    found: dict[int, list[tuple[int, int]]] = {}
+    offsets_of: dict[int, list[tuple[int, int]]] = {}
     for key, pairs in zip(keys[good].tolist(), near[good].tolist()):
         song, offset = key // span, key % span - span // 2
-        known = found.setdefault(song, [])
+        known = offsets_of.setdefault(song, [])
         if len(known) < OFFSETS and all(abs(offset - o) > 2 for o, _ in known):
             known.append((offset, pairs))
     return [
         Candidate(song, known[0][1], tuple(offset for offset, _ in known))
-        for song, known in found.items()
+        for song, known in offsets_of.items()
     ]
 
 
@@ -179,10 +179,10 @@ def likeness(wave: np.ndarray, other: np.ndarray) -> float:
         return np.add.reduceat(values[: limits[-1]], limits[:-1])
 
     levels = np.sqrt(sums(np.square(abs(first))) * sums(np.square(abs(second))))
-    heard = levels > 0
-    common = abs(sums(first * second.conj()))[heard]
-    weights = np.sqrt(levels[heard])
-    return float((common / weights).sum() / weights.sum()) if heard.any() else 0.0
+    audible = levels > 0
+    common = abs(sums(first * second.conj()))[audible]
+    weights = np.sqrt(levels[audible])
+    return float((common / weights).sum() / weights.sum()) if audible.any() else 0.0
 
 
 def _bands(samples: int) -> list[int]:

@@ -52,15 +52,15 @@ def find_problems(
         >>> [(p.severity, p.kind, p.where) for p in find_problems([broken], [])]
         [('serious', 'unreadable', ('test/a: empty file',))]
     """
-    found = [
+    problems = [
         Problem(severity, kind, what, advice, tuple(where))
         for severity, kind, what, advice, look in (*OF_SONGS, *OF_STEMS)
         if (where := [place for song in songs for place in look(song)])
     ]
-    found += _same_audio(pairs)
-    found += _loudness(songs)
+    problems += _same_audio(pairs)
+    problems += _loudness(songs)
     order = {name: rank for rank, name in enumerate(SEVERITIES)}
-    return tuple(sorted(found, key=lambda problem: order[problem.severity]))
+    return tuple(sorted(problems, key=lambda problem: order[problem.severity]))
 
 
 # --- of single songs --------------------------------------------------------------

@@ -158,16 +158,16 @@ def _same_files(
         for name, stem in _named(track):
             shelf[_digest(manifest, stem)].append((track, name, stem))
     for query in queries:
-        found: dict[str, dict[str, float]] = defaultdict(lambda: defaultdict(float))
+        parts_of: dict[str, dict[str, float]] = defaultdict(lambda: defaultdict(float))
         tracks = {}
         for name, stem in _named(query):
             for track, _, other in shelf[_digest(manifest, stem)]:
                 overlap = _overlap(query, stem, track, other)
                 if overlap and wanted(query, track):
                     tracks[track.name] = track
-                    parts = found[track.name]
+                    parts = parts_of[track.name]
                     parts[name] = max(parts[name], overlap)
-        for name, parts in found.items():
+        for name, parts in parts_of.items():
             yield _by_files(manifest, query, tracks[name], parts)
 
 

@@ -156,7 +156,7 @@ def _offsets(
     rate, mixture = rate_of(manifest, track), meters[MIXTURE].peaks
     margin = round(alignment.LARGEST * rate)
     count = round(alignment.EXCERPT / ACTIVE_SECONDS)
-    found = {}
+    offsets = {}
     for name, stem in track.stems.items():
         peaks = meters[name].peaks
         if not peaks.any() or not mixture.any():
@@ -168,8 +168,8 @@ def _offsets(
         around = start - margin, stop + margin
         whole = excerpt(manifest, track, track.mixture, *around)
         waves = _comparable(own, whole)
-        found[name] = alignment.find_offset(*waves, margin)
-    return found
+        offsets[name] = alignment.find_offset(*waves, margin)
+    return offsets
 
 
 def _comparable(stem: np.ndarray, mixture: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

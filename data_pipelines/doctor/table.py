@@ -79,6 +79,6 @@ def _verdict(diagnosis: Diagnosis) -> str:
         )
         for severity in dict.fromkeys(p.severity for p in diagnosis.problems)
     }
-    told = ", ".join(f"{severity} {count}" for severity, count in counts.items())
+    text = ", ".join(f"{severity} {count}" for severity, count in counts.items())
     rest = "" if SERIOUS in counts else "; nothing stands against training"
-    return f"Found: {told}{rest}."
+    return f"Found: {text}{rest}."

@@ -54,10 +54,10 @@ def read_chunks(manifest: Manifest, plan: Plan, chunk: int) -> Batch:
     chunks = _aligned((*plan.file.shape, chunk, manifest.file_channels))
     for index in np.ndindex(plan.file.shape):
         file, start, stop, loop = (int(field[index]) for field in plan[:4])
-        heard = min(stop - start, chunk) if file >= 0 else 0
-        chunks[index][heard:] = 0
-        if heard:
-            _read_into(chunks[index][:heard], manifest, file, start, bool(loop))
+        frames = min(stop - start, chunk) if file >= 0 else 0
+        chunks[index][frames:] = 0
+        if frames:
+            _read_into(chunks[index][:frames], manifest, file, start, bool(loop))
     return {"chunks": chunks} | plan.augmentation()
 
 
@@ -103,9 +103,9 @@ def feed(manifest: Manifest, plans: Iterator[Plan], chunk: int) -> Iterator[Batc
 def load_track(manifest: Manifest, track: Track) -> LoadedTrack:
     """A whole song: the distributed mixture where there is one, else the exact sum."""
     stems = [track.stems.get(name) for name in manifest.classes]
-    heard = [stem for stem in (*stems, track.mixture) if stem is not None]
+    present = [stem for stem in (*stems, track.mixture) if stem is not None]
     channels = max(
-        (max(manifest.files[s.file].channels, len(s.gains)) for s in heard), default=1
+        (max(manifest.files[s.file].channels, len(s.gains)) for s in present), default=1
     )
     references = np.stack([_excerpt(manifest, track, stem, channels) for stem in stems])
     if track.mixture is None:

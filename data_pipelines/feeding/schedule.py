@@ -179,8 +179,8 @@ def source_tracks(
     """
     tracks, sources = shape
     if mix == "track":
-        found = visited_tracks(tracks, seed, batch_size, start_step, stop_step)
-        return found[..., None]
+        tracks_of_rows = visited_tracks(tracks, seed, batch_size, start_step, stop_step)
+        return tracks_of_rows[..., None]
     steps = stop_step - start_step
     words = uniform(seed, _MIX, start_step, steps, batch_size * sources)
     words = words.reshape(steps, batch_size, sources)

@@ -41,8 +41,8 @@ def unpack(archive: str | Path, folder: str | Path, *, progress: bool = False) -
     archive, folder = Path(archive), Path(folder)
     try:
         with zipfile.ZipFile(archive) as file:
-            wanted = _entries(file, archive)
-            paths = {one: folder / one.filename for one in wanted}
+            entries = _entries(file, archive)
+            paths = {one: folder / one.filename for one in entries}
             todo = [
                 one
                 for one, path in paths.items()

@@ -106,9 +106,9 @@ def _check_names(collection: Collection) -> None:
     problems = []
     for recording in collection.recordings:
         for name in song_names(recording):
-            told = f"{recording.id} ({name})"
-            if (first := seen.setdefault(name.casefold(), told)) is not told:
-                problems.append(f"'{told}' and '{first}' both become '{name}'")
+            text = f"{recording.id} ({name})"
+            if (first := seen.setdefault(name.casefold(), text)) is not text:
+                problems.append(f"'{text}' and '{first}' both become '{name}'")
     if problems:
         raise DataError.of(f"collection '{collection.name}'", problems)
 

@@ -85,8 +85,8 @@ def _reason(collection: Collection, song: dict[str, Any]) -> str:
         if song["active_seconds"][name] < need or name in song["absent"]
     ]
     if quiet:
-        told = ", ".join(f"{n} {song['active_seconds'][n]:g} s" for n in quiet)
-        return f"not active for {need:g} s: {told}"
+        times = ", ".join(f"{n} {song['active_seconds'][n]:g} s" for n in quiet)
+        return f"not active for {need:g} s: {times}"
     return "" if song["files"].keys() - {"mixture"} else "silent"
 
 

@@ -83,8 +83,8 @@ class State:
     def load(self, key: str, recording: Recording) -> list[dict[str, Any]] | None:
         """The songs of a recording, if it is done and has not changed since."""
         try:
-            found = json.loads(self._record(recording).read_text())
-            return found["songs"] if found["key"] == key else None
+            record = json.loads(self._record(recording).read_text())
+            return record["songs"] if record["key"] == key else None
         except (OSError, ValueError, KeyError, TypeError):
             return None
 

@@ -42,8 +42,8 @@ def open_root(root: str, name: str, inner: Sequence[str] = ()) -> Path:
         raise DataError(f"{name} needs the folder that it was unpacked to")
     base = Path(root).expanduser()
     if not base.is_dir():
-        found = "is not a folder" if base.exists() else "does not exist"
-        raise DataError(f"{name}: {base.absolute()} {found}")
+        state = "is not a folder" if base.exists() else "does not exist"
+        raise DataError(f"{name}: {base.absolute()} {state}")
     return next((base / one for one in inner if (base / one).is_dir()), base).absolute()
 
 
@@ -88,9 +88,9 @@ def sections(
         problems.append(f"{where}: names with sections are wanted, not {tree!r}")
         return []
     names = sorted(map(str, tree))
-    found = {str(name): one for name, one in tree.items()}
-    entries([found[name] for name in names], where, problems)
-    return [(name, found[name]) for name in names if isinstance(found[name], dict)]
+    by_name = {str(name): one for name, one in tree.items()}
+    entries([by_name[name] for name in names], where, problems)
+    return [(name, by_name[name]) for name in names if isinstance(by_name[name], dict)]
 
 
 def truth(value: Any) -> bool:
@@ -125,7 +125,7 @@ def file_problem(path: Path) -> str:
 
 
 def count_problem(
-    found: Mapping[str, int], *expected: Mapping[str, int], what: str = "songs"
+    counts: Mapping[str, int], *expected: Mapping[str, int], what: str = "songs"
 ) -> str:
     """A message that counts are not those of the whole set; "" if they are.
 
@@ -135,14 +135,14 @@ def count_problem(
         >>> count_problem({"train": 100}, {"train": 86}, {"train": 100})
         ''
     """
-    if any(dict(found) == dict(one) for one in expected):
+    if any(dict(counts) == dict(one) for one in expected):
         return ""
 
     def told(counts: Mapping[str, int]) -> str:
         return ", ".join(f"{key} {n}".strip() for key, n in counts.items())
 
     whole = ", or ".join(map(told, expected))
-    return f"{told(found)} {what}; the whole set has {whole}"
+    return f"{told(counts)} {what}; the whole set has {whole}"
 
 
 def listed(names: Iterable[str]) -> str:

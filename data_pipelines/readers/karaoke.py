@@ -79,7 +79,7 @@ def read_karaoke(
     names = CLASSES[choose("classes", classes, CLASSES)]
     problems: list[str] = []
     rows = read_table(base / table, COLUMNS, problems)
-    found = label_map(rows, classes, labels or {}, default_class, table, problems)
+    class_of = label_map(rows, classes, labels or {}, default_class, table, problems)
     songs = grouped(rows, "song")
     for members in songs.values():
         check_files(members, base, table, problems)
@@ -96,7 +96,7 @@ def read_karaoke(
         name="karaoke",
         root=str(base),
         classes=names,
-        label_map={label: one for label, one in found.items() if label != one},
+        label_map={label: one for label, one in class_of.items() if label != one},
         recordings=tuple(recordings),
         mix=MixRules(mode=mode),
         filters=Filters(required, apply="after_split"),

@@ -86,21 +86,21 @@ def read_medleydb(
     problems: list[str] = []
     if mixture and level == "raw":
         problems.append("mixture=true needs level=stems: raw tracks sum to no mixture")
-    found = [
+    every = [
         _recording(base, folder, tree, level, problems)
         for folder, tree in _songs(base, metadata, problems)
         if bleed or not checks.truth(tree.get("has_bleed"))
     ]
-    sortable = [_without_mixed(song, classes) for song in found]
+    sortable = [_without_mixed(song, classes) for song in every]
     mixed = [
         f"{Path(part.path).name} ({part.label})"
-        for song, kept in zip(found, sortable)
+        for song, kept in zip(every, sortable)
         for part in song.tracks
         if part not in kept.tracks
     ]
     songs = [song for song in sortable if song.tracks]
     if mixture:
-        songs = [_with_mixture(base, song, song in found, problems) for song in songs]
+        songs = [_with_mixture(base, song, song in every, problems) for song in songs]
     labels = sorted({part.label for song in songs for part in song.tracks})
     collection = Collection(
         CLASSES[classes],
@@ -110,11 +110,11 @@ def read_medleydb(
         label_map={label: class_of(label, classes) for label in labels},
         default_class="other",
         mix=MixRules(mode="summing") if mixture else MixRules(),
-        filters=checks.excluding(exclude, [song.id for song in found], problems),
+        filters=checks.excluding(exclude, [song.id for song in every], problems),
         splits=draw.rules(),
         output=Output(rate=RATE, channels=2),
     )
-    count = checks.count_problem({"": len(found)}, *COUNTS) if bleed else ""
+    count = checks.count_problem({"": len(every)}, *COUNTS) if bleed else ""
     remarks = [count, *checks.remark("left out, of no class or of several", mixed)]
     return checks.conclude(collection, problems, remarks)
 
@@ -166,10 +166,10 @@ def _recording(
     """A song with all of its tracks."""
     stems = folder / str(tree.get("stem_dir") or f"{folder.name}_STEMS")
     raw = folder / str(tree.get("raw_dir") or f"{folder.name}_RAW")
-    told, parts = f"{folder.name}: stems", []
-    for _, stem in checks.sections(tree.get("stems"), told, problems):
-        raw_told = f"{told}: raw"
-        tracks = checks.sections(stem.get("raw") or {}, raw_told, problems)
+    where, parts = f"{folder.name}: stems", []
+    for _, stem in checks.sections(tree.get("stems"), where, problems):
+        raw_where = f"{where}: raw"
+        tracks = checks.sections(stem.get("raw") or {}, raw_where, problems)
         use_raw = level == "raw" and bool(tracks)
         for _, track in tracks if use_raw else [("", stem)]:
             path = (raw if use_raw else stems) / str(track.get("filename"))
@@ -178,7 +178,7 @@ def _recording(
             label = SEPARATOR.join(map(str, filter(None, names))) or UNLABELED
             parts.append(Part(checks.relative(path, base), label))
     if not parts:
-        problems.append(f"{told}: none")
+        problems.append(f"{where}: none")
     tags = {key: str(tree.get(key, "")) for key in ("title", "artist", "genre")}
     tags["has_bleed"] = checks.truth(tree.get("has_bleed"))
     return Recording(folder.name, tuple(parts), group=tags["artist"], tags=tags)

@@ -110,10 +110,10 @@ def class_of(label: str, classes: str = "six") -> str:
 def _recording(base: Path, folder: Path, bleed: bool, problems: list[str]) -> Recording:
     """A song; one without tracks if all of them have bleed and none may."""
     tree = checks.read_tree(folder / "data.json", problems)
-    told = str(folder / "data.json")
-    tracks = list(_tracks(tree, told, problems)) if tree else []
+    where = str(folder / "data.json")
+    tracks = list(_tracks(tree, where, problems)) if tree else []
     if tree and not tracks:
-        problems.append(f"{told}: no tracks")
+        problems.append(f"{where}: no tracks")
     parts = []
     for stem, track in tracks:
         ending = str(track.get("extension", "wav")).lstrip(".")
@@ -128,13 +128,13 @@ def _recording(base: Path, folder: Path, bleed: bool, problems: list[str]) -> Re
 
 
 def _tracks(
-    tree: dict[str, Any], told: str, problems: list[str]
+    tree: dict[str, Any], where: str, problems: list[str]
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     """Stem and entry of every track."""
-    for stem in checks.entries(tree.get("stems"), f"{told}: stems", problems):
+    for stem in checks.entries(tree.get("stems"), f"{where}: stems", problems):
         name = str(stem.get("stemName"))
         if name not in STEMS:
-            problems.append(f"{told}: unknown stem '{name}': {nearest(name, STEMS)}")
+            problems.append(f"{where}: unknown stem '{name}': {nearest(name, STEMS)}")
             continue
-        for track in checks.entries(stem.get("tracks"), f"{told}: {name}", problems):
+        for track in checks.entries(stem.get("tracks"), f"{where}: {name}", problems):
             yield name, track

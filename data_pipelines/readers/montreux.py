@@ -99,7 +99,7 @@ def read_montreux(
     problems: list[str] = []
     rows = read_table(base / table, COLUMNS, problems)
     _check_crowds(rows, table, problems)
-    found = label_map(rows, "four", labels or {}, default_class, table, problems)
+    class_of = label_map(rows, "four", labels or {}, default_class, table, problems)
     concerts = grouped(rows, "concert")
     for members in concerts.values():
         check_files(members, base, table, problems)
@@ -107,14 +107,14 @@ def read_montreux(
     songs = _songs(cuts, concerts, intervals, problems)
     exclude = several(exclude)
     problems += _unknown(exclude, concerts, songs)
-    lacking = _lacking(concerts, found)
+    lacking = _lacking(concerts, class_of)
     bare = [name for name in concerts if name not in {*songs, *exclude, *lacking}]
     problems += [f"{intervals}: no song of '{n}'; or give exclude={n}" for n in bare]
     collection = Collection(
         name="montreux",
         root=str(base),
         classes=FOUR,
-        label_map={label: one for label, one in found.items() if label != one},
+        label_map={label: one for label, one in class_of.items() if label != one},
         recordings=tuple(
             _recording(name, members, songs.get(name, ()), problems)
             for name, members in concerts.items()
@@ -124,8 +124,8 @@ def read_montreux(
         splits=draw.rules(by=choose("by", by, ("song", "group")), stratify="crowd"),
         output=Output(channels=2),
     )
-    told = [f"{name} has no {', '.join(lack)}" for name, lack in lacking.items()]
-    return conclude(collection, problems, remark("will be left out", told))
+    texts = [f"{name} has no {', '.join(lack)}" for name, lack in lacking.items()]
+    return conclude(collection, problems, remark("will be left out", texts))
 
 
 def _unknown(
@@ -170,7 +170,7 @@ def _songs(
     rows: Sequence[Row], concerts: Mapping[str, Any], table: str, problems: list[str]
 ) -> dict[str, tuple[Interval, ...]]:
     """Concert to its songs, in order of time."""
-    found: dict[str, list[Interval]] = {}
+    songs: dict[str, list[Interval]] = {}
     for row in rows:
         where = f"{table} line {row.line}"
         start, end = seconds(row["start"]), seconds(row["end"])
@@ -180,14 +180,14 @@ def _songs(
                 f"{where}: no concert '{row['concert']}' has tracks; {hint}"
             )
         elif start is None or end is None or end <= start:
-            told = f"'{row['start']}' to '{row['end']}'"
-            problems.append(f"{where}: {told}: seconds or h:mm:ss are wanted, in order")
+            span = f"'{row['start']}' to '{row['end']}'"
+            problems.append(f"{where}: {span}: seconds or h:mm:ss are wanted, in order")
         else:
             one = Interval(row["name"], start, end)
-            found.setdefault(row["concert"], []).append(one)
+            songs.setdefault(row["concert"], []).append(one)
     return {
         name: tuple(sorted(each, key=lambda one: one.start))
-        for name, each in found.items()
+        for name, each in songs.items()
     }
 
 

@@ -157,16 +157,16 @@ def _stem_files(folder: Path) -> Iterator[Path]:
 
 def _incomplete(songs: Sequence[SongPath], counts: tuple[int, int]) -> list[str]:
     """Songs and numbers of songs that the data set lacks."""
-    found = {song.name for song in songs if song.folder != "test"}
+    known = {song.name for song in songs if song.folder != "test"}
     of_test = sum(song.folder == "test" for song in songs)
     problems = []
     for folder, count, wanted in (
-        ("train", len(found), counts[0]),
+        ("train", len(known), counts[0]),
         ("test", of_test, counts[1]),
     ):
         if count != wanted:
             problems.append(f"'{folder}' holds {count} songs instead of {wanted}")
-    missing = [name for name in VALIDATION if name not in found]
+    missing = [name for name in VALIDATION if name not in known]
     problems += [f"no song '{name}', which validates" for name in missing]
     return problems
 

@@ -175,9 +175,9 @@ def _recording(
 ) -> Recording:
     """A song; one without tracks if none of its stems has audio."""
     base, tree = folder.parent.parent, checks.read_tree(folder / METADATA, problems)
-    told = f"{folder / METADATA}: stems"
+    where = f"{folder / METADATA}: stems"
     parts, complete = [], True
-    for name, stem in checks.sections(tree.get("stems", {}), told, problems):
+    for name, stem in checks.sections(tree.get("stems", {}), where, problems):
         path = _audio(folder / "stems" / name)
         if not checks.truth(stem.get("audio_rendered")):
             left.unrendered.append(f"{folder.name}/{name}")
@@ -189,7 +189,7 @@ def _recording(
             complete = False
         elif not 0 <= (program := _program(stem)) <= DRUMS:
             shown = stem.get("program_num")
-            problems.append(f"{told}: {name}: program_num {shown!r} is not 0 to 128")
+            problems.append(f"{where}: {name}: program_num {shown!r} is not 0 to 128")
         else:
             label = f"{stem.get('inst_class', '')}/{program}"
             parts.append(Part(checks.relative(path, base), label))

@@ -97,8 +97,8 @@ def _find_songs(root: str, sources: Sequence[str]) -> list[SongFolder]:
         )
     base = Path(root)
     if not base.is_dir():
-        found = "is not a folder" if base.exists() else "does not exist"
-        raise DataError(f"data.root {base.absolute()} {found}")
+        state = "is not a folder" if base.exists() else "does not exist"
+        raise DataError(f"data.root {base.absolute()} {state}")
     children = subfolders(base)
     splits = [child for child in children if child.name.lower() in SPLIT_FOLDERS]
     if splits:
@@ -159,12 +159,12 @@ def _measure(song: SongFolder, sources: Sequence[str]) -> Measured | list[str]:
         energy, error = _sum_song(files)
     except DataError:
         return _sample_problems(files)
-    heard = {
+    sounding = {
         name: dataclasses.replace(file, digest=hash_file(file.path))
         for name, file in files.items()
         if energy[name] > 0 or name == "mixture"
     }
-    return Measured(song, next(iter(files.values())).frames, heard, error)
+    return Measured(song, next(iter(files.values())).frames, sounding, error)
 
 
 def _unequal(song: SongFolder, files: dict[str, AudioFile]) -> Iterator[str]:

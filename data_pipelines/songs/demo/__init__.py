@@ -64,8 +64,8 @@ def build_manifest(
             f"data.root={root!r}: the demo music lies in the package and takes no"
             " folder; leave root empty, or set data.dataset='folder'"
         )
-    for given, known in ((sources, CLASSES), (songs, SPLITS)):
-        for name in given:
+    for names, known in ((sources, CLASSES), (songs, SPLITS)):
+        for name in names:
             if name not in known:
                 raise ValueError(f"demo has no '{name}': {nearest(name, known)}")
     takes = [
