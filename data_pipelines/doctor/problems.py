@@ -119,7 +119,7 @@ def _silent(song: SongFacts) -> Iterator[str]:
 
 
 def _edges(song: SongFacts) -> Iterator[str]:
-    # Of mixtures alone: a single voice may end steeply by itself.
+    # Mixtures alone: a single voice may end steeply by itself.
     if song.mixture and song.mixture.edge:
         yield f"{song.name}: {song.mixture.edge:.0f} Hz"
 

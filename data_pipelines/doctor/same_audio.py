@@ -16,8 +16,8 @@ from data_pipelines.doctor.listening import Listener
 from data_pipelines.doctor.reading import heard, sounds
 from data_pipelines.manifest import Manifest, Stem, Track
 
-# Of the shorter song. Two songs that share half of their length are one song: a cut, a
-# single and its album version, an excerpt. Less is a sample, a jingle, a shared intro.
+# Share of the shorter song. Two songs that share half of their length are one song: a
+# cut, a single and its album version, an excerpt. Less is a sample or a shared intro.
 SAME = 0.5
 PARTLY = 0.1  # less than this is not worth a word
 HOW = {"files": "the same files", "takes": "made of the same takes"}

@@ -90,7 +90,7 @@ def read_moisesdb(
 def class_of(label: str, classes: str = "six") -> str:
     """The class of a label "stemName/trackType".
 
-    Of six classes, ``electric_guitar`` is what the stem "guitar" holds of clean and
+    With six classes ``electric_guitar`` is what the stem "guitar" holds of clean and
     distorted electric, lap steel and slide guitar; acoustic guitar and every stem
     without a class of its name are "other", with four classes wind as well.
 

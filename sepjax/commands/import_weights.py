@@ -22,8 +22,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         nargs="*",
         type=Path,
         metavar="FILE",
-        help="checkpoint of PyTorch, also inside gzip; its code is never run. Of "
-        "Open-Unmix the folder of the files; without, a released model is downloaded",
+        help="checkpoint of PyTorch, also inside gzip; its code is never run. For "
+        "Open-Unmix the folder of its files; without one a released model is downloaded",
     )
     parser.add_argument(
         "--download",

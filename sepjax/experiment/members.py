@@ -92,7 +92,7 @@ def configuration(member: Member, overrides: Sequence[str] = ()) -> Config:
 def finished(folder: Path, config: Config) -> bool:
     """Whether a run has its results, and they are those of this configuration.
 
-    Of several members, each has a folder of its own, the seeds of one variation a
+    If it has several members, each has its own folder, the seeds of one variation a
     common ``band.json``, and all variations a ``surface.html``.
     """
     ones, folders = member_configs(config), member_folders(config, folder)

@@ -54,7 +54,7 @@ def chunks_of(blocks: Iterable[np.ndarray], length: int, hop: int) -> Iterator[C
         while len(held) >= length:
             yield Chunk(start, held[:length].copy(), length)
             held, start, covered = held[hop:], start + hop, True
-    # Of what is left, the chunk before holds all but what follows its end.
+    # The chunk before holds the rest already, but for the samples after its end.
     known = length - hop if covered else 0
     if held is not None and len(held) > known:
         tail = [(0, length - len(held)), (0, 0), (0, 0)]
