@@ -23,7 +23,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         type=Path,
         metavar="FILE",
         help="checkpoint of PyTorch, also inside gzip; its code is never run. For "
-        "Open-Unmix the folder of its files; without one a released model is downloaded",
+        "Open-Unmix the folder of its files; without, a released model is downloaded",
     )
     parser.add_argument(
         "--download",
