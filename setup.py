@@ -1,4 +1,4 @@
-"""Packaging of sepjax: the core, and extras for data, tests and imports."""
+"""Packaging of sepjax: the core, and extras for data, clusters and tests."""
 
 import re
 from pathlib import Path
@@ -14,7 +14,6 @@ EXTRAS = {
     "beam": ["apache-beam>=2.77"],
     "data": ["tensorflow-cpu>=2.21", "tensorflow-datasets>=4.9.10"],
     "media": ["av>=14"],
-    "import": ["torch>=2.4"],
     "slurm": ["submitit>=1.5"],
     "test": [
         "hypothesis>=6.100",

@@ -18,6 +18,7 @@ import soundfile
 from bss_eval import peak_mib
 
 from data_pipelines.audio.files import probe, read_blocks
+from sepjax.inference.chunks import Chunking
 from sepjax.inference.stems import StemFiles
 from sepjax.inference.stream import SeparationStream
 from sepjax.models.open_unmix.model import OpenUnmix
@@ -50,13 +51,13 @@ def main() -> None:
             model,
             variables,
             lambda: read_blocks(file),
-            **dict(sample_rate=RATE, chunk=20.0, overlap=0.1, rescale=False),
+            sample_rate=RATE,
+            chunking=Chunking(chunk=20.0, overlap=0.1, rescale=False),
         )
         with StemFiles(Path(folder) / "stems", names, RATE, "wav") as stems:
             for block in stream:
-                for name, estimate in zip(names, block):
-                    stems.append(name, estimate)
-            stems.finish(stream.finish)
+                stems.append(block)
+            stems.write(stream.stem)
         wall, cpu = (
             now - then
             for now, then in zip((time.perf_counter(), time.process_time()), began)

@@ -1,1 +1,1 @@
-"""From audio on disk to batches: manifests, the schedule and its two feeders."""
+"""From audio on disk to batches: manifests, the schedule and its feeders."""

@@ -7,7 +7,6 @@ distributed mixture. Feeders and evaluation read nothing else about a dataset.
 
 import dataclasses
 import functools
-import hashlib
 import json
 import math
 import os
@@ -18,6 +17,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+
+from sepjax.storage import finite, sha256, text_sha256
 
 SPLITS = ("train", "valid", "test")
 
@@ -100,7 +101,7 @@ class Manifest:
     tracks: tuple[Track, ...]
 
     def path(self, file: AudioFile) -> str:
-        """Where the file lies on this machine."""
+        """The path of a file on this machine."""
         return os.path.join(self.root, file.path)
 
     def file_digest(self, file: AudioFile) -> str:
@@ -144,7 +145,7 @@ class Manifest:
             for file in self.files
         ]
         tree = _to_tree(self) | {"root": "", "files": files}
-        return hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()
+        return text_sha256(json.dumps(tree, sort_keys=True))
 
     def to_json(self) -> str:
         """Inverse of :meth:`from_json`."""
@@ -174,7 +175,7 @@ def _to_tree(manifest: Manifest) -> dict[str, Any]:
         | {
             "stems": {name: _stem_tree(stem) for name, stem in track.stems.items()},
             "mixture": track.mixture and _stem_tree(track.mixture),
-            "mixture_error": _finite(track.mixture_error),
+            "mixture_error": finite(track.mixture_error),  # null: an exact sum
         }
         for track in manifest.tracks
     ]
@@ -183,11 +184,6 @@ def _to_tree(manifest: Manifest) -> dict[str, Any]:
 
 def _stem_tree(stem: Stem) -> list[Any]:
     return [stem.file, stem.start, stem.loop, list(stem.gains)]
-
-
-def _finite(value: float) -> float | None:
-    # JSON has no infinity: null stands for an exact sum.
-    return value if math.isfinite(value) else None
 
 
 def _track(tree: dict[str, Any]) -> Track:
@@ -254,5 +250,4 @@ def hash_file(path: str) -> str:
 
 @functools.lru_cache(maxsize=65536)
 def _hash_file(path: str, size: int, time_ns: int) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return sha256(path)

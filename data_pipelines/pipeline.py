@@ -74,7 +74,7 @@ class Data:
 
     @property
     def resident_bytes(self) -> int:
-        """What the resident feeder keeps on each device; 0 of the others."""
+        """Bytes that the resident feeder keeps on each device; other feeders: 0."""
         if self.config.data.feeder != "resident":
             return 0
         tracks = self.manifest.split("train")
@@ -127,8 +127,8 @@ class Data:
     @functools.cached_property
     def twins(self) -> dict[str, Pair]:
         """Tracks of valid and test that are trained on under another name."""
-        found = self.distributed or self.manifest
-        return overlap.trained_twins(found, cache=self.cache)
+        manifest = self.distributed or self.manifest
+        return overlap.trained_twins(manifest, cache=self.cache)
 
     @property
     def seen(self) -> dict[str, str]:
@@ -137,7 +137,7 @@ class Data:
         return dict.fromkeys((t.name for t in self.manifest.split("train")), "") | twins
 
     def require_unseen(self) -> list[str]:
-        """What is scored must not be trained on, unless ``data.allow_overlap``.
+        """Refuse to train on songs that are scored, unless ``data.allow_overlap``.
 
         Returns:
             Sentences about what is nevertheless.

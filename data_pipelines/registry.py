@@ -7,6 +7,8 @@ A dataset is one function; registering it makes its name usable in every config:
         ...
 """
 
+import functools
+import importlib
 from collections.abc import Sequence
 
 from data_pipelines.manifest import Manifest, check
@@ -26,25 +28,11 @@ def build_manifest(name: str, root: str, sources: Sequence[str]) -> Manifest:
     return check(DATASETS.build(name, root, tuple(sources)))
 
 
-# The readers are imported on use, so that one dataset's needs burden no other.
+def _build(name: str, root: str, sources: Sequence[str]) -> Manifest:
+    # Imported on use, so that one dataset's needs burden no other.
+    module = importlib.import_module(f"data_pipelines.songs.{name}")
+    return module.build_manifest(root, sources)
 
 
-@register("demo")
-def _demo(root: str, sources: Sequence[str]) -> Manifest:
-    from data_pipelines.songs import demo
-
-    return demo.build_manifest(root, sources)
-
-
-@register("folder")
-def _folder(root: str, sources: Sequence[str]) -> Manifest:
-    from data_pipelines.songs import folder
-
-    return folder.build_manifest(root, sources)
-
-
-@register("prepared")
-def _prepared(root: str, sources: Sequence[str]) -> Manifest:
-    from data_pipelines.songs import prepared
-
-    return prepared.build_manifest(root, sources)
+for _name in ("demo", "folder", "prepared"):
+    register(_name)(functools.partial(_build, _name))

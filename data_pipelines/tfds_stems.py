@@ -22,6 +22,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from data_pipelines.audio.canonical import canonicalize
+from data_pipelines.collections.mixing import saturate
 from data_pipelines.feeding.host import map_file
 from data_pipelines.manifest import DataError, Manifest, Stem, Track
 from data_pipelines.readers.labels import FOUR, SIX
@@ -172,7 +173,7 @@ def examples(
         }
         if track.mixture is None:  # of fewer classes than were prepared
             total = sum(stem.astype(np.int32) for stem in stems.values())
-            mixture = np.clip(total, -32768, 32767).astype(np.int16)
+            mixture, _ = saturate(total, np.dtype(np.int16))
         else:
             mixture = _read(manifest, track.mixture, *span)
         yield (
@@ -254,7 +255,7 @@ def build(
 
 
 def _config_name(name: str, config: StemsConfig) -> str:
-    """That of the known set only if the songs are of its classes and channels."""
+    """The citation of a known set, if the songs have its classes and channels."""
     base = re.sub(r"[^0-9A-Za-z_-]+", "_", name)
     known = TfdsStems.builder_configs.get(f"{base}_{config.rate}", config)
     same = set(known.classes) == set(config.classes)

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 from sepjax import __version__
+from sepjax.storage import move
 
 BLOCK = 1 << 18  # bytes read at once
 SCHEMES = ("https", "http", "file")
@@ -26,7 +27,7 @@ PASSING = (408, 425, 429, 500, 502, 503, 504)
 """Answers of servers that may be others a moment later."""
 
 BROKEN = (http.client.HTTPException, TimeoutError, ConnectionError, ssl.SSLError)
-"""What a connection raises that ends in the middle."""
+"""Errors of a connection that ends in the middle."""
 
 
 class DownloadError(OSError):
@@ -38,10 +39,10 @@ class _Interrupted(Exception):
 
 
 class _Expected(NamedTuple):
-    """What the hash of a file must be; any will do where ``digits`` is empty."""
+    """Beginning of the hash of a file; every file fits where ``digits`` is empty."""
 
     kind: str  # as hashlib names it
-    told: str  # as people do
+    label: str  # as people do
     digits: str  # what it begins with, in hexadecimal
 
     def fits(self, path: Path) -> bool:
@@ -100,7 +101,7 @@ def fetch(
     if path.exists():
         if not expected.fits(path):
             raise DownloadError(
-                f"{path} is there, but not the file of {url}, whose {expected.told} "
+                f"{path} is there, but not the file of {url}, whose {expected.label} "
                 f"begins with {expected.digits[:12]}: delete or rename it"
             )
         return path
@@ -115,14 +116,13 @@ def fetch(
         part.unlink()
         _transfer_all(url, part, progress, attempts, pause, timeout)
     if not expected.fits(part):
-        found = expected.of(part)
+        digest = expected.of(part)
         part.unlink()
         raise DownloadError(
-            f"{url} is not the published file: its {expected.told} begins with "
-            f"{found[:12]}, that of the published one with {expected.digits[:12]}"
+            f"{url} is not the published file: its {expected.label} begins with "
+            f"{digest[:12]}, that of the published one with {expected.digits[:12]}"
         )
-    os.replace(part, path)
-    return path
+    return move(part, path)
 
 
 def _expected(url: str, prefix: str, md5: str, unverified: bool) -> _Expected:
@@ -188,14 +188,16 @@ def _transfer(url: str, part: Path, progress: bool, timeout: float) -> None:
 
 
 def _place(answer: Any, offset: int) -> tuple[int, int | None]:
-    """Where the answer begins within the file, and the size of the file if told."""
+    """Place of the answer within the file, and the size of the file if it is known."""
     length = answer.headers.get("Content-Length")
     if answer.status != http.HTTPStatus.PARTIAL_CONTENT:
         return 0, int(length) if length else None
-    told = answer.headers.get("Content-Range", "")
-    match = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", told)
+    content_range = answer.headers.get("Content-Range", "")
+    match = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", content_range)
     if not match or int(match[1]) > offset:
-        raise _Interrupted(f"the server sent another part ({told or 'not said which'})")
+        raise _Interrupted(
+            f"the server sent another part ({content_range or 'not said which'})"
+        )
     return int(match[1]), None if match[2] == "*" else int(match[2])
 
 
@@ -210,7 +212,8 @@ def _copy(
     from tqdm import tqdm
 
     bar = tqdm(
-        *(None, name.removesuffix(".part"), total),
+        desc=name.removesuffix(".part"),
+        total=total,
         initial=start,
         unit="B",
         unit_scale=True,
@@ -229,12 +232,12 @@ def _copy(
 
 
 def _refused(error: urllib.error.HTTPError, url: str, part: Path, offset: int) -> None:
-    """What an HTTP status other than success means."""
+    """Raise the meaning of an HTTP status other than success."""
     with error:
         text = f"the server answers {error.code} {error.reason}"
     if error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE and offset:
-        told = error.headers.get("Content-Range", "")
-        if told == f"bytes */{offset}":
+        content_range = error.headers.get("Content-Range", "")
+        if content_range == f"bytes */{offset}":
             return  # All of it was there: its hash will tell.
         part.unlink()
         raise _Interrupted("the server has less than was there before") from error

@@ -6,7 +6,15 @@ itself are imported when somebody asks for them.
 
 import difflib
 import importlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
+from collections.abc import (
+    Callable,
+    Collection,
+    Iterable,
+    Iterator,
+    Mapping,
+    MutableMapping,
+    Sequence,
+)
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +37,29 @@ def nearest(name: str, known: Iterable[str]) -> str:
     close = difflib.get_close_matches(name.lower(), lower, n=3, cutoff=0.5)
     hint = " or ".join(repr(match) for key in close for match in lower[key])
     return (f"did you mean {hint}? " if hint else "") + f"Known: {', '.join(known)}"
+
+
+def aligned(rows: Iterable[Sequence[Any]], left: Collection[int] = (0,)) -> str:
+    """Lines of text whose columns are as wide as they need to be, two spaces apart.
+
+    Args:
+        rows: cells, the same number in each row.
+        left: columns whose cells stand at the left; the others stand at the right.
+
+    Example:
+        >>> print(aligned([["a", "b"], ["long", "1.00"]]))
+        a        b
+        long  1.00
+    """
+    texts = [[str(cell) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*texts)]
+    return "\n".join(
+        "  ".join(
+            cell.ljust(width) if index in left else cell.rjust(width)
+            for index, (cell, width) in enumerate(zip(row, widths))
+        ).rstrip()
+        for row in texts
+    )
 
 
 class Registry(MutableMapping[str, Any]):

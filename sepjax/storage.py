@@ -10,6 +10,7 @@ import json
 import math
 import os
 import shutil
+import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -37,14 +38,13 @@ def atomic_file(path: str | Path) -> Iterator[BinaryIO]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    # Not mkstemp, whose files are their owner's alone; two processes have two names.
-    part = path.with_name(f".{path.name[:100]}.{os.getpid()}.part")
+    part = _part(path)
     try:
         with part.open("wb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        part.replace(path)
+        move(part, path)
     finally:
         part.unlink(missing_ok=True)
 
@@ -63,15 +63,34 @@ def atomic_folder(folder: str | Path) -> Iterator[Path]:
     """
     folder = Path(folder).absolute()
     folder.parent.mkdir(parents=True, exist_ok=True)
-    part = folder.with_name(f".{folder.name[:100]}.{os.getpid()}.part")
+    part = _part(folder)
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir()
     try:
         yield part
         shutil.rmtree(folder, ignore_errors=True)
-        part.replace(folder)
+        move(part, folder)
     finally:
         shutil.rmtree(part, ignore_errors=True)
+
+
+def _part(path: Path) -> Path:
+    """The name until the end; every thread of every process has one of its own."""
+    # Not mkstemp, whose files are their owner's alone.
+    writer = f"{os.getpid()}-{threading.get_native_id()}"
+    return path.with_name(f".{path.name[:100]}.{writer}.part")
+
+
+def move(source: str | Path, target: str | Path) -> Path:
+    """Give a finished file or folder its final name; returns that.
+
+    A file that has the name is replaced at once. Both names are on one disk.
+
+    Raises:
+        OSError: a folder has the name, or ``target`` cannot be written.
+    """
+    Path(target).parent.mkdir(parents=True, exist_ok=True)
+    return Path(source).replace(target)
 
 
 def write_atomically(path: str | Path, content: str | bytes) -> Path:
@@ -81,23 +100,31 @@ def write_atomically(path: str | Path, content: str | bytes) -> Path:
     return Path(path)
 
 
-def finite(tree: Any) -> Any:
+def finite(tree: Any, digits: int | None = None) -> Any:
     """The same tree with NaN and infinities as None, which strict JSON can spell.
 
-    NumPy's numbers and arrays become Python's.
+    NumPy's numbers and arrays become Python's, tuples lists.
+
+    Args:
+        tree: mappings and sequences of any depth.
+        digits: after the point, to which floats are rounded; all of them by default.
 
     Example:
         >>> finite({"si_sdr": [1.5, float("nan"), np.float32(2)]})
         {'si_sdr': [1.5, None, 2.0]}
+        >>> finite((0.12345, 3), digits=3)
+        [0.123, 3]
     """
     if isinstance(tree, Mapping):
-        return {key: finite(value) for key, value in tree.items()}
+        return {key: finite(value, digits) for key, value in tree.items()}
     if isinstance(tree, np.ndarray | np.generic):
-        return finite(tree.tolist())
+        return finite(tree.tolist(), digits)
     if isinstance(tree, list | tuple):
-        return [finite(value) for value in tree]
+        return [finite(value, digits) for value in tree]
     if isinstance(tree, float):
-        return tree if math.isfinite(tree) else None
+        if not math.isfinite(tree):
+            return None
+        return tree if digits is None else round(tree, digits)
     return tree
 
 
@@ -109,6 +136,16 @@ def to_json(tree: Any, indent: int | None = 1) -> str:
 def write_json(path: str | Path, tree: Any, indent: int | None = 1) -> Path:
     """Write strict JSON atomically; returns the path."""
     return write_atomically(path, to_json(tree, indent) + "\n")
+
+
+def text_sha256(text: str) -> str:
+    """Digest of a text (UTF-8), in hexadecimal.
+
+    Example:
+        >>> text_sha256("")[:8]
+        'e3b0c442'
+    """
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def sha256(path: str | Path) -> str:

@@ -13,8 +13,9 @@ import soundfile
 
 from data_pipelines.registry import build_manifest
 from sepjax.commands import cli
+from sepjax.commands import separate as separate_command
 from sepjax.config import resolve, to_dict
-from sepjax.inference.stems import write_stems
+from sepjax.inference.stems import StemFiles
 from sepjax.models.build import model_of
 from sepjax.train import checkpoint
 from sepjax.train.optim import make_optimizer
@@ -25,6 +26,13 @@ from tests.support.models import config_of
 
 RATE = 8000
 CLASSES = ("bass", "vocals")
+
+
+def write_blocks(folder, names, blocks, kind):
+    with StemFiles(folder, names, RATE, kind) as files:
+        for block in blocks:
+            files.append(block)
+        return files.write()
 
 
 def noise(frames, channels=1, seed=0, scale=0.1):
@@ -163,13 +171,13 @@ def test_an_output_that_cannot_be_written_is_told_before_anything_else(
 
 
 def test_a_full_disk_leaves_no_half_stems(tmp_path):
-    stems = {"bass": noise(50, 1), "vocals": noise(50000, 1)}
+    blocks = [np.stack([noise(size, 1)] * 2, axis=1) for size in (50, 50000)]
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     # A file may not grow beyond this size: the kernel refuses as on a full disk.
     resource.setrlimit(resource.RLIMIT_FSIZE, (5000, limits[1]))
     try:
         with pytest.raises(OSError, match=r"could not be written.*MB free.*make room"):
-            write_stems(tmp_path / "song", stems, RATE, "wav")
+            write_blocks(tmp_path / "song", CLASSES, blocks, "wav")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert not list(tmp_path.iterdir())
@@ -180,8 +188,8 @@ def test_stems_larger_than_the_free_space_are_not_begun(
 ):
     file = tmp_path / "song.wav"
     soundfile.write(file, noise(4000), RATE)
-    usage = cli.shutil.disk_usage(tmp_path)._replace(free=1000)
-    monkeypatch.setattr(cli.shutil, "disk_usage", lambda _: usage)
+    usage = separate_command.shutil.disk_usage(tmp_path)._replace(free=1000)
+    monkeypatch.setattr(separate_command.shutil, "disk_usage", lambda _: usage)
     assert separate(run, tmp_path / "out", file) == 1
     assert "MB are free" in capsys.readouterr().err
 
@@ -200,7 +208,8 @@ def test_nothing_is_clipped(tmp_path, peak, kind, subtype):
     loud, quiet = noise(1000), noise(1000, seed=1)
     loud *= peak / np.abs(loud).max()
     stems = {"loud": loud, "quiet": quiet}
-    note = write_stems(tmp_path / "song", stems, RATE, kind)
+    block = np.stack([loud, quiet], axis=1)
+    note = write_blocks(tmp_path / "song", stems, [block], kind)
     assert bool(note) == (peak > 1)
     gain = 1 / peak if kind == "flac" and peak > 1 else 1.0
     for name, stem in stems.items():

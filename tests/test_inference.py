@@ -148,7 +148,7 @@ def test_mono_in_one_dimension():
 
 def fitted(estimates, mixture):
     fit = ScaleFit()
-    fit.add(estimates[..., None], mixture[:, None])
+    fit.add(estimates.T[..., None], mixture[:, None])
     return fit.solved()[:, 0]
 
 

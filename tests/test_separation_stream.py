@@ -11,9 +11,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from sepjax.inference.chunks import chunks_of
+from data_pipelines.audio.resample import resample_blocks
+from sepjax.inference.chunks import Chunking, chunks_of
+from sepjax.inference.level_and_scale import Level
 from sepjax.inference.separate import separate
-from sepjax.inference.stream import Level, SeparationStream, resampled
+from sepjax.inference.stream import SeparationStream
 
 RATE = 8000
 
@@ -46,9 +48,12 @@ def streamed(model, wave, size, sample_rate=RATE, **options):
     def blocks():
         yield from (wave[at : at + size] for at in range(0, len(wave), size))
 
-    stream = SeparationStream(model, {}, blocks, sample_rate=sample_rate, **options)
-    found = np.concatenate(list(stream), axis=1)
-    return [stream.finish(estimate, j) for j, estimate in enumerate(found)]
+    chunking = Chunking(**options)
+    stream = SeparationStream(
+        model, {}, blocks, sample_rate=sample_rate, chunking=chunking
+    )
+    found = np.concatenate(list(stream))
+    return [stream.stem(found[:, j], j) for j in range(len(model.sources))]
 
 
 def assert_same(model, wave, size, **options):
@@ -125,7 +130,7 @@ def test_resampled_block_by_block_is_resampled_at_once():
     for target in (8000, 48000):
         once = soxr.resample(wave, 44100, target, quality="VHQ")
         blocks = [wave[at : at + 6007] for at in range(0, len(wave), 6007)]
-        found = np.concatenate(list(resampled(blocks, 44100, target)))
+        found = np.concatenate(list(resample_blocks(blocks, 44100, target)))
         assert found.shape == once.shape
         # The same filter; sums may be taken in another order.
         np.testing.assert_allclose(found, once, atol=1e-6)
@@ -162,9 +167,8 @@ PEAK = """
     stream = SeparationStream(Halves(), {}, blocks, sample_rate=44100)
     with StemFiles(Path(sys.argv[2]), Halves.sources, 44100, "wav") as files:
         for block in stream:
-            for source, estimate in zip(Halves.sources, block):
-                files.append(source, estimate)
-        files.finish(stream.finish)
+            files.append(block)
+        files.write(stream.stem)
     status = Path("/proc/self/status").read_text()
     print(int(status.split("VmHWM:")[1].split()[0]) / 1024)
 """

@@ -7,19 +7,20 @@ of its content, so datasets, runs and concurrent processes share the result.
 
 import dataclasses
 import os
-import tempfile
 import warnings
 import wave
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 
-from data_pipelines.audio.files import probe, read_blocks, to_int16
+from data_pipelines.audio.files import probe, read_blocks
+from data_pipelines.audio.int16 import packed, to_int16
+from data_pipelines.audio.resample import resample, scale_frames
 from data_pipelines.manifest import AudioFile, DataError, Manifest, Stem, Track
+from data_pipelines.workers import in_order
+from sepjax.storage import atomic_file
 
 VERSION = 1  # of the conversion; part of the names in the cache
 LARGEST = 2**32 - 65  # bytes of samples that a WAV can hold
@@ -49,7 +50,7 @@ def canonicalize(
         for index, file in enumerate(manifest.files)
     ]
     files, clipped, problems = [], [], []
-    for job, result in zip(jobs, in_parallel(_convert, jobs, "converting audio")):
+    for job, result in zip(jobs, in_order(_convert, jobs, "converting audio")):
         if isinstance(result, DataError):
             problems.append(str(result))
             continue
@@ -67,56 +68,11 @@ def canonicalize(
     )
 
 
-def in_parallel(
-    function: Callable, jobs: Sequence[tuple], what: str, workers: int = 0
-) -> Iterator:
-    """The results in order, or the :class:`DataError` that a job raised.
-
-    A progress bar appears on a terminal when it takes longer than two seconds. Without
-    a number of ``workers`` eight threads at most, since each may hold a whole song.
-    """
-    from tqdm import tqdm
-
-    def guarded(job: tuple):
-        try:
-            return function(*job)
-        except DataError as error:
-            return error
-
-    with ThreadPoolExecutor(workers or min(8, os.cpu_count() or 1)) as pool:
-        results = pool.map(guarded, jobs)
-        yield from tqdm(results, what, len(jobs), disable=None, delay=2)
-
-
 def cache_folder(cache: str | Path | None = None) -> Path:
     """The given folder, else ``$SEPJAX_CACHE``, else ``~/.cache/sepjax``."""
     return Path(
         cache or os.environ.get("SEPJAX_CACHE") or "~/.cache/sepjax"
     ).expanduser()
-
-
-@contextmanager
-def atomic_file(path: Path) -> Iterator[BinaryIO]:
-    """A file that appears under its name complete or not at all.
-
-    Raises:
-        DataError: the folder cannot be written, or the disk is full.
-    """
-    temporary = ""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-            temporary = file.name
-            yield file
-        os.replace(temporary, path)
-    except OSError as error:
-        raise DataError(
-            f"cannot write the cache {path.parent}: {error.strerror or error};"
-            " free some space or name another folder in $SEPJAX_CACHE"
-        ) from error
-    finally:
-        if temporary and os.path.exists(temporary):
-            os.unlink(temporary)
 
 
 def _convert(
@@ -138,37 +94,20 @@ def _convert(
     return dataclasses.replace(probe(str(path)), digest=""), clipped
 
 
-def resample(audio: np.ndarray, old: int, new: int, loop: bool = False) -> np.ndarray:
-    """Audio (frames, channels) at another rate, its length rounded to the nearest.
-
-    By soxr; what loops by a Fourier series, circularly.
-    """
-    if old == new:
-        return audio
-    frames = max(scale_frames(len(audio), old, new), 1)
-    if loop:
-        from scipy.signal import resample
-
-        return resample(audio, frames, axis=0)  # by Fourier series: circular, any ratio
-    import soxr
-
-    audio = soxr.resample(audio, old, new, quality="VHQ")[:frames]
-    return np.pad(audio, ((0, frames - len(audio)), (0, 0)))
-
-
-def scale_frames(frames: int, old: int, new: int) -> int:
-    """Frames at another rate, rounded to the nearest."""
-    return (2 * frames * new + old) // (2 * old)
-
-
 def _write_wav(path: Path, samples: np.ndarray, sample_rate: int) -> None:
     if samples.nbytes > LARGEST:
         raise DataError(f"{path}: more than 4 GiB of samples; split the song")
-    with (
-        atomic_file(path) as file,
-        open_wav(file, samples.shape[1], sample_rate) as writer,
-    ):
-        writer.writeframes(packed(samples, 2))
+    try:
+        with (
+            atomic_file(path) as file,
+            open_wav(file, samples.shape[1], sample_rate) as writer,
+        ):
+            writer.writeframes(packed(samples, 2))
+    except OSError as error:
+        raise DataError(
+            f"cannot write the cache {path.parent}: {error.strerror or error};"
+            " free some space or name another folder in $SEPJAX_CACHE"
+        ) from error
 
 
 def open_wav(
@@ -185,32 +124,6 @@ def open_wav(
     return writer
 
 
-def quantize(audio: np.ndarray, bits: int) -> np.ndarray:
-    """Samples as integers of so many bits; those of int16 stay as they are.
-
-    Example:
-        >>> quantize(np.array([0.5, 1.0, -1.0]), 24).tolist()
-        [4194304, 8388607, -8388608]
-    """
-    if audio.dtype == np.int16:
-        return audio
-    full = 2.0 ** (bits - 1)
-    return np.clip(np.rint(audio * full), -full, full - 1).astype(np.int32)
-
-
-def packed(samples: np.ndarray, width: int) -> bytes:
-    r"""Integers as the bytes of a PCM WAV, little end first.
-
-    Example:
-        >>> packed(np.array([1, -1]), 3)
-        b'\x01\x00\x00\xff\xff\xff'
-    """
-    wide = np.ascontiguousarray(samples, "<i2" if width == 2 else "<i4")
-    if width == 2:
-        return wide.tobytes()
-    return wide.view(np.uint8).reshape(-1, 4)[:, :width].tobytes()
-
-
 def _track(manifest: Manifest, track: Track, new: int) -> Track:
     stems: Sequence[Stem] = [*track.stems.values(), *filter(None, [track.mixture])]
     old = manifest.files[stems[0].file].sample_rate if stems else manifest.sample_rate
@@ -218,9 +131,7 @@ def _track(manifest: Manifest, track: Track, new: int) -> Track:
         return track
 
     def move(stem: Stem) -> Stem:
-        return dataclasses.replace(
-            stem, start=(2 * stem.start * new + old) // (2 * old)
-        )
+        return dataclasses.replace(stem, start=scale_frames(stem.start, old, new))
 
     return dataclasses.replace(
         track,

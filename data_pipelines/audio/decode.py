@@ -13,11 +13,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from data_pipelines.audio.files import evened, probe, read_blocks
+from data_pipelines.audio.int16 import to_float
 from data_pipelines.manifest import DataError
 
-PLAIN = (
-    *(".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc"),
-    *(".au", ".caf", ".w64", ".rf64"),
+PLAIN = frozenset(
+    ".wav .flac .ogg .oga .opus .mp3 .aif .aiff .aifc .au .caf .w64 .rf64".split()
 )
 """Extensions of files that libsndfile reads."""
 
@@ -25,7 +25,7 @@ SLACK = 0.25  # seconds by which a container's own duration may be wrong
 
 
 class Decoded(NamedTuple):
-    """What a stream of audio decodes to."""
+    """Length and format of a stream of audio."""
 
     frames: int  # samples per channel; an estimate, or 0, where not ``exact``
     channels: int
@@ -34,7 +34,7 @@ class Decoded(NamedTuple):
 
 
 def open_part(path: str | os.PathLike, stream: int = 0) -> Decoded:
-    """What a file, or an audio stream of a container, holds; nothing is decoded.
+    """Length and format of a file or an audio stream of a container, from its header.
 
     Args:
         path: of the file.
@@ -56,9 +56,9 @@ def open_part(path: str | os.PathLike, stream: int = 0) -> Decoded:
         _one_stream(path, stream)
         file = probe(path)
         return Decoded(file.frames, file.channels, file.sample_rate)
-    with _open(path, stream) as (_, found):
-        context = found.codec_context
-        seconds = float((found.duration or 0) * found.time_base)
+    with _open(path, stream) as (_, source):
+        context = source.codec_context
+        seconds = float((source.duration or 0) * source.time_base)
         frames = round(seconds * context.sample_rate)
         return Decoded(frames, context.channels, context.sample_rate, exact=False)
 
@@ -89,7 +89,7 @@ def read_part(
         yield from read_blocks(probe(path), frames)
     else:
         for block in evened(_decode(path, stream), frames):
-            yield block.astype(np.float32) / 32768
+            yield to_float(block)
 
 
 def is_plain(path: str) -> bool:
@@ -142,10 +142,10 @@ def _decode(path: str, stream: int) -> Iterator[np.ndarray]:
     import av
 
     done = 0
-    with _open(path, stream) as (container, found):
-        rate = found.codec_context.sample_rate
+    with _open(path, stream) as (container, source):
+        rate = source.codec_context.sample_rate
         try:
-            for samples in _packets(container, found):
+            for samples in _packets(container, source):
                 done += len(samples)
                 yield samples
         except (av.FFmpegError, ValueError) as error:
@@ -157,27 +157,27 @@ def _decode(path: str, stream: int) -> Iterator[np.ndarray]:
             ) from error
         if not done:
             raise DataError(f"{path}: audio stream {stream} holds no samples")
-        told = float((found.duration or 0) * found.time_base)
+        length = float((source.duration or 0) * source.time_base)
         # Other containers only estimate how long they are.
-        if "mp4" in container.format.name and done / rate < told - SLACK:
+        if "mp4" in container.format.name and done / rate < length - SLACK:
             raise DataError(
-                f"{path}: truncated: its header promises {told:.2f} s, "
+                f"{path}: truncated: its header promises {length:.2f} s, "
                 f"{done / rate:.2f} s can be read; copy it again"
             )
 
 
-def _packets(container: Any, found: Any) -> Iterator[np.ndarray]:
+def _packets(container: Any, source: Any) -> Iterator[np.ndarray]:
     import av
 
-    rate, channels = found.codec_context.sample_rate, found.codec_context.channels
+    rate, channels = source.codec_context.sample_rate, source.codec_context.channels
     to_16_bits = av.AudioResampler(format="s16")  # layout and rate are kept
-    last, told = np.zeros((0, channels), np.int16), 0
-    for decoded in container.decode(found):
+    last, frames = np.zeros((0, channels), np.int16), 0
+    for decoded in container.decode(source):
         if len(last):
             yield last
         arrays = [each.to_ndarray() for each in to_16_bits.resample(decoded)]
         last = np.concatenate(arrays, axis=1).reshape(-1, channels)
         step = decoded.time_base * rate  # samples per tick; above 1 it is no measure
-        told = int((decoded.duration or 0) * step) if step <= 1 else 0
+        frames = int((decoded.duration or 0) * step) if step <= 1 else 0
     if len(last):
-        yield last[:told] if told else last
+        yield last[:frames] if frames else last

@@ -1,8 +1,9 @@
-"""Reading audio files: where PCM begins, what a file holds, and decoding to int16."""
+"""Audio files: which are there, where PCM begins, what they hold, decoding."""
 
 import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
@@ -130,18 +131,20 @@ def read_blocks(
         )
 
 
-def to_int16(audio: np.ndarray) -> tuple[np.ndarray, int]:
-    """Round to 16 bits; also how many samples had to be clipped.
+def subfolders(folder: Path) -> list[Path]:
+    """Visible folders within a folder, by name."""
+    return sorted(
+        one for one in folder.iterdir() if one.is_dir() and one.name[0] != "."
+    )
 
-    Example:
-        >>> samples, clipped = to_int16(np.array([0.5, -1.0, 1.5]))
-        >>> samples.tolist(), clipped
-        ([16384, -32768, 32767], 1)
-    """
-    scaled = np.rint(audio * 32768)
-    # Full scale itself, 32768, is one step too many but no clipping to speak of.
-    clipped = int(np.count_nonzero((scaled > 32768) | (scaled < -32768)))
-    return np.clip(scaled, -32768, 32767).astype(np.int16), clipped
+
+def audio_files(folder: Path, extensions: Sequence[str]) -> list[Path]:
+    """Visible files of audio within a folder, by name."""
+    return sorted(
+        one
+        for one in folder.iterdir()
+        if one.suffix.lower() in extensions and one.is_file() and one.name[0] != "."
+    )
 
 
 def evened(blocks: Iterator[np.ndarray], frames: int) -> Iterator[np.ndarray]:

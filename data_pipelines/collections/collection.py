@@ -7,12 +7,13 @@ songs.
 """
 
 import dataclasses
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from sepjax.storage import text_sha256
 
 VERSION = 1
 
@@ -40,7 +41,7 @@ class Interval:
 
 @dataclass(frozen=True)
 class Recording:
-    """What was recorded together: a song, or a concert of several."""
+    """Tracks that were recorded together: a song, or a concert of several."""
 
     id: str  # unique; the name of the song, or of the songs' folder
     tracks: tuple[Part, ...]
@@ -86,7 +87,7 @@ class SplitRules:
 
 @dataclass(frozen=True)
 class Output:
-    """What is written."""
+    """Format of the files that are written."""
 
     layout: str = "musdb"  # <split>/<song>/{mixture,<class>}.wav
     rate: int = 44100  # Hz
@@ -128,13 +129,13 @@ class Collection:
         return self.classes if wanted == "all" else tuple(wanted)
 
     def path(self, part: Part) -> Path:
-        """Where a file lies."""
+        """The path of a file."""
         return Path(self.root, part.path).expanduser()
 
     def digest(self) -> str:
         """SHA-256 of everything but where the files lie."""
         tree = to_tree(self) | {"root": ""}
-        return hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()
+        return text_sha256(json.dumps(tree, sort_keys=True))
 
 
 def to_tree(value: Any) -> Any:
@@ -145,22 +146,16 @@ def to_tree(value: Any) -> Any:
         {'path': 'a.wav', 'label': 'vocals', 'start': 1.5}
     """
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        fields = dataclasses.fields(value)
-        pairs = [(f, getattr(value, f.name)) for f in fields]
-        default = type(value).__dataclass_fields__
-        return {
-            f.name: to_tree(each)
-            for f, each in pairs
-            if f.name == "version" or each != _default(default[f.name])
-        }
+        tree = {}
+        for field_ in dataclasses.fields(value):
+            each, default = getattr(value, field_.name), field_.default
+            if field_.default_factory is not dataclasses.MISSING:
+                default = field_.default_factory()
+            if field_.name == "version" or each != default:
+                tree[field_.name] = to_tree(each)
+        return tree
     if isinstance(value, Mapping):
         return {key: to_tree(each) for key, each in value.items()}
     if isinstance(value, tuple | list):
         return [to_tree(each) for each in value]
     return value
-
-
-def _default(entry: dataclasses.Field) -> Any:
-    if entry.default_factory is not dataclasses.MISSING:
-        return entry.default_factory()
-    return entry.default

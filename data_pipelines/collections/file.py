@@ -14,6 +14,7 @@ from data_pipelines.collections.collection import Collection, to_tree
 from data_pipelines.collections.rules import check_collection
 from data_pipelines.manifest import DataError
 from sepjax.registry import nearest
+from sepjax.storage import write_atomically
 
 JSON_LINES = (".jsonl", ".ndjson")
 
@@ -32,11 +33,11 @@ def read_collection(path: str | Path) -> Collection:
     except OSError as error:
         raise DataError(f"{path}: {error.strerror or error}") from error
     problems: list[str] = []
-    found = _build(Collection, tree, "", problems)
-    if problems or found is None:
+    collection = _build(Collection, tree, "", problems)
+    if problems or collection is None:
         raise DataError.of(str(path), problems)
-    root = path.absolute().parent / Path(found.root).expanduser()
-    return check_collection(dataclasses.replace(found, root=str(root)), str(path))
+    root = path.absolute().parent / Path(collection.root).expanduser()
+    return check_collection(dataclasses.replace(collection, root=str(root)), str(path))
 
 
 def write_collection(collection: Collection, path: str | Path) -> Path:
@@ -54,17 +55,14 @@ def write_collection(collection: Collection, path: str | Path) -> Path:
     """
     path = Path(path)
     tree = to_tree(collection)
-    path.parent.mkdir(parents=True, exist_ok=True)
     if path.suffix in JSON_LINES:
         recordings = tree.pop("recordings")
         lines = [json.dumps(each) for each in [tree, *recordings]]
-        path.write_text("\n".join(lines) + "\n", encoding="utf-8")
-        return path
+        return write_atomically(path, "\n".join(lines) + "\n")
     import yaml
 
     text = yaml.safe_dump(tree, sort_keys=False, allow_unicode=True, width=100)
-    path.write_text(text, encoding="utf-8")
-    return path
+    return write_atomically(path, text)
 
 
 def _load(path: Path) -> Any:
@@ -92,7 +90,7 @@ def _load(path: Path) -> Any:
 
 def _build(kind: Any, tree: Any, where: str, problems: list[str]) -> Any:
     """A value of a type from plain lists and dictionaries; tells what does not fit."""
-    told = where or "the top"
+    place = where or "the top"
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if origin in (typing.Union, types.UnionType):
         chosen = next(one for one in arguments if one is not type(None))
@@ -101,7 +99,7 @@ def _build(kind: Any, tree: Any, where: str, problems: list[str]) -> Any:
         return _build_section(kind, tree, where, problems)
     if origin is tuple:
         if not isinstance(tree, list | tuple):
-            problems.append(f"{told}: a list is wanted, not {tree!r}")
+            problems.append(f"{place}: a list is wanted, not {tree!r}")
             return ()
         pairs = enumerate(tree)
         return tuple(
@@ -110,7 +108,7 @@ def _build(kind: Any, tree: Any, where: str, problems: list[str]) -> Any:
         )
     if origin is Mapping:
         if not isinstance(tree, Mapping):
-            problems.append(f"{told}: names with values are wanted, not {tree!r}")
+            problems.append(f"{place}: names with values are wanted, not {tree!r}")
             return {}
         value = arguments[1]
         return {
@@ -118,16 +116,16 @@ def _build(kind: Any, tree: Any, where: str, problems: list[str]) -> Any:
         }
     if kind is Any:
         return _free(tree)
-    return _build_plain(kind, tree, told, problems)
+    return _build_plain(kind, tree, place, problems)
 
 
-def _build_plain(kind: type, tree: Any, told: str, problems: list[str]) -> Any:
+def _build_plain(kind: type, tree: Any, place: str, problems: list[str]) -> Any:
     accepted = (int, float) if kind is float else (kind,)
     if isinstance(tree, bool) or not isinstance(tree, accepted):
-        problems.append(f"{told}: {kind.__name__} is wanted, not {tree!r}")
+        problems.append(f"{place}: {kind.__name__} is wanted, not {tree!r}")
         return kind()
     if isinstance(tree, float) and not math.isfinite(tree):
-        problems.append(f"{told}: a finite number is wanted, not {tree}")
+        problems.append(f"{place}: a finite number is wanted, not {tree}")
         return kind()
     return kind(tree)
 
@@ -139,20 +137,20 @@ def _free(tree: Any) -> Any:
 
 
 def _name(tree: Any, index: int) -> str:
-    """How a list's entry is called in a message."""
+    """Name of a list's entry in a message."""
     named = tree if isinstance(tree, Mapping) else {}
     return str(named.get("id") or named.get("path") or named.get("name") or index)
 
 
 def _build_section(kind: Any, tree: Any, where: str, problems: list[str]) -> Any:
-    told = where or "the top"
+    place = where or "the top"
     if not isinstance(tree, Mapping):
-        problems.append(f"{told}: fields with values are wanted, not {tree!r}")
+        problems.append(f"{place}: fields with values are wanted, not {tree!r}")
         return None
     hints, values = typing.get_type_hints(kind), {}
     for name, each in tree.items():
         if name not in hints:
-            problems.append(f"{told}: no field '{name}': {nearest(str(name), hints)}")
+            problems.append(f"{place}: no field '{name}': {nearest(str(name), hints)}")
         elif each is not None:  # null: the default
             inner = f"{where}.{name}" if where else str(name)
             values[name] = _build(hints[name], each, inner, problems)
@@ -164,6 +162,6 @@ def _build_section(kind: Any, tree: Any, where: str, problems: list[str]) -> Any
         and one.default_factory is dataclasses.MISSING
     ]
     if missing:
-        problems.append(f"{told}: missing {', '.join(missing)}")
+        problems.append(f"{place}: missing {', '.join(missing)}")
         return None
     return kind(**values)

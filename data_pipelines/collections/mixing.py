@@ -35,7 +35,7 @@ BLOCK = 1 << 18  # samples at a time where a whole song would be copied
 
 
 class Gains(NamedTuple):
-    """What becomes of the sums of the classes."""
+    """Factors of the sums of the classes."""
 
     factors: np.ndarray  # (classes,) of the stems
     mixture: float = 1.0  # and of their sum, the mixture
@@ -61,7 +61,7 @@ class Sums(NamedTuple):
     full: float  # the largest sample M of the stems
 
     def peak(self, factors: np.ndarray) -> float:
-        """Of the weighted sum, a block at a time."""
+        """Peak of the weighted sum, a block at a time."""
         time = self.waves.shape[1]
         blocks = (self.waves[:, i : i + BLOCK] for i in range(0, time, BLOCK))
         return max((_peak(_weighted(block, factors)) for block in blocks), default=0.0)
@@ -102,7 +102,7 @@ def mix(
 def gains_of(
     sums: Sums, procedure: str, *, beta: str = "when_needed", guard: str = "total"
 ) -> Gains:
-    """What a procedure does to the sums of the classes; options as in :func:`mix`.
+    """Gains of the sums of the classes by a procedure; options as in :func:`mix`.
 
     Raises:
         ValueError: an unknown name.

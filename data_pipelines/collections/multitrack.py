@@ -11,16 +11,15 @@ recordings (``docs/prepare.md``) says the same of files that lie anywhere.
 """
 
 import functools
-import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from data_pipelines.audio.files import probe, read_blocks, to_int16
-from data_pipelines.collections.collection import Collection
-from data_pipelines.collections.collection import Recording as Recorded
+from data_pipelines.audio.files import audio_files, probe, read_blocks, subfolders
+from data_pipelines.audio.int16 import to_int16
+from data_pipelines.collections.collection import Collection, Recording
 from data_pipelines.collections.file import read_collection
 from data_pipelines.collections.mixing import align
 from data_pipelines.feeding.host import read_frames
@@ -28,6 +27,7 @@ from data_pipelines.manifest import DataError, Manifest, Track, hash_file
 from data_pipelines.prepare import tracks
 from data_pipelines.songs.folder import SPLIT_FOLDERS
 from sepjax.registry import nearest
+from sepjax.storage import text_sha256
 
 EXTENSIONS = (".wav", ".flac", ".ogg", ".mp3")
 MIXTURES = ("mixture", "mix")
@@ -45,7 +45,7 @@ class Multitrack(NamedTuple):
     digest: str  # SHA-256 of classes and files
 
 
-class Recording(NamedTuple):
+class SongReader(NamedTuple):
     """A song that was found; ``read`` decodes it."""
 
     name: str
@@ -54,7 +54,7 @@ class Recording(NamedTuple):
 
 def open_recordings(
     data: str, sources: Sequence[str] = (), split: str = ""
-) -> tuple[tuple[str, ...], list[Recording]]:
+) -> tuple[tuple[str, ...], list[SongReader]]:
     """The classes and songs of a folder, or of the embedded demo music.
 
     Args:
@@ -78,8 +78,8 @@ def open_recordings(
         return _demo(sources, split or "test")
     if Path(data).is_file():
         return _collection(data, sources, split)
-    found = _find(Path(data), split)
-    known = sorted({name for files in found.values() for name in files})
+    songs = _find(Path(data), split)
+    known = sorted({name for files in songs.values() for name in files})
     for name in sources:
         if name not in known:
             raise DataError(f"no song in {data} has '{name}': {nearest(name, known)}")
@@ -91,26 +91,26 @@ def open_recordings(
             "or choose classes with --sources a,b,c"
         )
     return classes, [
-        Recording(name, functools.partial(_read, base, files, classes))
-        for (name, base), files in found.items()
+        SongReader(name, functools.partial(_read, base, files, classes))
+        for (name, base), files in songs.items()
     ]
 
 
 def _find(root: Path, split: str) -> dict[tuple[str, Path], dict[str, list[Path]]]:
     """(Name, folder) of every song -> class -> files."""
     if not root.is_dir():
-        found = "is not a folder" if root.exists() else "does not exist"
+        state = "is not a folder" if root.exists() else "does not exist"
         raise DataError(
-            f"{root.absolute()} {found}; or say '{DEMO}' for the demo music"
+            f"{root.absolute()} {state}; or say '{DEMO}' for the demo music"
         )
-    folders = _folders(root)
+    folders = subfolders(root)
     splits = [one for one in folders if one.name.lower() in SPLIT_FOLDERS]
-    wanted = [one for one in splits if SPLIT_FOLDERS[one.name.lower()] == split]
-    if split and not wanted:
+    chosen = [one for one in splits if SPLIT_FOLDERS[one.name.lower()] == split]
+    if split and not chosen:
         listed = ", ".join(one.name for one in splits) or "none"
         raise DataError(f"{root} has no split '{split}'; split folders there: {listed}")
     if splits:
-        folders = [one for part in (wanted or splits) for one in _folders(part)]
+        folders = [one for part in (chosen or splits) for one in subfolders(part)]
     if not folders:
         hint = ": it looks like a song, name the folder above" if _classes(root) else ""
         raise DataError(
@@ -120,27 +120,13 @@ def _find(root: Path, split: str) -> dict[tuple[str, Path], dict[str, list[Path]
     return {(str(one.relative_to(root)), one): _classes(one) for one in folders}
 
 
-def _folders(folder: Path) -> list[Path]:
-    return sorted(
-        one for one in folder.iterdir() if one.is_dir() and one.name[0] != "."
-    )
-
-
-def _audio(folder: Path) -> list[Path]:
-    return sorted(
-        path
-        for path in folder.iterdir()
-        if path.suffix.lower() in EXTENSIONS and path.name[0] != "."
-    )
-
-
 def _classes(folder: Path) -> dict[str, list[Path]]:
     """Class -> files of one song, stem files first."""
     files: dict[str, list[Path]] = {}
-    for path in _audio(folder):
+    for path in audio_files(folder, EXTENSIONS):
         files.setdefault(path.stem, []).append(path)
-    for inner in _folders(folder):
-        if tracks := _audio(inner):
+    for inner in subfolders(folder):
+        if tracks := audio_files(inner, EXTENSIONS):
             files.setdefault(inner.name, []).extend(tracks)
     return {k: paths for k, paths in files.items() if k.lower() not in MIXTURES}
 
@@ -169,14 +155,14 @@ def _read(
     tracks = [[samples for samples, _ in group] for group in decoded]
     channels = 2 if any(t.shape[1] == 2 for group in tracks for t in group) else 1
     content = [[name, *map(hash_file, map(str, p))] for name, p in chosen.items()]
-    digest = hashlib.sha256(repr(content).encode()).hexdigest()
+    digest = text_sha256(repr(content))
     rate = next(iter(rates.values()))
     return Multitrack(rate, align(tracks, channels), clipped, digest)
 
 
 def _collection(
     path: str, sources: Sequence[str], split: str
-) -> tuple[tuple[str, ...], list[Recording]]:
+) -> tuple[tuple[str, ...], list[SongReader]]:
     collection = read_collection(path)
     for name in sources:
         if name not in collection.classes:
@@ -187,11 +173,11 @@ def _collection(
     if not found:
         raise DataError(f"{path}: no recording has the split '{split}'")
     reads = [functools.partial(_read_recording, collection, r, classes) for r in found]
-    return classes, [Recording(r.id, read) for r, read in zip(found, reads)]
+    return classes, [SongReader(r.id, read) for r, read in zip(found, reads)]
 
 
 def _read_recording(
-    collection: Collection, recording: Recorded, classes: Sequence[str]
+    collection: Collection, recording: Recording, classes: Sequence[str]
 ) -> Multitrack:
     """A whole recording at the rate of the collection, in 16 bits."""
     headers = [
@@ -202,17 +188,17 @@ def _read_recording(
     if not headers:
         raise DataError(f"{recording.id}: has none of {', '.join(classes)}")
     rate, channels = collection.output.rate, tracks.song_channels(collection, headers)
-    made: list[list[np.ndarray]] = [[] for _ in classes]
+    groups: list[list[np.ndarray]] = [[] for _ in classes]
     clipped = 0
     for header in headers:
-        track = tracks.Track(header)
+        track = tracks.PartReader(header)
         blocks = list(track.blocks(rate, channels, np.dtype(np.int16)))
         wait = np.zeros((round(header.part.start * rate), channels), np.int16)
-        made[classes.index(header.name)].append(np.concatenate([wait, *blocks]))
+        groups[classes.index(header.name)].append(np.concatenate([wait, *blocks]))
         clipped += track.clipped
     content = [[h.name, str(h.part), hash_file(str(h.path))] for h in headers]
-    digest = hashlib.sha256(repr(content).encode()).hexdigest()
-    return Multitrack(rate, align(made, channels), clipped, digest)
+    digest = text_sha256(repr(content))
+    return Multitrack(rate, align(groups, channels), clipped, digest)
 
 
 def _demo(sources: Sequence[str], split: str) -> tuple[tuple[str, ...], list]:
@@ -222,7 +208,7 @@ def _demo(sources: Sequence[str], split: str) -> tuple[tuple[str, ...], list]:
     songs = {split: min(demo.SONGS.get(split, 0), DEMO_SONGS)}
     manifest = demo.build_manifest("", classes, songs=songs)
     return classes, [
-        Recording(track.name, functools.partial(_read_demo, manifest, track))
+        SongReader(track.name, functools.partial(_read_demo, manifest, track))
         for track in manifest.tracks
     ]
 
@@ -239,5 +225,5 @@ def _read_demo(manifest: Manifest, track: Track) -> Multitrack:
             wave = read_frames(take, stem.start, stop, stem.loop) * np.array(stem.gains)
             tracks[-1].append(to_int16(wave)[0])
     rates = [manifest.files[stem.file].sample_rate for stem in track.stems.values()]
-    digest = hashlib.sha256(f"{manifest.digest()} {track.name}".encode()).hexdigest()
+    digest = text_sha256(f"{manifest.digest()} {track.name}")
     return Multitrack(rates[0], tracks, 0, digest)

@@ -1,4 +1,4 @@
-"""What a collection may say: everything that can be seen without opening audio."""
+"""Checks of a collection: all that can be seen without opening audio."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -31,8 +31,10 @@ def check_collection(collection: Collection, where: str = "") -> Collection:
     ids = Counter(recording.id for recording in collection.recordings)
     problems += [f"{n} recordings have the id '{i}'" for i, n in ids.items() if n > 1]
     for recording in collection.recordings:
-        told = f"recording '{recording.id}'"
-        problems += [f"{told}: {p}" for p in _recording_problems(collection, recording)]
+        place = f"recording '{recording.id}'"
+        problems += [
+            f"{place}: {p}" for p in _recording_problems(collection, recording)
+        ]
     if problems:
         raise DataError.of(where or f"collection '{collection.name}'", problems)
     return collection
@@ -81,10 +83,10 @@ def _class_problems(collection: Collection) -> Iterator[str]:
     for name in classes:
         if name in ("", "mixture") or "/" in name or name.startswith("."):
             yield f"classes: '{name}' cannot be the name of a stem's file"
-    wanted = set(collection.label_map.values()) | {collection.default_class} - {""}
+    names = set(collection.label_map.values()) | {collection.default_class} - {""}
     if isinstance(collection.filters.require_classes, tuple | list):
-        wanted |= set(map(str, collection.required))
-    for name in sorted(wanted - set(classes)):
+        names |= set(map(str, collection.required))
+    for name in sorted(names - set(classes)):
         yield f"class '{name}' is not in classes: {nearest(name, classes)}"
 
 
@@ -124,7 +126,8 @@ def _name_problems(collection: Collection) -> Iterator[str]:
 
 
 def _recording_problems(collection: Collection, recording: Recording) -> Iterator[str]:
-    if not _folder_name(recording.id):
+    name = recording.id
+    if not name or name[0] in "/." or ".." in Path(name).parts:
         yield "the id must be usable as the name of a folder"
     if recording.split and recording.split not in SPLITS:
         yield f"split '{recording.split}' must be one of {', '.join(SPLITS)}"
@@ -143,10 +146,6 @@ def _recording_problems(collection: Collection, recording: Recording) -> Iterato
         if part.start < 0 or part.stream < 0:
             yield f"{part.path}: start and stream cannot be negative"
     yield from _interval_problems(recording)
-
-
-def _folder_name(name: str) -> bool:
-    return bool(name) and name[0] not in "/." and ".." not in Path(name).parts
 
 
 def _interval_problems(recording: Recording) -> Iterator[str]:

@@ -26,7 +26,7 @@ SURE = 5.0
 
 
 class Offset(NamedTuple):
-    """Where the mixture holds a stem."""
+    """The place of a stem in its mixture."""
 
     lag: int  # samples by which the mixture is later than the stem
     confidence: float  # peak over deviation
@@ -34,7 +34,7 @@ class Offset(NamedTuple):
 
     @property
     def confident(self) -> bool:
-        """Whether the lag means anything."""
+        """Whether the lag can be trusted."""
         return self.confidence >= CONFIDENT
 
 
@@ -81,7 +81,7 @@ def find_offset(stem: np.ndarray, mixture: np.ndarray, margin: int) -> Offset:
 
 
 def best_excerpt(stem: np.ndarray, mixture: np.ndarray, count: int) -> int:
-    """Where a stem stands out most.
+    """The excerpt in which a stem stands out most.
 
     Args:
         stem: (blocks,) its peak, or level, in consecutive blocks.

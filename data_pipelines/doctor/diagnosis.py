@@ -1,30 +1,29 @@
 """A manifest in, a diagnosis out: facts of every song, copies, and what to do."""
 
-import json
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from data_pipelines.audio.canonical import in_parallel
 from data_pipelines.doctor import problems as rules
 from data_pipelines.doctor.problems import SERIOUS, Problem, find_problems
 from data_pipelines.doctor.same_audio import SAME, Pair, name_of, same_audio
-from data_pipelines.doctor.song import Song, examine
+from data_pipelines.doctor.song import SongFacts, examine
 from data_pipelines.manifest import Manifest
+from data_pipelines.workers import in_order
 
 
 class Diagnosis(NamedTuple):
-    """What :func:`diagnose` found."""
+    """The result of :func:`diagnose`: facts, copies and problems."""
 
     dataset: str
     root: str
-    songs: tuple[Song, ...]
+    songs: tuple[SongFacts, ...]
     pairs: tuple[Pair, ...]  # of songs that share audio
     problems: tuple[Problem, ...]  # the most severe first
 
     @property
     def serious(self) -> tuple[Problem, ...]:
-        """What should be mended before anything is trained."""
+        """Problems to mend before anything is trained."""
         return tuple(one for one in self.problems if one.severity == SERIOUS)
 
     def to_tree(self) -> dict[str, Any]:
@@ -45,10 +44,6 @@ class Diagnosis(NamedTuple):
             ],
             "songs": [song.to_tree() for song in self.songs],
         }
-
-    def to_json(self) -> str:
-        """The same as text."""
-        return json.dumps(self.to_tree(), indent=1, ensure_ascii=False)
 
 
 def diagnose(
@@ -83,7 +78,7 @@ def diagnose(
     """
     tracks = [t for t in manifest.tracks if splits is None or t.split in splits]
     work = [(manifest, track) for track in tracks]
-    songs = tuple(in_parallel(examine, work, "examining songs", jobs))
+    songs = tuple(in_order(examine, work, "examining songs", jobs))
     readable = [track for track, song in zip(tracks, songs) if not song.error]
     pairs = same_audio(manifest, readable, readable, jobs=jobs, cache=cache)
     problems = find_problems(songs, pairs)
@@ -91,7 +86,7 @@ def diagnose(
 
 
 def definition() -> dict[str, Any]:
-    """What the numbers mean, and the thresholds of problems."""
+    """Meanings of the numbers, and the thresholds of problems."""
     return {
         "peak": "largest sample, dBFS",
         "loudness": "integrated, LUFS, ITU-R BS.1770-4",

@@ -78,12 +78,12 @@ def peaks(wave: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     )
     # A sine of this level has the magnitude level / sqrt(2) times the window's sum.
     floor = level / np.sqrt(2) * (WINDOW / 2) * 10 ** (FLOOR / 20)
-    found = [
+    blocks = [
         (frames + first, bins) for first, frames, bins in _peaks_by_block(wave, floor)
     ]
-    if not found or not level:
+    if not blocks or not level:
         return np.zeros(0, np.int64), np.zeros(0, np.int64)
-    frames, bins = (np.concatenate(each) for each in zip(*found))
+    frames, bins = (np.concatenate(each) for each in zip(*blocks))
     return frames, bins
 
 

@@ -1,8 +1,8 @@
-"""What a single wave tells about itself: levels, clipping, channels, silence, band."""
+"""Facts about a single wave: levels, clipping, channels, silence, bandwidth."""
 
 import functools
 import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -37,28 +37,12 @@ class Levels(NamedTuple):
 
     @property
     def silent(self) -> bool:
-        """Whether there is nothing at all."""
+        """Whether all samples are zero."""
         return self.peak == -math.inf
-
-    def to_tree(self) -> dict[str, Any]:
-        """Plain numbers for JSON; silence is null."""
-        return {name: finite(value) for name, value in self._asdict().items()}
-
-
-def finite(value: Any) -> Any:
-    """Rounded for people, null where JSON has no number.
-
-    Example:
-        >>> finite(-math.inf), finite(-12.34567), finite(3)
-        (None, -12.346, 3)
-    """
-    if isinstance(value, float):
-        return round(value, 3) if math.isfinite(value) else None
-    return value
 
 
 def decibels(ratio: float) -> float:
-    """Of a ratio of energies.
+    """A ratio of energies in decibels.
 
     Example:
         >>> decibels(0.01), decibels(0)
@@ -113,7 +97,7 @@ class LevelMeter:
         self._hear_spectrum(block)
 
     def levels(self) -> Levels:
-        """What was measured."""
+        """The levels of all blocks until now."""
         peaks, stereo = self.peaks, self._channels == 2
         both = self._both or 1.0
         frames = max(self._frames, 1)
@@ -199,7 +183,7 @@ def energy(wave: np.ndarray) -> float:
 
 
 def edge(spectrum: np.ndarray, rate: int) -> float | None:
-    """Where a power spectrum falls off a cliff, in Hz.
+    """The frequency in Hz at which a power spectrum falls off a cliff.
 
     Lossy coders cut steeply (MP3 at 128 kbit/s at 16 kHz); instruments do not. Looked
     for above a quarter of half the rate and below :data:`EDGE_SHARE` of it.

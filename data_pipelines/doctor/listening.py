@@ -1,20 +1,22 @@
 """Fingerprints and waves of a manifest's tracks, remembered by their content."""
 
 import contextlib
-import hashlib
+import io
 import json
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from data_pipelines.audio.canonical import atomic_file, in_parallel
+from data_pipelines.audio.resample import resample_blocks
 from data_pipelines.doctor import matching
 from data_pipelines.doctor.fingerprint import RATE, VERSION, Fingerprint, fingerprint
 from data_pipelines.doctor.reading import heard, mixture_blocks, rate_of
 from data_pipelines.manifest import DataError, Manifest, Track
+from data_pipelines.workers import in_order
+from sepjax.storage import text_sha256, write_atomically
 
 CANCELED = -20.0  # dB of a mean of channels against them: too little to listen to
 
@@ -73,17 +75,17 @@ class Listener(NamedTuple):
         prints = dict(zip(tracks, self.fingerprints(list(tracks.values()))))
         index = matching.build_index([prints[track.name] for track in references])
         asked = [(index, prints[query.name]) for query in queries]
-        found = self._run(matching.candidates, asked, "looking up")
+        candidates_of = self._run(matching.candidates, asked, "looking up")
         proposed = [
             (query, one.song, one.offsets)
-            for query, candidates in enumerate(found)
+            for query, candidates in enumerate(candidates_of)
             for one in candidates
         ]
-        _remember(path, lambda file: file.write(json.dumps(proposed).encode()))
+        _remember(path, json.dumps(proposed))
         return proposed
 
     def _run(self, function: Callable, jobs: Sequence[tuple], what: str) -> list:
-        results = list(in_parallel(function, jobs, f"{what} (songs)", self.jobs))
+        results = in_order(function, jobs, f"{what} (songs)", self.jobs)
         if problems := [str(one) for one in results if isinstance(one, DataError)]:
             raise DataError.of(f"dataset '{self.manifest.name}'", problems)
         return results
@@ -92,9 +94,11 @@ class Listener(NamedTuple):
         path = self._path(track)
         if known := _remembered(path):
             return known
-        found = fingerprint(mono_wave(self.manifest, track))
-        _remember(path, lambda file: np.save(file, np.stack(found)))
-        return found
+        prints = fingerprint(mono_wave(self.manifest, track))
+        content = io.BytesIO()
+        np.save(content, np.stack(prints))
+        _remember(path, content.getvalue())
+        return prints
 
     def _share(self, query: Track, other: Track, offsets: tuple[int, ...]) -> float:
         compared = self._key(query), self._key(other), offsets, matching.VERSION
@@ -105,7 +109,7 @@ class Listener(NamedTuple):
         if len(wave) > len(long):
             wave, long, offsets = long, wave, tuple(-offset for offset in offsets)
         share = matching.shared_part(wave, long, offsets)
-        _remember(path, lambda file: file.write(repr(share).encode()))
+        _remember(path, repr(share))
         return share
 
     def _key(self, track: Track) -> str:
@@ -121,11 +125,11 @@ class Listener(NamedTuple):
 
 
 def _digest(what: Sequence) -> str:
-    return hashlib.sha256(json.dumps(what).encode()).hexdigest()
+    return text_sha256(json.dumps(what))
 
 
 def mono_wave(manifest: Manifest, track: Track) -> np.ndarray:
-    """What is listened to of a track, (time,) at the rate of fingerprints, float32.
+    """A track in mono, (time,) at the rate of fingerprints, float32.
 
     The mean of its channels; the first one where they cancel each other
     (:data:`CANCELED`).
@@ -141,35 +145,28 @@ def mono_wave(manifest: Manifest, track: Track) -> np.ndarray:
             energies[:] += np.vdot(mean, mean), np.vdot(block, block) / block.shape[1]
             yield mean
 
-    wave = _resampled(means(), rate_of(manifest, track))
+    wave = _listen(means(), rate_of(manifest, track))
     if energies[0] >= 10 ** (CANCELED / 10) * energies[1]:
         return wave
     firsts = (block[:, 0] for block in mixture_blocks(manifest, track))
-    return _resampled(firsts, rate_of(manifest, track))
+    return _listen(firsts, rate_of(manifest, track))
 
 
-def _resampled(blocks: Iterator[np.ndarray], rate: int) -> np.ndarray:
-    import soxr
-
-    if rate == RATE:
-        found = list(blocks)
-    else:
-        stream = soxr.ResampleStream(rate, RATE, 1, dtype="float32")
-        found = [stream.resample_chunk(np.ascontiguousarray(b)) for b in blocks]
-        found.append(stream.resample_chunk(np.zeros(0, np.float32), last=True))
-    return np.concatenate(found) if found else np.zeros(0, np.float32)
+def _listen(waves: Iterable[np.ndarray], rate: int) -> np.ndarray:
+    blocks = list(resample_blocks(waves, rate, RATE, quality="HQ"))
+    return np.concatenate(blocks) if blocks else np.zeros(0, np.float32)
 
 
 def _remembered(path: Path) -> Fingerprint | None:
     """A fingerprint that was written; what is no such file counts as absent."""
     with contextlib.suppress(OSError, ValueError), path.open("rb") as file:
-        found = np.lib.format.read_array(file, allow_pickle=False)
-        if found.dtype == np.uint32 and found.ndim == 2 and len(found) == 2:
-            return Fingerprint(*found)
+        prints = np.lib.format.read_array(file, allow_pickle=False)
+        if prints.dtype == np.uint32 and prints.ndim == 2 and len(prints) == 2:
+            return Fingerprint(*prints)
     return None
 
 
-def _remember(path: Path, write: Callable) -> None:
+def _remember(path: Path, content: str | bytes) -> None:
     # A cache that cannot be written costs time only.
-    with contextlib.suppress(DataError), atomic_file(path) as file:
-        write(file)
+    with contextlib.suppress(OSError):
+        write_atomically(path, content)

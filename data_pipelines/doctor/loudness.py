@@ -98,12 +98,8 @@ class LoudnessMeter:
         if len(steps) < BLOCK_STEPS:
             return -math.inf
         sums = np.convolve(steps, np.ones(BLOCK_STEPS), "valid") / BLOCK_STEPS
-        heard = sums[sums > _energy(ABSOLUTE_GATE)]
-        if not len(heard):
+        loud = sums[sums > 10 ** ((ABSOLUTE_GATE - OFFSET) / 10)]
+        if not len(loud):
             return -math.inf
-        gate = heard.mean() * 10 ** (RELATIVE_GATE / 10)
-        return OFFSET + 10 * math.log10(heard[heard > gate].mean())
-
-
-def _energy(loudness: float) -> float:
-    return 10 ** ((loudness - OFFSET) / 10)
+        gate = loud.mean() * 10 ** (RELATIVE_GATE / 10)
+        return OFFSET + 10 * math.log10(loud[loud > gate].mean())

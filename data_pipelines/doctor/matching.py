@@ -90,15 +90,15 @@ def candidates(index: Index, query: Fingerprint) -> list[Candidate]:
     proposed = np.isin(keys // span, np.unique(keys[enough] // span))
     good = np.flatnonzero(proposed & (near >= LEAST_PAIRS))
     good = good[np.argsort(-near[good], kind="stable")]
-    found: dict[int, list[tuple[int, int]]] = {}
+    offsets_of: dict[int, list[tuple[int, int]]] = {}
     for key, pairs in zip(keys[good].tolist(), near[good].tolist()):
         song, offset = key // span, key % span - span // 2
-        known = found.setdefault(song, [])
+        known = offsets_of.setdefault(song, [])
         if len(known) < OFFSETS and all(abs(offset - o) > 2 for o, _ in known):
             known.append((offset, pairs))
     return [
         Candidate(song, known[0][1], tuple(offset for offset, _ in known))
-        for song, known in found.items()
+        for song, known in offsets_of.items()
     ]
 
 
@@ -146,7 +146,7 @@ def shared_part(
 
 
 def likeness(wave: np.ndarray, other: np.ndarray) -> float:
-    r"""How far two aligned waves are the same, whatever equalizer was between them.
+    r"""Likeness of two aligned waves, whatever equalizer was between them.
 
     .. math:: \sum_b w_b c_b / \sum_b w_b, \quad
         c_b = |\langle X, Y \rangle_b| / (\|X\|_b \|Y\|_b), \quad
@@ -179,10 +179,10 @@ def likeness(wave: np.ndarray, other: np.ndarray) -> float:
         return np.add.reduceat(values[: limits[-1]], limits[:-1])
 
     levels = np.sqrt(sums(np.square(abs(first))) * sums(np.square(abs(second))))
-    heard = levels > 0
-    common = abs(sums(first * second.conj()))[heard]
-    weights = np.sqrt(levels[heard])
-    return float((common / weights).sum() / weights.sum()) if heard.any() else 0.0
+    audible = levels > 0
+    common = abs(sums(first * second.conj()))[audible]
+    weights = np.sqrt(levels[audible])
+    return float((common / weights).sum() / weights.sum()) if audible.any() else 0.0
 
 
 def _bands(samples: int) -> list[int]:
@@ -205,7 +205,7 @@ def _above_bass(wave: np.ndarray) -> np.ndarray:
 
 
 def _aligned(block: np.ndarray, other: np.ndarray, start: int) -> int | None:
-    """Where a block correlates most with another wave, near ``start``."""
+    """The place near ``start`` at which a block correlates most with another wave."""
     from scipy.signal import correlate
 
     first = max(start - MARGIN, 0)

@@ -30,11 +30,11 @@ def trained_twins(
     """
     held_out = [track for track in manifest.tracks if track.split in HELD_OUT]
     trained = [track for track in manifest.tracks if track.split == "train"]
-    found: dict[str, Pair] = {}
+    twins: dict[str, Pair] = {}
     for pair in same_audio(manifest, held_out, trained, cache=cache):
         if pair.same:
-            found.setdefault(pair.first.name, pair)
-    return found
+            twins.setdefault(pair.first.name, pair)
+    return twins
 
 
 def reason(pair: Pair) -> str:

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from data_pipelines.doctor.levels import Levels
 from data_pipelines.doctor.same_audio import Pair, name_of
-from data_pipelines.doctor.song import MIXTURE, Song
+from data_pipelines.doctor.song import MIXTURE, SongFacts
 
 SERIOUS, WARNING, NOTE = "serious", "warning", "note"
 SEVERITIES = (SERIOUS, WARNING, NOTE)
@@ -42,34 +42,36 @@ class Problem(NamedTuple):
         return self._asdict() | {"where": list(self.where)}
 
 
-def find_problems(songs: Sequence[Song], pairs: Sequence[Pair]) -> tuple[Problem, ...]:
+def find_problems(
+    songs: Sequence[SongFacts], pairs: Sequence[Pair]
+) -> tuple[Problem, ...]:
     """All problems of a set, the most severe first.
 
     Example:
-        >>> broken = Song("test/a", "test", 1.0, 8000, {}, {}, error="empty file")
+        >>> broken = SongFacts("test/a", "test", 1.0, 8000, {}, {}, error="empty file")
         >>> [(p.severity, p.kind, p.where) for p in find_problems([broken], [])]
         [('serious', 'unreadable', ('test/a: empty file',))]
     """
-    found = [
+    problems = [
         Problem(severity, kind, what, advice, tuple(where))
         for severity, kind, what, advice, look in (*OF_SONGS, *OF_STEMS)
         if (where := [place for song in songs for place in look(song)])
     ]
-    found += _same_audio(pairs)
-    found += _loudness(songs)
+    problems += _same_audio(pairs)
+    problems += _loudness(songs)
     order = {name: rank for rank, name in enumerate(SEVERITIES)}
-    return tuple(sorted(found, key=lambda problem: order[problem.severity]))
+    return tuple(sorted(problems, key=lambda problem: order[problem.severity]))
 
 
 # --- of single songs --------------------------------------------------------------
 
 
-def _unreadable(song: Song) -> Iterator[str]:
+def _unreadable(song: SongFacts) -> Iterator[str]:
     if song.error:
         yield f"{song.name}: {song.error}"
 
 
-def _offsets(song: Song) -> Iterator[str]:
+def _offsets(song: SongFacts) -> Iterator[str]:
     if song.sum_fit and song.sum_fit.error < SUM_GOOD:
         return
     for name, offset in song.offsets.items():
@@ -82,14 +84,14 @@ def _offsets(song: Song) -> Iterator[str]:
             )
 
 
-def _inverted(song: Song) -> Iterator[str]:
+def _inverted(song: SongFacts) -> Iterator[str]:
     for name, offset in song.offsets.items():
         if offset.confident and offset.inverted:
             yield f"{song.name}: {name}"
 
 
-def _sums(low: float, high: float) -> Callable[[Song], Iterator[str]]:
-    def look(song: Song) -> Iterator[str]:
+def _sums(low: float, high: float) -> Callable[[SongFacts], Iterator[str]]:
+    def look(song: SongFacts) -> Iterator[str]:
         fit = song.sum_fit
         if fit is None or not low < fit.error <= high:
             return
@@ -104,25 +106,27 @@ def _sums(low: float, high: float) -> Callable[[Song], Iterator[str]]:
     return look
 
 
-def _lengths(song: Song) -> Iterator[str]:
+def _lengths(song: SongFacts) -> Iterator[str]:
     lengths = song.lengths
     if lengths and max(lengths.values()) - min(lengths.values()) > LENGTH:
         listed = ", ".join(f"{name} {s:.2f} s" for name, s in lengths.items())
         yield f"{song.name}: {listed}"
 
 
-def _silent(song: Song) -> Iterator[str]:
+def _silent(song: SongFacts) -> Iterator[str]:
     if song.mixture and song.mixture.silent:
         yield song.name
 
 
-def _edges(song: Song) -> Iterator[str]:
-    # Of mixtures alone: a single voice may end steeply by itself.
+def _edges(song: SongFacts) -> Iterator[str]:
+    # Mixtures alone: a single voice may end steeply by itself.
     if song.mixture and song.mixture.edge:
         yield f"{song.name}: {song.mixture.edge:.0f} Hz"
 
 
-OF_SONGS: tuple[tuple[str, str, str, str, Callable[[Song], Iterator[str]]], ...] = (
+OF_SONGS: tuple[
+    tuple[str, str, str, str, Callable[[SongFacts], Iterator[str]]], ...
+] = (
     (
         SERIOUS,
         "unreadable",
@@ -189,11 +193,11 @@ OF_SONGS: tuple[tuple[str, str, str, str, Callable[[Song], Iterator[str]]], ...]
 def _each(
     good: Callable[[Levels], bool],
     text: Callable[[Levels], str],
-    mixture: Callable[[Song], bool] = lambda song: True,
-) -> Callable[[Song], Iterator[str]]:
+    mixture: Callable[[SongFacts], bool] = lambda song: True,
+) -> Callable[[SongFacts], Iterator[str]]:
     """Places of waves that are not good; of mixtures where ``mixture`` says so."""
 
-    def look(song: Song) -> Iterator[str]:
+    def look(song: SongFacts) -> Iterator[str]:
         for name, levels in song.levels.items():
             looked_at = name != MIXTURE or mixture(song)
             if looked_at and not levels.silent and not good(levels):
@@ -202,7 +206,9 @@ def _each(
     return look
 
 
-OF_STEMS: tuple[tuple[str, str, str, str, Callable[[Song], Iterator[str]]], ...] = (
+OF_STEMS: tuple[
+    tuple[str, str, str, str, Callable[[SongFacts], Iterator[str]]], ...
+] = (
     (
         WARNING,
         "over",
@@ -313,7 +319,7 @@ def _kind(pair: Pair) -> str:
     return "leak" if "train" in splits else "selection"
 
 
-def _loudness(songs: Sequence[Song]) -> Iterator[Problem]:
+def _loudness(songs: Sequence[SongFacts]) -> Iterator[Problem]:
     loud = {
         song.name: song.mixture.loudness
         for song in songs

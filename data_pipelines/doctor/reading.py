@@ -12,13 +12,13 @@ import numpy as np
 from data_pipelines.audio.files import evened, read_blocks
 from data_pipelines.doctor.levels import ACTIVE_PEAK
 from data_pipelines.feeding.host import read_frames
-from data_pipelines.manifest import AudioFile, Manifest, Stem, Track
+from data_pipelines.manifest import Manifest, Stem, Track
 
 BLOCK = 1 << 17  # frames at a time: 3 s at 44.1 kHz, 1 MB in stereo
 
 
 def heard(track: Track) -> tuple[Stem, ...]:
-    """What makes a track's mixture: the distributed one, else all stems."""
+    """The stems that make a track's mixture: the distributed one, else all stems."""
     return (track.mixture,) if track.mixture else tuple(track.stems.values())
 
 
@@ -61,8 +61,9 @@ def raw_blocks(
 def _sounding(
     manifest: Manifest, track: Track, stem: Stem, frames: int
 ) -> Iterator[np.ndarray]:
-    """What the file holds of the track; every block but the last is full."""
-    file = _located(manifest, stem)
+    """Blocks of the track's part of the file; every block but the last is full."""
+    file = manifest.files[stem.file]
+    file = dataclasses.replace(file, path=manifest.path(file))
     stop = stem.start + track.frames
     if not stem.loop:
         begin = min(stem.start, file.frames)
@@ -118,8 +119,3 @@ def excerpt(
         audio[at : at + len(block)] = with_gains(block, stem)
         at += len(block)
     return audio
-
-
-def _located(manifest: Manifest, stem: Stem) -> AudioFile:
-    file = manifest.files[stem.file]
-    return dataclasses.replace(file, path=manifest.path(file))

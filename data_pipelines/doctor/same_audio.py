@@ -16,8 +16,8 @@ from data_pipelines.doctor.listening import Listener
 from data_pipelines.doctor.reading import heard, sounds
 from data_pipelines.manifest import Manifest, Stem, Track
 
-# Of the shorter song. Two songs that share half of their length are one song: a cut, a
-# single and its album version, an excerpt. Less is a sample, a jingle, a shared intro.
+# Share of the shorter song. Two songs that share half of their length are one song: a
+# cut, a single and its album version, an excerpt. Less is a sample or a shared intro.
 SAME = 0.5
 PARTLY = 0.1  # less than this is not worth a word
 HOW = {"files": "the same files", "takes": "made of the same takes"}
@@ -34,7 +34,7 @@ class Pair(NamedTuple):
 
     @property
     def same(self) -> bool:
-        """Whether they count as one song; of files more than half must be the same."""
+        """Whether both are one song: half of the audio, more than half of the files."""
         return self.share > SAME or (self.share == SAME and self.by != "files")
 
     @property
@@ -158,23 +158,23 @@ def _same_files(
         for name, stem in _named(track):
             shelf[_digest(manifest, stem)].append((track, name, stem))
     for query in queries:
-        found: dict[str, dict[str, float]] = defaultdict(lambda: defaultdict(float))
+        parts_of: dict[str, dict[str, float]] = defaultdict(lambda: defaultdict(float))
         tracks = {}
         for name, stem in _named(query):
             for track, _, other in shelf[_digest(manifest, stem)]:
                 overlap = _overlap(query, stem, track, other)
                 if overlap and wanted(query, track):
                     tracks[track.name] = track
-                    parts = found[track.name]
+                    parts = parts_of[track.name]
                     parts[name] = max(parts[name], overlap)
-        for name, parts in found.items():
+        for name, parts in parts_of.items():
             yield _by_files(manifest, query, tracks[name], parts)
 
 
 def _by_files(
     manifest: Manifest, query: Track, track: Track, parts: dict[str, float]
 ) -> Pair:
-    """What two tracks share, by the parts of the query's files that the other has."""
+    """The share of two tracks: parts of the query's files that the other has."""
     if query.mixture and parts.get("mixture", 0.0) > SAME:
         return Pair(query, track, parts["mixture"], "files")
     sounding = [

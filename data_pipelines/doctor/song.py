@@ -5,7 +5,7 @@ again, in which its offset is measured. A song is never held as a whole.
 """
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,7 +18,6 @@ from data_pipelines.doctor.levels import (
     LevelMeter,
     Levels,
     decibels,
-    finite,
 )
 from data_pipelines.doctor.reading import (
     BLOCK,
@@ -30,6 +29,7 @@ from data_pipelines.doctor.reading import (
 )
 from data_pipelines.doctor.same_audio import name_of
 from data_pipelines.manifest import DataError, Manifest, Stem, Track
+from sepjax.storage import finite
 
 MIXTURE = "mixture"
 EXACT = 1e-13  # of the mixture's energy: as far as sums of float64 products can tell
@@ -37,7 +37,7 @@ CONDITION = 1e-9  # of the fit of gains: two equal stems share theirs
 
 
 class SumFit(NamedTuple):
-    """How the stems make up a distributed mixture."""
+    """Errors of the sum of the stems against a distributed mixture."""
 
     error: float  # dB, energy of mixture - sum against the mixture
     fitted_error: float  # dB, the same once the sum has the best gain
@@ -45,7 +45,7 @@ class SumFit(NamedTuple):
     gains: Mapping[str, float]  # dB, of every stem for itself, by least squares
 
 
-class Song(NamedTuple):
+class SongFacts(NamedTuple):
     """A song and what was measured; ``error`` says why nothing was."""
 
     name: str  # split/song
@@ -64,29 +64,24 @@ class Song(NamedTuple):
         return self.levels.get(MIXTURE)
 
     def to_tree(self) -> dict[str, Any]:
-        """Plain values for JSON."""
+        """Plain values for JSON, rounded for people; silence is null."""
         tree = {
             "name": self.name,
-            "seconds": round(self.seconds, 3),
+            "seconds": self.seconds,
             "sample_rate": self.rate,
-            "levels": {name: one.to_tree() for name, one in self.levels.items()},
-            "file_seconds": {name: round(s, 6) for name, s in self.lengths.items()},
-            "sum": None,
+            "levels": {name: one._asdict() for name, one in self.levels.items()},
+            "file_seconds": finite(self.lengths, digits=6),
+            "sum": self.sum_fit and self.sum_fit._asdict(),
             "offsets": {
-                name: {k: finite(v) for k, v in one._asdict().items()}
-                | {"confident": one.confident}
+                name: one._asdict() | {"confident": one.confident}
                 for name, one in self.offsets.items()
             },
         }
-        if self.sum_fit:
-            fit = self.sum_fit
-            gains = {name: finite(gain) for name, gain in fit.gains.items()}
-            numbers = {k: finite(v) for k, v in fit._asdict().items() if k != "gains"}
-            tree["sum"] = numbers | {"gains": gains}
-        return tree | ({"error": self.error} if self.error else {})
+        rounded = finite(tree, digits=3) | {"file_seconds": tree["file_seconds"]}
+        return rounded | ({"error": self.error} if self.error else {})
 
 
-def examine(manifest: Manifest, track: Track) -> Song:
+def examine(manifest: Manifest, track: Track) -> SongFacts:
     """Measure a song.
 
     Args:
@@ -100,21 +95,14 @@ def examine(manifest: Manifest, track: Track) -> Song:
         levels = {name: meter.levels() for name, meter in meters.items()}
         offsets = _offsets(manifest, track, meters) if track.mixture else {}
     except DataError as error:
-        return Song(*facts, {}, {}, error=str(error))
+        return SongFacts(*facts, {}, {}, error=str(error))
     fit = _fit(gram, list(track.stems)) if track.mixture and track.stems else None
-    return Song(*facts, levels, _lengths(manifest, track), fit, offsets)
-
-
-def _lengths(manifest: Manifest, track: Track) -> dict[str, float]:
-    files = {
-        name: (manifest.files[stem.file], stem)
-        for name, stem in _streams(track).items()
-        if not stem.loop
-    }
-    return {
+    lengths = {
         name: (file.frames - stem.start) / file.sample_rate
-        for name, (file, stem) in files.items()
+        for name, stem in _streams(track).items()
+        if not stem.loop and (file := manifest.files[stem.file])
     }
+    return SongFacts(*facts, levels, lengths, fit, offsets)
 
 
 def _streams(track: Track) -> dict[str, Stem]:
@@ -130,7 +118,9 @@ def _read(manifest: Manifest, track: Track) -> tuple[dict[str, LevelMeter], np.n
     widths.setdefault(MIXTURE, channels)
     meters = {name: LevelMeter(rate, width) for name, width in widths.items()}
     gram = np.zeros((len(meters), len(meters)))
-    for raw in _side_by_side(manifest, track, streams):
+    each = [evened(raw_blocks(manifest, track, s), BLOCK) for s in streams.values()]
+    for wide in zip(*each):
+        raw = dict(zip(streams, wide))
         blocks = {name: with_gains(raw[name], stem) for name, stem in streams.items()}
         shape = len(next(iter(raw.values()))), channels
         if MIXTURE not in blocks:
@@ -141,14 +131,6 @@ def _read(manifest: Manifest, track: Track) -> tuple[dict[str, LevelMeter], np.n
         waves = np.array(waves, np.float64)
         gram += waves @ waves.T
     return meters, gram
-
-
-def _side_by_side(
-    manifest: Manifest, track: Track, streams: Mapping[str, Stem]
-) -> Iterator[dict[str, np.ndarray]]:
-    each = [evened(raw_blocks(manifest, track, s), BLOCK) for s in streams.values()]
-    for blocks in zip(*each):
-        yield dict(zip(streams, blocks))
 
 
 def _fit(gram: np.ndarray, names: list[str]) -> SumFit:
@@ -174,7 +156,7 @@ def _offsets(
     rate, mixture = rate_of(manifest, track), meters[MIXTURE].peaks
     margin = round(alignment.LARGEST * rate)
     count = round(alignment.EXCERPT / ACTIVE_SECONDS)
-    found = {}
+    offsets = {}
     for name, stem in track.stems.items():
         peaks = meters[name].peaks
         if not peaks.any() or not mixture.any():
@@ -186,8 +168,8 @@ def _offsets(
         around = start - margin, stop + margin
         whole = excerpt(manifest, track, track.mixture, *around)
         waves = _comparable(own, whole)
-        found[name] = alignment.find_offset(*waves, margin)
-    return found
+        offsets[name] = alignment.find_offset(*waves, margin)
+    return offsets
 
 
 def _comparable(stem: np.ndarray, mixture: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 
 from data_pipelines.doctor.diagnosis import Diagnosis
 from data_pipelines.doctor.problems import SERIOUS, Problem
-from data_pipelines.doctor.song import Song
+from data_pipelines.doctor.song import SongFacts
 from data_pipelines.manifest import SPLITS
+from sepjax.registry import aligned
 
 MOST_PLACES = 8  # of one problem; JSON lists all
 MOST_SONGS = 40  # in the table
@@ -31,7 +32,7 @@ def format_diagnosis(diagnosis: Diagnosis) -> str:
     return "\n".join([*lines, _verdict(diagnosis)])
 
 
-def _splits(songs: Sequence[Song]) -> list[str]:
+def _splits(songs: Sequence[SongFacts]) -> list[str]:
     lines = []
     for split in SPLITS:
         if held := [song for song in songs if song.split == split]:
@@ -40,28 +41,24 @@ def _splits(songs: Sequence[Song]) -> list[str]:
     return lines
 
 
-def _songs(songs: Sequence[Song]) -> list[str]:
-    head = f"{'song':{WIDTH}}    time   LUFS   peak    sum  offset"
-    rows = [head, *map(_row, songs[:MOST_SONGS])]
+def _songs(songs: Sequence[SongFacts]) -> list[str]:
+    rows = [["song", "time", "LUFS", "peak", "sum", "offset", ""]]
+    rows += map(_row, songs[:MOST_SONGS])
     more = len(songs) - MOST_SONGS
-    return rows + ([f"... and {more} more, in doctor.json"] if more > 0 else [])
+    rest = [f"... and {more} more, in doctor.json"] if more > 0 else []
+    return [aligned(rows, left=(0, 6)), *rest]
 
 
-def _row(song: Song) -> str:
+def _row(song: SongFacts) -> list[str]:
     name = song.name if len(song.name) <= WIDTH else song.name[: WIDTH - 1] + "…"
     time = f"{int(song.seconds) // 60}:{int(song.seconds) % 60:02d}"
     if song.error or song.mixture is None:
-        return f"{name:{WIDTH}} {time:>7}  not readable"
+        return [name, time, "-", "-", "-", "-", "not readable"]
     levels = song.mixture
-    error = _number(song.sum_fit.error) if song.sum_fit else "-"
+    error = f"{song.sum_fit.error:.1f}" if song.sum_fit else "-"
     lags = [one.lag for one in song.offsets.values() if one.confident]
     lag = str(max(lags, key=abs)) if lags else "-"
-    cells = _number(levels.loudness), _number(levels.peak), error
-    return f"{name:{WIDTH}} {time:>7}" + "".join(f"{c:>7}" for c in cells) + f"{lag:>8}"
-
-
-def _number(value: float) -> str:
-    return f"{value:.1f}" if abs(value) != float("inf") else str(value)
+    return [name, time, f"{levels.loudness:.1f}", f"{levels.peak:.1f}", error, lag, ""]
 
 
 def _problem(problem: Problem) -> list[str]:
@@ -82,6 +79,6 @@ def _verdict(diagnosis: Diagnosis) -> str:
         )
         for severity in dict.fromkeys(p.severity for p in diagnosis.problems)
     }
-    told = ", ".join(f"{severity} {count}" for severity, count in counts.items())
+    text = ", ".join(f"{severity} {count}" for severity, count in counts.items())
     rest = "" if SERIOUS in counts else "; nothing stands against training"
-    return f"Found: {told}{rest}."
+    return f"Found: {text}{rest}."

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from data_pipelines.audio.int16 import to_float
 from data_pipelines.feeding.schedule import Plan, take
 from data_pipelines.manifest import DataError, LoadedTrack, Manifest, Stem, Track
 
@@ -53,10 +54,10 @@ def read_chunks(manifest: Manifest, plan: Plan, chunk: int) -> Batch:
     chunks = _aligned((*plan.file.shape, chunk, manifest.file_channels))
     for index in np.ndindex(plan.file.shape):
         file, start, stop, loop = (int(field[index]) for field in plan[:4])
-        heard = min(stop - start, chunk) if file >= 0 else 0
-        chunks[index][heard:] = 0
-        if heard:
-            _read_into(chunks[index][:heard], manifest, file, start, bool(loop))
+        frames = min(stop - start, chunk) if file >= 0 else 0
+        chunks[index][frames:] = 0
+        if frames:
+            _read_into(chunks[index][:frames], manifest, file, start, bool(loop))
     return {"chunks": chunks} | plan.augmentation()
 
 
@@ -102,9 +103,9 @@ def feed(manifest: Manifest, plans: Iterator[Plan], chunk: int) -> Iterator[Batc
 def load_track(manifest: Manifest, track: Track) -> LoadedTrack:
     """A whole song: the distributed mixture where there is one, else the exact sum."""
     stems = [track.stems.get(name) for name in manifest.classes]
-    heard = [stem for stem in (*stems, track.mixture) if stem is not None]
+    present = [stem for stem in (*stems, track.mixture) if stem is not None]
     channels = max(
-        (max(manifest.files[s.file].channels, len(s.gains)) for s in heard), default=1
+        (max(manifest.files[s.file].channels, len(s.gains)) for s in present), default=1
     )
     references = np.stack([_excerpt(manifest, track, stem, channels) for stem in stems])
     if track.mixture is None:
@@ -124,5 +125,5 @@ def _excerpt(
         samples = map_file(manifest, stem.file)
         stop = stem.start + track.frames
         frames = read_frames(samples, stem.start, stop, stem.loop)
-        audio[: len(frames)] = frames / np.float32(32768) * np.float32(stem.gains)
+        audio[: len(frames)] = to_float(frames) * np.float32(stem.gains)
     return audio

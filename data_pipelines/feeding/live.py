@@ -14,8 +14,10 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from data_pipelines.audio.canonical import canonicalize, resample
+from data_pipelines.audio.canonical import canonicalize
 from data_pipelines.audio.files import probe, read_blocks
+from data_pipelines.audio.int16 import to_float
+from data_pipelines.audio.resample import resample
 from data_pipelines.feeding import schedule
 from data_pipelines.feeding.host import map_file, read_frames
 from data_pipelines.manifest import AudioFile, DataError, LoadedTrack, Manifest
@@ -62,9 +64,9 @@ def open_venue(config: Config, cache: str | Path | None = None) -> Venue:
     rate, tails, audience = config.data.sample_rate, None, None
     if config.live.impulse_responses:
         files = _audio_files(config.live.impulse_responses, "live.impulse_responses")
-        found = [tail for file in files for tail in _tails(file, rate)]
-        taps = max(map(len, found))
-        tails = np.stack([np.pad(tail, (0, taps - len(tail))) for tail in found])
+        responses = [tail for file in files for tail in _tails(file, rate)]
+        taps = max(map(len, responses))
+        tails = np.stack([np.pad(tail, (0, taps - len(tail))) for tail in responses])
     if config.live.crowd_recordings:
         root = config.live.crowd_recordings
         files = _audio_files(root, "live.crowd_recordings")
@@ -77,7 +79,7 @@ def open_venue(config: Config, cache: str | Path | None = None) -> Venue:
 def train_rows(
     config: Config, venue: Venue, seeds: Sequence[int], step: int, rows: slice
 ) -> dict[str, np.ndarray]:
-    """What a training batch gets besides its chunks: a process's rows of a step.
+    """Draws and recordings beside the chunks: a process's rows of a training step.
 
     Returns:
         ``draws`` float32 (rows, draws) and, from a venue of one's own, ``tails``
@@ -121,10 +123,10 @@ def live_track(track: LoadedTrack, config: Config, venue: Venue) -> LiveTrack:
     sources, time, channels = track.references.shape
     seed = int.from_bytes(hashlib.sha256(track.name.encode()).digest()[:8])
     words = schedule.uniform(seed, schedule.LIVE_TRACK, 0, 1, _width(sources))
-    made = _rows(venue, words, sources, time)
+    draws = _rows(venue, words, sources, time)
     settings = LiveSettings.of(config.live, track.sample_rate)
     mono = track.references.mean(axis=-1)[None]
-    live = _simulate(mono, made.pop("draws"), settings, **made)
+    live = _simulate(mono, draws.pop("draws"), settings, **draws)
     mixture = np.asarray(live.mixture[0])
     scale = np.float32(min(1.0, 1 / max(float(np.abs(mixture).max()), 1e-8)))
 
@@ -148,14 +150,14 @@ def _rows(
     venue: Venue, words: np.ndarray, sources: int, time: int
 ) -> dict[str, np.ndarray]:
     count = draw_count(sources)
-    made = {"draws": words[:, :count].astype(np.float32)}
+    draws = {"draws": words[:, :count].astype(np.float32)}
     if venue.tails is not None:
         chosen = words[:, count : count + sources] * len(venue.tails)
-        made["tails"] = venue.tails[chosen.astype(int)]
+        draws["tails"] = venue.tails[chosen.astype(int)]
     if venue.audience is not None:
         read = partial(_listen, venue.audience, time=time)
-        made["recordings"] = np.stack([read(*row) for row in words[:, -2:]])
-    return made
+        draws["recordings"] = np.stack([read(*row) for row in words[:, -2:]])
+    return draws
 
 
 def _listen(audience: Manifest, which: float, where: float, time: int) -> np.ndarray:
@@ -163,7 +165,7 @@ def _listen(audience: Manifest, which: float, where: float, time: int) -> np.nda
     samples = map_file(audience, int(which * len(audience.files)))
     start = int(where * (max(len(samples) - time, 0) + 1))
     frames = read_frames(samples, start, start + time, True)
-    return frames.mean(axis=1, dtype=np.float32) / np.float32(32768)
+    return to_float(frames).mean(axis=1)
 
 
 def _audio_files(root: str, field: str) -> list[AudioFile]:

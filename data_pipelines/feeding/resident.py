@@ -43,8 +43,8 @@ def gather_chunks(store: Store, plan: Plan, chunk: int) -> jax.Array:
         offset = start % BLOCK * channels
         audio = jax.lax.dynamic_slice_in_dim(audio, offset, chunk * channels)
         # The difference, not start + t < stop, which could leave int32.
-        heard = jnp.arange(chunk) < stop - start
-        return jnp.where(heard[:, None], audio.reshape(chunk, channels), jnp.int16(0))
+        inside = jnp.arange(chunk) < stop - start
+        return jnp.where(inside[:, None], audio.reshape(chunk, channels), jnp.int16(0))
 
     return jax.vmap(jax.vmap(read))(plan.file, plan.start, plan.stop)
 

@@ -35,7 +35,7 @@ class Plan(NamedTuple):
     channel: np.ndarray  # int32 (..., sources), the first one heard, -1: all alike
 
     def augmentation(self) -> dict[str, np.ndarray]:
-        """What a batch tells :mod:`sepjax.functional.augment`, beside the audio."""
+        """Arrays for :mod:`sepjax.functional.augment`, beside the audio."""
         return {"gains": self.gains, "channel": self.channel}
 
 
@@ -179,8 +179,8 @@ def source_tracks(
     """
     tracks, sources = shape
     if mix == "track":
-        found = visited_tracks(tracks, seed, batch_size, start_step, stop_step)
-        return found[..., None]
+        tracks_of_rows = visited_tracks(tracks, seed, batch_size, start_step, stop_step)
+        return tracks_of_rows[..., None]
     steps = stop_step - start_step
     words = uniform(seed, _MIX, start_step, steps, batch_size * sources)
     words = words.reshape(steps, batch_size, sources)

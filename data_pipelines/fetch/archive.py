@@ -1,6 +1,5 @@
 """Unpacking a ZIP archive: nothing outside the folder, nothing half, nothing twice."""
 
-import os
 import shutil
 import stat
 import zipfile
@@ -8,6 +7,7 @@ import zlib
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from data_pipelines.manifest import DataError
+from sepjax.storage import atomic_file
 
 LITTER = "__MACOSX"  # what macOS adds to archives
 SPARE = 100 << 20  # bytes of a disk that are left free
@@ -41,11 +41,18 @@ def unpack(archive: str | Path, folder: str | Path, *, progress: bool = False) -
     archive, folder = Path(archive), Path(folder)
     try:
         with zipfile.ZipFile(archive) as file:
-            wanted = _entries(file, archive)
-            todo = [one for one in wanted if not _is_there(folder, one)]
+            entries = _entries(file, archive)
+            paths = {one: folder / one.filename for one in entries}
+            todo = [
+                one
+                for one, path in paths.items()
+                if not (path.is_file() and path.stat().st_size == one.file_size)
+            ]
             _check_space(folder, sum(one.file_size for one in todo), archive.name)
             for one in tqdm(todo, f"unpacking {archive.name}", disable=not progress):
-                _extract(file, one, folder / one.filename)
+                # It has its name once its checksum is right.
+                with file.open(one) as source, atomic_file(paths[one]) as target:
+                    shutil.copyfileobj(source, target, 1 << 20)
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
         raise DataError(
             f"{archive}: damaged, or no ZIP archive ({error}): delete it and fetch it "
@@ -77,11 +84,6 @@ def _danger(entry: zipfile.ZipInfo) -> str:
     return "is encrypted" if entry.flag_bits & 1 else ""
 
 
-def _is_there(folder: Path, entry: zipfile.ZipInfo) -> bool:
-    path = folder / entry.filename
-    return path.is_file() and path.stat().st_size == entry.file_size
-
-
 def _check_space(folder: Path, needed: int, what: str) -> None:
     place = next(one for one in (folder, *folder.absolute().parents) if one.exists())
     free = shutil.disk_usage(place).free
@@ -90,15 +92,3 @@ def _check_space(folder: Path, needed: int, what: str) -> None:
             f"{what} needs {needed / 1e9:.1f} GB in {folder}, of which "
             f"{free / 1e9:.1f} GB are free"
         )
-
-
-def _extract(file: zipfile.ZipFile, entry: zipfile.ZipInfo, path: Path) -> None:
-    """One file, which has its name once its checksum is right."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    try:
-        with file.open(entry) as source, open(part, "wb") as target:
-            shutil.copyfileobj(source, target, 1 << 20)
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)

@@ -41,7 +41,7 @@ BY_HAND = {
     "conditions are accepted",
     "medleydb": "both versions, on request, from https://medleydb.weebly.com",
 }
-"""What is fetched in a browser: it asks for an agreement, or has no known hash."""
+"""Sets to fetch in a browser: they ask for an agreement, or have no known hash."""
 
 
 def download(
@@ -76,26 +76,26 @@ def download(
         )
     if name not in ARCHIVES:
         raise DataError(f"{name} is not to be had here: {nearest(name, ARCHIVES)}")
-    found, root = ARCHIVES[name], Path(root).expanduser()
-    if not found.md5 and not unverified:
+    source, root = ARCHIVES[name], Path(root).expanduser()
+    if not source.md5 and not unverified:
         raise DataError(
-            f"{name}: no hash of {found.url} is published, so nothing tells whether "
-            f"what arrives is what its authors gave away ({found.page}). If that does "
+            f"{name}: no hash of {source.url} is published, so nothing tells whether "
+            f"what arrives is what its authors gave away ({source.page}). If that does "
             "not matter to you, add -s unverified=true"
         )
-    archive = root / found.url.rpartition("/")[2]
+    archive = root / source.url.rpartition("/")[2]
     root.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(root).free
-    if not archive.exists() and free < 2 * found.size + SPARE:
+    if not archive.exists() and free < 2 * source.size + SPARE:
         raise DataError(
-            f"{name} needs {2 * found.size / 1e9:.1f} GB in {root}, archive and songs, "
-            f"of which {free / 1e9:.1f} GB are free"
+            f"{name} needs {2 * source.size / 1e9:.1f} GB in {root}, archive and "
+            f"songs, of which {free / 1e9:.1f} GB are free"
         )
     fetch(
-        found.url,
+        source.url,
         archive,
-        md5=found.md5,
-        unverified=not found.md5,
+        md5=source.md5,
+        unverified=not source.md5,
         progress=progress,
     )
     return unpack(archive, root, progress=progress)

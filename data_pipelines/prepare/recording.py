@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from data_pipelines.audio.canonical import LARGEST, open_wav, packed, quantize
+from data_pipelines.audio.canonical import LARGEST, open_wav
+from data_pipelines.audio.int16 import packed, quantize
 from data_pipelines.collections.collection import Collection, Interval, Recording
 from data_pipelines.collections.mixing import (
     BLOCK,
@@ -104,7 +105,7 @@ def _prepare(
 
 
 def _cuts(recording: Recording, rate: int, frames: int) -> list[Cut]:
-    """Where the songs lie.
+    """The first and last frames of the songs of a recording.
 
     Raises:
         DataError: an interval ends after its recording.
@@ -115,10 +116,10 @@ def _cuts(recording: Recording, rate: int, frames: int) -> list[Cut]:
         end = frames if interval.end is None else round(interval.end * rate)
         start = round(interval.start * rate)
         if end > frames + LATE * rate or start >= frames:
-            told = interval.start if start >= frames else interval.end
+            place = interval.start if start >= frames else interval.end
             raise DataError(
                 f"recording '{recording.id}': interval '{interval.name}' reaches to "
-                f"{told:g} s, the recording ends at {frames / rate:.2f} s"
+                f"{place:g} s, the recording ends at {frames / rate:.2f} s"
             )
         if end <= start:
             raise DataError(
@@ -132,7 +133,7 @@ def _cuts(recording: Recording, rate: int, frames: int) -> list[Cut]:
 def _write_song(
     collection: Collection, summed: Summed, gains: Gains, cut: Cut, folder: Path
 ) -> dict[str, Any]:
-    """Stems that sound and the mixture, and what is to be told about them."""
+    """Write stems that sound and the mixture; returns the record of the song."""
     classes, out = collection.classes, collection.output
     width = sample_bytes(collection)
     folder.mkdir(parents=True)
@@ -172,9 +173,9 @@ def _blocks(
     kind, length = np.dtype(collection.mix.dtype), hop * max(BLOCK // hop, 1)
     for start in range(cut.start, cut.stop, length):
         part = slice(start, min(start + length, cut.stop))
-        made = render(summed.waves[:, part], gains, kind)
-        mixture, over = made.mixture, made.mixture_clipped
+        stems = render(summed.waves[:, part], gains, kind)
+        mixture, over = stems.mixture, stems.mixture_clipped
         if summed.mixture is not None:  # a distributed one stays as it is
-            found = render(summed.mixture[None, part], Gains(np.ones(1)), kind)
-            mixture, over = found.mixture, found.mixture_clipped
-        yield [mixture, *made.stems], np.array([over, *made.clipped])
+            whole = render(summed.mixture[None, part], Gains(np.ones(1)), kind)
+            mixture, over = whole.mixture, whole.mixture_clipped
+        yield [mixture, *stems.stems], np.array([over, *stems.clipped])

@@ -4,19 +4,13 @@ import contextlib
 import dataclasses
 import errno
 import json
-import os
 import shutil
-import signal
 import sys
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Sequence
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context, parent_process
 from pathlib import Path
-from threading import Thread
 from typing import Any, NamedTuple
 
-from data_pipelines.audio.canonical import atomic_file
 from data_pipelines.collections.collection import Collection, Recording, to_tree
 from data_pipelines.collections.rules import check_collection
 from data_pipelines.manifest import SPLITS, DataError
@@ -40,12 +34,14 @@ from data_pipelines.prepare.tracks import (
     song_channels,
 )
 from data_pipelines.songs.prepared import PREPARED
+from data_pipelines.workers import end_with_parent, reason, run_jobs
+from sepjax.storage import move, write_atomically
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class Prepared(NamedTuple):
-    """What became of a collection."""
+    """The songs that were made of a collection."""
 
     folder: Path
     header: dict[str, Any]
@@ -56,12 +52,6 @@ class Prepared(NamedTuple):
     def failed(self) -> list[dict[str, Any]]:
         """The songs that could not be made, each with its reason."""
         return [song for song in self.songs if song["split"] == FAILED]
-
-
-class _Result(NamedTuple):
-    recording: Recording
-    songs: list[dict[str, Any]]
-    error: str
 
 
 def prepare(
@@ -90,8 +80,16 @@ def prepare(
     collection, state = check_collection(collection), State(Path(folder))
     _check_names(collection)
     with state.claimed(collection):
-        wanted = _wanted(collection)
-        records, todo = _look(collection, state, wanted)
+        records: dict[str, list] = {}
+        todo = []
+        for recording in sorted(collection.recordings, key=lambda one: one.id):
+            if excluded(collection, recording):
+                continue
+            songs = state.load(recording_key(collection, recording), recording)
+            if songs is None:
+                todo.append(recording)
+            else:
+                records[recording.id] = songs
         done = len(todo)
         failed = _work(collection, state, todo, records, jobs, progress)
         songs = _finish(collection, state, records, failed)
@@ -108,30 +106,11 @@ def _check_names(collection: Collection) -> None:
     problems = []
     for recording in collection.recordings:
         for name in song_names(recording):
-            told = f"{recording.id} ({name})"
-            if (first := seen.setdefault(name.casefold(), told)) is not told:
-                problems.append(f"'{told}' and '{first}' both become '{name}'")
+            text = f"{recording.id} ({name})"
+            if (first := seen.setdefault(name.casefold(), text)) is not text:
+                problems.append(f"'{text}' and '{first}' both become '{name}'")
     if problems:
         raise DataError.of(f"collection '{collection.name}'", problems)
-
-
-def _wanted(collection: Collection) -> list[Recording]:
-    recordings = sorted(collection.recordings, key=lambda one: one.id)
-    return [one for one in recordings if not excluded(collection, one)]
-
-
-def _look(
-    collection: Collection, state: State, wanted: Sequence[Recording]
-) -> tuple[dict[str, list], list[Recording]]:
-    """Records of what is done, and what is not."""
-    records, todo = {}, []
-    for recording in wanted:
-        found = state.load(recording_key(collection, recording), recording)
-        if found is None:
-            todo.append(recording)
-        else:
-            records[recording.id] = found
-    return records, todo
 
 
 def _lost(
@@ -156,17 +135,27 @@ def _work(
     """Prepare recordings; their records are added, the errors of others returned."""
     from tqdm import tqdm
 
-    failed: dict[str, str] = {}
     _check_space(collection, todo, state.folder)
-    results = _results(collection, state, todo, jobs)
-    bar = tqdm(results, "preparing", len(todo), unit="recording", disable=not progress)
-    for result in bar:
-        if result.error:
-            failed[result.recording.id] = result.error
+    bare = dataclasses.replace(collection, recordings=())
+    work = [(bare, state, recording) for recording in todo]
+    options = {"unit": "recording", "progress": progress, "start": end_with_parent}
+    options |= {"workers": jobs, "expected": ()}
+    failed: dict[str, str] = {}
+    try:
+        for done in run_jobs(_one, work, "preparing", **options):
+            recording, (songs, error) = todo[done.index], done.result
+            if not error:
+                records[recording.id] = songs
+                continue
+            failed[recording.id] = error
             if progress:
-                bar.write(f"sepjax: {result.error}", file=sys.stderr)
-        else:
-            records[result.recording.id] = result.songs
+                tqdm.write(f"sepjax: {error}", file=sys.stderr)
+    except BrokenProcessPool as error:
+        raise DataError(
+            f"{state.folder}: a worker died: out of memory, or started by a script "
+            "without `if __name__ == '__main__':`. What is done is kept: give the same "
+            "command again, perhaps with fewer jobs"
+        ) from error
     return failed
 
 
@@ -194,7 +183,7 @@ def _check_space(
 
 
 def _bytes(collection: Collection, recording: Recording) -> int:
-    """What a recording takes on the disk, sums that are kept there included."""
+    """Size of a recording on the disk, sums that are kept there included."""
     headers = read_headers(collection, recording)
     frames = expected_frames(headers, collection.output.rate)
     samples = frames * song_channels(collection, headers)
@@ -203,42 +192,10 @@ def _bytes(collection: Collection, recording: Recording) -> int:
     return songs + bytes_on_disk(collection, headers)
 
 
-def _results(
-    collection: Collection, state: State, todo: Sequence[Recording], jobs: int
-) -> Iterator[_Result]:
-    if jobs <= 1 or len(todo) <= 1:
-        yield from (_one(collection, state, recording) for recording in todo)
-        return
-    pool = ProcessPoolExecutor(jobs, get_context("spawn"), initializer=_obey)
-    bare = dataclasses.replace(collection, recordings=())
-    try:
-        futures = [pool.submit(_one, bare, state, recording) for recording in todo]
-        for future in as_completed(futures):
-            yield future.result()
-    except BrokenProcessPool as error:
-        raise DataError(
-            f"{state.folder}: a worker died: out of memory, or started by a script "
-            "without `if __name__ == '__main__':`. What is done is kept: give the same "
-            "command again, perhaps with fewer jobs"
-        ) from error
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _obey() -> None:
-    """A worker leaves Ctrl-C to the command, and ends when the command does."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    Thread(target=_follow, daemon=True).start()
-
-
-def _follow() -> None:
-    # Otherwise it would go on writing after the command was killed.
-    parent_process().join()
-    os._exit(1)
-
-
-def _one(collection: Collection, state: State, recording: Recording) -> _Result:
-    """Prepare a recording and remember that it is done."""
+def _one(
+    collection: Collection, state: State, recording: Recording
+) -> tuple[list[dict[str, Any]], str]:
+    """Prepare a recording and remember that it is done; its songs, or its error."""
     try:
         key = recording_key(collection, recording)
         for name in song_names(recording):
@@ -252,11 +209,11 @@ def _one(collection: Collection, state: State, recording: Recording) -> _Result:
                 f"{state.folder}: the disk is full; what is done is kept: free some "
                 "space and give the same command again"
             ) from error
-        text = str(error) or type(error).__name__
+        text = reason(error)
         if not isinstance(error, DataError):
             text = f"recording '{recording.id}': {type(error).__name__}: {text}"
-        return _Result(recording, [], text)
-    return _Result(recording, songs, "")
+        return [], text
+    return songs, ""
 
 
 def _finish(
@@ -281,8 +238,7 @@ def _finish(
         state.remove(song["song"], but=place)
         target = state.folder / song["split"] / song["song"]
         if place is not None and place != target:
-            target.parent.mkdir(exist_ok=True)
-            place.rename(target)
+            move(place, target)
     return sorted(songs, key=order)
 
 
@@ -306,7 +262,6 @@ def _write(
         "counts": {name: splits.count(name) for name in dict.fromkeys(splits)},
     }
     lines = [header, *({"kind": "song"} | song for song in songs)]
-    text = "\n".join(json.dumps(line) for line in lines)
-    with atomic_file(state.folder / PREPARED) as file:
-        file.write(f"{text}\n".encode())
+    text = "".join(json.dumps(line) + "\n" for line in lines)
+    write_atomically(state.folder / PREPARED, text)
     return header

@@ -85,8 +85,8 @@ def _reason(collection: Collection, song: dict[str, Any]) -> str:
         if song["active_seconds"][name] < need or name in song["absent"]
     ]
     if quiet:
-        told = ", ".join(f"{n} {song['active_seconds'][n]:g} s" for n in quiet)
-        return f"not active for {need:g} s: {told}"
+        times = ", ".join(f"{n} {song['active_seconds'][n]:g} s" for n in quiet)
+        return f"not active for {need:g} s: {times}"
     return "" if song["files"].keys() - {"mixture"} else "silent"
 
 
@@ -114,5 +114,5 @@ def unread(recording: Recording, reason: str) -> list[dict[str, Any]]:
 
 
 def order(song: dict[str, Any]) -> tuple[int, str]:
-    """How songs are listed: by split, then by name."""
+    """Key by which songs are listed: split, then name."""
     return (*SPLITS, DROPPED, FAILED).index(song["split"]), song["song"]

@@ -4,7 +4,6 @@ A song's place in the draw follows from the seed and its name alone, so that a s
 or less moves no other but where a split's share ends.
 """
 
-import hashlib
 import warnings
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
@@ -14,10 +13,11 @@ import numpy as np
 
 from data_pipelines.collections.collection import SplitRules
 from data_pipelines.manifest import SPLITS, DataError
+from sepjax.storage import text_sha256
 
 
 class Candidate(NamedTuple):
-    """What a split is decided by."""
+    """A song with the facts that decide its split."""
 
     name: str
     group: str = ""
@@ -48,13 +48,13 @@ def assign_splits(songs: Sequence[Candidate], rules: SplitRules) -> dict[str, st
     """
     if rules.by == "group":
         songs = _inherit(songs)
-    given = {song.name: song.split for song in songs if song.split}
+    splits = {song.name: song.split for song in songs if song.split}
     undecided = sorted(
         (song for song in songs if not song.split),
         key=lambda song: draw(rules.seed, song.name),
     )
     if not undecided:
-        return given
+        return splits
     strata = defaultdict(list)
     for unit in _units(undecided, rules):
         strata[unit[0].stratum].append(unit)
@@ -64,9 +64,9 @@ def assign_splits(songs: Sequence[Candidate], rules: SplitRules) -> dict[str, st
     for name, quota in zip(sorted(strata), quotas):
         # What a stratum of large groups could not divide, the next ones make up for.
         room = {split: room[split] + new for split, new in zip(SPLITS, quota)}
-        given |= _deal(strata[name], room)
-    _tell_empty(given, rules)
-    return given
+        splits |= _deal(strata[name], room)
+    _tell_empty(splits, rules)
+    return splits
 
 
 def _inherit(songs: Sequence[Candidate]) -> list[Candidate]:
@@ -84,10 +84,10 @@ def _inherit(songs: Sequence[Candidate]) -> list[Candidate]:
     ]
 
 
-def _tell_empty(given: Mapping[str, str], rules: SplitRules) -> None:
-    wanted = (split for split, count in rules.counts.items() if count)
-    for split in wanted:
-        if split not in given.values():
+def _tell_empty(splits: Mapping[str, str], rules: SplitRules) -> None:
+    names = (split for split, count in rules.counts.items() if count)
+    for split in names:
+        if split not in splits.values():
             warnings.warn(
                 f"split {split} gets no song: there are too few, or groups too large",
                 stacklevel=2,
@@ -95,17 +95,17 @@ def _tell_empty(given: Mapping[str, str], rules: SplitRules) -> None:
 
 
 def draw(seed: int, name: str) -> str:
-    """Where a name stands in the draw of a seed; sort by it.
+    """Key of a name in the draw of a seed; sort by it.
 
     Example:
         >>> draw(42, "a") == draw(42, "a"), draw(42, "a") == draw(43, "a")
         (True, False)
     """
-    return hashlib.sha256(f"{seed}\n{name}".encode()).hexdigest()
+    return text_sha256(f"{seed}\n{name}")
 
 
 def apportion(sizes: Sequence[int], targets: Sequence[int]) -> list[list[int]]:
-    """How many of each stratum go into each split: both totals are met exactly.
+    """Numbers of each stratum for each split: both totals are met exactly.
 
     Every stratum gets the integer part of its share of every target; what is left goes
     to the largest remainders whose stratum and split still want one.
@@ -138,17 +138,17 @@ def _targets(songs: int, counts: Mapping[str, int]) -> list[int]:
     """Songs of each split."""
     if not sum(count != 0 for count in counts.values()):
         raise DataError("songs without a split, and splits.counts says nothing")
-    wanted = [counts.get(name, 0) for name in SPLITS]
-    if -1 not in wanted:
-        return apportion_shares(songs, wanted)
-    fixed = sum(count for count in wanted if count > 0)
+    shares = [counts.get(name, 0) for name in SPLITS]
+    if -1 not in shares:
+        return apportion_shares(songs, shares)
+    fixed = sum(count for count in shares if count > 0)
     if fixed > songs:
         asked = ", ".join(f"{name} {count}" for name, count in counts.items())
         raise DataError(
             f"splits.counts asks for {fixed} songs and the rest ({asked}), but only "
             f"{songs} are there: lower the counts, or leave out -1 to take shares"
         )
-    return [songs - fixed if count == -1 else count for count in wanted]
+    return [songs - fixed if count == -1 else count for count in shares]
 
 
 def apportion_shares(songs: int, shares: Sequence[int]) -> list[int]:
@@ -166,7 +166,7 @@ def apportion_shares(songs: int, shares: Sequence[int]) -> list[int]:
 
 
 def _units(songs: Sequence[Candidate], rules: SplitRules) -> list[list[Candidate]]:
-    """What is dealt as one: songs, or groups of them, which are of one stratum."""
+    """Units that are dealt as one: songs, or groups of them, of one stratum."""
     if rules.by == "song":
         return [[song] for song in songs]
     groups: dict[str, list[Candidate]] = defaultdict(list)
@@ -182,7 +182,7 @@ def _units(songs: Sequence[Candidate], rules: SplitRules) -> list[list[Candidate
 
 def _deal(units: Sequence[list[Candidate]], room: dict[str, int]) -> dict[str, str]:
     """Every unit into the split that lacks most; single songs fill them in order."""
-    found = {}
+    splits = {}
     for unit in units:
         single = len(unit) == 1
         split = (
@@ -191,5 +191,5 @@ def _deal(units: Sequence[list[Candidate]], room: dict[str, int]) -> dict[str, s
             else max(SPLITS, key=room.__getitem__)
         )
         room[split] -= len(unit)
-        found |= {song.name: split for song in unit}
-    return found
+        splits |= {song.name: split for song in unit}
+    return splits

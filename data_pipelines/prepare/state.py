@@ -1,4 +1,4 @@
-"""What a folder knows about its own preparation: what is done, and from what.
+"""The state of a prepared folder: which recordings are done, and from which files.
 
 ``.prepare/`` in the folder holds the digest of the collection, the record of every
 recording that is done, and songs that have no split yet. A record counts as long as
@@ -8,7 +8,6 @@ nothing of its recording has changed.
 import contextlib
 import dataclasses
 import fcntl
-import hashlib
 import json
 import os
 import shutil
@@ -16,7 +15,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from data_pipelines.audio.canonical import atomic_file
 from data_pipelines.collections.collection import (
     Collection,
     Filters,
@@ -25,6 +23,7 @@ from data_pipelines.collections.collection import (
     to_tree,
 )
 from data_pipelines.manifest import SPLITS, DataError
+from sepjax.storage import text_sha256, write_atomically, write_json
 
 VERSION = 1  # of what is written; another one is prepared anew
 
@@ -63,8 +62,7 @@ class State:
                 ) from error
             except OSError:
                 pass  # a file system without locks
-            with atomic_file(self.hidden / "collection") as new:
-                new.write(owner(collection).encode())
+            write_atomically(self.hidden / "collection", owner(collection))
             yield
 
     def _refuse_others(self, collection: Collection) -> None:
@@ -85,30 +83,29 @@ class State:
     def load(self, key: str, recording: Recording) -> list[dict[str, Any]] | None:
         """The songs of a recording, if it is done and has not changed since."""
         try:
-            found = json.loads(self._record(recording).read_text())
-            return found["songs"] if found["key"] == key else None
+            record = json.loads(self._record(recording).read_text())
+            return record["songs"] if record["key"] == key else None
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
     def save(self, key: str, recording: Recording, songs: list[dict[str, Any]]) -> None:
         """Say that a recording is done; its songs have been written."""
-        with atomic_file(self._record(recording)) as file:
-            file.write(json.dumps({"key": key, "songs": songs}).encode())
+        write_json(self._record(recording), {"key": key, "songs": songs}, indent=None)
 
     def _record(self, recording: Recording) -> Path:
         # Whatever an id consists of, its hash is the name of a file.
-        name = hashlib.sha256(recording.id.encode()).hexdigest()[:32]
+        name = text_sha256(recording.id)[:32]
         return self.records / f"{name}.json"
 
     def places(self, name: str) -> list[Path]:
-        """Where a song of this name may lie."""
+        """The folders in which a song of this name may lie."""
         return [
             place / name
             for place in (self.songs, *(self.folder / split for split in SPLITS))
         ]
 
     def find(self, song: dict[str, Any]) -> Path | None:
-        """Where the audio of a song lies, complete."""
+        """The folder of a song, if its audio is complete."""
         sizes = {name: file["bytes"] for name, file in song["files"].items()}
         for place in self.places(song["song"]) if sizes else ():
             if all(_size(place / f"{name}.wav") == n for name, n in sizes.items()):
@@ -123,7 +120,7 @@ class State:
 
 
 def owner(collection: Collection) -> str:
-    """What a folder belongs to: filters and splits may change, songs stay."""
+    """Digest of the owner of a folder: filters and splits may change, songs stay."""
     marks = Filters(active_dbfs=collection.filters.active_dbfs)
     return dataclasses.replace(collection, splits=SplitRules(), filters=marks).digest()
 
@@ -135,8 +132,12 @@ def _size(path: Path) -> int:
 def recording_key(collection: Collection, recording: Recording) -> str:
     """Changes when anything does that a recording's songs depend on."""
     rules = [
-        *(VERSION, to_tree(collection.mix), to_tree(collection.output)),
-        *(collection.classes, collection.filters.active_dbfs, to_tree(recording)),
+        VERSION,
+        to_tree(collection.mix),
+        to_tree(collection.output),
+        collection.classes,
+        collection.filters.active_dbfs,
+        to_tree(recording),
         [collection.class_of(part.label) for part in recording.tracks],
     ]
     files = []
@@ -144,5 +145,4 @@ def recording_key(collection: Collection, recording: Recording) -> str:
         with contextlib.suppress(OSError):
             status = os.stat(collection.path(part))
             files.append((status.st_size, status.st_mtime_ns))
-    text = json.dumps([rules, files], sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()
+    return text_sha256(json.dumps([rules, files], sort_keys=True))

@@ -1,4 +1,4 @@
-"""What is told about a song, counted while its stems are written."""
+"""Facts about a song, counted while its stems are written."""
 
 import math
 from collections.abc import Sequence
@@ -31,7 +31,7 @@ class Tally:
         self.difference += _energy(mixture - sum(stems))
 
     def _peaks(self, wave: np.ndarray) -> np.ndarray:
-        """Of each hop; over rows of memory, which is what NumPy is quick at."""
+        """The peak of each hop, over rows of memory, which NumPy is quick at."""
         wave = np.pad(wave, ((0, -len(wave) % self.hop), (0, 0)))
         rows = wave.reshape(-1, self.hop * wave.shape[1])
         return np.maximum(rows.max(axis=1), -rows.min(axis=1).astype(np.int32))

@@ -7,15 +7,15 @@ lie in a file where memory would not hold a long concert.
 
 import os
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from data_pipelines.audio.canonical import scale_frames
 from data_pipelines.audio.decode import Decoded, open_part, read_part
-from data_pipelines.audio.files import to_int16
+from data_pipelines.audio.int16 import to_int16
+from data_pipelines.audio.resample import resample_blocks
 from data_pipelines.collections.collection import Collection, Part, Recording
 from data_pipelines.manifest import DataError
 
@@ -90,7 +90,7 @@ def expected_frames(headers: Sequence[Header], rate: int) -> int:
 
 
 def bytes_on_disk(collection: Collection, headers: Sequence[Header]) -> int:
-    """What the sums of a recording take there; 0: they are kept in memory."""
+    """Size on disk of the sums of a recording; 0: they are kept in memory."""
     frames = expected_frames(headers, collection.output.rate)
     rows = len(collection.classes) + (headers[-1].name == MIXTURE)
     wide = 4 if collection.mix.dtype == "int16" else 8
@@ -120,7 +120,7 @@ def sum_recording(
     counts, clipped, warnings = dict.fromkeys(names, 0), 0, []
     for header in headers:
         counts[header.name] += 1
-        track, at = Track(header), round(header.part.start * rate)
+        track, at = PartReader(header), round(header.part.start * rate)
         for block in track.blocks(rate, channels, kind):
             table.add(names.index(header.name), at, block)
             at += len(block)
@@ -132,32 +132,7 @@ def sum_recording(
     return Summed(waves, list(counts.values()), mixture, clipped, warnings)
 
 
-def _resampled(
-    blocks: Iterable[np.ndarray], header: Header, rate: int
-) -> Iterator[np.ndarray]:
-    """At another rate, by soxr; the length rounded to the nearest frame."""
-    old = header.decoded.sample_rate
-    if old == rate:
-        yield from blocks
-        return
-    import soxr
-
-    stream, read, written = None, 0, 0
-    for block in blocks:
-        if stream is None:
-            stream = soxr.ResampleStream(old, rate, block.shape[1], quality="VHQ")
-        read += len(block)
-        made = stream.resample_chunk(np.ascontiguousarray(block, np.float32))
-        written += len(made)
-        yield made
-    if stream is not None:
-        last = stream.resample_chunk(np.zeros((0, block.shape[1]), np.float32), True)
-        want = scale_frames(read, old, rate) - written
-        # soxr may end a frame early or late.
-        yield np.pad(last[: max(want, 0)], ((0, max(want - len(last), 0)), (0, 0)))
-
-
-class Track:
+class PartReader:
     """A part of a recording as it enters the sum; tells what went wrong on the way."""
 
     def __init__(self, header: Header):
@@ -167,7 +142,8 @@ class Track:
     def blocks(self, rate: int, channels: int, kind: np.dtype) -> Iterator[np.ndarray]:
         """All of it, (time, channels), of this kind of audio and rate."""
         gain = 10 ** (self.header.part.gain_db / 20)
-        for block in _resampled(self._chosen(channels), self.header, rate):
+        old = self.header.decoded.sample_rate
+        for block in resample_blocks(self._chosen(channels), old, rate):
             block = np.broadcast_to(block, (len(block), channels)) * gain
             if kind == np.int16:
                 block, over = to_int16(block)
@@ -175,7 +151,7 @@ class Track:
             yield block
 
     def warnings(self) -> list[str]:
-        """What is odd about it, but no error."""
+        """Oddities that are no errors."""
         if self.mono >= CANCELLED * self.energy:
             return []
         text = "its channels cancel in their mean; use channels: left or right"

@@ -39,15 +39,25 @@ def call(
 ) -> Collection:
     """Call a reader once all options are known to be its own.
 
+    Options named as the fields of :class:`~data_pipelines.readers.checks.Draw` are
+    those of its parameter ``draw``.
+
     Raises:
         ValueError: an option is not known.
     """
-    known = list(inspect.signature(reader).parameters)[1:]
+    parameters = inspect.signature(reader).parameters
+    draw = parameters["draw"].default if "draw" in parameters else ()
+    drawn = draw._fields if draw else ()
+    known = [*list(parameters)[1:], *drawn]
     for name in options:
         if name not in known:
-            told = reader.__module__.rpartition(".")[2]
-            raise ValueError(f"{told} has no option '{name}': {nearest(name, known)}")
-    return reader(root, **options)
+            module = reader.__module__.rpartition(".")[2]
+            raise ValueError(f"{module} has no option '{name}': {nearest(name, known)}")
+    own = {name: value for name, value in options.items() if name not in drawn}
+    if draw:
+        shares = {name: options[name] for name in drawn if name in options}
+        own["draw"] = draw._replace(**shares)
+    return reader(root, **own)
 
 
 MODULES = {

@@ -1,10 +1,10 @@
-"""What a reader looks at before it trusts a folder, and how it tells what it found."""
+"""Checks of a folder before a reader trusts it, and messages about their results."""
 
 import json
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from data_pipelines.collections.collection import Collection, Filters, SplitRules
 from data_pipelines.collections.rules import check_collection
@@ -42,29 +42,13 @@ def open_root(root: str, name: str, inner: Sequence[str] = ()) -> Path:
         raise DataError(f"{name} needs the folder that it was unpacked to")
     base = Path(root).expanduser()
     if not base.is_dir():
-        found = "is not a folder" if base.exists() else "does not exist"
-        raise DataError(f"{name}: {base.absolute()} {found}")
+        state = "is not a folder" if base.exists() else "does not exist"
+        raise DataError(f"{name}: {base.absolute()} {state}")
     return next((base / one for one in inner if (base / one).is_dir()), base).absolute()
 
 
-def subfolders(folder: Path) -> list[Path]:
-    """Visible folders within a folder, by name."""
-    return sorted(
-        one for one in folder.iterdir() if one.is_dir() and one.name[0] != "."
-    )
-
-
-def audio_files(folder: Path, extensions: Sequence[str]) -> list[Path]:
-    """Visible files of audio within a folder, by name."""
-    return sorted(
-        one
-        for one in folder.iterdir()
-        if one.suffix.lower() in extensions and one.is_file() and one.name[0] != "."
-    )
-
-
 def read_tree(path: Path, problems: list[str]) -> dict[str, Any]:
-    """What a JSON or YAML file holds; nothing, and a problem more, where that fails."""
+    """The content of a JSON or YAML file; {} and one more problem where that fails."""
     import yaml
 
     # The parser in C is ten times as fast, where it is there: sets have 2000 files.
@@ -104,13 +88,13 @@ def sections(
         problems.append(f"{where}: names with sections are wanted, not {tree!r}")
         return []
     names = sorted(map(str, tree))
-    found = {str(name): one for name, one in tree.items()}
-    entries([found[name] for name in names], where, problems)
-    return [(name, found[name]) for name in names if isinstance(found[name], dict)]
+    by_name = {str(name): one for name, one in tree.items()}
+    entries([by_name[name] for name in names], where, problems)
+    return [(name, by_name[name]) for name in names if isinstance(by_name[name], dict)]
 
 
 def truth(value: Any) -> bool:
-    """What metadata mean by true, yes, 1 or their opposites.
+    """The truth of a word in metadata: true, yes, 1 or their opposites.
 
     Example:
         >>> [truth(one) for one in ("yes", True, 1, "No", "false", 0, None, "")]
@@ -141,9 +125,9 @@ def file_problem(path: Path) -> str:
 
 
 def count_problem(
-    found: Mapping[str, int], *expected: Mapping[str, int], what: str = "songs"
+    counts: Mapping[str, int], *expected: Mapping[str, int], what: str = "songs"
 ) -> str:
-    """How counts differ from those that a set is known to have; "" if from none.
+    """A message that counts are not those of the whole set; "" if they are.
 
     Example:
         >>> count_problem({"train": 3}, {"train": 86}, {"train": 100})
@@ -151,14 +135,14 @@ def count_problem(
         >>> count_problem({"train": 100}, {"train": 86}, {"train": 100})
         ''
     """
-    if any(dict(found) == dict(one) for one in expected):
+    if any(dict(counts) == dict(one) for one in expected):
         return ""
 
     def told(counts: Mapping[str, int]) -> str:
         return ", ".join(f"{key} {n}".strip() for key, n in counts.items())
 
     whole = ", or ".join(map(told, expected))
-    return f"{told(found)} {what}; the whole set has {whole}"
+    return f"{told(counts)} {what}; the whole set has {whole}"
 
 
 def listed(names: Iterable[str]) -> str:
@@ -201,10 +185,22 @@ def excluding(
     return Filters(exclude=names)
 
 
-def by_group(seed: int, train: int, valid: int, test: int) -> SplitRules:
-    """Splits of a set that has none of its own: artists are never divided."""
-    counts = {"train": train, "valid": valid, "test": test}
-    return SplitRules(seed=seed, by="group", counts=counts)
+class Draw(NamedTuple):
+    """Shares of the splits of a set that has none of its own, and the seed of the draw.
+
+    As options of a reader: ``train``, ``valid``, ``test`` and ``seed``.
+    """
+
+    train: int  # share of the songs; or with a -1, which takes the rest, their number
+    valid: int
+    test: int
+    seed: int = 42
+
+    def rules(self, **fields: Any) -> SplitRules:
+        """Splits in these shares; artists are never divided unless ``by`` says so."""
+        train, valid, test, seed = self
+        counts = {"train": train, "valid": valid, "test": test}
+        return SplitRules(**{"seed": seed, "by": "group", "counts": counts} | fields)
 
 
 def conclude(

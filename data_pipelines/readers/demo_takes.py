@@ -30,7 +30,7 @@ INSTRUMENTS = dict(
         ("lead vocals", "drums", "bass guitar", "lead guitar", "alto sax", "piano"),
     )
 )
-"""What is written for each class of the demo; a reader finds the class again."""
+"""Instrument that is written for a class; a reader finds the class again."""
 
 GAINS = {"drums": (0.8, 0.5), "piano": (0.3, 0.6, 0.4)}
 """Channels of an instrument on stage, and how loud it is in each."""

@@ -20,9 +20,8 @@ from data_pipelines.collections.collection import (
     Output,
     Part,
     Recording,
-    SplitRules,
 )
-from data_pipelines.readers.checks import choose, conclude, open_root
+from data_pipelines.readers.checks import Draw, choose, conclude, open_root
 from data_pipelines.readers.labels import CLASSES
 from data_pipelines.readers.table import (
     Row,
@@ -34,6 +33,7 @@ from data_pipelines.readers.table import (
 )
 
 COLUMNS = ("song", "file", "label")
+DRAW = Draw(train=900, valid=100, test=48)
 _NO_TAGS = (*COLUMNS, "group")
 
 
@@ -46,10 +46,7 @@ def read_karaoke(
     labels: Mapping[str, str] | None = None,
     default_class: str = "",
     mode: str = "adaptive",
-    train: int = 900,
-    valid: int = 100,
-    test: int = 48,
-    seed: int = 42,
+    draw: Draw = DRAW,
     by: str = "song",
 ) -> Collection:
     """Songs of single tracks, mixed, filtered and split as chapter 4 does.
@@ -70,10 +67,8 @@ def read_karaoke(
             :mod:`data_pipelines.readers.labels` do not know it.
         default_class: of labels that nothing knows; by default that is an error.
         mode: how tracks are mixed: summing, averaging, scaling or adaptive.
-        train: songs drawn for training.
-        valid: songs drawn for validation.
-        test: songs kept of the others; -1: all.
-        seed: of the draw.
+        draw: songs for training and validation, and how many of the others are kept
+            for testing; -1: all.
         by: "group" never divides the songs of a group over two splits; "song", as in
             the thesis, does.
 
@@ -84,35 +79,31 @@ def read_karaoke(
     names = CLASSES[choose("classes", classes, CLASSES)]
     problems: list[str] = []
     rows = read_table(base / table, COLUMNS, problems)
-    found = label_map(rows, classes, labels or {}, default_class, table, problems)
+    class_of = label_map(rows, classes, labels or {}, default_class, table, problems)
     songs = grouped(rows, "song")
     for members in songs.values():
         check_files(members, base, table, problems)
     recordings = [_recording(name, songs[name], problems) for name in songs]
-    if not problems and len(songs) <= train + valid:
-        problems.append(_too_few(len(songs), train, valid))
+    if not problems and len(songs) <= draw.train + draw.valid:
+        problems.append(
+            f"{len(songs)} songs are too few for train={draw.train}, "
+            f"valid={draw.valid} and some to test: give smaller numbers, as "
+            f"train={6 * len(songs) // 10} valid={len(songs) // 10}"
+        )
     required = "all" if all_instruments else ()
-    counts = {"train": train, "valid": valid, "test": -1}
-    keep = {} if test == -1 else {"test": test}
+    keep = {} if draw.test == -1 else {"test": draw.test}
     collection = Collection(
         name="karaoke",
         root=str(base),
         classes=names,
-        label_map={label: one for label, one in found.items() if label != one},
+        label_map={label: one for label, one in class_of.items() if label != one},
         recordings=tuple(recordings),
         mix=MixRules(mode=mode),
         filters=Filters(required, apply="after_split"),
-        splits=SplitRules(seed, by, counts=counts, keep=keep),
+        splits=draw._replace(test=-1).rules(by=by, keep=keep),
         output=Output(channels=2),
     )
     return conclude(collection, problems)
-
-
-def _too_few(songs: int, train: int, valid: int) -> str:
-    return (
-        f"{songs} songs are too few for train={train}, valid={valid} and some to test: "
-        f"give smaller numbers, as train={6 * songs // 10} valid={songs // 10}"
-    )
 
 
 def _recording(name: str, rows: list[Row], problems: list[str]) -> Recording:

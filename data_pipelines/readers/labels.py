@@ -14,14 +14,9 @@ from types import MappingProxyType
 
 SIX = ("vocals", "drums", "bass", "electric_guitar", "wind", "other")
 FOUR = ("vocals", "drums", "bass", "other")
-ELEVEN = (
-    *("vocals", "drums", "bass", "guitar", "piano", "synth", "strings"),
-    *("brass", "woodwind", "percussion", "other"),
-)
-KINDS = (
-    *("vocals", "drums", "bass", "acoustic_guitar", "electric_guitar", "piano"),
-    *("synth", "strings", "brass", "woodwind", "percussion", "other"),
-)
+_OTHERS = ("piano", "synth", "strings", "brass", "woodwind", "percussion", "other")
+ELEVEN = ("vocals", "drums", "bass", "guitar", *_OTHERS)
+KINDS = ("vocals", "drums", "bass", "acoustic_guitar", "electric_guitar", *_OTHERS)
 CLASSES = {"six": SIX, "four": FOUR, "eleven": ELEVEN}  # by the name of an option
 
 _WIND = {"brass": "wind", "woodwind": "wind"}

@@ -28,6 +28,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from data_pipelines.audio.files import subfolders
 from data_pipelines.collections.collection import (
     Collection,
     MixRules,
@@ -44,6 +45,7 @@ LEVELS = ("stems", "raw")
 ENSEMBLE = "Main System"  # microphones that hear everybody
 UNLABELED = "Unlabeled"
 COUNTS = ({"": 122}, {"": 74}, {"": 196})  # versions 1 and 2, and both
+DRAW = checks.Draw(train=156, valid=20, test=20)
 SEPARATOR = " + "  # between the instruments of one track
 
 
@@ -56,10 +58,7 @@ def read_medleydb(
     mixture: bool = False,
     metadata: str = "",
     exclude: Sequence[str] = (),
-    seed: int = 42,
-    train: int = 156,
-    valid: int = 20,
-    test: int = 20,
+    draw: checks.Draw = DRAW,
 ) -> Collection:
     """The songs of MedleyDB; the label of a track is its instrument.
 
@@ -76,10 +75,7 @@ def read_medleydb(
             which nothing is left out.
         metadata: folder of the metadata, where they are in no song's folder.
         exclude: songs to leave out, by id. MUSDB18 shares 46 songs with MedleyDB.
-        seed: of the splits; the set has no official ones.
-        train: share of the songs; or with a -1, which takes the rest, numbers of songs.
-        valid: likewise. Artists are never divided between splits.
-        test: likewise.
+        draw: of the splits; the set has no official ones. Artists are not divided.
 
     Raises:
         DataError: every file that is missing or not understood.
@@ -90,21 +86,21 @@ def read_medleydb(
     problems: list[str] = []
     if mixture and level == "raw":
         problems.append("mixture=true needs level=stems: raw tracks sum to no mixture")
-    found = [
+    every = [
         _recording(base, folder, tree, level, problems)
         for folder, tree in _songs(base, metadata, problems)
         if bleed or not checks.truth(tree.get("has_bleed"))
     ]
-    sortable = [_without_mixed(song, classes) for song in found]
+    sortable = [_without_mixed(song, classes) for song in every]
     mixed = [
         f"{Path(part.path).name} ({part.label})"
-        for song, kept in zip(found, sortable)
+        for song, kept in zip(every, sortable)
         for part in song.tracks
         if part not in kept.tracks
     ]
     songs = [song for song in sortable if song.tracks]
     if mixture:
-        songs = [_with_mixture(base, song, song in found, problems) for song in songs]
+        songs = [_with_mixture(base, song, song in every, problems) for song in songs]
     labels = sorted({part.label for song in songs for part in song.tracks})
     collection = Collection(
         CLASSES[classes],
@@ -114,11 +110,11 @@ def read_medleydb(
         label_map={label: class_of(label, classes) for label in labels},
         default_class="other",
         mix=MixRules(mode="summing") if mixture else MixRules(),
-        filters=checks.excluding(exclude, [song.id for song in found], problems),
-        splits=checks.by_group(seed, train, valid, test),
+        filters=checks.excluding(exclude, [song.id for song in every], problems),
+        splits=draw.rules(),
         output=Output(rate=RATE, channels=2),
     )
-    count = checks.count_problem({"": len(found)}, *COUNTS) if bleed else ""
+    count = checks.count_problem({"": len(every)}, *COUNTS) if bleed else ""
     remarks = [count, *checks.remark("left out, of no class or of several", mixed)]
     return checks.conclude(collection, problems, remarks)
 
@@ -145,8 +141,8 @@ def _songs(
 ) -> Iterator[tuple[Path, dict[str, Any]]]:
     """Folder and metadata of every song, the folder of a version or not."""
     folders = []
-    for one in checks.subfolders(base):
-        inner = [one] if _is_song(one) else filter(_is_song, checks.subfolders(one))
+    for one in subfolders(base):
+        inner = [one] if _is_song(one) else filter(_is_song, subfolders(one))
         folders += inner
     if not folders:
         problems.append("no songs; expected <Id>/<Id>_METADATA.yaml and <Id>_STEMS")
@@ -170,26 +166,22 @@ def _recording(
     """A song with all of its tracks."""
     stems = folder / str(tree.get("stem_dir") or f"{folder.name}_STEMS")
     raw = folder / str(tree.get("raw_dir") or f"{folder.name}_RAW")
-    told, parts = f"{folder.name}: stems", []
-    for _, stem in checks.sections(tree.get("stems"), told, problems):
-        raw_told = f"{told}: raw"
-        tracks = checks.sections(stem.get("raw") or {}, raw_told, problems)
+    where, parts = f"{folder.name}: stems", []
+    for _, stem in checks.sections(tree.get("stems"), where, problems):
+        raw_where = f"{where}: raw"
+        tracks = checks.sections(stem.get("raw") or {}, raw_where, problems)
         use_raw = level == "raw" and bool(tracks)
         for _, track in tracks if use_raw else [("", stem)]:
             path = (raw if use_raw else stems) / str(track.get("filename"))
             problems += filter(None, [checks.file_problem(path)])
-            label = _label(track.get("instrument"))
+            names = checks.several(track.get("instrument") or ())
+            label = SEPARATOR.join(map(str, filter(None, names))) or UNLABELED
             parts.append(Part(checks.relative(path, base), label))
     if not parts:
-        problems.append(f"{told}: none")
+        problems.append(f"{where}: none")
     tags = {key: str(tree.get(key, "")) for key in ("title", "artist", "genre")}
     tags["has_bleed"] = checks.truth(tree.get("has_bleed"))
     return Recording(folder.name, tuple(parts), group=tags["artist"], tags=tags)
-
-
-def _label(instrument: Any) -> str:
-    names = instrument if isinstance(instrument, list) else [instrument]
-    return SEPARATOR.join(str(name) for name in names if name) or UNLABELED
 
 
 def _without_mixed(song: Recording, classes: str) -> Recording:

@@ -21,6 +21,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from data_pipelines.audio.files import subfolders
 from data_pipelines.collections.collection import Collection, Output, Part, Recording
 from data_pipelines.readers import checks
 from data_pipelines.readers.labels import FOUR, SIX, kind_of
@@ -30,10 +31,11 @@ NAME = "moisesdb"
 FOLDER = "moisesdb_v0.1"
 SONGS = 240
 RATE = 44100  # Hz
-STEMS = (
-    *("vocals", "bass", "drums", "other", "guitar", "other_plucked", "percussion"),
-    *("piano", "other_keys", "bowed_strings", "wind"),
+STEMS = tuple(
+    "vocals bass drums other guitar other_plucked percussion piano other_keys "
+    "bowed_strings wind".split()
 )
+DRAW = checks.Draw(train=192, valid=24, test=24)
 CLASSES = {"six": SIX, "four": FOUR, "stems": STEMS}
 
 
@@ -44,10 +46,7 @@ def read_moisesdb(
     bleed: bool = True,
     exclude: Sequence[str] = (),
     partial: bool = False,
-    seed: int = 42,
-    train: int = 192,
-    valid: int = 24,
-    test: int = 24,
+    draw: checks.Draw = DRAW,
 ) -> Collection:
     """The songs of MoisesDB; the label of a track is "stemName/trackType".
 
@@ -59,10 +58,7 @@ def read_moisesdb(
             keeps its others, and is left out if it has none.
         exclude: songs to leave out, by UUID.
         partial: fewer songs than the whole set are a warning, not an error.
-        seed: of the splits; the set has no official ones.
-        train: share of the songs; or with a -1, which takes the rest, numbers of songs.
-        valid: likewise. Artists are never divided between splits.
-        test: likewise.
+        draw: of the splits; the set has no official ones. Artists are not divided.
 
     Raises:
         DataError: every file that is missing or not understood, and missing songs.
@@ -70,7 +66,7 @@ def read_moisesdb(
     checks.choose("classes", classes, CLASSES)
     base = checks.open_root(root, NAME, (FOLDER,))
     problems: list[str] = []
-    songs = [_recording(base, one, bleed, problems) for one in checks.subfolders(base)]
+    songs = [_recording(base, one, bleed, problems) for one in subfolders(base)]
     count = checks.count_problem({"": len(songs)}, {"": SONGS})
     if count and not partial:
         problems.append(f"{count}; partial=true reads what is there")
@@ -84,7 +80,7 @@ def read_moisesdb(
         root=str(base),
         label_map={label: class_of(label, classes) for label in labels},
         filters=checks.excluding(exclude, [song.id for song in songs], problems),
-        splits=checks.by_group(seed, train, valid, test),
+        splits=draw.rules(),
         output=Output(rate=RATE, channels=2),
     )
     remarks = [count, *checks.remark("left out, every track has bleed", left_out)]
@@ -94,7 +90,7 @@ def read_moisesdb(
 def class_of(label: str, classes: str = "six") -> str:
     """The class of a label "stemName/trackType".
 
-    Of six classes, ``electric_guitar`` is what the stem "guitar" holds of clean and
+    With six classes ``electric_guitar`` is what the stem "guitar" holds of clean and
     distorted electric, lap steel and slide guitar; acoustic guitar and every stem
     without a class of its name are "other", with four classes wind as well.
 
@@ -114,10 +110,10 @@ def class_of(label: str, classes: str = "six") -> str:
 def _recording(base: Path, folder: Path, bleed: bool, problems: list[str]) -> Recording:
     """A song; one without tracks if all of them have bleed and none may."""
     tree = checks.read_tree(folder / "data.json", problems)
-    told = str(folder / "data.json")
-    tracks = list(_tracks(tree, told, problems)) if tree else []
+    where = str(folder / "data.json")
+    tracks = list(_tracks(tree, where, problems)) if tree else []
     if tree and not tracks:
-        problems.append(f"{told}: no tracks")
+        problems.append(f"{where}: no tracks")
     parts = []
     for stem, track in tracks:
         ending = str(track.get("extension", "wav")).lstrip(".")
@@ -132,13 +128,13 @@ def _recording(base: Path, folder: Path, bleed: bool, problems: list[str]) -> Re
 
 
 def _tracks(
-    tree: dict[str, Any], told: str, problems: list[str]
+    tree: dict[str, Any], where: str, problems: list[str]
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     """Stem and entry of every track."""
-    for stem in checks.entries(tree.get("stems"), f"{told}: stems", problems):
+    for stem in checks.entries(tree.get("stems"), f"{where}: stems", problems):
         name = str(stem.get("stemName"))
         if name not in STEMS:
-            problems.append(f"{told}: unknown stem '{name}': {nearest(name, STEMS)}")
+            problems.append(f"{where}: unknown stem '{name}': {nearest(name, STEMS)}")
             continue
-        for track in checks.entries(stem.get("tracks"), f"{told}: {name}", problems):
+        for track in checks.entries(stem.get("tracks"), f"{where}: {name}", problems):
             yield name, track

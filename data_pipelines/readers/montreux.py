@@ -27,9 +27,15 @@ from data_pipelines.collections.collection import (
     Output,
     Part,
     Recording,
-    SplitRules,
 )
-from data_pipelines.readers.checks import choose, conclude, open_root, remark, several
+from data_pipelines.readers.checks import (
+    Draw,
+    choose,
+    conclude,
+    open_root,
+    remark,
+    several,
+)
 from data_pipelines.readers.labels import FOUR
 from data_pipelines.readers.table import (
     Row,
@@ -44,6 +50,7 @@ from data_pipelines.readers.table import (
 
 COLUMNS = ("concert", "file", "label", "crowd")
 INTERVAL_COLUMNS = ("concert", "name", "start", "end")
+DRAW = Draw(train=88, valid=16, test=52)
 CROWDS = ("low", "medium", "high")
 
 
@@ -58,10 +65,7 @@ def read_montreux(
     guard: str = "total",
     min_active_seconds: float = 0.0,
     exclude: Sequence[str] = (),
-    train: int = 88,
-    valid: int = 16,
-    test: int = 52,
-    seed: int = 42,
+    draw: Draw = DRAW,
 ) -> Collection:
     """Concerts, mixed and split into songs as chapter 6 does.
 
@@ -86,10 +90,7 @@ def read_montreux(
         min_active_seconds: drop songs in which one of the classes sounds less; those in
             which it is silent from beginning to end are always dropped.
         exclude: concerts, or songs as concert/name.
-        train: share of training.
-        valid: share of validation.
-        test: share of testing.
-        seed: of the draw.
+        draw: shares of the splits.
 
     Raises:
         DataError: everything that is wrong with the tables, with its line.
@@ -98,7 +99,7 @@ def read_montreux(
     problems: list[str] = []
     rows = read_table(base / table, COLUMNS, problems)
     _check_crowds(rows, table, problems)
-    found = label_map(rows, "four", labels or {}, default_class, table, problems)
+    class_of = label_map(rows, "four", labels or {}, default_class, table, problems)
     concerts = grouped(rows, "concert")
     for members in concerts.values():
         check_files(members, base, table, problems)
@@ -106,30 +107,25 @@ def read_montreux(
     songs = _songs(cuts, concerts, intervals, problems)
     exclude = several(exclude)
     problems += _unknown(exclude, concerts, songs)
-    lacking = _lacking(concerts, found)
+    lacking = _lacking(concerts, class_of)
     bare = [name for name in concerts if name not in {*songs, *exclude, *lacking}]
     problems += [f"{intervals}: no song of '{n}'; or give exclude={n}" for n in bare]
     collection = Collection(
         name="montreux",
         root=str(base),
         classes=FOUR,
-        label_map={label: one for label, one in found.items() if label != one},
+        label_map={label: one for label, one in class_of.items() if label != one},
         recordings=tuple(
             _recording(name, members, songs.get(name, ()), problems)
             for name, members in concerts.items()
         ),
         mix=MixRules(mode="adaptive", beta="never", guard=guard),
         filters=Filters("all", min_active_seconds, exclude=exclude),
-        splits=SplitRules(
-            seed=seed,
-            by=choose("by", by, ("song", "group")),
-            stratify="crowd",
-            counts={"train": train, "valid": valid, "test": test},
-        ),
+        splits=draw.rules(by=choose("by", by, ("song", "group")), stratify="crowd"),
         output=Output(channels=2),
     )
-    told = [f"{name} has no {', '.join(lack)}" for name, lack in lacking.items()]
-    return conclude(collection, problems, remark("will be left out", told))
+    texts = [f"{name} has no {', '.join(lack)}" for name, lack in lacking.items()]
+    return conclude(collection, problems, remark("will be left out", texts))
 
 
 def _unknown(
@@ -174,7 +170,7 @@ def _songs(
     rows: Sequence[Row], concerts: Mapping[str, Any], table: str, problems: list[str]
 ) -> dict[str, tuple[Interval, ...]]:
     """Concert to its songs, in order of time."""
-    found: dict[str, list[Interval]] = {}
+    songs: dict[str, list[Interval]] = {}
     for row in rows:
         where = f"{table} line {row.line}"
         start, end = seconds(row["start"]), seconds(row["end"])
@@ -184,14 +180,14 @@ def _songs(
                 f"{where}: no concert '{row['concert']}' has tracks; {hint}"
             )
         elif start is None or end is None or end <= start:
-            told = f"'{row['start']}' to '{row['end']}'"
-            problems.append(f"{where}: {told}: seconds or h:mm:ss are wanted, in order")
+            span = f"'{row['start']}' to '{row['end']}'"
+            problems.append(f"{where}: {span}: seconds or h:mm:ss are wanted, in order")
         else:
             one = Interval(row["name"], start, end)
-            found.setdefault(row["concert"], []).append(one)
+            songs.setdefault(row["concert"], []).append(one)
     return {
         name: tuple(sorted(each, key=lambda one: one.start))
-        for name, each in found.items()
+        for name, each in songs.items()
     }
 
 

@@ -24,6 +24,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from data_pipelines.audio.files import audio_files, subfolders
 from data_pipelines.collections.collection import Collection, MixRules, Part, Recording
 from data_pipelines.manifest import DataError
 from data_pipelines.readers import checks
@@ -62,16 +63,16 @@ def read_msst(
     songs = reading(base, problems)
     if valid:
         songs += _validation(checks.open_root(valid, NAME), problems)
-    found = sorted({part.label for song in songs for part in song.tracks})
-    chosen = checks.several(classes) or tuple(found)
+    known = sorted({part.label for song in songs for part in song.tracks})
+    chosen = checks.several(classes) or tuple(known)
     problems += [
-        f"classes: no stem '{name}': {nearest(name, found)}"
+        f"classes: no stem '{name}': {nearest(name, known)}"
         for name in chosen
-        if name not in found
+        if name not in known
     ]
     if len(chosen) > MOST_CLASSES:
-        told = f"{len(chosen)} stems by name ({chosen[0]}, {chosen[1]}, ...)"
-        problems.append(f"{told}: is type={kind} right? Or choose some with classes=")
+        text = f"{len(chosen)} stems by name ({chosen[0]}, {chosen[1]}, ...)"
+        problems.append(f"{text}: is type={kind} right? Or choose some with classes=")
     kept = [_choose(song, chosen) for song in songs]
     folder = base.parent if kind == 3 else base
     collection = Collection(
@@ -94,8 +95,8 @@ def infer_type(root: str) -> int:
     """
     if root.lower().endswith(".csv"):
         return 3
-    folders = checks.subfolders(checks.open_root(root, NAME))
-    files = [one for each in folders for one in checks.audio_files(each, EXTENSIONS)]
+    folders = subfolders(checks.open_root(root, NAME))
+    files = [one for each in folders for one in audio_files(each, EXTENSIONS)]
     by_folder = bool(folders) and all(_is_stem(one.name) for one in folders)
     by_file = bool(files) and all(_is_stem(one.stem) for one in files)
     if by_folder == by_file:
@@ -121,9 +122,9 @@ def _base(root: str, kind: int) -> Path:
 
 def _songs(base: Path, problems: list[str]) -> list[Recording]:
     """Types 1 and 4."""
-    found = []
-    for folder in checks.subfolders(base):
-        files = checks.audio_files(folder, EXTENSIONS)
+    songs = []
+    for folder in subfolders(base):
+        files = audio_files(folder, EXTENSIONS)
         stems = [path for path in files if path.stem != MIXTURE]
         names = [path.stem for path in stems]
         twice = sorted({name for name in names if names.count(name) > 1})
@@ -134,30 +135,30 @@ def _songs(base: Path, problems: list[str]) -> list[Recording]:
             problems.append(f"{folder}: no WAV or FLAC files of stems")
         problems += filter(None, map(checks.file_problem, files))
         parts = tuple(Part(str(path), path.stem) for path in stems)
-        found.append(Recording(folder.name, parts, split="train"))
-    if not found:
+        songs.append(Recording(folder.name, parts, split="train"))
+    if not songs:
         problems.append(f"{base}: no songs; expected <song>/<stem>.wav")
-    return found
+    return songs
 
 
 def _validation(base: Path, problems: list[str]) -> list[Recording]:
     """Songs as of type 1, which need their mixture."""
-    found = []
+    songs = []
     for song in _songs(base, problems):
         files = [base / song.id / f"{MIXTURE}{ending}" for ending in EXTENSIONS]
         path = next((one for one in files if one.is_file()), files[0])
         problems += filter(None, [checks.file_problem(path)])
         parts = (song.id, song.tracks)
-        found.append(Recording(*parts, split="valid", mixture=Part(str(path))))
-    return found
+        songs.append(Recording(*parts, split="valid", mixture=Part(str(path))))
+    return songs
 
 
 def _files(base: Path, problems: list[str]) -> list[Recording]:
     """Type 2."""
     pairs = [
         (folder.name, path)
-        for folder in checks.subfolders(base)
-        for path in checks.audio_files(folder, EXTENSIONS)
+        for folder in subfolders(base)
+        for path in audio_files(folder, EXTENSIONS)
     ]
     if not pairs:
         problems.append(f"{base}: no files; expected <stem>/<file>.wav")
@@ -177,7 +178,7 @@ def _table(path: Path, problems: list[str]) -> list[Recording]:
 
 def _single(pairs: Sequence[tuple[str, Path]], problems: list[str]) -> list[Recording]:
     """A recording for each file, called by stem and file, by folders too if need be."""
-    found = []
+    songs = []
     for stem in dict.fromkeys(stem for stem, _ in pairs):
         paths = [path for name, path in pairs if name == stem]
         problems += filter(None, map(checks.file_problem, paths))
@@ -185,8 +186,8 @@ def _single(pairs: Sequence[tuple[str, Path]], problems: list[str]) -> list[Reco
         for path in paths:
             inner = path.relative_to(above).with_suffix("")
             name = " - ".join([stem, *inner.parts])
-            found.append(Recording(name, (Part(str(path), stem),), split="train"))
-    return found
+            songs.append(Recording(name, (Part(str(path), stem),), split="train"))
+    return songs
 
 
 def _choose(song: Recording, classes: Sequence[str]) -> Recording:

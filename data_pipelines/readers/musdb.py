@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from data_pipelines.audio.files import subfolders
 from data_pipelines.collections.collection import (
     Collection,
     MixRules,
@@ -28,7 +29,6 @@ from data_pipelines.readers.checks import (
     excluding,
     file_problem,
     open_root,
-    subfolders,
 )
 from data_pipelines.readers.labels import FOUR
 
@@ -56,7 +56,7 @@ VALIDATION = (
 )
 
 
-class Song(NamedTuple):
+class SongPath(NamedTuple):
     """A song as it was found."""
 
     name: str
@@ -107,7 +107,7 @@ def _read(
 ) -> Collection:
     base = _base(name, open_root(root, name))
     songs = [
-        Song(path.name.removesuffix(SUFFIX), folder, path)
+        SongPath(path.name.removesuffix(SUFFIX), folder, path)
         for folder in ("train", "valid", "test")
         if (base / folder).is_dir()
         for path in sorted(find(base / folder))
@@ -155,24 +155,24 @@ def _stem_files(folder: Path) -> Iterator[Path]:
     return (path for path in folder.glob(f"*{SUFFIX}") if path.name[0] != ".")
 
 
-def _incomplete(songs: Sequence[Song], counts: tuple[int, int]) -> list[str]:
-    """What of the data set is not there."""
-    found = {song.name for song in songs if song.folder != "test"}
+def _incomplete(songs: Sequence[SongPath], counts: tuple[int, int]) -> list[str]:
+    """Songs and numbers of songs that the data set lacks."""
+    known = {song.name for song in songs if song.folder != "test"}
     of_test = sum(song.folder == "test" for song in songs)
     problems = []
     for folder, count, wanted in (
-        ("train", len(found), counts[0]),
+        ("train", len(known), counts[0]),
         ("test", of_test, counts[1]),
     ):
         if count != wanted:
             problems.append(f"'{folder}' holds {count} songs instead of {wanted}")
-    missing = [name for name in VALIDATION if name not in found]
+    missing = [name for name in VALIDATION if name not in known]
     problems += [f"no song '{name}', which validates" for name in missing]
     return problems
 
 
-def _broken(songs: Sequence[Song]) -> Iterator[str]:
-    """What cannot be used, or would be misunderstood."""
+def _broken(songs: Sequence[SongPath]) -> Iterator[str]:
+    """Problems of single songs: double, in the wrong split, broken."""
     seen: dict[str, str] = {}
     for song in songs:
         if song.name in seen:
@@ -187,7 +187,7 @@ def _broken(songs: Sequence[Song]) -> Iterator[str]:
         yield from filter(None, map(file_problem, paths))
 
 
-def _recording(song: Song, base: Path) -> Recording:
+def _recording(song: SongPath, base: Path) -> Recording:
     place = song.path.relative_to(base)
     artist, _, title = song.name.partition(" - ")
 

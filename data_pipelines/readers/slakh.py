@@ -40,6 +40,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from data_pipelines.audio.files import subfolders
 from data_pipelines.collections.collection import (
     Collection,
     MixRules,
@@ -126,7 +127,7 @@ def read_slakh2100(
         _recording(folder, split, mixture, problems, left)
         for name, split in places.items()
         if (base / name).is_dir()
-        for folder in checks.subfolders(base / name)
+        for folder in subfolders(base / name)
     ]
     if not songs:
         problems.append(f"no songs; expected {'|'.join(SPLIT_OF)}/Track00001/...")
@@ -144,7 +145,11 @@ def read_slakh2100(
         output=Output(rate=RATE, channels=1),
     )
     bare = [song.id for song in songs if not song.tracks]
-    remarks = [_counts(base)]
+    counts = {
+        name: len(subfolders(base / name)) if (base / name).is_dir() else 0
+        for name in SPLIT_OF
+    }
+    remarks = [checks.count_problem(counts, REDUX, ORIGINAL)]
     remarks += checks.remark("stems that were never rendered", left.unrendered)
     remarks += checks.remark("stems without a file", left.missing)
     remarks += checks.remark("songs without a stem", bare)
@@ -165,22 +170,14 @@ def class_of(label: str, classes: str = "six") -> str:
     return TO_CLASSES[classes][KINDS[last]]
 
 
-def _counts(base: Path) -> str:
-    found = {
-        name: len(checks.subfolders(base / name)) if (base / name).is_dir() else 0
-        for name in SPLIT_OF
-    }
-    return checks.count_problem(found, REDUX, ORIGINAL)
-
-
 def _recording(
     folder: Path, split: str, mixture: bool, problems: list[str], left: _Left
 ) -> Recording:
     """A song; one without tracks if none of its stems has audio."""
     base, tree = folder.parent.parent, checks.read_tree(folder / METADATA, problems)
-    told = f"{folder / METADATA}: stems"
+    where = f"{folder / METADATA}: stems"
     parts, complete = [], True
-    for name, stem in checks.sections(tree.get("stems", {}), told, problems):
+    for name, stem in checks.sections(tree.get("stems", {}), where, problems):
         path = _audio(folder / "stems" / name)
         if not checks.truth(stem.get("audio_rendered")):
             left.unrendered.append(f"{folder.name}/{name}")
@@ -192,7 +189,7 @@ def _recording(
             complete = False
         elif not 0 <= (program := _program(stem)) <= DRUMS:
             shown = stem.get("program_num")
-            problems.append(f"{told}: {name}: program_num {shown!r} is not 0 to 128")
+            problems.append(f"{where}: {name}: program_num {shown!r} is not 0 to 128")
         else:
             label = f"{stem.get('inst_class', '')}/{program}"
             parts.append(Part(checks.relative(path, base), label))

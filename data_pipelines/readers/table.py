@@ -54,15 +54,19 @@ def read_table(path: Path, columns: Sequence[str], problems: list[str]) -> list[
         raise DataError(f"{path}: not UTF-8: save it as CSV in UTF-8") from error
     except OSError as error:
         head = ",".join(columns)
-        told = f"{path}: {error.strerror or error}"
-        raise DataError(f"{told}; write a table whose first line is {head}") from error
+        text = f"{path}: {error.strerror or error}"
+        raise DataError(f"{text}; write a table whose first line is {head}") from error
     head = text.partition("\n")[0]
     reader = csv.reader(io.StringIO(text), delimiter=max(",;\t", key=head.count))
     names = [name.strip().lower() for name in next(reader, [])]
     lacking = [name for name in columns if name not in names]
     if lacking:
-        told = [f"no column '{name}'; {suggest(name, names)}" for name in lacking]
-        raise DataError.of(f"{path}: its first line names {', '.join(names)}", told)
+        problems_of = [
+            f"no column '{name}'; {suggest(name, names)}" for name in lacking
+        ]
+        raise DataError.of(
+            f"{path}: its first line names {', '.join(names)}", problems_of
+        )
     rows = []
     for cells in reader:
         filled = list(filter(str.strip, cells))
@@ -79,7 +83,7 @@ def read_table(path: Path, columns: Sequence[str], problems: list[str]) -> list[
 
 
 def suggest(name: str, known: Iterable[str]) -> str:
-    """What was meant by a name, or of a few what there is; "" where nothing helps.
+    """The nearest known names, or all of a few; "" where no name is near.
 
     Example:
         >>> suggest("vocal", map(str, range(20))), suggest("vocal", ["vocals"])
@@ -92,10 +96,10 @@ def suggest(name: str, known: Iterable[str]) -> str:
 
 def grouped(rows: Iterable[Row], column: str) -> dict[str, list[Row]]:
     """Rows by the value of a column, in order of appearance."""
-    found: dict[str, list[Row]] = {}
+    groups: dict[str, list[Row]] = {}
     for row in rows:
-        found.setdefault(row[column], []).append(row)
-    return found
+        groups.setdefault(row[column], []).append(row)
+    return groups
 
 
 def shared(rows: Sequence[Row], column: str, where: str, problems: list[str]) -> str:
@@ -109,8 +113,8 @@ def shared(rows: Sequence[Row], column: str, where: str, problems: list[str]) ->
     """
     values = {row[column]: row.line for row in reversed(rows) if row[column]}
     if len(values) > 1:
-        told = " and ".join(f"'{v}' (line {n})" for v, n in sorted(values.items()))
-        problems.append(f"{where}: {column} is {told}")
+        listed = " and ".join(f"'{v}' (line {n})" for v, n in sorted(values.items()))
+        problems.append(f"{where}: {column} is {listed}")
     return next(iter(values), "")
 
 
@@ -155,13 +159,13 @@ def label_map(
     names, to_class = CLASSES[classes], TO_CLASSES[classes]
     if default and default not in names:
         problems.append(f"default_class={default!r}: {suggest(default, names)}")
-    found = {}
+    class_of = {}
     for label, members in grouped(rows, "label").items():
         meant = labels.get(label, label)
         kind = kind_of(meant)
         chosen = meant if meant in names else to_class[kind] if kind else default
         if chosen in names:
-            found[label] = chosen
+            class_of[label] = chosen
             continue
         more = f" and {len(members) - 1} more" if len(members) > 1 else ""
         hint = suggest(meant, {*instruments(), *names})
@@ -169,7 +173,7 @@ def label_map(
             f"{table} line {members[0].line}{more}: '{meant}' is no instrument that is "
             f"known; {hint} Or say its class with labels ({', '.join(names)})"
         )
-    return found
+    return class_of
 
 
 def seconds(text: str) -> float | None:

@@ -11,7 +11,6 @@ the result is remembered until a file's size or time changes.
 
 import contextlib
 import dataclasses
-import hashlib
 import itertools
 import json
 import math
@@ -22,8 +21,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from data_pipelines.audio.canonical import atomic_file, cache_folder, in_parallel
-from data_pipelines.audio.files import probe, read_blocks
+from data_pipelines.audio.canonical import cache_folder
+from data_pipelines.audio.files import audio_files, probe, read_blocks, subfolders
 from data_pipelines.manifest import (
     AudioFile,
     DataError,
@@ -32,6 +31,8 @@ from data_pipelines.manifest import (
     Track,
     hash_file,
 )
+from data_pipelines.workers import in_order
+from sepjax.storage import text_sha256, write_atomically
 
 VERSION = 1  # of the reader; part of the remembered manifests' names
 EXTENSIONS = (".wav", ".flac")
@@ -41,7 +42,7 @@ SPLIT_FOLDERS = {"train": "train", "valid": "valid", "validation": "valid"} | {
 }
 
 
-class Song(NamedTuple):
+class SongFolder(NamedTuple):
     """A song as it was found; ``split`` is empty where no folder says it."""
 
     name: str
@@ -51,9 +52,9 @@ class Song(NamedTuple):
 
 
 class Measured(NamedTuple):
-    """What reading a song tells: the files that are not silent, and the sum."""
+    """A song that was read: files that are not silent, the error of their sum."""
 
-    song: Song
+    song: SongFolder
     frames: int
     files: dict[str, AudioFile]
     mixture_error: float  # dB
@@ -79,33 +80,32 @@ def build_manifest(root: str, sources: Sequence[str]) -> Manifest:
         for path in paths
     ]
     key = json.dumps([VERSION, root, list(sources), listing])
-    name = hashlib.sha256(key.encode()).hexdigest()
-    memory = cache_folder() / "manifests" / f"{name}.json"
+    memory = cache_folder() / "manifests" / f"{text_sha256(key)}.json"
     with contextlib.suppress(OSError):
         return Manifest.from_json(memory.read_text())
     manifest = _manifest(root, sources, _measure_all(root, songs, sources))
     # A cache that cannot be written costs time only; where it is needed it will say so.
-    with contextlib.suppress(DataError), atomic_file(memory) as file:
-        file.write(manifest.to_json().encode())
+    with contextlib.suppress(OSError):
+        write_atomically(memory, manifest.to_json())
     return manifest
 
 
-def _find_songs(root: str, sources: Sequence[str]) -> list[Song]:
+def _find_songs(root: str, sources: Sequence[str]) -> list[SongFolder]:
     if not root:
         raise DataError(
             "dataset 'folder' needs a folder of songs: set config.data.root"
         )
     base = Path(root)
     if not base.is_dir():
-        found = "is not a folder" if base.exists() else "does not exist"
-        raise DataError(f"data.root {base.absolute()} {found}")
-    children = _subfolders(base)
+        state = "is not a folder" if base.exists() else "does not exist"
+        raise DataError(f"data.root {base.absolute()} {state}")
+    children = subfolders(base)
     splits = [child for child in children if child.name.lower() in SPLIT_FOLDERS]
     if splits:
         songs = [
             _song(folder, SPLIT_FOLDERS[split.name.lower()])
             for split in splits
-            for folder in _subfolders(split)
+            for folder in subfolders(split)
         ]
     else:
         songs = [_song(folder, "") for folder in children]
@@ -120,28 +120,19 @@ def _find_songs(root: str, sources: Sequence[str]) -> list[Song]:
     return songs
 
 
-def _subfolders(folder: Path) -> list[Path]:
-    return sorted(
-        child
-        for child in folder.iterdir()
-        if child.is_dir() and not child.name.startswith(".")
-    )
-
-
-def _song(folder: Path, split: str) -> Song:
+def _song(folder: Path, split: str) -> SongFolder:
     paths: dict[str, list[Path]] = {}
-    for path in sorted(folder.iterdir()):
-        if path.suffix.lower() in EXTENSIONS and not path.name.startswith("."):
-            paths.setdefault(path.stem, []).append(path)
-    return Song(folder.name, split, folder, paths)
+    for path in audio_files(folder, EXTENSIONS):
+        paths.setdefault(path.stem, []).append(path)
+    return SongFolder(folder.name, split, folder, paths)
 
 
 def _measure_all(
-    root: str, songs: list[Song], sources: Sequence[str]
+    root: str, songs: list[SongFolder], sources: Sequence[str]
 ) -> list[Measured]:
     measured, problems = [], []
     jobs = [(song, sources) for song in songs]
-    for result in in_parallel(_measure, jobs, "reading songs"):
+    for result in in_order(_measure, jobs, "reading songs"):
         if isinstance(result, Measured):
             measured.append(result)
         else:
@@ -157,7 +148,7 @@ def _measure_all(
     return measured
 
 
-def _measure(song: Song, sources: Sequence[str]) -> Measured | list[str]:
+def _measure(song: SongFolder, sources: Sequence[str]) -> Measured | list[str]:
     """Read a whole song; a list of problems if there is any."""
     files, problems = _probe_song(song, sources)
     problems += _unequal(song, files)
@@ -168,15 +159,15 @@ def _measure(song: Song, sources: Sequence[str]) -> Measured | list[str]:
         energy, error = _sum_song(files)
     except DataError:
         return _sample_problems(files)
-    heard = {
+    sounding = {
         name: dataclasses.replace(file, digest=hash_file(file.path))
         for name, file in files.items()
         if energy[name] > 0 or name == "mixture"
     }
-    return Measured(song, next(iter(files.values())).frames, heard, error)
+    return Measured(song, next(iter(files.values())).frames, sounding, error)
 
 
-def _unequal(song: Song, files: dict[str, AudioFile]) -> Iterator[str]:
+def _unequal(song: SongFolder, files: dict[str, AudioFile]) -> Iterator[str]:
     facts = {
         "length (frames)": {name: file.frames for name, file in files.items()},
         "sample rate (Hz)": {name: file.sample_rate for name, file in files.items()},
@@ -191,7 +182,7 @@ def _unequal(song: Song, files: dict[str, AudioFile]) -> Iterator[str]:
 
 
 def _probe_song(
-    song: Song, sources: Sequence[str]
+    song: SongFolder, sources: Sequence[str]
 ) -> tuple[dict[str, AudioFile], list[str]]:
     files, problems = {}, []
     for name in (*sources, "mixture"):

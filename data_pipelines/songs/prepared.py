@@ -60,8 +60,8 @@ def build_manifest(root: str, sources: Sequence[str]) -> Manifest:
     base, classes = Path(root).expanduser(), header["classes"]
     unknown = [name for name in sources if name not in classes]
     if unknown:
-        told = [f"class '{name}': {nearest(name, classes)}" for name in unknown]
-        raise DataError.of(f"{base / PREPARED}", told)
+        problems = [f"class '{name}': {nearest(name, classes)}" for name in unknown]
+        raise DataError.of(f"{base / PREPARED}", problems)
     files: list[AudioFile] = []
     tracks, problems = [], []
     written = (base / PREPARED).stat().st_mtime_ns
@@ -99,25 +99,25 @@ def _track(
 ) -> Track:
     folder = Path(song["split"], song["song"])
     sounding = [name for name in song["files"] if name != MIXTURE]
-    wanted = [name for name in sounding if name in sources]
-    whole = len(wanted) == len(sounding)
+    names = [name for name in sounding if name in sources]
+    whole = len(names) == len(sounding)
     stems, offset = {}, None
-    for name in (*wanted, *([MIXTURE] if whole else [])):
-        told, path = song["files"][name], folder / f"{name}.wav"
+    for name in (*names, *([MIXTURE] if whole else [])):
+        file, path = song["files"][name], folder / f"{name}.wav"
         try:
             status = (base / path).stat()
         except OSError as error:
             raise DataError(f"{base / path}: {error.strerror or error}") from error
-        if status.st_size != told["bytes"]:
+        if status.st_size != file["bytes"]:
             raise DataError(
-                f"{base / path}: {status.st_size} bytes, {told['bytes']} were written; "
+                f"{base / path}: {status.st_size} bytes, {file['bytes']} were written; "
                 "delete the song's folder and prepare again"
             )
         if offset is None:  # the files of a song have one form
             offset = probe(str(base / path)).data_offset
         shape = song["frames"], song["channels"], song["rate"]
         # What was edited since is another song: its own bytes say which.
-        digest = told["sha256"] if status.st_mtime_ns <= written else ""
+        digest = file["sha256"] if status.st_mtime_ns <= written else ""
         files.append(AudioFile(str(path), *shape, offset, digest))
         stems[name] = Stem(len(files) - 1)
     mixture, error = stems.pop(MIXTURE, None), song["mixture_error"]

@@ -1,6 +1,5 @@
 """``sepjax prepare --check``: the stem doctor on a set of songs."""
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -27,15 +26,12 @@ def run(
         DataError: it is no set of songs; everything that is wrong is listed.
     """
     from data_pipelines.doctor import diagnose, format_diagnosis
+    from sepjax.storage import write_json
 
     diagnosis = diagnose(_manifest(data, dataset, sources), jobs=jobs)
     print(format_diagnosis(diagnosis))
     if output is not None:
-        output.mkdir(parents=True, exist_ok=True)
-        path = output / "doctor.json"
-        partial = path.with_name(path.name + ".partial")
-        partial.write_text(diagnosis.to_json() + "\n", encoding="utf-8")
-        os.replace(partial, path)  # a reader never meets half of it
+        path = write_json(output / "doctor.json", diagnosis.to_tree())
         print(f"all numbers: {path}")
     return 1 if diagnosis.serious else 0
 

@@ -22,8 +22,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         nargs="*",
         type=Path,
         metavar="FILE",
-        help="checkpoint of PyTorch, also inside gzip; its code is never run. Of "
-        "Open-Unmix the folder of the files; without, a released model is downloaded",
+        help="checkpoint of PyTorch, also inside gzip; its code is never run. For "
+        "Open-Unmix the folder of its files; without, a released model is downloaded",
     )
     parser.add_argument(
         "--download",
@@ -118,5 +118,5 @@ def _options(arguments: argparse.Namespace) -> dict[str, str]:
         if not (name and equals):
             raise ValueError(f"--option {text}: write it as KEY=VALUE")
         options[name.strip().replace("-", "_")] = value.strip()
-    given = {"sources": arguments.sources, "sample_rate": arguments.sample_rate}
-    return options | {name: text for name, text in given.items() if text is not None}
+    fields = {"sources": arguments.sources, "sample_rate": arguments.sample_rate}
+    return options | {name: text for name, text in fields.items() if text is not None}

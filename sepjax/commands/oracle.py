@@ -2,17 +2,13 @@
 
 import argparse
 import functools
-import hashlib
 import math
 import sys
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
 # Heavy imports wait inside the functions: the options are wanted for every --help.
-
-EXPECTED = (OSError, ValueError, ArithmeticError, RuntimeError, MemoryError)
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -59,9 +55,9 @@ def oracle(arguments: argparse.Namespace) -> int:
     """Measure, print a table, write JSON and a page; 1 if a song could not be read."""
     _check(arguments)
     from data_pipelines.collections.multitrack import open_recordings
-    from sepjax.evaluation.aggregate import finite, write_json
     from sepjax.report.pages.feasibility import write_page
     from sepjax.report.pages.feasibility_table import format_report
+    from sepjax.storage import finite, write_json
 
     arguments.output.mkdir(parents=True, exist_ok=True)
     sources = [name for name in arguments.sources.split(",") if name]
@@ -95,6 +91,7 @@ def report(
     """
     import sepjax
     from sepjax.evaluation.feasibility.grouping import summarize
+    from sepjax.storage import text_sha256
     from sepjax.train.provenance import commit
 
     def measure(song: Any) -> dict[str, Any]:
@@ -114,7 +111,7 @@ def report(
         "failed": failed,
         "provenance": {
             "data": options.data,
-            "data_sha256": hashlib.sha256(digests.encode()).hexdigest(),
+            "data_sha256": text_sha256(digests),
             "sepjax": sepjax.__version__,
             "commit": commit(),
         },
@@ -125,6 +122,7 @@ def measure_song(
     song: Any, classes: Sequence[str], options: argparse.Namespace
 ) -> dict[str, Any]:
     """All numbers of one song, mixed in four ways."""
+    from data_pipelines.audio.int16 import to_float
     from data_pipelines.collections.mixing import PROCEDURES, mix
     from sepjax.evaluation.feasibility.grouping import REFERENCE
     from sepjax.evaluation.feasibility.song import overlap
@@ -143,7 +141,7 @@ def measure_song(
         scores[procedure] = _by_class(classes, known[key])
         clipped[procedure] = {"mixture": whole, "stems": dict(zip(classes, stems))}
     mixed = mix(loaded.tracks, REFERENCE, beta=options.beta)
-    waves, rate = _full_scale(mixed.stems), loaded.sample_rate
+    waves, rate = to_float(mixed.stems), loaded.sample_rate
     return {
         "name": song.name,
         **_facts(loaded, mixed.mixture.shape),
@@ -225,21 +223,18 @@ def over_songs(
     """
     from tqdm import tqdm
 
-    results: dict[int, Any] = {}
-    failed: dict[int, dict[str, str]] = {}
-    pool = ThreadPoolExecutor(jobs)  # decoding and transforms leave Python to others
-    futures = {pool.submit(function, song): i for i, song in enumerate(songs)}
-    try:
-        for future in tqdm(as_completed(futures), text, len(songs), unit="song"):
-            index = futures[future]
-            try:
-                results[index] = future.result()
-            except EXPECTED as error:
-                name, reason = songs[index].name, str(error) or type(error).__name__
-                failed[index] = {"name": name, "error": reason}
-                tqdm.write(f"song {name!r} is left out: {reason}", file=sys.stderr)
-    finally:
-        pool.shutdown(cancel_futures=True)
+    from data_pipelines.workers import reason, run_jobs
+
+    results, failed = {}, {}
+    work = [(song,) for song in songs]
+    # Threads: decoding and transforms leave Python to others.
+    for done in run_jobs(function, work, text, workers=jobs, progress=True):
+        if done.error is None:
+            results[done.index] = done.result
+            continue
+        name, why = songs[done.index].name, reason(done.error)
+        failed[done.index] = {"name": name, "error": why}
+        tqdm.write(f"song {name!r} is left out: {why}", file=sys.stderr)
     return [results[i] for i in sorted(results)], [failed[i] for i in sorted(failed)]
 
 
@@ -278,11 +273,12 @@ def definition(
 
 
 def _scores(mixed: Any, rate: int, options: argparse.Namespace) -> dict[str, list]:
+    from data_pipelines.audio.int16 import to_float
     from sepjax.evaluation.feasibility.song import oracle_scores
 
     return oracle_scores(
-        _full_scale(mixed.stems),
-        _full_scale(mixed.mixture),
+        to_float(mixed.stems),
+        to_float(mixed.mixture),
         sample_rate=rate,
         power=options.power,
         window=options.window,
@@ -296,19 +292,14 @@ def _by_class(names: Sequence[str], scores: dict[str, list]) -> dict[str, Any]:
     }
 
 
-def _full_scale(samples: Any) -> Any:
-    import numpy as np
-
-    return samples.astype(np.float32) / np.float32(32768)
-
-
 def _presence(group: Sequence[Any], shape: tuple[int, int], rate: int) -> dict:
     """How much of a class there is, before any procedure changes its level."""
     import numpy as np
 
+    from data_pipelines.audio.int16 import to_float
     from sepjax.evaluation.feasibility.song import activity
 
     total = np.zeros(shape, np.int32)
     for track in group:
         total += track
-    return {"tracks": len(group), **activity(_full_scale(total), rate)._asdict()}
+    return {"tracks": len(group), **activity(to_float(total), rate)._asdict()}

@@ -20,7 +20,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--root", type=Path, help="the folder that a reader reads")
     parser.add_argument(
-        *("-s", "--option"),
+        "-s",
+        "--option",
         action="append",
         default=[],
         metavar="NAME=VALUE",
@@ -28,7 +29,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("-o", "--output", type=Path, help="folder of the songs")
     parser.add_argument(
-        *("-j", "--jobs"), type=int, default=1, help="processes (%(default)s)"
+        "-j", "--jobs", type=int, default=1, help="processes (%(default)s)"
     )
     parser.add_argument(
         "--write",
@@ -88,12 +89,12 @@ def prepare(arguments: argparse.Namespace) -> int:
 def _folder(arguments: argparse.Namespace) -> Path | None:
     """The folder of songs, if that is what the source is."""
     source = Path(arguments.source)
-    wanted = arguments.check or arguments.tfds is not None
+    has_purpose = arguments.check or arguments.tfds is not None
     if arguments.root is not None or not (
         source.is_dir() or arguments.source == "demo"
     ):
         return None
-    if not wanted:
+    if not has_purpose:
         raise ValueError(
             f"{source} is a folder: name a collection (.yaml, .jsonl), a reader with "
             f"`--root {source}`, or say what to do with it (--check, --tfds DIR)"
@@ -157,16 +158,16 @@ def _prepare(collection: Any, arguments: argparse.Namespace) -> int:
     from data_pipelines.prepare import prepare as make
     from sepjax.report.pages.prepared import format_prepared, write_page
 
-    made = make(
+    result = make(
         collection,
         arguments.output,
         jobs=arguments.jobs,
         progress=sys.stderr.isatty(),
     )
-    print(format_prepared(made.header, made.songs))
-    page = write_page(made.header, made.songs, arguments.output / "prepared.html")
-    print(f"\n{made.done} recordings read now; summary: {page}")
-    return 1 if made.failed else 0
+    print(format_prepared(result.header, result.songs))
+    page = write_page(result.header, result.songs, arguments.output / "prepared.html")
+    print(f"\n{result.done} recordings read now; summary: {page}")
+    return 1 if result.failed else 0
 
 
 def _check(arguments: argparse.Namespace, folder: Path) -> int:

@@ -5,14 +5,13 @@ nothing was measured. Such tracks are left out, and the number of tracks that ar
 left in stands beside every average.
 """
 
-import json
 import math
-import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from sepjax.registry import aligned
 
 Scores = Mapping[str, Mapping[str, float]]  # class -> metric -> dB
 
@@ -90,55 +89,7 @@ def format_table(results: Mapping[str, Any], metric: str = "si_sdr") -> str:
     return aligned(rows)
 
 
-def aligned(rows: Sequence[Sequence[str]]) -> str:
-    """Columns as wide as they need to be, the first at the left.
-
-    Example:
-        >>> print(aligned([["a", "b"], ["long", "1.00"]]))
-        a        b
-        long  1.00
-    """
-    widths = [max(map(len, column)) for column in zip(*rows)]
-    return "\n".join(
-        "  ".join(
-            cell.rjust(width) if i else cell.ljust(width)
-            for i, (cell, width) in enumerate(zip(row, widths))
-        ).rstrip()
-        for row in rows
-    )
-
-
 def _cells(values: Sequence[float | None]) -> list[str]:
     *scores, gain = (math.nan if value is None else value for value in values)
     cells = ["-" if math.isnan(value) else f"{value:.2f}" for value in scores]
     return [*cells, "-" if math.isnan(gain) else f"{gain:+.2f}"]
-
-
-def finite(tree: Any) -> Any:
-    """The same tree with NaN and infinities as None, which strict JSON can spell.
-
-    Example:
-        >>> finite({"si_sdr": [1.5, float("nan"), float("-inf")]})
-        {'si_sdr': [1.5, None, None]}
-    """
-    if isinstance(tree, Mapping):
-        return {key: finite(value) for key, value in tree.items()}
-    if isinstance(tree, list | tuple):
-        return [finite(value) for value in tree]
-    if isinstance(tree, float | np.floating):
-        return float(tree) if math.isfinite(tree) else None
-    return tree
-
-
-def write_json(path: Path, tree: Any) -> None:
-    """Write strict JSON so that a reader sees the old file or the new, never half."""
-    part = path.with_name(path.name + ".part")
-    text = json.dumps(finite(tree), indent=1, allow_nan=False, ensure_ascii=False)
-    try:
-        with part.open("w", encoding="utf-8") as file:
-            file.write(text + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)

@@ -17,6 +17,7 @@ from sepjax.evaluation.excerpts import Collector
 from sepjax.evaluation.exchange import Rows, bring_together
 from sepjax.evaluation.si_sdr import si_sdr, usdr
 from sepjax.inference.separate import separate
+from sepjax.storage import finite, write_json
 
 COLUMNS = ("model", "mixture", "oracle")
 METRICS = ("si_sdr", "usdr")
@@ -96,8 +97,8 @@ def evaluate(
     } | ({"seen_unknown": seen_unknown} if seen_unknown else {})
     workdir.mkdir(parents=True, exist_ok=True)
     collector.write(workdir / "audio")
-    aggregate.write_json(workdir / "results.json", results)
-    return aggregate.finite(results)
+    write_json(workdir / "results.json", results)
+    return finite(results)
 
 
 def summary(results: Mapping[str, Any]) -> str:

@@ -48,17 +48,17 @@ def check_run(config: Config, data: Batches, mesh: Mesh) -> Iterator[tuple[str, 
         began = time.perf_counter()
         state, metrics = jax.block_until_ready(compiled(state, batch))
         seconds.append(time.perf_counter() - began)
-    found = f"{metrics['loss'].mean():.4g}"
+    text = f"{metrics['loss'].mean():.4g}"
     if "si_sdr" in metrics:  # what the loss is made of, so that its unit is known
-        found += f", SI-SDR {metrics['si_sdr'].mean():.2f} dB"
-    yield "loss of the first batch", f"{found} after 2 steps"
+        text += f", SI-SDR {metrics['si_sdr'].mean():.2f} dB"
+    yield "loss of the first batch", f"{text} after 2 steps"
     hours = min(seconds) * config.train.steps / 3600
     yield "time of a step", f"{min(seconds):.3f} s"
     yield "time of the run", f"{hours:.2f} h for {config.train.steps} steps"
 
 
 def describe(config: Config, program: Program) -> Iterator[tuple[str, str]]:
-    """What is known before anything is compiled: frames, parameters, what is frozen."""
+    """Facts before anything is compiled: frames, parameters, frozen parts."""
     model, data = model_of(config), config.data
     rate, chunk = data.sample_rate, data.chunk_seconds
     yield "chunk", f"{chunk:g} s at {rate} Hz"

@@ -41,7 +41,7 @@ class Devices(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """Where the members of a sweep run."""
+    """Devices of the members of a sweep."""
 
     groups: list[tuple[str, ...]]  # of devices; each is for one run at a time
     counts: dict[str, int]  # devices of a member: the first ones of its group

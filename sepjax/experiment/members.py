@@ -48,8 +48,8 @@ def select(
     """
     if name not in sweeps:
         raise ValueError(f"unknown sweep {name!r}: {nearest(name, sweeps)}")
-    found = re.fullmatch(r"(\d+)/(\d+)", shard)
-    index, count = map(int, found.groups()) if found else (0, 0)
+    match = re.fullmatch(r"(\d+)/(\d+)", shard)
+    index, count = map(int, match.groups()) if match else (0, 0)
     if not 1 <= index <= count:
         raise ValueError(f"--shard={shard} must be k/n with 1 <= k <= n, such as 2/8")
     return dict(list(sweeps[name].items())[index - 1 :: count])
@@ -74,8 +74,8 @@ def configuration(member: Member, overrides: Sequence[str] = ()) -> Config:
         member: its file and its fields.
         overrides: the user's, as ``--config.section.field=value``; they win.
     """
-    given = [f"--config.{path}={value}" for path, value in member.overrides.items()]
-    argv = ["sweep", f"--config={member.config}", *given, *overrides]
+    fields = [f"--config.{path}={value}" for path, value in member.overrides.items()]
+    argv = ["sweep", f"--config={member.config}", *fields, *overrides]
     # The parser of the run itself: what it reads is what the run will be.
     values = flags.FlagValues()
     holder = config_flags.DEFINE_config_file(
@@ -92,7 +92,7 @@ def configuration(member: Member, overrides: Sequence[str] = ()) -> Config:
 def finished(folder: Path, config: Config) -> bool:
     """Whether a run has its results, and they are those of this configuration.
 
-    Of several members, each has a folder of its own, the seeds of one variation a
+    If it has several members, each has its own folder, the seeds of one variation a
     common ``band.json``, and all variations a ``surface.html``.
     """
     ones, folders = member_configs(config), member_folders(config, folder)

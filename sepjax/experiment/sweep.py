@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 from sepjax.config import member_folders
 from sepjax.experiment.devices import Devices, environment, share_devices
 from sepjax.experiment.members import Member, configuration, finished
+from sepjax.registry import aligned
 from sepjax.report.run_folder import number, read_run
 
 PAUSE = 0.2  # s between two looks at what is running
@@ -39,7 +40,7 @@ def start_process(
 
 
 class Outcome(NamedTuple):
-    """What became of a member."""
+    """The end of a member."""
 
     name: str
     status: str  # done | finished before | failed | stopped | skipped | refused
@@ -151,7 +152,7 @@ class Sweep:
                 self._begin(name, scratch)
 
     def _known(self, name: str) -> Outcome | None:
-        """What becomes of a member that need not or cannot run."""
+        """The outcome of a member that need not or cannot run."""
         config = self.configs[name]
         if self.mode == "run" and finished(self.workdir / name, config):
             return Outcome(name, "finished before", best=self._best(name))
@@ -241,12 +242,12 @@ def eta(outcomes: Sequence[Outcome], total: int, at_once: int = 1) -> str:
 
 def best(folders: Sequence[Path]) -> str:
     """The best validation SI-SDR of a run, or its mean over the runs of its seeds."""
-    found = [
+    losses_of_runs = [
         [loss for line in read_run(run).valid if (loss := number(line.get("loss")))]
         for run in folders
         if run.is_dir()
     ]
-    values = [-min(losses) for losses in found if losses]
+    values = [-min(losses) for losses in losses_of_runs if losses]
     if not values:
         return ""
     several = f" (mean of {len(values)})" if len(values) > 1 else ""
@@ -255,13 +256,9 @@ def best(folders: Sequence[Path]) -> str:
 
 def summary(outcomes: Sequence[Outcome], total: int) -> str:
     """A table of what became of every member, for the end of a sweep."""
-    width = max([len(outcome.name) for outcome in outcomes] + [len("member")]) + 2
-    lines = [
-        f"{'member':{width}s}{'status':17s}{'minutes':>8s}  best validation SI-SDR"
-    ]
-    lines += [
-        f"{name:{width}s}{status:17s}{minutes:8.1f}  {score or reason}".rstrip()
-        for name, status, minutes, score, reason in outcomes
+    rows = [("member", "status", "minutes", "best validation SI-SDR")]
+    rows += [
+        (o.name, o.status, f"{o.minutes:.1f}", o.best or o.reason) for o in outcomes
     ]
     done = sum(outcome.good for outcome in outcomes)
-    return "\n".join([*lines, f"{done} of {total} members are done"])
+    return f"{aligned(rows, left=(0, 1, 3))}\n{done} of {total} members are done"

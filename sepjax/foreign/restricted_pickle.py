@@ -260,7 +260,7 @@ class _Unpickler(pickle.Unpickler):
 
 
 class _Name(type):
-    """What the names in a pickle become.
+    """Stand-in for a name in a pickle.
 
     A type, because the opcode NEWOBJ takes nothing else. Each file has its own, so that
     nothing which a file does to one could outlast it.
@@ -340,15 +340,11 @@ def _path(*parts: str) -> str:
     return "/".join(parts).replace("//", "/")
 
 
-def _default_dict(_: Any = None, *pairs: Any) -> Pairs:
-    return Pairs(*pairs)
-
-
 # All that a file may call, and what is done instead: nothing of torch, nothing of ours
 # that does more than build a container.
 CALLS: dict[tuple[str, str], Callable[..., Any]] = {
     ("collections", "OrderedDict"): Pairs,
-    ("collections", "defaultdict"): _default_dict,
+    ("collections", "defaultdict"): lambda _=None, *pairs: Pairs(*pairs),
     ("builtins", "set"): lambda items=(): set(items),
     ("__builtin__", "set"): lambda items=(): set(items),
     ("argparse", "Namespace"): Fields,

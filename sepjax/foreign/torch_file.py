@@ -48,21 +48,19 @@ DTYPES = {
 } | {
     name: np.dtype(name)
     for name in (
-        *("float16", "float32", "float64", "complex64", "complex128", "bool"),
-        *("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"),
-    )
+        "float16 float32 float64 complex64 complex128 bool "
+        "int8 int16 int32 int64 uint8 uint16 uint32 uint64"
+    ).split()
 }
 
 # What damaged zip files, streams and pickles raise.
-DAMAGE = (
-    *(pickle.UnpicklingError, EOFError, zipfile.BadZipFile, zlib.error, struct.error),
-    *(ValueError, TypeError, AttributeError, LookupError, ArithmeticError),
-    *(RuntimeError, NotImplementedError, MemoryError),
-)
+DAMAGED_FILES = (pickle.UnpicklingError, zipfile.BadZipFile, zlib.error, struct.error)
+DAMAGED_VALUES = (ValueError, TypeError, AttributeError, LookupError, ArithmeticError)
+DAMAGE = (*DAMAGED_FILES, *DAMAGED_VALUES, EOFError, RuntimeError, MemoryError)
 
 
 def read_torch_file(path: str | Path) -> Any:
-    r"""What ``torch.save`` wrote, as plain Python and NumPy.
+    r"""The content of a file of ``torch.save``, as plain Python and NumPy.
 
     Both formats are read, the zip file and the stream that PyTorch wrote before 1.6,
     and either of them inside gzip. Nothing that the file names is imported or run.

@@ -2,8 +2,21 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
+
+
+class Chunking(NamedTuple):
+    """Options of separation chunk by chunk; see :func:`sepjax.separate`."""
+
+    chunk: float = 8.0  # seconds separated at once
+    overlap: float = 0.25  # share of a chunk that is cross-faded with the next
+    normalize: bool = True  # divide by the standard deviation of the whole track first
+    rescale: bool = True  # fit scales to the mixture
+
+
+DEFAULT = Chunking()
 
 
 @dataclass
@@ -14,7 +27,7 @@ class Chunk:
         start: first sample.
         wave: ``(length, 1 + references, channels)``, padded with zeros at the end.
         size: samples of it that are the track's.
-        estimates: ``(sources, length, channels)``, where they are known.
+        estimates: ``(length, sources, channels)``, where they are known.
         missing: how many groups of channels are not estimated yet.
     """
 
@@ -41,7 +54,7 @@ def chunks_of(blocks: Iterable[np.ndarray], length: int, hop: int) -> Iterator[C
         while len(held) >= length:
             yield Chunk(start, held[:length].copy(), length)
             held, start, covered = held[hop:], start + hop, True
-    # Of what is left, the chunk before holds all but what follows its end.
+    # The chunk before holds the rest already, but for the samples after its end.
     known = length - hop if covered else 0
     if held is not None and len(held) > known:
         tail = [(0, length - len(held)), (0, 0), (0, 0)]
@@ -54,23 +67,23 @@ def cross_faded(
     """Blend the estimates of chunks that overlap.
 
     Yields:
-        Mixture ``(time, channels)`` and estimates ``(sources, time, channels)``, block
+        Mixture ``(time, channels)`` and estimates ``(time, sources, channels)``, block
         by block without a gap.
     """
-    window = fades(length, length - hop)
-    weight, total = np.zeros(length, np.float32), None
+    window = fades(length, length - hop)[:, None, None]
+    weight, total = np.zeros_like(window), None
     for chunk in chunks:
         if total is None:
             total = np.zeros_like(chunk.estimates)
         else:
-            yield mixture[:hop], total[:, :hop] / weight[:hop, None]
-            total = np.concatenate([total[:, hop:], 0 * total[:, :hop]], axis=1)
+            yield mixture[:hop], total[:hop] / weight[:hop]
+            total = np.concatenate([total[hop:], 0 * total[:hop]])
             weight = np.concatenate([weight[hop:], 0 * weight[:hop]])
-        total += chunk.estimates * window[:, None]
+        total += chunk.estimates * window
         weight += window
         mixture, size = chunk.wave[:, 0], chunk.size
     if total is not None:
-        yield mixture[:size], total[:, :size] / weight[:size, None]
+        yield mixture[:size], total[:size] / weight[:size]
 
 
 def fades(length: int, fade: int) -> np.ndarray:

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from sepjax.inference.chunks import Chunking
 from sepjax.inference.stream import BLOCK, SeparationStream
 
 
@@ -87,19 +88,16 @@ def separate(
         variables,
         lambda: (tracks[at : at + BLOCK] for at in range(0, len(tracks), BLOCK)),
         sample_rate=sample_rate,
-        chunk=chunk,
-        overlap=overlap,
-        normalize=normalize,
-        rescale=rescale,
+        chunking=Chunking(chunk, overlap, normalize, rescale),
         progress=progress,
     )
-    shape = len(model.sources), len(wave), len(stream.level)
+    shape = len(wave), len(model.sources), len(stream.level)
     estimates, done = np.empty(shape, np.float32), 0
     for block in stream:
-        estimates[:, done : done + block.shape[1]] = block
-        done += block.shape[1]
+        estimates[done : done + len(block)] = block
+        done += len(block)
     return {
-        name: stream.finish(estimates[source], source).reshape(mixture.shape)
+        name: stream.stem(estimates[:, source], source).reshape(mixture.shape)
         for source, name in enumerate(model.sources)
     }
 

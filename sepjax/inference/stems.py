@@ -1,10 +1,13 @@
 """Stems as files: all of a track or none, and nothing clipped."""
 
 import contextlib
+import math
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
+
+from sepjax.storage import move
 
 BLOCK = 1 << 16  # samples read back at once
 
@@ -14,7 +17,7 @@ class StemFiles:
 
     Only at the end it is known how loud they are. Until then their samples lie in
     ``<folder>.part``, as 32-bit floats without a header; nothing is left of it when the
-    ``with`` block ends, and without :meth:`finish` nothing else either.
+    ``with`` block ends, and without :meth:`write` nothing else either.
 
     Args:
         folder: of the track, created where needed; older stems in it are replaced.
@@ -32,10 +35,10 @@ class StemFiles:
         self.folder, self.sources = folder, list(sources)
         self.sample_rate, self.kind = sample_rate, kind
         self.part = folder.with_name(folder.name + ".part")
-        self.channels = dict.fromkeys(self.sources, 1)
+        self.channels = 1
 
     def __enter__(self) -> "StemFiles":
-        with self._told():
+        with self._disk():
             shutil.rmtree(self.part, ignore_errors=True)
             self.part.mkdir(parents=True)
         return self
@@ -43,17 +46,17 @@ class StemFiles:
     def __exit__(self, *_: object) -> None:
         shutil.rmtree(self.part, ignore_errors=True)
 
-    def append(self, source: str, block: Any) -> None:
-        """Append ``(time, channels)`` to what there is of a source."""
+    def append(self, block: Any) -> None:
+        """Append ``(time, sources, channels)``."""
         import numpy as np
 
-        self.channels[source] = block.shape[-1]
-        with self._told(), self._raw(source).open("ab") as file:
-            file.write(np.ascontiguousarray(block, np.float32).data)
+        self.channels = block.shape[-1]
+        with self._disk():
+            for source, wave in zip(self.sources, np.moveaxis(block, 1, 0)):
+                with self._raw(source).open("ab") as file:
+                    file.write(np.ascontiguousarray(wave, np.float32).data)
 
-    def finish(
-        self, finished: Callable[[Any, int], Any] = lambda block, _: block
-    ) -> str:
+    def write(self, stem: Callable[[Any, int], Any] = lambda block, _: block) -> str:
         """Make files of what was appended.
 
         Nothing is clipped. Where a stem exceeds full scale, all stems of the track
@@ -61,48 +64,47 @@ class StemFiles:
         that they still sum to the mixture up to that gain.
 
         Args:
-            finished: makes the samples of a stem, given some that were appended, and
-                which source they are of.
+            stem: makes the samples ``(time, channels)`` of a stem, given some that were
+                appended, and which source they are of.
 
         Returns:
             A note on what was done about the level, or an empty string.
         """
-        with self._told():
-            return self._finished(finished)
+        with self._disk():
+            peak = max(
+                float(abs(block).max())
+                for number in range(len(self.sources))
+                for block in self._blocks(number, stem)
+            )
+            note, gain, kind = "", 1.0, self.kind
+            if peak > 1 and kind == "wav":
+                kind, note = "float32", f" (32-bit float: a stem peaks at {peak:.2f})"
+            elif peak > 1 and kind == "flac":
+                gain, level = 1 / peak, -20 * math.log10(peak)
+                note = f" (all stems {level:.2f} dB: one peaked at {peak:.2f})"
+            for number, source in enumerate(self.sources):
+                blocks = (gain * block for block in self._blocks(number, stem))
+                size = self._raw(source).stat().st_size
+                _write(self.part / source, blocks, self.sample_rate, kind, size)
+                self._raw(source).unlink()
+            self._name_files()
+        return note
 
-    def _finished(self, finished: Callable[[Any, int], Any]) -> str:
+    def _blocks(self, number: int, stem: Callable[[Any, int], Any]) -> Iterator[Any]:
         import numpy as np
 
-        def blocks(number: int, source: str) -> Iterator[Any]:
-            width = self.channels[source]
-            with self._raw(source).open("rb") as file:
-                while len(found := np.fromfile(file, np.float32, BLOCK * width)):
-                    yield finished(found.reshape(-1, width), number)
+        with self._raw(self.sources[number]).open("rb") as file:
+            while len(wave := np.fromfile(file, np.float32, BLOCK * self.channels)):
+                yield stem(wave.reshape(-1, self.channels), number)
 
-        stems = list(enumerate(self.sources))
-        peak = max(float(np.abs(b).max()) for stem in stems for b in blocks(*stem))
-        note, gain, kind = "", 1.0, self.kind
-        if peak > 1 and kind == "wav":
-            kind, note = "float32", f" (32-bit float: a stem peaks at {peak:.2f})"
-        elif peak > 1 and kind == "flac":
-            gain = 1 / peak
-            note = (
-                f" (all stems {20 * np.log10(gain):.2f} dB: one peaked at {peak:.2f})"
-            )
-        for number, source in stems:
-            made = (block * np.float32(gain) for block in blocks(number, source))
-            size = self._raw(source).stat().st_size
-            _write(self.part / source, made, self.sample_rate, kind, size)
-            self._raw(source).unlink()
-        self.folder.mkdir(exist_ok=True)
+    def _name_files(self) -> None:
         for file in self.part.iterdir():
             other = {".wav": ".flac", ".flac": ".wav"}[file.suffix]
             (self.folder / file.name).with_suffix(other).unlink(missing_ok=True)
-            file.replace(self.folder / file.name)
-        return note
+            move(file, self.folder / file.name)
 
     @contextlib.contextmanager
-    def _told(self) -> Iterator[None]:
+    def _disk(self) -> Iterator[None]:
         import soundfile
 
         try:
@@ -121,26 +123,13 @@ class StemFiles:
         return self.part / f"{source}.raw"
 
 
-def write_stems(
-    folder: Path, stems: Mapping[str, Any], sample_rate: int, kind: str
-) -> str:
-    """Write stems ``(time, channels)`` float32 that are in memory.
-
-    Raises and returns: see :class:`StemFiles`.
-    """
-    with StemFiles(folder, list(stems), sample_rate, kind) as files:
-        for source, stem in stems.items():
-            files.append(source, stem)
-        return files.finish()
-
-
 def _write(
     path: Path, blocks: Iterator[Any], sample_rate: int, kind: str, size: int
 ) -> None:
     """Write a file of blocks; size: bytes they have at most as 32-bit floats."""
     import soundfile
 
-    from data_pipelines.audio.files import to_int16
+    from data_pipelines.audio.int16 import to_int16
 
     if kind == "float32":
         # The sizes in a WAV header have 32 bits; RF64 is its successor.

@@ -14,8 +14,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sepjax.inference.chunks import Chunk, chunks_of, cross_faded
-from sepjax.inference.level_and_scale import ScaleFit
+from data_pipelines.audio.resample import resample_blocks, scale_frames
+from sepjax.inference.chunks import DEFAULT, Chunk, Chunking, chunks_of, cross_faded
+from sepjax.inference.level_and_scale import Level, ScaleFit
 
 Blocks = Callable[[], Iterable[np.ndarray]]
 
@@ -25,21 +26,18 @@ BLOCK = 1 << 18  # samples at once of what is already in memory
 class SeparationStream:
     r"""The stems of a track, block by block.
 
-    Iterate over it once: blocks ``(sources, time, width)`` float32 follow each other
-    without a gap, altogether as long as the track, at its rate. :meth:`finish` makes
+    Iterate over it once: blocks ``(time, sources, width)`` float32 follow each other
+    without a gap, altogether as long as the track, at its rate. :meth:`stem` makes
     stems of them, with :attr:`scales`, which are known after the last one.
 
     Args:
-        model: see :func:`sepjax.separate`, as all that is not told here.
+        model: see :func:`sepjax.separate`, also for all that is not said here.
         variables: its parameters.
         blocks: begins to read the track, twice: ``(time, channels)`` float arrays at
             full scale 1. An ideal mask takes ``(time, 1 + sources, channels)``: the
             mixture, and after it the true references.
         sample_rate: of the blocks, Hz.
-        chunk: seconds separated at once.
-        overlap: share of a chunk that is cross-faded with the next.
-        normalize: divide by the standard deviation of the whole track first.
-        rescale: fit scales to the mixture.
+        chunking: how the track is cut, levelled and fitted.
         progress: show a progress bar on stderr.
 
     Raises:
@@ -56,8 +54,8 @@ class SeparationStream:
         ...         return SimpleNamespace(estimates=estimates)
         >>> blocks = [np.ones((30000, 2), np.float32)] * 3
         >>> stream = SeparationStream(Halves(), {}, lambda: blocks, sample_rate=8000)
-        >>> found = np.concatenate(list(stream), axis=1)
-        >>> stream.finish(found[1], 1).shape
+        >>> estimates = np.concatenate(list(stream))
+        >>> stream.stem(estimates[:, 1], 1).shape
         (90000, 2)
     """
 
@@ -68,12 +66,10 @@ class SeparationStream:
         blocks: Blocks,
         *,
         sample_rate: int,
-        chunk: float = 8.0,
-        overlap: float = 0.25,
-        normalize: bool = True,
-        rescale: bool = True,
+        chunking: Chunking = DEFAULT,
         progress: bool = False,
     ) -> None:
+        chunk, overlap, normalize, self.rescale = chunking
         if not (chunk > 0 and 0 <= overlap < 1):
             raise ValueError(
                 f"chunk={chunk} must be positive, overlap={overlap} in [0, 1)"
@@ -81,28 +77,28 @@ class SeparationStream:
         if sample_rate <= 0:
             raise ValueError(f"sample_rate={sample_rate} must be positive")
         self.model, self.variables, self.blocks = model, variables, blocks
-        self.sample_rate, self.rescale = sample_rate, rescale
-        self.progress = progress
+        self.sample_rate, self.progress = sample_rate, progress
         self.length = max(round(chunk * model.sample_rate), 1)
         self.hop = max(self.length - round(overlap * self.length), 1)
-        self.width = channels_together(model)
+        self.width = channels_together(model)  # separated at once
         self.time, self.channels, self.level = self._measured(normalize)
         self.scales = np.ones((len(model.sources), len(self.level)), np.float32)
 
     def __iter__(self) -> Iterator[np.ndarray]:
         """Separate the track."""
-        found = self._at_the_models_rate()
-        found = (block.swapaxes(0, 1) for block in found)
+        estimates = self._at_the_models_rate()
         rates = self.model.sample_rate, self.sample_rate
-        for block in resampled(found, *rates, time=self.time):
-            yield block.swapaxes(0, 1)
+        return resample_blocks(estimates, *rates, frames=self.time)
 
-    def finish(self, estimate: np.ndarray, source: int) -> np.ndarray:
-        """Make ``(time, channels)`` of a stem of what was found of it.
+    def stem(self, estimate: np.ndarray, source: int) -> np.ndarray:
+        """Scale the estimate of one source and, for a mono track, average its channels.
 
         Args:
             estimate: ``(time, width)``, as the iteration yields it for every source.
             source: which of them.
+
+        Returns:
+            ``(time, channels)``.
         """
         estimate = estimate * self.scales[source]
         narrow = estimate.shape[-1] > self.channels
@@ -111,7 +107,7 @@ class SeparationStream:
     def _inputs(self) -> Iterator[np.ndarray]:
         """(time, 1 + references, channels) at the model's rate, wide enough."""
         blocks = map(self._checked, self.blocks())
-        blocks = resampled(blocks, self.sample_rate, self.model.sample_rate)
+        blocks = resample_blocks(blocks, self.sample_rate, self.model.sample_rate)
         return (_widen(block, self.width) for block in blocks)
 
     @staticmethod
@@ -131,7 +127,7 @@ class SeparationStream:
                 yield block[:, :1]
 
         rate = self.model.sample_rate if normalize else self.sample_rate
-        for block in resampled(counted(), self.sample_rate, rate):
+        for block in resample_blocks(counted(), self.sample_rate, rate):
             level.add(_widen(block, self.width)[:, 0], self.width)
         if not time:
             raise ValueError("the track holds no samples")
@@ -143,23 +139,20 @@ class SeparationStream:
         inputs = (block / self.level for block in self._inputs())
         chunks = chunks_of(inputs, self.length, self.hop)
         if self.progress:
-            chunks = self._bar(chunks)
-        found = cross_faded(self._estimated(chunks), self.length, self.hop)
-        for mixture, estimates in found:
+            from tqdm import tqdm
+
+            chunks = tqdm(chunks, total=self._count(), unit="chunk", leave=False)
+        chunks = self._estimated(chunks)
+        for mixture, estimates in cross_faded(chunks, self.length, self.hop):
             if self.rescale:
                 fit.add(estimates, mixture)
             yield estimates * self.level
         if self.rescale:
             self.scales = fit.solved()
 
-    def _bar(self, chunks: Iterable[Chunk]) -> Any:
-        from tqdm import tqdm
-
-        return tqdm(chunks, total=self._count(), unit="chunk", leave=False)
-
     def _count(self) -> int:
         """Chunks of the track."""
-        time = round(self.time * self.model.sample_rate / self.sample_rate)
+        time = scale_frames(self.time, self.sample_rate, self.model.sample_rate)
         return max(-(-(time - self.length) // self.hop), 0) + 1
 
     def _estimated(self, chunks: Iterable[Chunk]) -> Iterator[Chunk]:
@@ -169,16 +162,16 @@ class SeparationStream:
         waiting: deque[Chunk] = deque()
         places: list[tuple[Chunk, slice]] = []
         for chunk in chunks:
-            heard = [
+            sounding = [
                 slice(first, first + self.width)
                 for first in range(0, chunk.wave.shape[-1], self.width)
                 if chunk.wave[:, 0, first : first + self.width].any()
             ]
-            shape = len(self.model.sources), self.length, chunk.wave.shape[-1]
+            shape = self.length, len(self.model.sources), chunk.wave.shape[-1]
             chunk.estimates = np.zeros(shape, np.float32)
-            chunk.missing = len(heard)
+            chunk.missing = len(sounding)
             waiting.append(chunk)
-            places += [(chunk, place) for place in heard]
+            places += [(chunk, place) for place in sounding]
             while len(places) >= size:
                 self._compute(places[:size], size)
                 places = places[size:]
@@ -192,45 +185,16 @@ class SeparationStream:
         """Estimate groups of channels of chunks, all at once."""
         full = [*places, *places[:1] * (size - len(places))]
         inputs = np.stack([chunk.wave[..., place] for chunk, place in full])
-        given = [inputs[:, :, 0]]
-        if inputs.shape[2] > 1:
-            given.append(inputs[:, :, 1:].swapaxes(1, 2))
-        found = np.asarray(_apply(self.model, self.variables, *given))
-        for (chunk, place), estimate in zip(places, found):
+        estimates = np.asarray(_apply(self.model, self.variables, inputs))
+        for (chunk, place), estimate in zip(places, estimates):
             _check_finite(self.model, estimate, chunk, place)
             chunk.estimates[..., place] = estimate
             chunk.missing -= 1
 
 
-class Level:
-    """Standard deviation of groups of channels, gathered block by block."""
-
-    def __init__(self) -> None:
-        self.count, self.mean, self.squares, self.peak = 0, 0.0, 0.0, 0.0
-
-    def add(self, wave: np.ndarray, width: int) -> None:
-        """Take ``(time, channels)``, of which ``width`` belong together."""
-        groups = wave.reshape(len(wave), -1, width)
-        count = len(wave) * width
-        mean = groups.mean((0, 2), dtype=np.float64)
-        total, shift = self.count + count, mean - self.mean
-        self.squares = self.squares + groups.var((0, 2), dtype=np.float64) * count
-        self.squares = self.squares + shift**2 * (self.count * count / total)
-        self.mean, self.count = self.mean + shift * (count / total), total
-        self.peak = np.maximum(self.peak, np.abs(groups).max((0, 2)))
-
-    def scale(self, width: int) -> np.ndarray:
-        """Deviation of each channel; 1 where it is silent."""
-        deviation = np.sqrt(self.squares / max(self.count, 1))
-        # A constant has no deviation: its level keeps the quotient of moderate size.
-        scale = np.maximum(deviation, 1e-4 * self.peak)
-        return np.where(scale > 0, scale, 1).repeat(width).astype(np.float32)
-
-
 def channels_together(model: Any) -> int:
-    """How many channels the model separates together."""
-    encoder = getattr(model, "encoder", None)
-    return getattr(model, "audio_channels", getattr(encoder, "channels", 1))
+    """Number of channels that the model separates together; 1 if it does not say."""
+    return getattr(model, "audio_channels", 1)
 
 
 def batch_size(model: Any, length: int, count: int) -> int:
@@ -251,46 +215,6 @@ def batch_size(model: Any, length: int, count: int) -> int:
     return -(-count // -(-count // most))
 
 
-def resampled(
-    blocks: Iterable[np.ndarray], rate: int, target: int, time: int | None = None
-) -> Iterator[np.ndarray]:
-    """Blocks (time, ...) at another rate, cut or zero-padded to ``time`` samples.
-
-    Without ``time`` as many as there are, one at least.
-    """
-    done, last = 0, None
-    for block in _converted(blocks, rate, target):
-        block = block if time is None else block[: time - done]
-        done, last = done + len(block), block
-        if len(block):
-            yield block
-    missing = (1 if time is None else time) - done
-    while missing > 0 and last is not None:
-        zeros = np.zeros((min(missing, BLOCK), *last.shape[1:]), np.float32)
-        missing -= len(zeros)
-        yield zeros
-
-
-def _converted(
-    blocks: Iterable[np.ndarray], rate: int, target: int
-) -> Iterator[np.ndarray]:
-    if rate == target:
-        yield from blocks
-        return
-    import soxr
-
-    stream = None
-    for block in blocks:
-        rows = np.ascontiguousarray(block.reshape(len(block), -1))
-        if stream is None:
-            options = dict(dtype="float32", quality="VHQ")
-            stream = soxr.ResampleStream(rate, target, rows.shape[1], **options)
-        yield stream.resample_chunk(rows).reshape(-1, *block.shape[1:])
-    if stream is not None:
-        found = stream.resample_chunk(rows[:0], last=True)
-        yield found.reshape(-1, *block.shape[1:])
-
-
 def _widen(wave: np.ndarray, width: int) -> np.ndarray:
     """Both channels of a stereo model hear a mono recording."""
     if width > 1 and wave.shape[-1] == 1:
@@ -304,21 +228,21 @@ def _widen(wave: np.ndarray, width: int) -> np.ndarray:
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _apply(model: Any, variables: Any, *inputs: jax.Array) -> jax.Array:
-    """Channel-last in and out: (batch, length, width), (batch, sources, ...)."""
-    mono = inputs[0].shape[-1] == 1
-    waves = [
-        wave[..., 0] if mono else jnp.swapaxes(wave, -1, -2)
-        for wave in map(jnp.asarray, inputs)
-    ]
-    estimates = model.apply(variables, *waves).estimates.astype(jnp.float32)
-    return estimates[..., None] if mono else jnp.swapaxes(estimates, -1, -2)
+def _apply(model: Any, variables: Any, inputs: jax.Array) -> jax.Array:
+    """(batch, time, 1 + references, width) to (batch, time, sources, width)."""
+    waves = jnp.moveaxis(inputs, 1, -1)
+    if waves.shape[2] == 1:
+        waves = waves[:, :, 0]
+    references = [waves[:, 1:]] if waves.shape[1] > 1 else []
+    estimates = model.apply(variables, waves[:, 0], *references).estimates
+    estimates = jnp.moveaxis(estimates, -1, 1).astype(jnp.float32)
+    return estimates.reshape(*estimates.shape[:3], -1)
 
 
 def _check_finite(model: Any, estimate: np.ndarray, chunk: Chunk, place: slice) -> None:
-    for name, wave in zip(model.sources, estimate):
-        if not np.isfinite(wave).all():
-            times = chunk.start, chunk.start + estimate.shape[1]
+    for source, name in enumerate(model.sources):
+        if not np.isfinite(estimate[:, source]).all():
+            times = chunk.start, chunk.start + len(estimate)
             first, last = (t / model.sample_rate for t in times)
             raise FloatingPointError(
                 f"the estimate of {name!r} is not finite between {first:.1f} and "

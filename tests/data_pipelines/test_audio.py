@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from data_pipelines.audio.files import probe, read_blocks, to_int16, wav_data
+from data_pipelines.audio.files import probe, read_blocks, wav_data
+from data_pipelines.audio.int16 import to_int16
 from data_pipelines.manifest import DataError
 
 

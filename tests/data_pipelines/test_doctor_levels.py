@@ -7,6 +7,7 @@ import pytest
 
 from data_pipelines.doctor.levels import ClipMeter, LevelMeter
 from data_pipelines.doctor.loudness import LoudnessMeter, k_weighting
+from sepjax.storage import finite
 
 
 def sine(rate, seconds, hertz=997.0, level=0.0):
@@ -127,7 +128,7 @@ def test_silence():
     found = levels(np.zeros((8000, 2)))
     assert found.silent
     assert found.active == 0
-    assert found.to_tree()["peak"] is None
+    assert finite(found._asdict())["peak"] is None
     assert levels(np.zeros((0, 1))).silent
 
 

@@ -8,11 +8,10 @@ import pytest
 from sepjax.evaluation.aggregate import (
     aggregate,
     difference,
-    finite,
     format_table,
     mean_over_classes,
-    write_json,
 )
+from sepjax.storage import finite, write_json
 
 NAN = math.nan
 

@@ -10,7 +10,6 @@ import pytest
 import soundfile
 
 from sepjax.commands import cli
-from sepjax.evaluation.folders import evaluate as folders
 from sepjax.evaluation.folders.evaluate import evaluate_folders, leakage
 from sepjax.evaluation.folders.files import summary, write_scores
 from sepjax.evaluation.protocol import make_protocol
@@ -108,25 +107,6 @@ def test_many_processes_give_the_numbers_of_one(music):
                 right["scores"][name], rel=1e-9, nan_ok=True
             )
     assert one["definition"] == many["definition"]
-
-
-def test_a_process_that_dies_takes_no_track_with_it(music, monkeypatch):
-    pairs, _ = folders.pair_tracks(music / "true", music / "guess")
-    calls = []
-
-    def pool(left, protocol, jobs):
-        calls.append((sorted(left), jobs))
-        # The pool breaks after the first track; alone, track 1 kills its process again.
-        if jobs == 2:
-            yield 0, {}
-        elif 1 not in left:
-            yield from ((index, {}) for index in left)
-
-    monkeypatch.setattr(folders, "_pool", pool)
-    done = dict(folders._score_all(pairs, make_protocol("mdx"), 2))
-    assert calls == [([0, 1, 2], 2), ([1], 1), ([2], 1)]
-    assert done[0] == done[2] == {}
-    assert "want of memory" in done[1]
 
 
 def test_perfect_estimates_are_infinitely_good(music, tmp_path):

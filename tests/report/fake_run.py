@@ -6,9 +6,10 @@ from pathlib import Path
 import numpy as np
 
 from sepjax.config import Config, to_dict
-from sepjax.evaluation.aggregate import aggregate, difference, write_json
+from sepjax.evaluation.aggregate import aggregate, difference
 from sepjax.evaluation.excerpts import Collector
 from sepjax.models.tasnet.config import TasNetConfig
+from sepjax.storage import write_json
 
 SOURCES = ("vocals", "electric guitar", "bass")
 

@@ -64,8 +64,8 @@ def build_manifest(
             f"data.root={root!r}: the demo music lies in the package and takes no"
             " folder; leave root empty, or set data.dataset='folder'"
         )
-    for given, known in ((sources, CLASSES), (songs, SPLITS)):
-        for name in given:
+    for names, known in ((sources, CLASSES), (songs, SPLITS)):
+        for name in names:
             if name not in known:
                 raise ValueError(f"demo has no '{name}': {nearest(name, known)}")
     takes = [
@@ -105,11 +105,6 @@ def _rate(semitones: float) -> int:
     return round(SAMPLE_RATE * 2 ** (semitones / 12))
 
 
-def _first_file(takes: list[dict], speed: int) -> int:
-    """Where the takes at a speed begin; takes.json lists those for training first."""
-    return len(takes) + (speed - 1) * len(_trained(takes)) if speed else 0
-
-
 def _trained(takes: list[dict]) -> list[dict]:
     return [take for take in takes if take["split"] == "train"]
 
@@ -133,7 +128,8 @@ def _songs(
     for index in range(count):
         session_draw, length_draw, bar_draw, drum_draw, wake_draw, speed = own[index]
         speed = int(speed * len(SPEEDS)) if split == "train" else 0
-        first_file = _first_file(takes, speed)
+        # takes.json lists the takes for training first.
+        first_file = len(takes) + (speed - 1) * len(_trained(takes)) if speed else 0
         session = _pick(sessions, session_draw)
         shelf = shelves[session]
         frames, bars = takes[next(iter(shelf.values()))[0]]["frames"], 4

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from data_pipelines.audio.int16 import to_float
 from sepjax.evaluation.bss import projection
 from sepjax.evaluation.bss import windows as framing
 from sepjax.evaluation.bss.scores import BssScores, decibels, score
@@ -138,7 +139,7 @@ def sdr_frames(
     scored = _scored_pairs(reference, estimate, parts, silence, False)
     columns = []
     for part, valid in zip(parts, scored):
-        s, e = (_full_scale(wave[:, part]) for wave in (reference, estimate))
+        s, e = (to_float(wave[:, part], np.float64) for wave in (reference, estimate))
         ratio = decibels(np.square(s).sum((1, 2)), np.square(e - s).sum((1, 2)))
         columns.append(np.where(valid[:, 0], ratio, np.nan))
     return np.stack(columns, 1)
@@ -153,11 +154,6 @@ def _check_choices(mode: str, variant: str, filters: int) -> None:
             raise ValueError(f"{name}={value!r} must be one of {', '.join(known)}")
     if filters != int(filters) or filters < 1:
         raise ValueError(f"filters={filters!r} must be a whole number of samples, >= 1")
-
-
-def _full_scale(wave: np.ndarray) -> np.ndarray:
-    scale = 1 / 32768 if wave.dtype == np.int16 else 1.0
-    return wave.astype(np.float64) * scale
 
 
 def _scored_pairs(

@@ -5,18 +5,15 @@ A process holds the audio of one track at a time, and gives back nothing but num
 
 import hashlib
 import math
-import multiprocessing
-import os
 import signal
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
+from data_pipelines.workers import processors, reason, run_jobs
 from sepjax.evaluation.bss import bss_eval, sdr_frames
 from sepjax.evaluation.bss.windows import windows
 from sepjax.evaluation.folders.pairing import Pair, pair_tracks
@@ -24,8 +21,6 @@ from sepjax.evaluation.folders.reading import LoadedPair, read_pair
 from sepjax.evaluation.protocol import LEAKAGE, WHOLE, WINDOWED, Protocol
 from sepjax.evaluation.si_sdr import si_sdr, usdr
 
-# What bad files and data raise; anything else is a bug of ours and stops everything.
-EXPECTED = (OSError, ValueError, ArithmeticError, RuntimeError, MemoryError)
 MOST_JOBS = 4  # by default: each holds a whole track in memory
 
 
@@ -67,12 +62,14 @@ def evaluate_folders(
     pairs, remarks = pair_tracks(Path(references), Path(estimates), classes)
     tracks: dict[int, dict[str, Any]] = {}
     failed: dict[int, dict[str, str]] = {}
-    done = _score_all(pairs, protocol, jobs or min(_processors(), MOST_JOBS))
-    for index, outcome in _bar(done, len(pairs), progress):
-        if isinstance(outcome, dict):
-            tracks[index] = outcome
+    work = [(pair, protocol) for pair in pairs]
+    options = {"unit": "track", "progress": progress, "start": _start_worker}
+    options |= {"workers": jobs or processors(MOST_JOBS), "again": True}
+    for index, scores, error in run_jobs(score_pair, work, "evaluate", **options):
+        if error is None:
+            tracks[index] = scores
         else:
-            failed[index] = {"name": pairs[index].title, "error": outcome}
+            failed[index] = {"name": pairs[index].title, "error": reason(error)}
     scored = [tracks[index] for index in sorted(tracks)]
     scores = summarize(scored, protocol)
     return {
@@ -204,75 +201,11 @@ def leakage(
         return 10 * np.log10(energy / samples)
 
 
-# --- all tracks ------------------------------------------------------------------
-
-
-def _score_all(
-    pairs: Sequence[Pair], protocol: Protocol, jobs: int
-) -> Iterator[tuple[int, dict[str, Any] | str]]:
-    """Index and scores, or error message, of every pair as soon as it is done."""
-    if min(jobs, len(pairs)) == 1:
-        for index, pair in enumerate(pairs):
-            yield index, _attempt(pair, protocol)
-        return
-    left = dict(enumerate(pairs))
-    for index, outcome in _pool(left, protocol, min(jobs, len(pairs))):
-        yield index, outcome
-        del left[index]
-    # A process has died, mostly for want of memory, and took its siblings' tracks
-    # with it: each of these gets a process for itself.
-    for index, pair in left.items():
-        alone = dict(_pool({index: pair}, protocol, 1))
-        died = "its process died, probably for want of memory: free some, or cut the "
-        yield index, alone.get(index, died + "track into shorter ones")
-
-
-def _attempt(pair: Pair, protocol: Protocol) -> dict[str, Any] | str:
-    try:
-        return score_pair(pair, protocol)
-    except EXPECTED as error:
-        return str(error) or type(error).__name__
-
-
-def _pool(
-    pairs: Mapping[int, Pair], protocol: Protocol, jobs: int
-) -> Iterator[tuple[int, dict[str, Any] | str]]:
-    # Not forked: JAX has threads, which a fork would leave behind in mid-air.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(jobs, context, _start_worker) as pool:
-        futures = {
-            pool.submit(_attempt, pair, protocol): index
-            for index, pair in pairs.items()
-        }
-        try:
-            for future in as_completed(futures):
-                yield futures[future], future.result()
-        except BrokenProcessPool:
-            return
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
-
-
 def _start_worker() -> None:
     # Ctrl-C ends the workers without a word; and many processes would quarrel about
     # the memory of an accelerator.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     jax.config.update("jax_platforms", "cpu")
-
-
-def _processors() -> int:
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:  # only Linux can tell what we may use
-        return os.cpu_count() or 1
-
-
-def _bar(done: Iterable[Any], total: int, progress: bool) -> Iterable[Any]:
-    if not progress:
-        return done
-    from tqdm import tqdm
-
-    return tqdm(done, desc="evaluate", unit="track", total=total)
 
 
 # --- averages --------------------------------------------------------------------

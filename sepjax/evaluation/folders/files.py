@@ -1,8 +1,8 @@
 """Scores of folders as files, and as a table for the terminal."""
 
 import csv
+import io
 import math
-import os
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import Any
 from sepjax.evaluation import aggregate
 from sepjax.evaluation.folders.museval import write_museval
 from sepjax.evaluation.protocol import LABELS, LEAKAGE, UNITS, WHOLE, WINDOWED
+from sepjax.storage import write_atomically, write_json
 
 CSV_COLUMNS = (
     *("subset", "track", "class", "metric", "value", "unit", "averaged"),
@@ -37,7 +38,7 @@ def write_scores(folder: Path, results: Mapping[str, Any]) -> list[Path]:
         for track in results["tracks"]
     ]
     files = [folder / "results.json", folder / "scores.csv"]
-    aggregate.write_json(files[0], spelled({**results, "tracks": tracks}))
+    write_json(files[0], spelled({**results, "tracks": tracks}))
     _write_csv(files[1], results)
     complete = [t for t in results["tracks"] if _has_all(t)]
     window = results["definition"]["window_seconds"]
@@ -88,12 +89,11 @@ def spelled(tree: Any) -> Any:
 
 
 def _write_csv(path: Path, results: Mapping[str, Any]) -> None:
-    part = path.with_name(path.name + ".part")
-    with part.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(CSV_COLUMNS)
-        writer.writerows(_csv_rows(results))
-    os.replace(part, path)
+    text = io.StringIO(newline="")
+    writer = csv.writer(text)
+    writer.writerow(CSV_COLUMNS)
+    writer.writerows(_csv_rows(results))
+    write_atomically(path, text.getvalue())
 
 
 def _csv_rows(results: Mapping[str, Any]) -> Iterator[tuple[Any, ...]]:

@@ -105,15 +105,15 @@ def read_lines(paths: Sequence[Path], rows: Mapping[str, str]) -> list[Line]:
     for path in sorted(paths, key=lambda path: not is_run(Path(path))):
         for folder in find_runs(Path(path)):
             run = read_run(folder)
-            wanted = is_run(Path(path)) or not rows or run.config.get("name") in rows
-            if wanted and folder.resolve() not in seen and run.valid:
+            shown = is_run(Path(path)) or not rows or run.config.get("name") in rows
+            if shown and folder.resolve() not in seen and run.valid:
                 groups.setdefault(_identity(run), []).append(run)
             seen.add(folder.resolve())
     if not groups:
-        given = ", ".join(str(path) for path in paths) or "nothing"
+        names = ", ".join(str(path) for path in paths) or "nothing"
         asked = f" Wanted: {', '.join(rows)}." if rows else ""
         raise ValueError(
-            f"no run with validation results in {given} ({len(seen)} run folders "
+            f"no run with validation results in {names} ({len(seen)} run folders "
             f"looked at).{asked}"
         )
     lines = [_line(tuple(runs)) for runs in groups.values()]
@@ -139,8 +139,8 @@ def require_comparable(lines: Sequence[Line]) -> None:
     settings = {line.name: setting(line) for line in lines}
     for what in next(iter(settings.values())):
         values: dict[str, list[str]] = {}
-        for name, found in settings.items():
-            values.setdefault(str(found[what]), []).append(name)
+        for name, fields in settings.items():
+            values.setdefault(str(fields[what]), []).append(name)
         if len(values) > 1:
             who = "; ".join(f"{v}: {', '.join(names)}" for v, names in values.items())
             raise ValueError(
@@ -150,12 +150,12 @@ def require_comparable(lines: Sequence[Line]) -> None:
 
 
 def setting(line: Line) -> dict[str, object]:
-    """What a line's curves were measured on."""
-    found = {name: line.field(*keys) for name, keys in SETTING.items()}
-    found["data"] = str(found["data"] or "unknown")[:12]
+    """The data and chunks that a line's curves were measured on."""
+    facts = {name: line.field(*keys) for name, keys in SETTING.items()}
+    facts["data"] = str(facts["data"] or "unknown")[:12]
     # Validation chunks are as long as those of training unless the field says more.
-    found["chunk"] = found["chunk"] or line.field("data", "chunk_seconds")
-    return found | {"classes": sorted(line.curves)}
+    facts["chunk"] = facts["chunk"] or line.field("data", "chunk_seconds")
+    return facts | {"classes": sorted(line.curves)}
 
 
 def _identity(run: RunFolder) -> str:

@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sepjax.report.html.markup import Markup, element, join
-from sepjax.report.html.pictures import Scale, class_color, decibels, round_scale
+from sepjax.report.html.numbers import decibels
+from sepjax.report.html.pictures import Scale, class_color, round_scale
 from sepjax.report.run_folder import RunFolder, lookup, number
 
 LABEL_GAP = 6.0  # percent of the height that a label at the end of a line needs
@@ -38,7 +39,10 @@ def curves_section(run: RunFolder) -> Markup:
     plot = element(
         "div",
         _grid(along, up),
-        [_drop(step, along) for step, _, _ in drops],
+        [
+            element("i", class_="drop", style=f"left:{along.percent(step)}")
+            for step, _, _ in drops
+        ],
         _lines(curves, along, up),
         _ends(curves, along, up),
         _best(best, along),
@@ -82,25 +86,24 @@ def _curves(run: RunFolder) -> list[Curve]:
     """Training first, so that it lies under the rest."""
     curves = []
     if run.train:
-        curves.append(_curve("training", "training", run.train, _negative_loss))
+        values = [_negative_loss(line) for line in run.train]
+        curves.append(
+            Curve("training", "training", [line["step"] for line in run.train], values)
+        )
     for name in run.sources:
         style = f"source {class_color(run.sources, name)}"
         key = f"si_sdr/{name}"
-        if any(number(line.get(key)) is not None for line in run.valid):
-            curves.append(_curve(name, style, run.valid, _field(key)))
+        values = [number(line.get(key)) for line in run.valid]
+        if any(value is not None for value in values):
+            curves.append(
+                Curve(name, style, [line["step"] for line in run.valid], values)
+            )
     if run.valid:
-        curves.append(_curve("mean", "mean", run.valid, _negative_loss))
+        values = [_negative_loss(line) for line in run.valid]
+        curves.append(
+            Curve("mean", "mean", [line["step"] for line in run.valid], values)
+        )
     return curves
-
-
-def _curve(name: str, style: str, lines: list[dict], value: Any) -> Curve:
-    return Curve(
-        name, style, [line["step"] for line in lines], [value(line) for line in lines]
-    )
-
-
-def _field(key: str) -> Any:
-    return lambda line: number(line.get(key))
 
 
 def _negative_loss(line: dict[str, Any]) -> float | None:
@@ -168,10 +171,6 @@ def _path(curve: Curve, along: Scale, up: Scale) -> str:
         parts.append(f"{pen}{x:.1f} {y:.1f}")
         pen = "L"
     return "".join(parts)
-
-
-def _drop(step: int, along: Scale) -> Markup:
-    return element("i", class_="drop", style=f"left:{along.percent(step)}")
 
 
 def _best(step: int | None, along: Scale) -> Markup | None:

@@ -3,8 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
+from sepjax.report.html.dots import dot, dot_chart, dot_row, vertical
 from sepjax.report.html.markup import Markup, element, join
-from sepjax.report.html.pictures import Scale, class_color, decibels, round_scale
+from sepjax.report.html.numbers import decibels
+from sepjax.report.html.pictures import Scale, round_scale, swatch
+from sepjax.report.html.table import Cell, cell, table
 
 REFERENCE = "adaptive"
 
@@ -18,71 +21,34 @@ def mark_chart(results: Mapping[str, Any]) -> Markup:
     known = [v for name in order for v in [values[name], *songs[name]] if v is not None]
     scale = round_scale([0.0, mark, *known])
     rows = [
-        _bar_row(results, name, values[name], songs[name], scale, mark)
+        _bar_row(swatch([*values], name), values[name], songs[name], scale, mark)
         for name in order
     ]
-    labels = [
-        element("span", decibels(tick, 0), style=f"left:{scale.percent(tick)}")
-        for tick in scale.ticks
-    ]
-    axis = element("div", labels, element("i", "dB"), class_="dot-axis")
-    told = "; ".join(f"{name} {decibels(values[name])} dB" for name in order)
-    chart = element(
-        "div",
+    scores = "; ".join(f"{name} {decibels(values[name])} dB" for name in order)
+    return dot_chart(
         rows,
-        axis,
-        class_="dots marks",
-        role="img",
-        aria_label=f"SI-SDR of the oracle mask: {told}; the mark is {mark:g} dB",
-    )
-    caption = element(
-        "figcaption",
+        scale,
+        f"SI-SDR of the oracle mask: {scores}; the mark is {mark:g} dB",
         "SI-SDR of the oracle mask under adaptive mixing: the bar is the median over "
         f"songs, dots are songs, the line is the mark of {mark:g} dB.",
+        class_="dots marks",
     )
-    return element("figure", chart, caption, class_="dot-chart")
 
 
 def _bar_row(
-    results: Mapping[str, Any],
-    name: str,
-    value: float | None,
-    songs: list[float],
-    scale: Scale,
-    mark: float,
+    name: Markup, value: float | None, songs: list[float], scale: Scale, mark: float
 ) -> Markup:
-    marks = [
-        element("line", x1=scale.percent(t), x2=scale.percent(t), y1=0, y2=36)
-        for t in scale.ticks
-    ]
+    marks = [dot(scale, song, 18, 2.5, "song") for song in songs]
     if value is not None:
         low, high = sorted((0.0, value))
+        bar = {"x": scale.percent(low), "y": 9, "height": 18}
         width = f"{100 * (high - low) / (scale.high - scale.low):.2f}%"
         short = " short" * (value < mark)
-        place = scale.percent(low)
-        marks.append(
-            element(
-                "rect",
-                class_=f"oracle-bar{short}",
-                x=place,
-                y=9,
-                width=width,
-                height=18,
-            )
+        marks.insert(
+            0, element("rect", **bar, width=width, class_=f"oracle-bar{short}")
         )
-    marks += [
-        element("circle", class_="song", cx=scale.percent(v), cy=18, r=2.5)
-        for v in songs
-    ]
-    x = scale.percent(mark)
-    marks.append(element("line", class_="mark", x1=x, x2=x, y1=0, y2=36))
-    return element(
-        "div",
-        element("span", swatch(results, name), class_="dot-name"),
-        element("svg", marks, height=36),
-        element("span", decibels(value), class_="dot-gain"),
-        class_="dot-row",
-    )
+    marks.append(vertical(scale, mark, 0, 36, "mark"))
+    return dot_row(name, marks, decibels(value), scale, 36)
 
 
 def _song_scores(results: Mapping[str, Any], name: str) -> list[float]:
@@ -94,21 +60,10 @@ def _song_scores(results: Mapping[str, Any], name: str) -> list[float]:
 def overlap_section(results: Mapping[str, Any]) -> Markup:
     """The overlap of every pair as a heat map, and the largest in words."""
     names, matrix = list(results["classes"]), results["overlap"]["matrix"]
-    head = [element("th", name, scope="col") for name in ("", *names)]
     rows = [
-        element(
-            "tr",
-            element("th", swatch(results, name), scope="row"),
-            [_heat(value, i == j) for j, value in enumerate(matrix[i])],
-        )
+        [swatch(names, name), *(_heat(v, i == j) for j, v in enumerate(matrix[i]))]
         for i, name in enumerate(names)
     ]
-    table = element(
-        "table",
-        element("thead", element("tr", head)),
-        element("tbody", rows),
-        class_="masking",
-    )
     note = element(
         "p",
         "The part of the quieter class's energy that lies under the other class, mean "
@@ -122,21 +77,13 @@ def overlap_section(results: Mapping[str, Any]) -> Markup:
         for p in pairs
     ]
     listed = element("ol", items, class_="pairs") if items else None
-    scrolled = element("div", table, class_="wide", tabindex=0)
-    return join([scrolled, note, listed])
+    return join([table(["", *names], rows, class_="masking"), note, listed])
 
 
-def _heat(value: float | None, own: bool) -> Markup:
+def _heat(value: float | None, own: bool) -> Cell:
     if own:
-        return element("td", class_="own")
+        return cell(class_="own")
     if value is None:
-        return element("td", decibels(None))
+        return cell(decibels(None))
     tint = f"--heat:{100 * value:.0f}%"
-    text = f"{value:.2f}"
-    return element("td", text, style=tint, class_="hot" if value > 0.55 else None)
-
-
-def swatch(results: Mapping[str, Any], name: str) -> Markup:
-    """The name of a class behind its color."""
-    color = class_color(tuple(results["classes"]), name)
-    return join([element("i", class_=f"swatch {color}"), name])
+    return cell(f"{value:.2f}", style=tint, class_="hot" if value > 0.55 else None)

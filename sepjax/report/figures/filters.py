@@ -15,7 +15,7 @@ from sepjax.report.figures.grid import (
     save,
     style_axes,
 )
-from sepjax.report.html.pictures import hertz
+from sepjax.report.html.numbers import hertz
 from sepjax.report.pages.filters import magnitude_response, peak_frequencies
 from sepjax.report.run_folder import read_run
 
@@ -75,19 +75,19 @@ def run_banks(run: Path) -> tuple[dict[str, np.ndarray], float]:
         FileNotFoundError: there is no such folder.
         ValueError: the run has no filters yet.
     """
-    found = read_run(run)
+    folder = read_run(run)
     start = "final/encoder/"
     banks = {
         name.removeprefix(start): taps
-        for name, taps in found.filters.items()
+        for name, taps in folder.filters.items()
         if name.startswith(start)
     }
-    if not banks or not found.sample_rate:
+    if not banks or not folder.sample_rate:
         raise ValueError(
             f"{run}: has no filters of an encoder; filters.npz is written when "
             "training ends"
         )
-    return banks, found.sample_rate
+    return banks, folder.sample_rate
 
 
 def examples(taps: np.ndarray, sample_rate: float) -> list[int]:
@@ -110,10 +110,8 @@ def _impulses(axes: Any, name: str, taps: np.ndarray, rate: float) -> None:
         height = max(float(np.abs(wave).max()), np.finfo(float).tiny)
         base = -2.2 * place
         axes.axhline(base, color=RULE, linewidth=0.6)
-        axes.plot(
-            *(time, base + wave / height),
-            **dict(color=COLORS[place], linewidth=1.6, marker="o", markersize=2.2),
-        )
+        style = {"color": COLORS[place], "linewidth": 1.6, "marker": "o"}
+        axes.plot(time, base + wave / height, markersize=2.2, **style)
     axes.set_title(name, loc="left", fontsize=9.5, color=INK)
     axes.set_xlabel("ms", fontsize=8)
     style_axes(axes)
@@ -128,19 +126,16 @@ def _responses(axes: Any, taps: np.ndarray, rate: float) -> None:
     frequency = np.linspace(0, rate / 2000, POINTS)
     peaks = peak_frequencies(taps, rate)
     for place, line in enumerate(level.T):
-        axes.plot(
-            *(frequency, line),
-            **dict(color=COLORS[place], linewidth=1.6, label=hertz(peaks[place])),
-        )
+        style = {"color": COLORS[place], "linewidth": 1.6}
+        axes.plot(frequency, line, label=hertz(peaks[place]), **style)
     axes.set_ylim(FLOOR, 3)
     axes.set_xlim(0, rate / 2000)
     axes.set_xlabel("kHz", fontsize=8)
     axes.set_ylabel("dB", fontsize=8)
     axes.set_title("peaks at", loc="left", fontsize=8, color=QUIET)
+    spacing = {"borderaxespad": 0, "borderpad": 0.15, "columnspacing": 1.2}
+    spacing |= {"handlelength": 1.2, "bbox_to_anchor": (0.14, 0.995)}
     axes.legend(
-        loc="lower left",
-        bbox_to_anchor=(0.14, 0.995),
-        **dict(ncols=len(SHARES), frameon=False, fontsize=8, handlelength=1.2),
-        **dict(borderaxespad=0, borderpad=0.15, columnspacing=1.2),
+        loc="lower left", ncols=len(SHARES), frameon=False, fontsize=8, **spacing
     )
     style_axes(axes)

@@ -6,7 +6,6 @@ the numbers; its caption says what the curves are made of and which rows are mis
 """
 
 import io
-import os
 import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,15 +18,15 @@ from sepjax.report.figures.comparison import (
     require_comparable,
     setting,
 )
-from sepjax.report.html.document import head
-from sepjax.report.html.markup import Markup, element
-from sepjax.report.html.pictures import data_uri, decibels
+from sepjax.report.html.document import Section, document, page
+from sepjax.report.html.markup import Markup, element, join
+from sepjax.report.html.numbers import decibels
+from sepjax.report.html.pictures import data_uri
+from sepjax.report.html.table import table
+from sepjax.storage import write_atomically
 
 # Okabe and Ito's colors, those of page.css on white paper.
-COLORS = (
-    *("#0072b2", "#d55e00", "#00855f", "#b4569a"),
-    *("#b07d00", "#3d92c9", "#7a5230", "#6b6b6b"),
-)
+COLORS = "#0072b2 #d55e00 #00855f #b4569a #b07d00 #3d92c9 #7a5230 #6b6b6b".split()
 WIDTH = 9.0  # inches
 PANEL = 2.35  # height of a panel, inches
 LINE = 0.19  # height of a line of text, inches
@@ -69,11 +68,12 @@ def write_figure(
         require_comparable(lines)
     blocks = by_setting(lines)
     text = caption(title, blocks, rows)
-    return save(output, title, text, _draw(blocks, rows), _table(lines)), text
+    sections = [Section("Best evaluations", _table(lines))]
+    return save(output, title, text, _draw(blocks, rows), sections), text
 
 
 def save(
-    output: Path, title: str, text: str, draw: Any, table: Markup | None = None
+    output: Path, title: str, text: str, draw: Any, sections: Sequence[Section] = ()
 ) -> list[Path]:
     """Write a figure as the formats that the name of a file asks for.
 
@@ -82,24 +82,21 @@ def save(
         title: above the picture.
         text: caption.
         draw: ``draw(title, caption)`` makes the matplotlib figure; either may be "".
-        table: for the page.
+        sections: of the page, beneath the picture.
     """
     suffixes = [output.suffix] if output.suffix in FORMATS else list(FORMATS)
     output = output.with_suffix("") if output.suffix in FORMATS else output
-    if output.parent != Path():
-        output.parent.mkdir(parents=True, exist_ok=True)
-    files = []
-    for suffix in suffixes:
-        path = output.with_name(output.name + suffix)
-        partial = path.with_name(path.name + ".partial")
-        partial.write_bytes(FORMATS[suffix](title, text, draw, table))
-        os.replace(partial, path)
-        files.append(path)
-    return files
+    return [
+        write_atomically(
+            output.with_name(output.name + suffix),
+            FORMATS[suffix](title, text, draw, sections),
+        )
+        for suffix in suffixes
+    ]
 
 
 def _image(kind: str) -> Any:
-    def write(title: str, text: str, draw: Any, table: Markup | None) -> bytes:
+    def write(title: str, text: str, draw: Any, sections: Sequence[Section]) -> bytes:
         return render(draw(title, text), kind)
 
     return write
@@ -116,27 +113,21 @@ def render(figure: Any, kind: str) -> bytes:
     return content.getvalue()
 
 
-def _page(title: str, text: str, draw: Any, table: Markup | None) -> bytes:
+def _page(title: str, text: str, draw: Any, sections: Sequence[Section]) -> bytes:
     drawing = data_uri("image/svg+xml", render(draw("", ""), "svg"))
     image = element(
         "img", src=drawing, alt=text, style="width:100%;background:#fff;margin:1rem 0"
     )
-    body = element(
-        "body",
-        element("p", "sepjax \N{MIDDLE DOT} comparison of runs", class_="kicker"),
-        element("h1", title),
-        element("figure", image, element("figcaption", text, style="max-width:none")),
-        table,
-    )
-    page = element("html", head(title, scheme=None), body, lang="en")
-    return f"<!DOCTYPE html>\n{page}\n".encode()
+    caption = element("figcaption", text, style="max-width:none")
+    figure = element("figure", image, caption)
+    return document(page("comparison of runs", title, figure, sections)).encode()
 
 
 FORMATS = {".html": _page, ".png": _image("png"), ".svg": _image("svg")}
 
 
 def caption(title: str, blocks: Sequence[Sequence[Line]], rows: Mapping) -> str:
-    """What a figure shows, of which runs, on which data, and what it lacks."""
+    """Caption of a figure: its curves, runs and data, and the rows that are missing."""
     lines = [line for block in blocks for line in block]
     across = "training chunks heard" if _batches_differ(lines) else "optimizer steps"
     parts = [
@@ -149,11 +140,11 @@ def caption(title: str, blocks: Sequence[Sequence[Line]], rows: Mapping) -> str:
     if any(len(line.runs) > 1 for line in lines):
         parts.append("Bands: one sample deviation around the mean over seeds.")
     for block in blocks:
-        found = setting(block[0])
+        facts = setting(block[0])
         parts.append(
-            f"Data: {found['dataset']}, SHA-256 {found['data']}…, {found['rate']} Hz, "
-            f"chunks of {found['chunk']:g} s."
-            if found["dataset"]
+            f"Data: {facts['dataset']}, SHA-256 {facts['data']}…, {facts['rate']} Hz, "
+            f"chunks of {facts['chunk']:g} s."
+            if facts["dataset"]
             else f"Data: unknown, {block[0].runs[0].path} has no config.json."
         )
     present = {line.row for line in lines}
@@ -205,7 +196,7 @@ def _figure(
     blocks: Sequence[Sequence[Line]],
     rows: Mapping[str, str],
     colors: Mapping[str, int],
-    heard: bool,
+    by_chunk: bool,
     title: str,
     text: str,
 ) -> Any:
@@ -220,9 +211,9 @@ def _figure(
     for block, down in zip(blocks, downs):
         for index, name in enumerate(block[0].curves):
             axes = figure.add_subplot(grid[row + index // across, index % across])
-            _panel(axes, block, name, rows, colors, heard)
+            _panel(axes, block, name, rows, colors, by_chunk)
             if index + across >= len(block[0].curves):
-                axes.set_xlabel("chunks heard" if heard else "steps", fontsize=8)
+                axes.set_xlabel("chunks heard" if by_chunk else "steps", fontsize=8)
             if index % across == 0:
                 axes.set_ylabel("SI-SDR, dB", fontsize=8)
             if len(blocks) > 1:
@@ -230,12 +221,14 @@ def _figure(
                 axes.set_title(digest, loc="right", fontsize=7, color=QUIET)
         row += down
     handles = {h.get_label(): h for axes in figure.axes for h in axes.lines}
+    spacing = {"borderaxespad": 0, "borderpad": 0, "labelspacing": 0.35}
+    spacing |= {"handlelength": 2.4, "ncols": columns, "bbox_to_anchor": (LEFT, start)}
     figure.legend(
         handles=list(handles.values()),
         loc="upper left",
-        bbox_to_anchor=(LEFT, start),
-        **dict(ncols=columns, frameon=False, fontsize=8.5, handlelength=2.4),
-        **dict(borderaxespad=0, borderpad=0, labelspacing=0.35),
+        frameon=False,
+        fontsize=8.5,
+        **spacing,
     )
     return figure
 
@@ -259,18 +252,14 @@ def canvas(title: str, text: str, top: float, down: int, across: int) -> Any:
     bottom = 0.62 + 0.165 * len(wrapped)
     height = top + PANEL * down + GAP * (down - 1) + bottom
     figure = Figure((WIDTH, height), facecolor="white")
-    grid = figure.add_gridspec(
-        *(down, across),
-        **dict(left=LEFT, right=0.985, top=1 - top / height, bottom=bottom / height),
-        **dict(wspace=0.14, hspace=GAP / PANEL),
-    )
+    edges = {"left": LEFT, "right": 0.985}
+    edges |= {"top": 1 - top / height, "bottom": bottom / height}
+    grid = figure.add_gridspec(down, across, wspace=0.14, hspace=GAP / PANEL, **edges)
     if title:
         y = 1 - 0.12 / height
         figure.text(LEFT, y, title, va="top", fontsize=12, weight="bold", color=INK)
-    figure.text(
-        *(LEFT, (bottom - 0.54) / height, "\n".join(wrapped)),
-        **dict(va="top", fontsize=7.5, color=QUIET, linespacing=1.35),
-    )
+    style = {"va": "top", "fontsize": 7.5, "color": QUIET, "linespacing": 1.35}
+    figure.text(LEFT, (bottom - 0.54) / height, "\n".join(wrapped), **style)
     return figure, grid, 1 - (0.12 + (0.3 if title else 0)) / height
 
 
@@ -280,22 +269,20 @@ def _panel(
     name: str,
     rows: Mapping[str, str],
     colors: Mapping[str, int],
-    heard: bool,
+    by_chunk: bool,
 ) -> None:
     for line in lines:
         place = colors[line.name]
         unsure = rows.get(line.row) == "alternative" or place >= len(COLORS)
         color = COLORS[place % len(COLORS)]
-        x = line.steps * (line.field("train", "batch_size") if heard else 1)
+        x = line.steps * (line.field("train", "batch_size") if by_chunk else 1)
         curve = line.curves[name]
         if len(line.runs) > 1:
             low, high = curve.mean - curve.deviation, curve.mean + curve.deviation
             axes.fill_between(x, low, high, color=color, alpha=0.18, linewidth=0)
-        axes.plot(
-            *(x, curve.mean, "--" if unsure else "-"),
-            **dict(color=color, label=line.name, linewidth=1.6),
-            marker="o" if len(x) == 1 else None,
-        )
+        style = {"color": color, "linewidth": 1.6, "linestyle": "--" if unsure else "-"}
+        marker = "o" if len(x) == 1 else None
+        axes.plot(x, curve.mean, label=line.name, marker=marker, **style)
     axes.set_title(name.replace("_", " "), loc="left", fontsize=9.5, color=INK)
     style_axes(axes)
     axes.set_xlim(left=0)
@@ -329,24 +316,17 @@ def _short(value: float) -> str:
 def _table(lines: Sequence[Line]) -> Markup:
     """Every line's best evaluation, by class."""
     names = list(dict.fromkeys(name for line in lines for name in line.curves))
-    columns = ["mean", *names]
-    head = element("tr", element("th", "run"), [element("th", c) for c in columns])
-    body = []
+    columns, rows = ["mean", *names], []
     for line in lines:
         best = line.best()
-        cells = [element("td", _score(*best[c]) if c in best else "") for c in columns]
+        cells = [_score(*best[name]) if name in best else "" for name in columns]
         seeds = f" ({len(line.runs)} seeds)" if len(line.runs) > 1 else ""
-        body.append(element("tr", element("th", line.name, seeds), cells))
+        rows.append([line.name + seeds, *cells])
     note = "Validation SI-SDR in dB at the best evaluation of each run."
-    table = element("table", element("thead", head), element("tbody", body))
-    return element(
-        "section",
-        element("h2", "Best evaluations"),
-        element("p", note, class_="note"),
-        element("div", table, class_="wide"),
-    )
+    return join([element("p", note, class_="note"), table(["run", *columns], rows)])
 
 
 def _score(mean: float, deviation: float) -> str:
-    text = decibels(mean, 2) if mean == mean else "\N{EN DASH}"
-    return text + (f" \N{PLUS-MINUS SIGN} {deviation:.2f}" if deviation else "")
+    return decibels(mean, 2) + (
+        f" \N{PLUS-MINUS SIGN} {deviation:.2f}" if deviation else ""
+    )

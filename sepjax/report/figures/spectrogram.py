@@ -41,8 +41,8 @@ def spectrogram(wave: np.ndarray, sample_rate: float) -> np.ndarray:
     window = np.hanning(length)
     spectra = np.abs(np.fft.rfft(frames * window, axis=1)) * 2 / window.sum()
     levels = 20 * np.log10(np.maximum(spectra, 1e-10))
-    wanted = np.linspace(mel(LOWEST), mel(sample_rate / 2), ROWS)
-    bins = 700 * (10 ** (wanted / 2595) - 1) * length / sample_rate
+    pitches = np.linspace(mel(LOWEST), mel(sample_rate / 2), ROWS)
+    bins = 700 * (10 ** (pitches / 2595) - 1) * length / sample_rate
     low = np.minimum(bins.astype(int), levels.shape[1] - 2)
     part = bins - low
     between = levels[:, low] * (1 - part) + levels[:, low + 1] * part

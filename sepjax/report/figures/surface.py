@@ -9,8 +9,10 @@ import numpy as np
 
 from sepjax.report.figures.bars import improvements
 from sepjax.report.figures.grid import COLORS, LEFT, canvas, save, style_axes
-from sepjax.report.html.markup import Markup, element
-from sepjax.report.html.pictures import decibels
+from sepjax.report.html.document import Section
+from sepjax.report.html.markup import Markup
+from sepjax.report.html.numbers import decibels
+from sepjax.report.html.table import table
 from sepjax.report.score_table import read_scores
 
 ALONG = {"optim.lr": "learning rate", "optim.weight_decay": "weight decay"}
@@ -64,9 +66,9 @@ def write_surface(folders: Sequence[Path], output: Path) -> tuple[list[Path], st
     def draw(title: str, caption: str) -> Any:
         return _draw(surface, points, classes, title, caption)
 
-    table = _table(surface, classes)
+    sections = [Section("", _table(surface, classes))]
     title = "Scores over " + ", ".join(points[order[0]])
-    return save(output, title, text, draw, table), text
+    return save(output, title, text, draw, sections), text
 
 
 def variations_in(run: Path) -> list[Path]:
@@ -142,14 +144,12 @@ def _statistics(values: np.ndarray) -> tuple[float, float]:
 
 
 def _table(surface: Mapping[str, np.ndarray], classes: Sequence[str]) -> Markup:
-    head = element("tr", [element("th", name) for name in ("variation", *classes)])
     rows = []
     for name, values in surface.items():
         cells = []
         for column in values.T:
             mean, deviation = _statistics(column)
             spread = f" \N{PLUS-MINUS SIGN} {deviation:.2f}" if deviation else ""
-            cells.append(element("td", decibels(mean, 2) + spread))
-        rows.append(element("tr", element("th", name), cells))
-    table = element("table", element("thead", head), element("tbody", rows))
-    return element("section", element("div", table, class_="wide"))
+            cells.append(decibels(mean, 2) + spread)
+        rows.append([name, *cells])
+    return table(["variation", *classes], rows)

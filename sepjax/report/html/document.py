@@ -1,10 +1,20 @@
-"""What all pages have in common: their head, and the files shipped beside this one."""
+"""The one page: kicker, title, lead and sections, and the files shipped beside it."""
 
-import os
+from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from sepjax.report.html.markup import Markup, element
+from sepjax.storage import write_atomically
+
+
+class Section(NamedTuple):
+    """A part of a page; it is left out where ``content`` is None or empty."""
+
+    title: str  # empty: no heading
+    content: Any
+    anchor: str = ""  # by which links find it
 
 
 def asset(name: str) -> Markup:
@@ -14,19 +24,73 @@ def asset(name: str) -> Markup:
     )
 
 
-def head(title: str, *styles: str, scheme: str | None = "light dark") -> Markup:
-    """The head of a self-contained page: title, ``page.css`` and other style sheets.
+def page(
+    kicker: str,
+    name: Any,
+    lead: Any,
+    sections: Sequence[Section],
+    *,
+    title: str = "",
+    styles: Sequence[str] = (),
+    scripts: Sequence[str] = (),
+    links: bool = False,
+) -> Markup:
+    """A self-contained page as one element.
+
+    Args:
+        kicker: what kind of page it is, above the name.
+        name: its heading.
+        lead: what follows the heading: the verdict, facts, warnings.
+        sections: the rest; those without content are left out.
+        title: of the browser's window; the name by default.
+        styles: style sheets of the package beside ``page.css``.
+        scripts: scripts of the package.
+        links: put links to all sections into the head of the page.
 
     Example:
-        >>> "<title>scores</title>" in head("scores")
+        >>> "<title>scores</title>" in page("a folder", "scores", "4.2 dB", [])
         True
     """
-    schemes = [element("meta", name="color-scheme", content=scheme)] if scheme else []
+    shown = [section for section in sections if section.content]
+    anchors = [
+        element("a", section.title, href=f"#{section.anchor}")
+        for section in shown
+        if section.anchor
+    ]
+    header = element(
+        "header",
+        element("p", f"sepjax \N{MIDDLE DOT} {kicker}", class_="kicker"),
+        element("h1", name),
+        lead,
+        element("nav", anchors, aria_label="Sections") if links else None,
+    )
+    main = element("main", [_section(section) for section in shown])
+    script = [element("script", asset(script)) for script in scripts]
+    body = element("body", header, main, script)
+    return element("html", head(title or str(name), *styles), body, lang="en")
+
+
+def _section(section: Section) -> Markup:
+    title, content, anchor = section
+    if not title:
+        return element("section", content)
+    heading = f"{anchor}-title" if anchor else None
+    return element(
+        "section",
+        element("h2", title, id=heading),
+        content,
+        id=anchor or None,
+        aria_labelledby=heading,
+    )
+
+
+def head(title: str, *styles: str) -> Markup:
+    """The head of a self-contained page: title, ``page.css`` and other style sheets."""
     return element(
         "head",
         element("meta", charset="utf-8"),
         element("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        *schemes,
+        element("meta", name="color-scheme", content="light dark"),
         element("title", title),
         # An empty icon: browsers would otherwise ask the network for one.
         element("link", rel="icon", href="data:,"),
@@ -34,9 +98,11 @@ def head(title: str, *styles: str, scheme: str | None = "light dark") -> Markup:
     )
 
 
-def write_document(page: Markup, path: Path) -> Path:
+def document(markup: Markup) -> str:
+    """A page as the text of its file."""
+    return f"<!DOCTYPE html>\n{markup}\n"
+
+
+def write_document(markup: Markup, path: Path) -> Path:
     """Write a page under its name, complete: a reader never meets half of it."""
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(f"<!DOCTYPE html>\n{page}\n", encoding="utf-8")
-    os.replace(partial, path)
-    return path
+    return write_atomically(path, document(markup))

@@ -2,16 +2,17 @@
 
 import base64
 import io
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from sepjax.report.html.markup import Markup, element
+from sepjax.report.html.markup import Markup, element, join
+from sepjax.report.html.numbers import decibels
 
 COLOR_MAP = "magma"  # perceptually uniform, and safe for color-blind readers
 COLOR_LEVELS = 64  # more cannot be told apart, and cost bytes
 CLASS_COLORS = 8  # colors in page.css; beyond that lines are dashed
-MINUS = "\N{MINUS SIGN}"
 
 
 class Scale(NamedTuple):
@@ -96,31 +97,6 @@ def data_uri(media_type: str, content: bytes) -> str:
     return f"data:{media_type};base64,{base64.b64encode(content).decode()}"
 
 
-def decibels(value: float | None, digits: int = 1, *, signed: bool = False) -> str:
-    """A level as text, with a real minus sign and no negative zero.
-
-    Example:
-        >>> decibels(-3.14), decibels(5.06, signed=True), decibels(-0.01)
-        ('−3.1', '+5.1', '0.0')
-    """
-    if value is None:
-        return "\N{EN DASH}"
-    value = round(value, digits) + 0.0  # -0.0 + 0.0 is 0.0
-    return f"{value:{'+' if signed and value else ''}.{digits}f}".replace("-", MINUS)
-
-
-def hertz(frequency: float) -> str:
-    """A frequency in words.
-
-    Example:
-        >>> hertz(431.2), hertz(4000), hertz(1250)
-        ('431 Hz', '4 kHz', '1.25 kHz')
-    """
-    if frequency < 1000:
-        return f"{frequency:.0f} Hz"
-    return f"{frequency / 1000:.3g} kHz"
-
-
 def class_color(sources: tuple[str, ...], name: str) -> str:
     """CSS class that sets ``--class-color`` to the color of a source.
 
@@ -131,3 +107,9 @@ def class_color(sources: tuple[str, ...], name: str) -> str:
     index = sources.index(name)
     dashed = " dashed" if index >= CLASS_COLORS else ""
     return f"color-{index % CLASS_COLORS}{dashed}"
+
+
+def swatch(sources: Sequence[str], name: str) -> Markup:
+    """The name of a class behind its color, which is its place among all."""
+    color = class_color(tuple(sources), name)
+    return join([element("i", class_=f"swatch {color}"), name])

@@ -15,7 +15,7 @@ MP3_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
 
 
 @dataclasses.dataclass(frozen=True)
-class Excerpt:
+class ExcerptAudio:
     """A few seconds of a track: all arrays are (time, channels)."""
 
     track: str
@@ -31,7 +31,7 @@ class Excerpt:
         return [self.mixture, *self.references.values(), *self.estimates.values()]
 
 
-def read_excerpt(run: Path, entry: dict[str, Any]) -> Excerpt:
+def read_excerpt(run: Path, entry: dict[str, Any]) -> ExcerptAudio:
     """Read the audio of one entry of audio/index.json.
 
     Raises:
@@ -42,7 +42,7 @@ def read_excerpt(run: Path, entry: dict[str, Any]) -> Excerpt:
     def read(name: str) -> np.ndarray:
         return _read(run / "audio", name, rate)
 
-    return Excerpt(
+    return ExcerptAudio(
         track=str(entry["track"]),
         start=float(entry.get("start", 0.0)),
         sample_rate=rate,
@@ -72,7 +72,7 @@ def _read(folder: Path, name: str, sample_rate: int) -> np.ndarray:
     return wave
 
 
-def encode(excerpts: list[Excerpt]) -> tuple[list[list[str]], str]:
+def encode(excerpts: list[ExcerptAudio]) -> tuple[list[list[str]], str]:
     """Data URIs of every clip, and a note where they are not the samples themselves.
 
     16-bit WAV while that fits the budget, MP3 as good as fits beyond it: both play

@@ -4,17 +4,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from sepjax.report.figures.feasibility import (
-    REFERENCE,
-    mark_chart,
-    overlap_section,
-    swatch,
-)
-from sepjax.report.html.document import head, write_document
+from sepjax.report.figures.feasibility import REFERENCE, mark_chart, overlap_section
+from sepjax.report.html.document import Section, page, write_document
 from sepjax.report.html.markup import Markup, element, join
-from sepjax.report.html.pictures import decibels
+from sepjax.report.html.numbers import count, decibels, percent
+from sepjax.report.html.parts import definitions, failures, folded
+from sepjax.report.html.pictures import swatch
+from sepjax.report.html.table import Row, cell, table
 from sepjax.report.pages.feasibility_table import METRICS, PROCEDURES
-from sepjax.report.pages.scores import spell
 
 
 def write_page(results: Mapping[str, Any], path: Path) -> Path:
@@ -30,12 +27,7 @@ def write_page(results: Mapping[str, Any], path: Path) -> Path:
 def render(results: Mapping[str, Any]) -> Markup:
     """The whole page as one element."""
     name = Path(str(results["provenance"]["data"])).name
-    header = element(
-        "header",
-        element(
-            "p", "sepjax \N{MIDDLE DOT} feasibility before training", class_="kicker"
-        ),
-        element("h1", name),
+    lead = [
         verdict(results),
         element(
             "p",
@@ -44,23 +36,24 @@ def render(results: Mapping[str, Any]) -> Markup:
             ".",
             class_="note",
         ),
-        _failed(results),
-    )
+        failures(results["failed"], "Could not be measured, and counts in no number:"),
+    ]
     parts = (
-        ("mark", "Which classes reach the mark", mark_chart),
-        ("table", "Four ways to mix", _table),
-        ("overlap", "Which classes mask each other", overlap_section),
-        ("groups", "Suggested grouping", _groups),
-        ("clipped", "Clipped samples", _clipped),
-        ("songs", "Every song", _songs),
-        ("meaning", "What this is, and what it is not", _meaning),
+        ("Which classes reach the mark", mark_chart, "mark"),
+        ("Four ways to mix", _procedures, "table"),
+        ("Which classes mask each other", overlap_section, "overlap"),
+        ("Suggested grouping", _groups, "groups"),
+        ("Clipped samples", _clipped, "clipped"),
+        ("Every song", _songs, "songs"),
+        ("What this is, and what it is not", _meaning, "meaning"),
     )
-    main = element("main", [_section(*part, results) for part in parts])
-    return element(
-        "html",
-        head(f"{name} \N{MIDDLE DOT} sepjax oracle", "feasibility.css"),
-        element("body", header, main),
-        lang="en",
+    return page(
+        "feasibility before training",
+        name,
+        lead,
+        [Section(title, write(results), anchor) for title, write, anchor in parts],
+        title=f"{name} \N{MIDDLE DOT} sepjax oracle",
+        styles=["feasibility.css"],
     )
 
 
@@ -76,43 +69,13 @@ def verdict(results: Mapping[str, Any]) -> Markup:
     return element("p", text, ".", class_="verdict")
 
 
-def _section(anchor: str, title: str, write: Any, results: Mapping) -> Markup:
-    heading = element("h2", title, id=f"{anchor}-title")
-    return element(
-        "section",
-        heading,
-        write(results),
-        id=anchor,
-        aria_labelledby=f"{anchor}-title",
-    )
-
-
-def _failed(results: Mapping[str, Any]) -> Markup | None:
-    if not results["failed"]:
-        return None
-    items = [
-        element("li", element("b", one["name"]), f": {one['error']}")
-        for one in results["failed"]
-    ]
-    lead = element("p", "Could not be measured, and counts in no number:")
-    return element("div", lead, element("ul", items), class_="seen-note")
-
-
-# --- the tables ------------------------------------------------------------------
-
-
-def _table(results: Mapping[str, Any]) -> Markup:
-    groups = [
-        element("th", f"{text}, dB", colspan=len(PROCEDURES), class_="over")
-        for text in METRICS.values()
-    ]
-    over = element("tr", element("th", colspan=4), groups)
-    names = ["Class", "Songs", "Active", "Level", *PROCEDURES, *PROCEDURES]
-    head = element("tr", [element("th", name, scope="col") for name in names])
-    table = element(
-        "table",
-        element("thead", over, head),
-        element("tbody", [_class_row(results, name) for name in results["classes"]]),
+def _procedures(results: Mapping[str, Any]) -> Markup:
+    groups = [("", 4), *((f"{text}, dB", len(PROCEDURES)) for text in METRICS.values())]
+    markup = table(
+        ["Class", "Songs", "Active", "Level", *PROCEDURES, *PROCEDURES],
+        [_class_row(results, name) for name in results["classes"]],
+        over=groups,
+        columns=["", "quiet", "quiet", "quiet"],
         class_="scores",
     )
     overflow = any(results["clipped"][p]["songs"] for p in PROCEDURES)
@@ -129,27 +92,21 @@ def _table(results: Mapping[str, Any]) -> Markup:
         "the recorded tracks while they sound, in dBFS.",
         class_="fine",
     )
-    return join([element("div", table, class_="wide", tabindex=0), note])
+    return join([markup, note])
 
 
-def _class_row(results: Mapping[str, Any], name: str) -> Markup:
+def _class_row(results: Mapping[str, Any], name: str) -> list[Any]:
     row, mark = results["classes"][name], results["definition"]["mark"]
-    cells = []
+    scores = []
     for metric in METRICS:
         for procedure in PROCEDURES:
             value = results["scores"][procedure][name][metric]
             high = metric == "si_sdr" and value is not None and value >= mark
-            text = decibels(value, 2)
             first = " first" * (procedure == PROCEDURES[0])
-            cells.append(element("td", text, class_=f"of{first}" + " high" * high))
-    return element(
-        "tr",
-        element("th", swatch(results, name), scope="row"),
-        element("td", row["songs"], class_="quiet"),
-        element("td", f"{100 * row['activity']:.0f} %", class_="quiet"),
-        element("td", decibels(row["level"]), class_="quiet"),
-        cells,
-    )
+            style = f"of{first}" + " high" * high
+            scores.append(cell(decibels(value, 2), class_=style))
+    facts = row["songs"], percent(row["activity"]), decibels(row["level"])
+    return [swatch([*results["classes"]], name), *facts, *scores]
 
 
 def _groups(results: Mapping[str, Any]) -> Markup:
@@ -161,12 +118,10 @@ def _groups(results: Mapping[str, Any]) -> Markup:
             else "There are too few classes to merge any."
         )
         return element("p", text, class_="absent")
-    head = [element("th", text, scope="col") for text in ("Groups", "", "Lowest, dB")]
-    rows = [_group_row(step, mark) for step in steps]
-    table = element(
-        "table",
-        element("thead", element("tr", head)),
-        element("tbody", rows),
+    markup = table(
+        ["Groups", "", "Lowest, dB"],
+        [_group_row(step, mark) for step in steps],
+        columns=["", "chips"],
         class_="groups",
     )
     rest = (
@@ -181,10 +136,10 @@ def _groups(results: Mapping[str, Any]) -> Markup:
         f"all reach {mark:g} dB of SI-SDR. {rest}",
         class_="fine",
     )
-    return join([element("div", table, class_="wide", tabindex=0), note])
+    return join([markup, note])
 
 
-def _group_row(step: Mapping[str, Any], mark: float) -> Markup:
+def _group_row(step: Mapping[str, Any], mark: float) -> Row:
     chips = []
     for name, row in step["scores"].items():
         score = row["si_sdr"]
@@ -193,35 +148,18 @@ def _group_row(step: Mapping[str, Any], mark: float) -> Markup:
         value = element("small", decibels(score))
         chips.append(element("span", label, " ", value, class_=f"chip{low}"))
     known = [r["si_sdr"] for r in step["scores"].values() if r["si_sdr"] is not None]
-    return element(
-        "tr",
-        element("th", len(step["groups"]), scope="row"),
-        element("td", chips, class_="chips"),
-        element("td", decibels(min(known, default=None))),
-        class_="reached" if step["reaches_mark"] else None,
-    )
+    cells = len(step["groups"]), chips, decibels(min(known, default=None))
+    return Row(cells, "reached" if step["reaches_mark"] else None)
 
 
 def _clipped(results: Mapping[str, Any]) -> Markup:
-    names = list(results["classes"])
-    head = ["Procedure", "Mixture", "Share", *names, "Songs"]
-    rows = []
+    names, rows = list(results["classes"]), []
     for procedure in PROCEDURES:
         row = results["clipped"][procedure]
-        share = f"{100 * row['mixture'] / max(row['samples'], 1):.3f} %"
-        cells = [row["mixture"], share, *(row["stems"][n] for n in names), row["songs"]]
-        rows.append(
-            element(
-                "tr",
-                element("th", procedure, scope="row"),
-                [element("td", f"{c:,}" if isinstance(c, int) else c) for c in cells],
-            )
-        )
-    table = element(
-        "table",
-        element("thead", element("tr", [element("th", t, scope="col") for t in head])),
-        element("tbody", rows),
-    )
+        share = percent(row["mixture"] / max(row["samples"], 1), 3)
+        stems = (f"{row['stems'][name]:,}" for name in names)
+        songs = f"{row['songs']:,}"
+        rows.append([procedure, f"{row['mixture']:,}", share, *stems, songs])
     files = sum(track["clipped_in_files"] for track in results["tracks"])
     note = element(
         "p",
@@ -230,33 +168,23 @@ def _clipped(results: Mapping[str, Any]) -> Markup:
         f"In the files themselves: {files:,}.",
         class_="fine",
     )
-    return join([element("div", table, class_="wide", tabindex=0), note])
+    return join([table(["Procedure", "Mixture", "Share", *names, "Songs"], rows), note])
 
 
 def _songs(results: Mapping[str, Any]) -> Markup:
     names = list(results["classes"])
-    head = [element("th", text, scope="col") for text in ("Song", "Length", *names)]
-    rows = [
-        element(
-            "tr",
-            element("th", track["name"], scope="row"),
-            element("td", f"{track['seconds']:.0f} s", class_="quiet"),
-            [
-                element("td", decibels(track["scores"][REFERENCE][name]["si_sdr"]))
-                for name in names
-            ],
-        )
-        for track in results["tracks"]
-    ]
-    table = element(
-        "table",
-        element("caption", "SI-SDR under adaptive mixing, dB"),
-        element("thead", element("tr", head)),
-        element("tbody", rows),
+    rows = []
+    for track in results["tracks"]:
+        scores = track["scores"][REFERENCE]
+        values = [decibels(scores[name]["si_sdr"]) for name in names]
+        rows.append([track["name"], f"{track['seconds']:.0f} s", *values])
+    markup = table(
+        ["Song", "Length", *names],
+        rows,
+        caption="SI-SDR under adaptive mixing, dB",
+        columns=["", "quiet"],
     )
-    summary = element("summary", f"{len(rows)} song" + "s" * (len(rows) != 1))
-    scrolled = element("div", table, class_="wide", tabindex=0)
-    return element("details", summary, scrolled)
+    return folded(count(len(rows), "song"), markup)
 
 
 def _meaning(results: Mapping[str, Any]) -> Markup:
@@ -271,13 +199,7 @@ def _meaning(results: Mapping[str, Any]) -> Markup:
         "A class below the mark is likely to disappoint. Merge it with what masks it, "
         "leave it out, or find recordings in which it stands out more.",
     )
-    define = results["definition"]
-    items = [
-        element(
-            "div", element("dt", key.replace("_", " ")), element("dd", spell(value))
-        )
-        for key, value in (define | results["provenance"]).items()
-    ]
-    terms = element("dl", items, class_="definitions")
-    details = element("details", element("summary", "All definitions"), terms)
+    details = folded(
+        "All definitions", definitions(results["definition"] | results["provenance"])
+    )
     return element("div", [element("p", text) for text in texts], details, class_="say")

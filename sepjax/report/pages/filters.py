@@ -7,7 +7,8 @@ responses of the encoder).
 import numpy as np
 
 from sepjax.report.html.markup import Markup, element, join
-from sepjax.report.html.pictures import color_bar, heat_image, hertz, round_scale
+from sepjax.report.html.numbers import count, hertz
+from sepjax.report.html.pictures import color_bar, heat_image, round_scale
 from sepjax.report.run_folder import RunFolder
 
 RANGE = 40.0  # dB below its own peak down to which a response is drawn
@@ -93,13 +94,9 @@ def _frequency(value: float, rate: float | None) -> str:
 
 
 def _summary(kernels: dict[str, np.ndarray], unit: float, rate: float | None) -> str:
-    length, count = list(kernels.values())[-1].shape
+    length, filters = list(kernels.values())[-1].shape
     duration = f" ({1000 * length / rate:.3g} ms)" if rate else ""
-    filters, taps = (
-        "filters" if count > 1 else "filter",
-        "taps" if length > 1 else "tap",
-    )
-    text = f"{count:,} {filters} of {length:,} {taps}{duration}."
+    text = f"{count(filters, 'filter')} of {count(length, 'tap')}{duration}."
     medians = [
         _frequency(float(np.median(peak_frequencies(kernel, unit))), rate)
         for kernel in kernels.values()
@@ -130,7 +127,11 @@ def _magnitude(
     scale = round_scale([0.0, unit / 2], 4)
     ticks = [tick for tick in scale.ticks if 0 <= tick <= unit / 2]
     labels = [
-        element("span", _tick(tick, rate), style=f"bottom:{200 * tick / unit:.2f}%")
+        element(
+            "span",
+            f"{tick:,.0f} Hz" if rate else f"{tick:.2g}",
+            style=f"bottom:{200 * tick / unit:.2f}%",
+        )
         for tick in ticks
     ]
     return element(
@@ -144,10 +145,6 @@ def _magnitude(
         ),
         element("p", f"filters 1 \N{EN DASH} {kernel.shape[1]:,}", class_="axis-under"),
     )
-
-
-def _tick(frequency: float, rate: float | None) -> str:
-    return f"{frequency:,.0f} Hz" if rate else f"{frequency:.2g}"
 
 
 def _impulses(

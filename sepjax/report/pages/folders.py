@@ -16,7 +16,8 @@ from sepjax.report.figures.boxes import (
 from sepjax.report.figures.grid import render
 from sepjax.report.html.document import head, write_document
 from sepjax.report.html.markup import Markup, element, join
-from sepjax.report.html.pictures import MINUS, data_uri, decibels
+from sepjax.report.html.numbers import MINUS, decibels
+from sepjax.report.html.pictures import data_uri
 from sepjax.report.pages.scores import spell
 
 # On a phone a picture scrolls rather than shrinks beyond reading.

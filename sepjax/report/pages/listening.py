@@ -1,20 +1,14 @@
 """Players and spectrograms: mixture, and reference beside estimate of each class."""
 
 import functools
-import re
 
 import numpy as np
 
 from sepjax.report.figures.spectrogram import mel_place, spectrogram
 from sepjax.report.html.markup import Markup, element, join
-from sepjax.report.html.pictures import (
-    class_color,
-    color_bar,
-    decibels,
-    heat_image,
-    hertz,
-)
-from sepjax.report.html.players import Excerpt, encode, read_excerpt
+from sepjax.report.html.numbers import clock, decibels, hertz
+from sepjax.report.html.pictures import class_color, color_bar, heat_image, swatch
+from sepjax.report.html.players import ExcerptAudio, encode, read_excerpt
 from sepjax.report.run_folder import RunFolder, number
 
 RANGE = 70.0  # dB of the color scale, below the loudest point of the mixture
@@ -38,7 +32,7 @@ def listening_section(run: RunFolder) -> Markup:
     return join([element("p", hint, class_="note"), articles])
 
 
-def _article(run: RunFolder, excerpt: Excerpt, encoded: list[str]) -> Markup:
+def _article(run: RunFolder, excerpt: ExcerptAudio, encoded: list[str]) -> Markup:
     top = float(spectrogram(_mono(excerpt.mixture), excerpt.sample_rate).max())
     figure = functools.partial(_figure, excerpt, top)
     names = list(excerpt.references)
@@ -63,16 +57,16 @@ def _article(run: RunFolder, excerpt: Excerpt, encoded: list[str]) -> Markup:
         class_="row mixture-row",
     )
     end = excerpt.start + len(excerpt.mixture) / excerpt.sample_rate
-    times = f"{_clock(excerpt.start)} \N{EN DASH} {_clock(end)}"
+    times = f"{clock(excerpt.start)} \N{EN DASH} {clock(end)}"
     bar = color_bar(-RANGE, 0.0, "re the mixture's loudest point")
     heading = element("h3", excerpt.track, " ", element("small", times))
     return element("article", heading, bar, mixture, rows, class_="excerpt")
 
 
-def _class_heading(run: RunFolder, excerpt: Excerpt, name: str) -> Markup:
+def _class_heading(run: RunFolder, excerpt: ExcerptAudio, name: str) -> Markup:
     """Name of the class and its SI-SDR over this excerpt."""
     reference, estimate = excerpt.references[name], excerpt.estimates.get(name)
-    heading = element("h4", element("i", class_="swatch"), name)
+    heading = element("h4", swatch(run.sources, name))
     if _level(reference) < _level(excerpt.mixture) + SILENT:
         lines = [element("p", "silent in this excerpt")]
         if estimate is not None and estimate.any():
@@ -98,7 +92,7 @@ def _score(reference: np.ndarray, estimate: np.ndarray | None) -> float | None:
 
 
 def _figure(
-    excerpt: Excerpt, top: float, title: str, wave: np.ndarray, uri: str, name: str
+    excerpt: ExcerptAudio, top: float, title: str, wave: np.ndarray, uri: str, name: str
 ) -> Markup:
     label = f"{title}: {name}, {excerpt.track}"
     image = heat_image(
@@ -142,14 +136,3 @@ def _mono(wave: np.ndarray) -> np.ndarray:
 def _level(wave: np.ndarray) -> float:
     power = float(np.mean(wave.astype(float) ** 2)) if wave.size else 0.0
     return 10 * np.log10(max(power, 1e-20))
-
-
-def _clock(seconds: float) -> str:
-    """Minutes and seconds.
-
-    Example:
-        >>> _clock(75.26), _clock(8.0)
-        ('1:15.3', '0:08')
-    """
-    minutes, rest = divmod(round(seconds, 1), 60)
-    return re.sub(r"\.0$", "", f"{minutes:.0f}:{rest:04.1f}")

@@ -4,7 +4,8 @@ import statistics
 from typing import Any
 
 from sepjax.report.html.markup import Markup, element, join
-from sepjax.report.html.pictures import MINUS, Scale, class_color, decibels, round_scale
+from sepjax.report.html.numbers import MINUS, decibels
+from sepjax.report.html.pictures import Scale, class_color, round_scale
 from sepjax.report.run_folder import RunFolder, lookup, number
 
 METRICS = {"si_sdr": "SI-SDR", "usdr": "uSDR"}

@@ -4,7 +4,7 @@ import re
 from typing import Any
 
 from sepjax.report.html.markup import Markup, element, join
-from sepjax.report.html.pictures import decibels, hertz
+from sepjax.report.html.numbers import decibels, hertz
 from sepjax.report.pages.scores import mean_score, score, scored, seen_tracks, spell
 from sepjax.report.run_folder import RunFolder, lookup, number
 

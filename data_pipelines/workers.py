@@ -1,0 +1,180 @@
+"""Many jobs at once: threads or processes, a bar with the expected time, failures.
+
+What bad files, settings, models and machines raise is the outcome of one job and stops
+no other; anything else is a bug of ours and stops everything.
+"""
+
+import os
+import signal
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import (
+    Executor,
+    ProcessPoolExecutor,
+    ThreadPoolExecutor,
+    as_completed,
+)
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import get_context, parent_process
+from threading import Thread
+from typing import Any, NamedTuple
+
+EXPECTED = (OSError, ValueError, ArithmeticError, RuntimeError, MemoryError)
+Errors = type[Exception] | tuple[type[Exception], ...]
+
+
+class Outcome(NamedTuple):
+    """The result of a job, or the error that it raised."""
+
+    index: int  # of the job
+    result: Any
+    error: Exception | None
+
+
+def run_jobs(
+    function: Callable[..., Any],
+    jobs: Sequence[tuple],
+    what: str,
+    *,
+    workers: int = 0,
+    unit: str = "song",
+    expected: Errors = EXPECTED,
+    progress: bool | None = None,
+    start: Callable[[], None] | None = None,
+    again: bool = False,
+) -> Iterator[Outcome]:
+    """The outcome of every job as soon as it is done.
+
+    Args:
+        function: what each job calls.
+        jobs: its arguments. One worker takes them in their order.
+        what: beside the bar.
+        workers: jobs at a time; 0: one per processor, at most eight, since each may
+            hold a whole song.
+        unit: of the bar.
+        expected: errors that are outcomes; others are raised here.
+        progress: show a bar on stderr; None: on a terminal, where it takes longer than
+            two seconds.
+        start: make the workers processes, which call this first; threads by default.
+            They are spawned, not forked: threads of a library would be left behind.
+        again: when a process dies, mostly for want of memory, it takes the jobs of all
+            processes along: give each of them a process for itself. If that dies, too,
+            the outcome is a RuntimeError.
+
+    Raises:
+        concurrent.futures.process.BrokenProcessPool: a process died, without ``again``.
+
+    Example:
+        >>> for index, result, error in run_jobs(int, [("7",), ("x",)], "reading"):
+        ...     print(index, result, error and reason(error))
+        0 7 None
+        1 None invalid literal for int() with base 10: 'x'
+    """
+    from tqdm import tqdm
+
+    workers = min(workers or processors(), len(jobs))
+    if start is None or workers <= 1:
+        outcomes = _in_threads(function, jobs, workers, expected)
+    else:
+        outcomes = _in_processes(function, jobs, workers, expected, start, again)
+    hidden, delay = (None, 2) if progress is None else (not progress, 0)
+    yield from tqdm(outcomes, what, len(jobs), unit=unit, disable=hidden, delay=delay)
+
+
+def in_order(
+    function: Callable[..., Any], jobs: Sequence[tuple], what: str, workers: int = 0
+) -> list[Any]:
+    """The result of every job, or the :class:`DataError` that it raised."""
+    from data_pipelines.manifest import DataError  # with numpy; --help goes without
+
+    outcomes = run_jobs(function, jobs, what, workers=workers, expected=DataError)
+    ordered = sorted(outcomes, key=lambda outcome: outcome.index)
+    return [error or result for _, result, error in ordered]
+
+
+def reason(error: BaseException) -> str:
+    """The message of an error; its kind where it has none.
+
+    Example:
+        >>> reason(ValueError("no such file")), reason(MemoryError())
+        ('no such file', 'MemoryError')
+    """
+    return str(error) or type(error).__name__
+
+
+def processors(most: int = 8) -> int:
+    """The number of processors that this process may use, at most ``most``."""
+    try:
+        return min(len(os.sched_getaffinity(0)), most)
+    except AttributeError:  # only Linux can tell what we may use
+        return min(os.cpu_count() or 1, most)
+
+
+def end_with_parent() -> None:
+    """For ``start``: leave Ctrl-C to the command, and end when that does."""
+
+    def follow() -> None:
+        # Otherwise a worker would go on writing after the command was killed.
+        parent_process().join()
+        os._exit(1)
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    Thread(target=follow, daemon=True).start()
+
+
+def _in_threads(
+    function: Callable[..., Any], jobs: Sequence[tuple], workers: int, expected: Errors
+) -> Iterator[Outcome]:
+    if workers <= 1:
+        for index, job in enumerate(jobs):
+            yield _attempt(index, lambda job=job: function(*job), expected)
+        return
+    yield from _pooled(ThreadPoolExecutor(workers), function, enumerate(jobs), expected)
+
+
+def _in_processes(
+    function: Callable[..., Any],
+    jobs: Sequence[tuple],
+    workers: int,
+    expected: Errors,
+    start: Callable[[], None],
+    again: bool,
+) -> Iterator[Outcome]:
+    left, context = dict(enumerate(jobs)), get_context("spawn")
+    try:
+        pool = ProcessPoolExecutor(workers, context, start)
+        for outcome in _pooled(pool, function, list(left.items()), expected):
+            yield outcome
+            del left[outcome.index]
+    except BrokenProcessPool:
+        if not again:
+            raise
+    for index, job in left.items():
+        pool = ProcessPoolExecutor(1, context, start)
+        try:
+            yield from _pooled(pool, function, [(index, job)], expected)
+        except BrokenProcessPool:
+            text = "its process died, probably for want of memory"
+            yield Outcome(index, None, RuntimeError(text))
+
+
+def _pooled(
+    pool: Executor,
+    function: Callable[..., Any],
+    jobs: Iterable[tuple[int, tuple]],
+    expected: Errors,
+) -> Iterator[Outcome]:
+    try:
+        futures = {pool.submit(function, *job): index for index, job in jobs}
+        for future in as_completed(futures):
+            yield _attempt(futures[future], future.result, expected)
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _attempt(index: int, call: Callable[[], Any], expected: Errors) -> Outcome:
+    try:
+        return Outcome(index, call(), None)
+    except BrokenProcessPool:  # a RuntimeError, but of no job
+        raise
+    except expected as error:
+        return Outcome(index, None, error)

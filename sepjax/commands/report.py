@@ -1,0 +1,61 @@
+"""``sepjax report RUN...``: the page, a figure or a table of runs."""
+
+import argparse
+from pathlib import Path
+
+# Heavy imports wait inside the functions: the options are wanted for every --help.
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """The options of ``sepjax report``."""
+    parser.add_argument(
+        "runs", nargs="*", type=Path, metavar="RUN", help="run folder, or one of runs"
+    )
+    parser.add_argument(
+        "--figure",
+        metavar="ID",
+        help="draw a figure of the thesis' chapter 5 from runs instead: 5.2, 5.6 … "
+        "5.15; or 'comparison' of whatever runs are given, 'scores' of their bars, "
+        "'surface' of a run with train.vary",
+    )
+    parser.add_argument(
+        "--table",
+        action="store_true",
+        help="print the scores of the runs beside each other, as Markdown",
+    )
+    parser.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        help="the figure's file: .html, .png or .svg, all three without a suffix "
+        "(figure_ID in this folder)",
+    )
+    parser.add_argument(
+        "--by-data",
+        action="store_true",
+        help="panels of their own for runs that were validated on other data",
+    )
+
+
+def report(arguments: argparse.Namespace) -> int:
+    """``sepjax report RUN...`` or ``sepjax report --figure ID RUN... [-o FILE]``."""
+    if arguments.figure:
+        from sepjax.experiment.figures import draw
+
+        files, caption = draw(
+            arguments.figure, arguments.runs, arguments.output, arguments.by_data
+        )
+        print(caption, *files, sep="\n")
+        return 0
+    if not arguments.runs:
+        raise ValueError("name a run folder: sepjax report RUN")
+    if arguments.table:
+        from sepjax.report.score_table import score_table
+
+        print(score_table(arguments.runs))
+        return 0
+    from sepjax.report import write_report
+
+    for run in arguments.runs:
+        print(write_report(run))
+    return 0

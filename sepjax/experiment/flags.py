@@ -1,0 +1,67 @@
+"""The command line of ``run_experiment.py``: what it says, and mistakes in one line."""
+
+import sys
+import tempfile
+from pathlib import Path
+from typing import NamedTuple
+
+from absl import flags
+
+from sepjax.config import Config
+from sepjax.experiment.names import configuration_of, require_fields
+
+
+class Options(NamedTuple):
+    """The flags of ``run_experiment.py`` beside the configuration."""
+
+    mode: str  # run | check | train | evaluate | list
+    workdir: str
+    force: bool  # continue a run with another configuration
+    distributed: str  # host:port of process 0, or auto
+    processes: int
+    process: int
+    sweep: str
+    shard: str
+    per_run: int  # devices of every member of the sweep
+    launcher: str  # processes | slurm | submitit_local
+    program: Path
+
+
+def parse_flags(argv: list[str]) -> list[str]:
+    """Absl's parser, but what is wrong is said in one line, with the nearest names."""
+    try:
+        config = configuration_of(argv[1:])
+        if isinstance(config, Config):
+            require_fields(config, argv[1:])
+        if any(a.lstrip("-").partition("=")[0] == "sweep" for a in argv[1:]):
+            # There is no one config yet that these could override: main passes them on.
+            ours = ("config.", "launcher.")
+            fields = [a for a in argv[1:] if a.lstrip("-").startswith(ours)]
+            left = flags.FLAGS([a for a in argv if a not in fields])
+            if left[1:]:
+                raise ValueError(f"unknown argument {left[1]!r}; fields need '='")
+            return left + fields
+        return flags.FLAGS(argv)
+    except (flags.Error, OSError, ValueError, KeyError, AttributeError) as error:
+        # A failing config file comes with its traceback, which ends with the message.
+        line = str(error).strip().splitlines()[-1].strip()
+        print(f"error: {line.removeprefix('ValueError: ')}", file=sys.stderr)
+        sys.exit(1)
+
+
+def run_folder(name: str) -> Path:
+    """Create ``--workdir`` and make sure that it can be written to.
+
+    Raises:
+        ValueError: no folder is named.
+        OSError: it cannot be written to.
+    """
+    if not name:
+        raise ValueError("--workdir is missing: name a folder for the run")
+    folder = Path(name)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise OSError(f"cannot write to --workdir={name}: {error.strerror}") from error
+    return folder

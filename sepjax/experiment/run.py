@@ -1,0 +1,161 @@
+"""One run: open its data, check or train, evaluate and report."""
+
+import contextlib
+import errno
+import functools
+import math
+import os
+import sys
+import traceback
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from data_pipelines.pipeline import Data, open_data, summary
+from sepjax.commands.cli import score
+from sepjax.config import Config, member_configs, member_folders, resolve
+from sepjax.evaluation.seeds import summarize_band
+from sepjax.experiment.check import check_run
+from sepjax.experiment.flags import Options, run_folder
+from sepjax.report.figures.surface import write_surface
+from sepjax.storage import atomic_file
+from sepjax.train import loop, make_optimizer
+from sepjax.train import mesh as meshes
+from sepjax.train.checkpoint import CheckpointError, describe, require_same
+from sepjax.train.filters import learned_filters
+from sepjax.train.loop import NonFiniteError
+from sepjax.train.provenance import provenance
+from sepjax.train.workdir import held
+
+
+def run(config: Any, options: Options) -> int:
+    """Do what ``options.mode`` says; returns the exit code.
+
+    What a person can mend ends as one clear message, at once: threads that were writing
+    would add their tracebacks, and the other processes of a distributed run would be
+    waited for, which wait for this one.
+    """
+    try:
+        if not isinstance(config, Config):
+            raise ValueError("--config names no file with a configuration: --mode=list")
+        with contextlib.ExitStack() as stack:
+            return 0 if _run(resolve(config), options, stack) else 1
+    except (ValueError, OSError, CheckpointError, NonFiniteError) as error:
+        message = f"error: {_explain(error, options.workdir)}"
+    except Exception:
+        message = traceback.format_exc()
+    sys.stdout.flush()
+    print(message, file=sys.stderr, flush=True)
+    os._exit(1)
+
+
+def _explain(error: Exception, workdir: str) -> str:
+    """The message of an error, with advice where the disk is full."""
+    if getattr(error, "errno", 0) != errno.ENOSPC:
+        return str(error)
+    where = getattr(error, "filename", "") or workdir
+    return (
+        f"no space left on the disk of {where}: make room and start the same command "
+        "again to go on from the last checkpoint"
+    )
+
+
+def _run(config: Config, options: Options, stack: contextlib.ExitStack) -> bool:
+    """Do it, and say whether all succeeded; the stack holds the run folder."""
+    mode, workdir = options.mode, None
+    if options.distributed:
+        place = options.distributed, options.processes, options.process
+        meshes.start_distributed(*place)
+    if mode != "check":
+        folder = functools.partial(run_folder, options.workdir)
+        workdir = stack.enter_context(held(folder, config))
+    mesh = meshes.make_mesh()
+    if mode != "evaluate":
+        batch_size, accumulate = config.train.batch_size, config.train.accumulate
+        meshes.require_divisible(batch_size, mesh.size, accumulate)
+        make_optimizer(config.optim, steps=1)  # its name is known
+    data = open_data(config, sharding=meshes.batch_sharding(mesh))
+    _announce(data, data.require_unseen() if mode != "evaluate" else [])
+    if mode == "check":
+        for name, value in check_run(config, data, mesh):
+            print(f"{name:26s} {value}", flush=True)
+        return True
+    if mode != "evaluate":
+        record = provenance(data.digest, config.seed)
+        if not train(config, workdir, data, mesh, record, options.force):
+            return False
+    # The processes of a distributed run score together; the first one writes reports,
+    # for which the others wait as they exit.
+    return mode == "train" or evaluate(config, workdir, data, options.force)
+
+
+def _announce(data: Data, seen: list[str]) -> None:
+    """Say what the data are, once, and what of the songs to be scored is trained on."""
+    if jax.process_index() == 0:
+        for split, facts in summary(data.manifest).items():
+            print(f"{split}: " + ", ".join(f"{k} {v:.4g}" for k, v in facts.items()))
+        for song in seen:
+            print(f"note: {song}; its scores will say SEEN", file=sys.stderr)
+
+
+def train(
+    config: Config,
+    workdir: Path,
+    data: Data,
+    mesh: jax.sharding.Mesh,
+    record: Mapping[str, Any],
+    force: bool = False,
+) -> bool:
+    """Train, then keep the filters before and after for the report.
+
+    Args:
+        config: of the run.
+        workdir: its folder.
+        data: what it is trained on.
+        mesh: of devices.
+        record: where the run comes from.
+        force: continue it with another configuration.
+
+    Returns:
+        Whether it was trained to its end, not stopped.
+    """
+    if not loop.train(
+        config, workdir, data, mesh, provenance=record, allow_config_change=force
+    ):
+        print(f"stopped; the same command goes on from {workdir}", file=sys.stderr)
+        return False
+    if jax.process_index() == 0:
+        for folder in member_folders(config, workdir):
+            with atomic_file(folder / "filters.npz") as file:
+                np.savez_compressed(file, **learned_filters(folder))
+    return True
+
+
+def evaluate(config: Config, workdir: Path, data: Data, force: bool = False) -> bool:
+    """Score every seed's best checkpoint as ``config.eval`` says and write reports."""
+    folders, good = member_folders(config, workdir), True
+    for one, folder in zip(member_configs(config), folders):
+        stored = describe(folder)
+        if not force:
+            require_same(folder, stored, one, data.digest)
+        if one.train.steps and math.isinf(float(stored["best"]["loss"])):
+            print(f"{folder} has no finite evaluation: not scored", file=sys.stderr)
+            good = False
+        else:
+            good &= score(folder, one, data)
+    if jax.process_index() > 0:
+        return good
+    band = config.train.seeds > 1
+    homes: dict[Path, list[Path]] = {}  # of the seeds of each variation
+    for folder in folders:
+        homes.setdefault(folder.parent if band else folder, []).append(folder)
+    for home, seeds in homes.items() if band else ():
+        if scored := [run for run in seeds if (run / "results.json").exists()]:
+            print(f"\n{home}\n{summarize_band(home, scored)}")
+    if config.train.vary:
+        files, _ = write_surface(list(homes), workdir / "surface")
+        print(f"surface: {files[0]}")
+    return good

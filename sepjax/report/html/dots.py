@@ -1,0 +1,59 @@
+"""A chart of one row for each class on a common axis of decibels."""
+
+from typing import Any
+
+from sepjax.report.html.markup import Markup, element
+from sepjax.report.html.numbers import decibels
+from sepjax.report.html.pictures import Scale
+
+
+def dot_chart(
+    rows: list[Markup], scale: Scale, label: str, caption: Any, class_: str = "dots"
+) -> Markup:
+    """Rows of :func:`dot_row` above their axis, and a caption.
+
+    Args:
+        rows: one for each class.
+        scale: the axis of all rows.
+        label: what the chart shows, for those who cannot see it.
+        caption: beneath it.
+        class_: of the chart.
+    """
+    ticks = [
+        element("span", decibels(tick, 0), style=f"left:{scale.percent(tick)}")
+        for tick in scale.ticks
+    ]
+    axis = element("div", ticks, element("i", "dB"), class_="dot-axis")
+    chart = element("div", rows, axis, class_=class_, role="img", aria_label=label)
+    return element("figure", chart, element("figcaption", caption), class_="dot-chart")
+
+
+def dot_row(
+    name: Markup, marks: list[Markup], value: str, scale: Scale, height: int
+) -> Markup:
+    """A class: its name, SVG marks above the lines of the axis, and a number."""
+    drawing = [vertical(scale, tick, 0, height) for tick in scale.ticks]
+    return element(
+        "div",
+        element("span", name, class_="dot-name"),
+        element("svg", drawing, marks, height=height),
+        element("span", value, class_="dot-gain"),
+        class_="dot-row",
+    )
+
+
+def vertical(
+    scale: Scale, value: float, top: int, bottom: int, class_: str | None = None
+) -> Markup:
+    """A line at a value, between two heights in pixels."""
+    x = scale.percent(value)
+    return element("line", x1=x, x2=x, y1=top, y2=bottom, class_=class_)
+
+
+def dot(
+    scale: Scale, value: float, height: float, radius: float, class_: str
+) -> Markup:
+    """A dot at a value."""
+    return element(
+        "circle", class_=class_, cx=scale.percent(value), cy=height, r=radius
+    )

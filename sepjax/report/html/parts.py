@@ -1,0 +1,63 @@
+"""Pieces that pages share: terms with their meaning, folded parts, what failed."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from sepjax.report.html.markup import Markup, element
+
+
+def definitions(terms: Mapping[str, Any], class_: str = "definitions") -> Markup:
+    """Terms and their values; ``class_="facts"`` puts them side by side.
+
+    Values that are None or empty are left out.
+    """
+    items = [
+        element("div", element("dt", label(key)), element("dd", spell(value)))
+        for key, value in terms.items()
+        if value is not None and value not in ("", {})
+    ]
+    return element("dl", items, class_=class_)
+
+
+def label(key: str) -> str:
+    """The key of a JSON tree as a word.
+
+    Example:
+        >>> label("si_sdr"), label("sample_rate")
+        ('SI-SDR', 'sample rate')
+    """
+    from sepjax.evaluation.protocol import LABELS  # pulls in jax
+
+    return LABELS.get(str(key), str(key).replace("_", " "))
+
+
+def spell(value: Any) -> str:
+    """Any JSON value in words.
+
+    Example:
+        >>> spell({"split": "test", "sources": ["vocals", "bass"], "n_fft": 512})
+        'split: test; sources: vocals, bass; n fft: 512'
+    """
+    if isinstance(value, Mapping):
+        return "; ".join(f"{label(key)}: {spell(part)}" for key, part in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(spell(part) for part in value)
+    return str(value)
+
+
+def folded(summary: str, *content: Any, opened: bool = False) -> Markup:
+    """A part of a page that a click opens."""
+    return element("details", element("summary", summary), content, open=opened)
+
+
+def failures(failed: Iterable[Mapping[str, Any]], lead: str) -> Markup | None:
+    """The ``name`` and ``error`` of everything that failed; None if nothing did."""
+    items = [
+        element("li", element("b", one.get("name")), f": {one.get('error')}")
+        for one in failed
+    ]
+    if not items:
+        return None
+    return element(
+        "div", element("p", lead), element("ul", items), class_="seen-note", role="note"
+    )
