@@ -138,7 +138,7 @@ class Registry(MutableMapping[str, Any]):
         del self._entries[name]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(sorted({*self._entries, *self._homes_by_name()}))
+        return iter(dict.fromkeys([*self._homes_by_name(), *self._entries]))
 
     def __contains__(self, name: object) -> bool:
         return name in self._entries or name in self._homes_by_name()

@@ -2,18 +2,18 @@
 
 from types import SimpleNamespace
 
-import flax.linen as nn
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from sepjax.inference.level_and_scale import ScaleFit
 from sepjax.inference.separate import separate
+from sepjax.models.contract import SeparationModel
 
 RATE = 8000
 
 
-class Shares(nn.Module):
+class Shares(SeparationModel):
     """Returns fixed shares of the mixture: linear, and nothing to learn."""
 
     sources: tuple[str, ...] = ("one", "two")
@@ -189,7 +189,7 @@ def test_a_stereo_model_hears_both_channels():
 
 def test_an_ideal_mask_is_given_the_references():
     class Oracle(Shares):
-        oracle: bool = True
+        needs_sources: bool = True
 
         def __call__(self, mixture, sources):
             return SimpleNamespace(estimates=sources)

@@ -6,7 +6,6 @@ import sys
 import textwrap
 from types import SimpleNamespace
 
-import flax.linen as nn
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -16,11 +15,12 @@ from sepjax.inference.chunks import Chunking, chunks_of
 from sepjax.inference.level_and_scale import Level
 from sepjax.inference.separate import separate
 from sepjax.inference.stream import SeparationStream
+from sepjax.models.contract import SeparationModel
 
 RATE = 8000
 
 
-class Filters(nn.Module):
+class Filters(SeparationModel):
     """Differs from chunk to chunk: a mean over the chunk, as a global norm has."""
 
     sources: tuple[str, ...] = ("one", "two")

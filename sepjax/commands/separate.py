@@ -121,13 +121,13 @@ def _separate_file(
     """Separate one file; returns what to tell about the result."""
     from data_pipelines.audio.files import probe, read_blocks
     from sepjax.inference.stems import StemFiles
-    from sepjax.inference.stream import SeparationStream, channels_together
+    from sepjax.inference.stream import SeparationStream
 
     file = probe(str(path))
     # Until the last block is separated all stems are 32-bit floats; then one file
     # after the other is made of them.
     last = 4 if arguments.float32 else 2
-    channels = max(file.channels, channels_together(model))
+    channels = max(file.channels, model.audio_channels)
     size = (4 * len(model.sources) + last) * file.frames * channels
     free = shutil.disk_usage(arguments.output).free
     if size > free:

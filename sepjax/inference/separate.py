@@ -62,14 +62,13 @@ def separate(
         FloatingPointError: an estimate is not finite; the message names the source.
 
     Example:
-        >>> import flax.linen as nn
-        >>> from types import SimpleNamespace
-        >>> class Halves(nn.Module):
+        >>> from sepjax.models import Separation, SeparationModel
+        >>> class Halves(SeparationModel):
         ...     sources: tuple = ("one", "two")
         ...     sample_rate: int = 8000
         ...     def __call__(self, mixture):
         ...         estimates = mixture[:, None].repeat(2, axis=1) / 2
-        ...         return SimpleNamespace(estimates=estimates)
+        ...         return Separation(estimates)
         >>> stereo = np.ones((44101, 2), np.float32)
         >>> stems = separate(Halves(), {}, stereo, sample_rate=44100)
         >>> stems["two"].shape

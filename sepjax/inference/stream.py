@@ -80,7 +80,7 @@ class SeparationStream:
         self.sample_rate, self.progress = sample_rate, progress
         self.length = max(round(chunk * model.sample_rate), 1)
         self.hop = max(self.length - round(overlap * self.length), 1)
-        self.width = channels_together(model)  # separated at once
+        self.width = model.audio_channels  # separated at once
         self.time, self.channels, self.level = self._measured(normalize)
         self.scales = np.ones((len(model.sources), len(self.level)), np.float32)
 
@@ -192,11 +192,6 @@ class SeparationStream:
             chunk.missing -= 1
 
 
-def channels_together(model: Any) -> int:
-    """Number of channels that the model separates together; 1 if it does not say."""
-    return getattr(model, "audio_channels", 1)
-
-
 def batch_size(model: Any, length: int, count: int) -> int:
     """Chunks separated at once: batches keep an accelerator busy.
 
@@ -210,7 +205,7 @@ def batch_size(model: Any, length: int, count: int) -> int:
     """
     if jax.default_backend() != "cpu":
         return 8
-    seconds = getattr(model, "cpu_batch_seconds", 0.0)
+    seconds = model.cpu_batch_seconds
     most = max(round(seconds * model.sample_rate / length), 1)
     return -(-count // -(-count // most))
 

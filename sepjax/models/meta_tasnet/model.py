@@ -10,6 +10,7 @@ Reference:
 
 import dataclasses
 import functools
+from types import MappingProxyType
 from typing import NamedTuple
 
 import flax.core

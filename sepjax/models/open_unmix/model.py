@@ -7,6 +7,8 @@ Wiener filter weighs the sources against each other.
 Reference: Stöter, Uhlich, Liutkus and Mitsufuji 2019; open-unmix-pytorch 1.3.
 """
 
+from types import MappingProxyType
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -38,6 +40,11 @@ def bins_within(bandwidth: float, *, n_fft: int, sample_rate: int) -> int:
     return int(np.sum(frequencies <= bandwidth)) if bandwidth else len(frequencies)
 
 
+def _input_scale(mean: np.ndarray, deviation: np.ndarray) -> np.ndarray:
+    # A bin in which nothing sounds must not be blown up.
+    return 1 / np.maximum(deviation, max(1e-4 * deviation.max(), 1e-12))
+
+
 class OpenUnmix(SeparationModel):
     """Open-Unmix for all sources at once.
 
@@ -66,17 +73,13 @@ class OpenUnmix(SeparationModel):
     excerpt_frames: int = 300
     dtype: str = "float32"
     objective = OpenUnmixConfig.objective
-    outputs = {"spectra": "spectra", "source_spectra": "spectra"}
+    outputs = MappingProxyType(dict.fromkeys(("spectra", "source_spectra"), "spectra"))
     collections = ("batch_stats",)
     rngs = ("dropout",)
     batch_norms = NORMS
-    statistics = {
-        "input_mean": lambda mean, deviation: -mean,
-        # A bin in which nothing sounds must not be blown up.
-        "input_scale": lambda mean, deviation: (
-            1 / np.maximum(deviation, max(1e-4 * deviation.max(), 1e-12))
-        ),
-    }
+    statistics = MappingProxyType(
+        {"input_mean": lambda mean, _: -mean, "input_scale": _input_scale}
+    )
     # A step of the recurrence reads all weights, be it of one chunk or of many.
     cpu_batch_seconds = 40.0
 
