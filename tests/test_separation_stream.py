@@ -146,18 +146,17 @@ def test_what_is_no_audio_is_refused():
 PEAK = """
     import sys
     from pathlib import Path
-    from types import SimpleNamespace
-    import flax.linen as nn
     import numpy as np
+    from sepjax.models import Separation, SeparationModel
     from sepjax.inference.stream import SeparationStream
     from sepjax.inference.stems import StemFiles
 
-    class Halves(nn.Module):
+    class Halves(SeparationModel):
         sources: tuple = ("one", "two")
         sample_rate: int = 8000
 
         def __call__(self, mixture):
-            return SimpleNamespace(estimates=mixture[:, None].repeat(2, 1) / 2)
+            return Separation(mixture[:, None].repeat(2, 1) / 2)
 
     def blocks():
         rng = np.random.default_rng(0)

@@ -44,14 +44,13 @@ class SeparationStream:
         ValueError: no finite audio, or an argument is out of range.
 
     Example:
-        >>> import flax.linen as nn
-        >>> from types import SimpleNamespace
-        >>> class Halves(nn.Module):
+        >>> from sepjax.models import Separation, SeparationModel
+        >>> class Halves(SeparationModel):
         ...     sources: tuple = ("one", "two")
         ...     sample_rate: int = 8000
         ...     def __call__(self, mixture):
         ...         estimates = mixture[:, None].repeat(2, axis=1) / 2
-        ...         return SimpleNamespace(estimates=estimates)
+        ...         return Separation(estimates)
         >>> blocks = [np.ones((30000, 2), np.float32)] * 3
         >>> stream = SeparationStream(Halves(), {}, lambda: blocks, sample_rate=8000)
         >>> estimates = np.concatenate(list(stream))
