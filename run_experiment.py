@@ -174,8 +174,8 @@ def evaluate(config: Config, workdir: Path, data) -> bool:
     """Score every seed's best checkpoint as ``config.eval`` says and write reports."""
     import jax
 
-    from sepjax.commands.cli import score
     from sepjax.evaluation.seeds import summarize_band
+    from sepjax.experiment.score import score
     from sepjax.report.figures.surface import write_surface
     from sepjax.train.checkpoint import describe, require_same
 

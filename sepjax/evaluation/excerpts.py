@@ -1,13 +1,12 @@
 """Short excerpts of scored tracks, kept as audio files for the report's players."""
 
 import re
-import shutil
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from sepjax.evaluation.aggregate import write_json
+from sepjax.storage import atomic_folder, write_json
 
 FLOOR = -60.0  # dB of full scale: a class below this counts as not sounding
 
@@ -60,16 +59,12 @@ class Collector:
 
     def write(self, folder: Path) -> None:
         """Replace ``folder`` by the excerpts as 16-bit FLAC and their index.json."""
-        part = folder.with_name(folder.name + ".part")
-        shutil.rmtree(part, ignore_errors=True)
-        part.mkdir(parents=True)
-        index = [
-            _write_excerpt(part, number, excerpt)
-            for number, excerpt in enumerate(self.kept, start=1)
-        ]
-        write_json(part / "index.json", index)
-        shutil.rmtree(folder, ignore_errors=True)
-        part.rename(folder)
+        with atomic_folder(folder) as part:
+            index = [
+                _write_excerpt(part, number, excerpt)
+                for number, excerpt in enumerate(self.kept, start=1)
+            ]
+            write_json(part / "index.json", index)
 
 
 def sounding_places(

@@ -17,7 +17,7 @@ import numpy as np
 
 from sepjax.evaluation.bss import bss_eval, sdr_frames
 from sepjax.evaluation.perceptual import bleeding, log_wmse, multi_mel_snr
-from sepjax.evaluation.si_sdr import si_sdr, usdr
+from sepjax.evaluation.whole_track import si_sdr, usdr
 from sepjax.registry import Registry
 
 LEAKAGE = "leakage_dbfs"
@@ -31,7 +31,8 @@ class Metric:
     1, and returns a float. It is given those of ``sample_rate`` (Hz), ``mixture``
     ``(time, channels)``, ``window`` (samples), ``zero_mean`` and ``channels`` that its
     signature names. A function of ``together`` is given the waveforms of all classes
-    ``(sources, time, channels)``, and returns values of all, ``(sources, windows)``.
+    ``(sources, time, channels)``, and returns a dictionary of values of all,
+    ``(sources, windows)``, perhaps with a ``"note"`` on them.
     """
 
     name: str
@@ -46,7 +47,7 @@ class Metric:
     silence: bool = False
     """Scored where the reference is silent, too."""
     part: str = ""
-    """The attribute of the function's result that is this score."""
+    """The attribute, or key, of the function's result that is this score."""
     together: bool = False
 
     def options(self, known: dict[str, Any]) -> dict[str, Any]:
@@ -98,14 +99,19 @@ def bss_windows(
         filters: taps; 0 where SDR alone is wanted, which needs none.
 
     Returns:
-        :class:`sepjax.evaluation.BssScores`, or ``{"sdr": ...}`` without filters.
+        Metric -> ``(sources, windows)`` in dB, SDR alone without filters; and a
+        ``"note"`` where they are not to be trusted.
     """
     options = {"window": window, "hop": window, "silence": silence}
     if not filters:
         return {"sdr": sdr_frames(reference, estimate, **options)}
-    scores = bss_eval(reference, estimate, filters=filters, **options)._asdict()
+    result = bss_eval(reference, estimate, filters=filters, **options)
+    scores = {name: getattr(result, name) for name in ("sdr", "isr", "sir", "sar")}
     if len(reference) == 1:
         scores["sir"] = np.full_like(scores["sir"], np.nan)  # nothing could interfere
+    if result.ill_conditioned or result.near_singular:
+        text = "references nearly dependent: ISR, SIR and SAR are approximate"
+        scores["note"] = text
     return scores
 
 
@@ -207,7 +213,7 @@ def measure(
     estimates: np.ndarray,
     metrics: Iterable[str],
     facts: dict[str, Any],
-) -> dict[str, np.ndarray]:
+) -> tuple[dict[str, np.ndarray], list[str]]:
     """Values of metrics for every class of a track.
 
     Args:
@@ -219,26 +225,30 @@ def measure(
 
     Returns:
         Name -> ``(sources,)``, or ``(sources, windows)`` of a windowed metric, float64.
-        NaN where the reference is silent, unless the metric scores silence.
+        NaN where the reference is silent, unless the metric scores silence. And notes
+        on them.
 
     Raises:
         ValueError: a metric is unknown, or refuses the waveforms.
 
     Example:
         >>> references = np.random.default_rng(0).normal(size=(2, 800, 1))
-        >>> values = measure(references, 0.9 * references, ["usdr"], {})
+        >>> values, notes = measure(references, 0.9 * references, ["usdr"], {})
         >>> values["usdr"].round(2)
         array([20., 20.])
     """
     results: dict[tuple, Any] = {}  # metrics that share a function share its work
-    values = {}
+    values: dict[str, np.ndarray] = {}
+    notes: list[str] = []
     for metric in map(METRICS.find, metrics):
         key = metric.function, metric.windowed, metric.silence
         if key not in results:
             compute = _all_sources if metric.together else _each_source
             results[key] = compute(metric, references, estimates, facts)
+            if metric.together and "note" in results[key]:
+                notes.append(results[key]["note"])
         values[metric.name] = _picked(metric, results[key])
-    return values
+    return values, notes
 
 
 def _all_sources(

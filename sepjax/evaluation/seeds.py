@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from sepjax.evaluation.aggregate import write_json
+from sepjax.storage import write_json
 
 COLUMNS = ("model", "improvement", "mixture", "oracle")
 

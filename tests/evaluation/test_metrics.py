@@ -12,7 +12,7 @@ from sepjax.evaluation.perceptual import (
     mel_bank,
     multi_mel_snr,
 )
-from sepjax.evaluation.si_sdr import si_sdr, usdr
+from sepjax.evaluation.whole_track import si_sdr, usdr
 
 
 def music(rate, time):
@@ -122,7 +122,7 @@ def test_a_metric_of_ones_own_is_measured_in_windows_where_it_sounds():
     references[1, :4] = 0
     estimates = references * [[[0.5]], [[0.75]]]
     facts = {"window": 4, "sample_rate": 100}
-    values = measure(references, estimates, ["worst"], facts)["worst"]
+    values = measure(references, estimates, ["worst"], facts)[0]["worst"]
     np.testing.assert_array_equal(values, [[50, 50], [np.nan, 25]])
     with pytest.raises(ValueError, match="registered twice"):
         METRICS.register("worst", label="", definition="")(worst)
@@ -135,7 +135,8 @@ def test_metrics_of_one_function_share_its_work_and_silence_has_no_score():
     estimates = references + 0.1 * rng.normal(size=references.shape)
     facts = {"window": 2000, "silence": "drop", "filters": 8, "sample_rate": 8000}
     facts |= {"mixture": references.sum(0), "zero_mean": False, "channels": "flatten"}
-    values = measure(references, estimates, METRICS, facts)
+    values, notes = measure(references, estimates, METRICS, facts)
+    assert notes == []
     assert values.keys() == METRICS.keys()
     for name, value in values.items():
         assert value.shape == ((3, 2) if METRICS[name].windowed else (3,))

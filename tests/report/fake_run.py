@@ -6,8 +6,10 @@ from pathlib import Path
 import numpy as np
 
 from sepjax.config import Config, to_dict
-from sepjax.evaluation.aggregate import aggregate, difference, write_json
 from sepjax.evaluation.excerpts import Collector
+from sepjax.evaluation.protocol import make_protocol
+from sepjax.evaluation.scoring import summaries
+from sepjax.storage import write_json
 
 SOURCES = ("vocals", "electric guitar", "bass")
 
@@ -136,11 +138,6 @@ def _scored_tracks(
 
 
 def _results(scored: list[dict], provenance: dict) -> dict:
-    columns = {
-        part: aggregate([track[part] for track in scored])
-        for part in ("model", "mixture", "oracle")
-    }
-    gains = [difference(track["model"], track["mixture"], "si_sdr") for track in scored]
     return {
         "definition": {
             "si_sdr": "10 log10(|a s|^2 / |a s - e|^2) dB, a = <e, s> / |s|^2",
@@ -153,8 +150,7 @@ def _results(scored: list[dict], provenance: dict) -> dict:
             "zero_mean": False,
             "data_digest": provenance["data_sha256"],
         },
-        **columns,
-        "improvement": aggregate(gains),
+        **summaries(scored, make_protocol("mdx")),
         "tracks": scored,
         "failed": [],
         "provenance": provenance,

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from sepjax.evaluation.aggregate import aligned
+from sepjax.evaluation.tables import aligned
 
 PROCEDURES = ("summing", "averaging", "scaling", "adaptive")  # columns of Table 4.1
 METRICS = {"si_sdr": "SI-SDR", "sdr": "SDR"}

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sepjax.evaluation.aggregate import aligned
+from sepjax.evaluation.tables import aligned
 from sepjax.report.html.document import head, write_document
 from sepjax.report.html.markup import Markup, element, join
 from sepjax.report.html.pictures import decibels

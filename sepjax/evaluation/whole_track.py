@@ -1,7 +1,7 @@
 """Whole-track scores of one estimate against its reference, in float64.
 
 Both scores are computed over all samples and channels at once; how they are averaged
-over tracks is the subject of :mod:`sepjax.evaluation.aggregate`.
+over tracks is the subject of :mod:`sepjax.evaluation.scoring`.
 """
 
 import functools
