@@ -103,7 +103,7 @@ def evaluate(arguments: argparse.Namespace) -> int:
             "name a run folder, `sepjax evaluate RUN`, or two folders of stems, "
             "`sepjax evaluate --references DIR --estimates DIR`"
         )
-    _keep_programs()
+    _start_quickly()
     from data_pipelines.pipeline import open_data
     from sepjax.config import from_dict
     from sepjax.evaluation.run import run_protocol
@@ -119,7 +119,7 @@ def evaluate(arguments: argparse.Namespace) -> int:
 
 def _evaluate_folders(arguments: argparse.Namespace) -> int:
     _check_command(arguments)
-    _keep_programs()
+    _start_quickly()
     from sepjax.evaluation.folders.evaluate import evaluate_folders
     from sepjax.evaluation.protocol import make_protocol
     from sepjax.evaluation.score_files import write_scores
@@ -153,10 +153,13 @@ def _changes(arguments: argparse.Namespace) -> dict[str, Any]:
     return {name: value for name, value in options.items() if value is not None}
 
 
-def _keep_programs() -> None:
+def _start_quickly() -> None:
+    """Keep compiled programs from one call to the next, and one thread for LAPACK."""
+    # Its threads wait for one another longer than they compute; read on loading NumPy.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from sepjax.evaluation.scoring import keep_programs
 
-    cache = os.environ.get("SEPJAX_CACHE", "~/.cache/sepjax")
+    cache = os.environ.get("SEPJAX_CACHE") or "~/.cache/sepjax"
     keep_programs(Path(cache).expanduser() / "programs")
 
 

@@ -55,15 +55,17 @@ def plan_blocks(length: int, filters: int, most: int) -> Blocks:
     """Blocks that cover ``length`` samples, at most ``most`` of them in one step.
 
     Fifteen filter lengths of new samples in each keep the overlap cheap and a block of
-    all channels in the processor's cache; blocks are made equal rather than the last
-    one left nearly empty.
+    all channels in the processor's cache. What one step can hold has blocks of equal
+    length; longer stretches have the same blocks whatever their length, so that songs
+    share compiled programs.
     """
-    total = math.ceil(length / max(15 * filters + 1, 2048))
-    steps = math.ceil(total / most)
-    count = math.ceil(total / steps)
-    samples = math.ceil(length / (count * steps))
+    samples = max(15 * filters + 1, 2048)
+    count = min(math.ceil(length / samples), most)
+    if length <= count * samples:
+        samples = math.ceil(length / count)
     fft_size = scipy.fft.next_fast_len(samples + filters - 1, real=True)
-    return Blocks(fft_size - filters + 1, fft_size, count, steps)
+    block = fft_size - filters + 1
+    return Blocks(block, fft_size, count, math.ceil(length / (count * block)))
 
 
 def segment(wave: Any, start: int, stop: int, bounds: slice) -> Any:
