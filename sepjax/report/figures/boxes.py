@@ -181,8 +181,9 @@ def windows_figure(
     """
     from matplotlib.figure import Figure
 
-    figure = Figure((WIDTH, 2.5), facecolor="white", layout="constrained")
+    figure = Figure((WIDTH, 2.5), facecolor="white")
     axes = figure.subplots()
+    figure.subplots_adjust(left=0.07, right=0.985, bottom=0.21, top=0.89)
     windows = track["windows"].items()
     curves = {name: np.array([*map(measured, c["sdr"])]) for name, c in windows}
     low, high = _range(np.concatenate([*curves.values()]))
@@ -193,9 +194,13 @@ def windows_figure(
         time = (np.arange(len(values)) + 0.5) * window_seconds
         style = "-" if place < len(COLORS) else "--"
         axes.plot(
-            *(time, np.clip(values, low, high), style),
-            **dict(color=COLORS[place % len(COLORS)], linewidth=1.5),
-            **dict(label=name.replace("_", " "), marker="o"),
+            time,
+            np.clip(values, low, high),
+            style,
+            color=COLORS[place % len(COLORS)],
+            linewidth=1.5,
+            label=name.replace("_", " "),
+            marker="o",
             markersize=3,
             markevery=_dotted(values),
         )
@@ -208,7 +213,7 @@ def windows_figure(
     if heading:
         axes.set_title(heading, loc="left", fontsize=9.5, color=INK)
     figure.legend(
-        loc="outside lower left", ncols=8, frameon=False, fontsize=8, handlelength=1.6
+        loc="lower left", ncols=8, frameon=False, fontsize=8, handlelength=1.6
     )
     return figure
 
