@@ -19,6 +19,9 @@ import tempfile
 import traceback
 from pathlib import Path
 
+# LAPACK's threads wait for one another longer than they compute; read on loading NumPy.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 from absl import app, flags, logging
 from ml_collections import config_flags
 

@@ -1,7 +1,6 @@
 """Which metrics tracks are scored by, in which windows, and how they are averaged."""
 
 import dataclasses
-import itertools
 from typing import Any, Literal
 
 from sepjax.evaluation.bss.windows import SILENCE, Silence
@@ -63,21 +62,6 @@ class Protocol:
         windows = f"median over {self.window_seconds:g} s windows, then "
         average = "median" if self.median(metric) else "mean"
         return f"{windows * METRICS[metric].windowed}{average} over tracks"
-
-    def title(self) -> str:
-        """One line on what the columns of a table are.
-
-        Example:
-            >>> make_protocol("mdx").title()
-            'uSDR, SI-SDR (dB): mean over tracks. leakage (dBFS): median over tracks'
-        """
-        kinds = itertools.groupby(
-            self.columns, lambda name: (METRICS[name].unit, self.aggregation(name))
-        )
-        return ". ".join(
-            f"{', '.join(METRICS[m].label for m in names)} ({unit}): {how}"
-            for (unit, how), names in kinds
-        )
 
     def definition(self) -> dict[str, Any]:
         """Everything about the numbers that does not depend on the data."""
