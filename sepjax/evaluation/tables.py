@@ -21,8 +21,11 @@ def summary(results: Mapping[str, Any]) -> str:
         metrics = shown_metrics(results)
         metric = "si_sdr" if "si_sdr" in metrics else metrics[0]
         how = results["definition"]["aggregation"][metric]
-        head = f"{label(results, metric)}{in_unit(results, metric)}: {how}"
-        lines += ["", head, comparison(results, metric)]
+        count = f"{len(tracks)} track{'s' * (len(tracks) != 1)}"
+        where = f"(split {results['definition']['split']}, {count})"
+        unit = in_unit(results, metric, " in ")
+        lines += ["", f"{label(results, metric)}{unit}, {how} {where}"]
+        lines.append(comparison(results, metric))
     if tracks:
         lines += ["", table(results), "", *_captions(results)]
     lines += _live(results)
