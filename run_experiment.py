@@ -9,8 +9,12 @@ Any field of the configuration is a flag. A run that was interrupted goes on fro
 last checkpoint when the same command is given again.
 """
 
+import os
 import sys
 from pathlib import Path
+
+# LAPACK's threads wait for one another longer than they compute; read on loading NumPy.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 from absl import app, flags, logging
 from ml_collections import config_flags

@@ -14,7 +14,7 @@ import numpy as np
 from data_pipelines.feeding.live import LiveTrack, live_track
 from data_pipelines.pipeline import open_data
 from sepjax.config import Config, resolve
-from sepjax.evaluation.si_sdr import si_sdr
+from sepjax.evaluation.whole_track import si_sdr
 from sepjax.report.figures.spectrogram import spectrogram
 
 CLASSES = ("vocals", "drums", "bass", "electric_guitar", "wind", "other")

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from sepjax.commands.cli import heard, main
+from sepjax.commands.cli import main
+from sepjax.experiment.score import heard
 from sepjax.report.score_table import score_table
 from tests.tiny_run import finish, flags, start
 

@@ -1,6 +1,7 @@
-"""``sepjax evaluate --references DIR --estimates DIR``: score anyone's folders."""
+"""``sepjax evaluate``: score a run again, or anyone's folders of stems."""
 
 import argparse
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 def add_options(parser: argparse.ArgumentParser) -> None:
     """The options for a run, and those for two folders."""
     parser.usage = (
-        "sepjax evaluate RUN [--split SPLIT] [--root DIR]\n"
+        "sepjax evaluate RUN [--split SPLIT] [--root DIR] [options]\n"
         "       sepjax evaluate --references DIR --estimates DIR [-o DIR] [options]"
     )
     run = parser.add_argument_group("a run: its best checkpoint on its own data")
@@ -53,39 +54,39 @@ def _folder_options(parser: argparse.ArgumentParser) -> None:
         help="tracks at a time; each takes 2 to 3 GB for 5 minutes of four stereo "
         "stems (one per processor, at most 4)",
     )
-    _score_options(parser.add_argument_group("what is measured on two folders"))
+    _score_options(parser.add_argument_group("what is measured"))
 
 
 def _score_options(two: Any) -> None:
     two.add_argument(
         "--preset",
         choices=("museval", "thesis", "mdx"),
-        default="museval",
         help="museval: SDR, ISR, SIR, SAR in 1 s windows, median of windows, then of "
-        "tracks; thesis: 6 s windows; mdx: uSDR, mean over tracks, quick (%(default)s)",
+        "tracks; thesis: 6 s windows, and the median over tracks of SI-SDR; mdx: uSDR, "
+        "mean over tracks, quick (museval; a run as it was configured)",
     )
     two.add_argument(
         "--metrics",
         type=_names,
-        help="only these of sdr,isr,sir,sar,si_sdr,usdr; without isr, sir and sar it "
-        "takes a tenth of the time",
+        help="only these of sdr,isr,sir,sar,si_sdr,usdr,log_wmse,bleedless,fullness,"
+        "multi_mel_snr; without isr, sir and sar it takes a tenth of the time",
     )
     two.add_argument(
         "--channels",
         choices=("flatten", "mean"),
-        default="flatten",
-        help="SI-SDR: one scale for all channels, or the mean over channels "
-        "(%(default)s)",
+        help="SI-SDR: one scale for all channels, or the mean over channels (flatten)",
     )
     two.add_argument(
-        "--zero-mean", action="store_true", help="SI-SDR: remove the means first"
+        "--zero-mean",
+        action="store_true",
+        default=None,
+        help="SI-SDR: remove the means first",
     )
     two.add_argument(
         "--silence",
         choices=("drop", "source", "museval"),
-        default="drop",
         help="drop: as museval, but a class that is silent in a whole track is left "
-        "out; source: each class by itself; museval: exactly so (%(default)s)",
+        "out; source: each class by itself; museval: exactly so (drop)",
     )
 
 
@@ -94,26 +95,45 @@ def _names(text: str) -> tuple[str, ...]:
 
 
 def evaluate(arguments: argparse.Namespace) -> int:
-    """Score two folders; print, write and draw. 1 if a track failed."""
+    """``sepjax evaluate``: score a run or two folders. 1 if a track failed."""
+    if arguments.references or arguments.estimates:
+        return _evaluate_folders(arguments)
+    if arguments.run is None:
+        raise ValueError(
+            "name a run folder, `sepjax evaluate RUN`, or two folders of stems, "
+            "`sepjax evaluate --references DIR --estimates DIR`"
+        )
+    _start_quickly()
+    from data_pipelines.pipeline import open_data
+    from sepjax.config import from_dict
+    from sepjax.evaluation.run import run_protocol
+    from sepjax.experiment.score import score
+    from sepjax.train.checkpoint import describe
+
+    config = from_dict(describe(arguments.run)["config"])
+    config.eval.split = arguments.split or config.eval.split
+    config.data.root = arguments.root or config.data.root
+    protocol = run_protocol(config, arguments.preset or "", **_changes(arguments))
+    return 0 if score(arguments.run, config, open_data(config), protocol) else 1
+
+
+def _evaluate_folders(arguments: argparse.Namespace) -> int:
     _check_command(arguments)
+    _start_quickly()
     from sepjax.evaluation.folders.evaluate import evaluate_folders
-    from sepjax.evaluation.folders.files import prepare_output, summary, write_scores
     from sepjax.evaluation.protocol import make_protocol
+    from sepjax.evaluation.score_files import write_scores
+    from sepjax.evaluation.tables import summary
     from sepjax.report.figures.boxes import write_plots
     from sepjax.report.pages.folders import write_score_page
     from sepjax.train.provenance import provenance
 
-    changes: dict[str, Any] = {
-        key: getattr(arguments, key) for key in ("channels", "zero_mean", "silence")
-    }
-    if arguments.metrics is not None:
-        changes["metrics"] = arguments.metrics
     record = provenance("", 0)
-    prepare_output(arguments.output)  # rather now than in the end
+    _prepare_output(arguments.output)  # rather now than in the end
     results = evaluate_folders(
         arguments.references,
         arguments.estimates,
-        make_protocol(arguments.preset, **changes),
+        make_protocol(arguments.preset or "museval", **_changes(arguments)),
         classes=arguments.classes,
         jobs=arguments.jobs,
         progress=sys.stderr.isatty(),
@@ -125,6 +145,36 @@ def evaluate(arguments: argparse.Namespace) -> int:
     print(summary(results))
     print("written:", *files)
     return 1 if results["failed"] else 0
+
+
+def _changes(arguments: argparse.Namespace) -> dict[str, Any]:
+    names = ("metrics", "channels", "zero_mean", "silence")
+    options = {name: getattr(arguments, name) for name in names}
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def _start_quickly() -> None:
+    """Keep compiled programs from one call to the next, and one thread for LAPACK."""
+    # Its threads wait for one another longer than they compute; read on loading NumPy.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    from sepjax.evaluation.scoring import keep_programs
+
+    cache = os.environ.get("SEPJAX_CACHE") or "~/.cache/sepjax"
+    keep_programs(Path(cache).expanduser() / "programs")
+
+
+def _prepare_output(folder: Path) -> None:
+    """Create the folder for scores.
+
+    Raises:
+        FileExistsError: it is a run folder, whose own results are not to be replaced.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    if (folder / "checkpoints").exists() or (folder / "config.json").exists():
+        raise FileExistsError(
+            f"{folder} is a run folder: its results.json and report.html would be "
+            "replaced; give another folder with -o"
+        )
 
 
 def _check_command(arguments: argparse.Namespace) -> None:

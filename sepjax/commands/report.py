@@ -24,6 +24,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="print the scores of the runs beside each other, as Markdown",
     )
     parser.add_argument(
+        "--metric",
+        default="si_sdr",
+        help="of --table: sdr, usdr or another that all were scored by (%(default)s)",
+    )
+    parser.add_argument(
         "-o",
         "--output",
         type=Path,
@@ -52,7 +57,7 @@ def report(arguments: argparse.Namespace) -> int:
     if arguments.table:
         from sepjax.report.score_table import score_table
 
-        print(score_table(arguments.runs))
+        print(score_table(arguments.runs, arguments.metric))
         return 0
     from sepjax.report import write_report
 

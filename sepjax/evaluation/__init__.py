@@ -1,23 +1,43 @@
-"""Scores in float64, oracles, their aggregation, and the evaluation of a run."""
+"""Scores in float64, oracles, their aggregation, and the evaluation of a run.
 
-from sepjax.evaluation.bss import bss_eval, sdr_frames
-from sepjax.evaluation.bss.scores import BssScores
-from sepjax.evaluation.masks import (
-    ideal_binary_mask,
-    ideal_ratio_mask,
-    mixture_as_estimate,
-)
-from sepjax.evaluation.masks_wiener import ideal_wiener_filter
-from sepjax.evaluation.si_sdr import si_sdr, usdr
+Names are imported when they are first touched: tables of text need no jax.
+"""
 
-__all__ = [
-    "BssScores",
-    "bss_eval",
-    "ideal_binary_mask",
-    "ideal_ratio_mask",
-    "ideal_wiener_filter",
-    "mixture_as_estimate",
-    "sdr_frames",
-    "si_sdr",
-    "usdr",
-]
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sepjax.evaluation.bss import bss_eval as bss_eval
+    from sepjax.evaluation.bss import sdr_frames as sdr_frames
+    from sepjax.evaluation.bss.scores import BssScores as BssScores
+    from sepjax.evaluation.masks import ideal_binary_mask as ideal_binary_mask
+    from sepjax.evaluation.masks import ideal_ratio_mask as ideal_ratio_mask
+    from sepjax.evaluation.masks import mixture_as_estimate as mixture_as_estimate
+    from sepjax.evaluation.masks_wiener import (
+        ideal_wiener_filter as ideal_wiener_filter,
+    )
+    from sepjax.evaluation.metrics import METRICS as METRICS
+    from sepjax.evaluation.whole_track import si_sdr as si_sdr
+    from sepjax.evaluation.whole_track import usdr as usdr
+
+_NAMES = {
+    "BssScores": "bss.scores",
+    "METRICS": "metrics",
+    "bss_eval": "bss",
+    "ideal_binary_mask": "masks",
+    "ideal_ratio_mask": "masks",
+    "ideal_wiener_filter": "masks_wiener",
+    "mixture_as_estimate": "masks",
+    "sdr_frames": "bss",
+    "si_sdr": "whole_track",
+    "usdr": "whole_track",
+}
+
+__all__ = list(_NAMES)
+
+
+def __getattr__(name: str) -> Any:
+    if name in _NAMES:
+        module = importlib.import_module(f"sepjax.evaluation.{_NAMES[name]}")
+        return getattr(module, name)
+    raise AttributeError(f"module 'sepjax.evaluation' has no attribute {name!r}")

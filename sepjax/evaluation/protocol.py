@@ -1,118 +1,19 @@
-"""What is measured on a track, and how it is averaged: the presets and their words."""
+"""Which metrics tracks are scored by, in which windows, and how they are averaged."""
 
 import dataclasses
-import itertools
 from typing import Any, Literal
 
 from sepjax.evaluation.bss.windows import SILENCE, Silence
+from sepjax.evaluation.metrics import LEAKAGE, METRICS
 from sepjax.registry import nearest
 
-WINDOWED = ("sdr", "isr", "sir", "sar")  # scored in windows
-WHOLE = ("si_sdr", "usdr")  # scored over the whole track
-LEAKAGE = "leakage_dbfs"
-LABELS = {"sdr": "SDR", "isr": "ISR", "sir": "SIR", "sar": "SAR"} | {
-    "si_sdr": "SI-SDR",
-    "usdr": "uSDR",
-    LEAKAGE: "leakage",
-}
-UNITS = dict.fromkeys((*WINDOWED, *WHOLE), "dB") | {LEAKAGE: "dBFS"}
+USUAL = ("sdr", "isr", "sir", "sar", "si_sdr", "usdr")
 PRESETS = {
-    "thesis": {"window_seconds": 6.0, "metrics": (*WINDOWED, *WHOLE)},
-    "museval": {"window_seconds": 1.0, "metrics": (*WINDOWED, *WHOLE)},
+    "thesis": {"window_seconds": 6.0, "metrics": USUAL, "medians": ("si_sdr",)},
+    "museval": {"window_seconds": 1.0, "metrics": USUAL},
     "mdx": {"window_seconds": 1.0, "metrics": ("usdr", "si_sdr")},
 }
 FILTERS = 512  # taps of the projections, as in museval
-
-
-@dataclasses.dataclass(frozen=True)
-class Protocol:
-    """How tracks are scored; see :func:`make_protocol`."""
-
-    preset: str
-    window_seconds: float
-    metrics: tuple[str, ...]
-    channels: Literal["flatten", "mean"] = "flatten"
-    zero_mean: bool = False
-    silence: Silence = "drop"
-    filters: int = FILTERS
-
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """Everything that a track gets a value of."""
-        return (*self.metrics, LEAKAGE)
-
-    @property
-    def needs_filters(self) -> bool:
-        """Whether more than SDR is asked for, which takes most of the time."""
-        return bool({"isr", "sir", "sar"} & set(self.metrics))
-
-    def aggregation(self, metric: str) -> str:
-        """From a track to the set, in words.
-
-        Example:
-            >>> make_protocol("thesis").aggregation("sdr")
-            'median over 6 s windows, then median over tracks'
-        """
-        if metric in WINDOWED:
-            windows = f"{self.window_seconds:g} s windows"
-            return f"median over {windows}, then median over tracks"
-        if metric == LEAKAGE:
-            return "median over tracks"
-        return "mean over tracks"
-
-    def title(self) -> str:
-        """One line on what the columns of a table are.
-
-        Example:
-            >>> make_protocol("mdx").title()
-            'uSDR, SI-SDR (dB): mean over tracks. leakage (dBFS): median over tracks'
-        """
-        groups = itertools.groupby(
-            self.columns, lambda m: (UNITS[m], self.aggregation(m))
-        )
-        return ". ".join(
-            f"{', '.join(LABELS[m] for m in metrics)} ({unit}): {how}"
-            for (unit, how), metrics in groups
-        )
-
-    def definition(self) -> dict[str, Any]:
-        """Everything about the numbers that does not depend on the data."""
-        words = {metric: MEANINGS[metric] for metric in self.columns}
-        window = f"{self.window_seconds:g} s, one after the other, the rest left out"
-        channels = "flattened: one scale for all channels of a track"
-        if self.channels == "mean":
-            channels = "mean over the channels in which the reference sounds"
-        return {
-            "preset": self.preset,
-            **words,
-            "window_seconds": self.window_seconds,
-            "window": f"{window} (SI-SDR, uSDR: the whole track)",
-            **self._filters(),
-            "channels": f"{channels} (SI-SDR); all at once (others)",
-            "zero_mean": self.zero_mean,
-            "silence": f"{self.silence}: {SILENCES[self.silence]}",
-            "aggregation": {m: self.aggregation(m) for m in self.columns}
-            | {"mean": "unweighted mean over classes"},
-            "pairing": "songs and classes by name",
-            "length": "estimates cut, or filled with zeros, at their end",
-        }
-
-    def _filters(self) -> dict[str, str]:
-        taps = f"{self.filters} taps, one set for the track (BSS Eval v4)"
-        return {"filters": taps} if self.needs_filters else {}
-
-
-MEANINGS = {
-    "sdr": "10 log10(|s|^2 / |s - e|^2) dB of a window, reference s, estimate e",
-    "isr": "source image to spatial distortion of a window, dB (BSS Eval images)",
-    "sir": "source to interference of the other classes that were scored, dB",
-    "sar": "sources to artifacts, which no scored class explains, dB",
-    "si_sdr": "10 log10(|a s|^2 / |a s - e|^2) dB with a = <e, s> / |s|^2 "
-    "(thesis eq. 2.12)",
-    "usdr": "10 log10((sum s^2 + 1e-7) / (sum (s - e)^2 + 1e-7)) dB",
-    LEAKAGE: "root mean square of the estimate in windows in which the reference is "
-    "all zeros, dB re full scale 1",
-}
 SILENCES = {
     "drop": "a class that is silent in a whole track is not scored there; a window in "
     "which any other class is silent, as reference or estimate, counts for none",
@@ -122,17 +23,85 @@ SILENCES = {
 }
 
 
+@dataclasses.dataclass(frozen=True)
+class Protocol:
+    """How tracks are scored; see :func:`make_protocol`."""
+
+    preset: str
+    window_seconds: float
+    metrics: tuple[str, ...]
+    medians: tuple[str, ...] = ()
+    """Metrics that get the median of the tracks, beside those that always do."""
+    channels: Literal["flatten", "mean"] = "flatten"
+    zero_mean: bool = False
+    silence: Silence = "drop"
+    filters: int = FILTERS
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Everything that a track gets a value of."""
+        return tuple(dict.fromkeys((*self.metrics, LEAKAGE)))
+
+    @property
+    def quick(self) -> tuple[str, ...]:
+        """What takes no filters, which take most of the time, nor is about leaks."""
+        slow = {"isr", "sir", "sar", LEAKAGE}
+        return tuple(name for name in self.metrics if name not in slow)
+
+    def median(self, metric: str) -> bool:
+        """Whether a set of tracks gets the median of its tracks, or their mean."""
+        return METRICS.find(metric).median or metric in self.medians
+
+    def aggregation(self, metric: str) -> str:
+        """From a track to the set, in words.
+
+        Example:
+            >>> make_protocol("thesis").aggregation("sdr")
+            'median over 6 s windows, then median over tracks'
+        """
+        windows = f"median over {self.window_seconds:g} s windows, then "
+        average = "median" if self.median(metric) else "mean"
+        return f"{windows * METRICS[metric].windowed}{average} over tracks"
+
+    def definition(self) -> dict[str, Any]:
+        """Everything about the numbers that does not depend on the data."""
+        found = {name: METRICS.find(name) for name in self.columns}
+        channels = "flattened: one scale for all channels of a track"
+        if self.channels == "mean":
+            channels = "mean over the channels in which the reference sounds"
+        taps = f"{self.filters} taps, one set for the track (BSS Eval v4)"
+        whole = [
+            m.label for m in found.values() if not m.windowed and m.name != LEAKAGE
+        ]
+        return {
+            "preset": self.preset,
+            **{name: metric.definition for name, metric in found.items()},
+            "labels": {name: metric.label for name, metric in found.items()},
+            "units": {name: metric.unit for name, metric in found.items()},
+            "window_seconds": self.window_seconds,
+            "window": f"{self.window_seconds:g} s, one after the other, the rest left "
+            f"out ({', '.join(whole) or 'others'}: the whole track)",
+            **({"filters": taps} if {"isr", "sir", "sar"} & set(found) else {}),
+            "channels": f"{channels} (SI-SDR); all at once (others)",
+            "zero_mean": self.zero_mean,
+            "silence": f"{self.silence}: {SILENCES[self.silence]}",
+            "aggregation": {name: self.aggregation(name) for name in found}
+            | {"mean": "unweighted mean over classes"},
+        }
+
+
 def make_protocol(preset: str = "museval", **changes: Any) -> Protocol:
     """A preset, with changes.
 
     Args:
         preset: "museval" (SDR, ISR, SIR, SAR in windows of 1 s; median of windows, then
-            of tracks: "cSDR"), "thesis" (the same in windows of 6 s) or "mdx" (uSDR,
-            mean over tracks; quick). All give SI-SDR and uSDR of whole tracks, too.
+            of tracks: "cSDR"), "thesis" (the same in windows of 6 s, and of SI-SDR the
+            median over tracks) or "mdx" (uSDR, mean over tracks; quick). All give
+            SI-SDR and uSDR of whole tracks, too.
         **changes: fields of :class:`Protocol`.
 
     Raises:
-        ValueError: there is no such preset or choice.
+        ValueError: there is no such preset, metric or choice.
 
     Example:
         >>> make_protocol("thesis", zero_mean=True).window_seconds
@@ -142,9 +111,7 @@ def make_protocol(preset: str = "museval", **changes: Any) -> Protocol:
         raise ValueError(f"unknown preset {preset!r}: {nearest(preset, PRESETS)}")
     protocol = dataclasses.replace(Protocol(preset, **PRESETS[preset]), **changes)
     for metric in protocol.metrics:
-        if metric not in (*WINDOWED, *WHOLE):
-            known = nearest(metric, (*WINDOWED, *WHOLE))
-            raise ValueError(f"unknown metric {metric!r}: {known}")
+        METRICS.find(metric)
     if not protocol.metrics:
         raise ValueError("no metrics: name at least one")
     if protocol.silence not in SILENCE:

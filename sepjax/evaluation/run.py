@@ -1,7 +1,6 @@
 """Score a model on whole tracks, beside the untouched mixture and the oracle."""
 
 import functools
-import itertools
 import operator
 import sys
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -10,17 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from sepjax.evaluation import aggregate
 from sepjax.evaluation import masks as oracle
 from sepjax.evaluation.device import float64_device
 from sepjax.evaluation.excerpts import Collector
 from sepjax.evaluation.exchange import Rows, bring_together
-from sepjax.evaluation.si_sdr import si_sdr, usdr
+from sepjax.evaluation.protocol import Protocol, make_protocol
+from sepjax.evaluation.score_files import json_tree, write_scores
+from sepjax.evaluation.scoring import CLEAN, COLUMNS, Track, make_results, score_all
 from sepjax.inference.separate import separate
-from sepjax.storage import finite, write_json
-
-COLUMNS = ("model", "mixture", "oracle")
-METRICS = ("si_sdr", "usdr")
 
 
 def evaluate(
@@ -36,12 +32,13 @@ def evaluate(
     total: int = 0,
     progress: bool = True,
     part: slice = slice(0, None, 1),
+    protocol: Protocol | None = None,
 ) -> dict[str, Any] | None:
-    """Score every track and write ``results.json`` and the excerpts in ``audio/``.
+    """Score every track, write the files of scores and the excerpts in ``audio/``.
 
     Args:
         model: as for :func:`sepjax.separate`; an ideal mask
-            (``model.needs_sources``) is given the references.
+            (``model.oracle``) is given the references.
         variables: its parameters.
         config: a :class:`sepjax.config.Config`; ``config.eval`` counts.
         tracks: with ``name``, ``sample_rate``, ``classes``, ``mixture (time,
@@ -55,6 +52,7 @@ def evaluate(
         progress: show a bar with the expected time on stderr.
         part: which tracks of the split these are: in a distributed run every process
             p of P calls this with ``slice(p, None, P)``.
+        protocol: what is measured, as :func:`run_protocol` where None.
 
     Returns:
         What was written to ``results.json``. A track that fails does not stop the
@@ -65,80 +63,60 @@ def evaluate(
         ValueError: there is no track to score, or no device that has float64.
     """
     float64_device()  # one error rather than one for each track
-    workdir = Path(workdir)
+    workdir, protocol = Path(workdir), protocol or run_protocol(config)
     collector = Collector(config.eval.excerpts, config.eval.excerpt_seconds)
-    rows: Rows = {}
-    places = itertools.count(part.start, part.step)
-    for place, track in zip(places, _bar(tracks, total, progress and not part.start)):
+    names: list[str] = []
+    total = total or operator.length_hint(tracks)
+
+    def load(track: Any) -> Track:
+        names.append(track.name)
+        place = part.start + part.step * (len(names) - 1)
         offer = functools.partial(collector.add, place, track.name)
-        rows[place] = {"name": track.name}
-        try:
-            scores = _score_track(model, variables, config, track, offer)
-        except (ValueError, ArithmeticError, RuntimeError, MemoryError) as error:
-            rows[place]["error"] = str(error)
-            if not part.start:
-                text = f"track {track.name!r} could not be scored: {error}"
-                print(text, file=sys.stderr)
-        else:
-            rows[place] |= _seen(track.name, seen) | scores
+        facts = _seen(track.name, seen)
+        song = separate_track(model, variables, config, track, offer)
+        return song._replace(facts=facts)
+
+    rows: Rows = {}
+    show = progress and not part.start
+    options = {"total": total, "progress": show}
+    for index, row in score_all(tracks, load, protocol, **options):
+        rows[part.start + part.step * index] = {"name": names[index]} | row
+        if "error" in row and not part.start:
+            text = f"track {names[index]!r} could not be scored: {row['error']}"
+            print(text, file=sys.stderr)
     if not bring_together(rows, collector, workdir, part):
         return None
-    ordered = [rows[place] for place in sorted(rows)]
-    scored = [row for row in ordered if "error" not in row]
-    failed = [row for row in ordered if "error" in row]
-    if not scored and not failed:
+    if not rows:
         raise ValueError(f"split {config.eval.split!r} has no track to score")
-    results = {
-        "definition": definition(config, provenance),
-        **_summaries(scored),
-        "tracks": scored,
-        "failed": failed,
-        "provenance": dict(provenance),
-    } | ({"seen_unknown": seen_unknown} if seen_unknown else {})
+    ordered = (rows[place] for place in sorted(rows))
+    facts = definition(config, provenance)
+    results = make_results(
+        ordered, protocol, facts, provenance, seen_unknown=seen_unknown
+    )
     workdir.mkdir(parents=True, exist_ok=True)
     collector.write(workdir / "audio")
-    write_json(workdir / "results.json", results)
-    return finite(results)
+    write_scores(workdir, results)
+    return json_tree(results)
 
 
-def summary(results: Mapping[str, Any]) -> str:
-    """The scores as plain text: what they are, the table, and what to beware of."""
-    tracks, split = results["tracks"], results["definition"]["split"]
-    count = f"{len(tracks)} track" + "s" * (len(tracks) != 1)
-    lines = [
-        f"SI-SDR in dB, mean over tracks (split {split}, {count})",
-        aggregate.format_table(results),
-    ]
-    if "clean" in results:
-        means = results["clean"]["mean"]
-        lines.append(
-            f"against what was played: model {means['model']['si_sdr']:.2f}, mixture "
-            f"{means['mixture']['si_sdr']:.2f}, recorded stems "
-            f"{means['recorded']['si_sdr']:.2f}"
-        )
-    marked = [_marked(track) for track in tracks if track["seen"]]
-    if marked:
-        lines.append(f"SEEN in training ({len(marked)}): {', '.join(marked)}")
-    if unknown := results.get("seen_unknown"):
-        lines.append(f"SEEN or not is unknown: {unknown}")
-    lines += [f"FAILED {item['name']}: {item['error']}" for item in results["failed"]]
-    return "\n".join(lines)
+def run_protocol(config: Any, preset: str = "", **changes: Any) -> Protocol:
+    """How a run is scored: by ``config.eval.metrics``, or by a preset.
+
+    Args:
+        config: a :class:`sepjax.config.Config`.
+        preset: of :func:`sepjax.evaluation.protocol.make_protocol`.
+        **changes: fields of the protocol.
+    """
+    if not preset:
+        changes = {"metrics": config.eval.metrics} | changes
+    return make_protocol(preset or "museval", **changes)
 
 
 def definition(config: Any, provenance: Mapping[str, Any]) -> dict[str, Any]:
-    """Everything one must know to compare a number with another."""
+    """What a run's numbers depend on, beside the protocol."""
     rate = config.data.sample_rate
     return {
-        "si_sdr": "10 log10(|a s|^2 / |a s - e|^2) dB with a = <e, s> / |s|^2, "
-        "reference s, estimate e (thesis eq. 2.12)",
-        "usdr": "10 log10((sum s^2 + 1e-7) / (sum (s - e)^2 + 1e-7)) dB",
-        "improvement": "si_sdr of the model minus si_sdr of the mixture, per track",
-        "window": "whole track",
-        "channels": "flattened: one scale for all channels of a track",
-        "zero_mean": False,
-        "silence": "a class whose reference is all zeros in a track is not scored",
-        "aggregation": "mean over the tracks in which the class sounds (*_median: "
-        "median); 'mean': unweighted mean over classes",
+        "improvement": "the model's score minus that of the mixture, per track",
         "estimates": {
             "chunk_seconds": config.eval.chunk_seconds,
             "overlap": config.eval.overlap,
@@ -183,29 +161,27 @@ def _seen(name: str, seen: Collection[str] | Mapping[str, str]) -> dict[str, Any
     return {"seen": name in seen} | ({"seen_because": why} if why else {})
 
 
-def _marked(track: Mapping[str, Any]) -> str:
-    why = track.get("seen_because")
-    return f"{track['name']} ({why})" if why else track["name"]
-
-
-def _bar(tracks: Iterable[Any], total: int, progress: bool) -> Iterable[Any]:
-    if not progress:
-        return tracks
-    from tqdm import tqdm
-
-    total = total or operator.length_hint(tracks)
-    return tqdm(tracks, desc="evaluate", unit="track", total=total or None)
-
-
-def _score_track(
+def separate_track(
     model: Any, variables: Any, config: Any, track: Any, offer: Callable[..., None]
-) -> dict[str, dict[str, dict[str, float]]]:
+) -> Track:
+    """A track with what a model makes of it, beside the mixture and the ideal masks.
+
+    Args:
+        model: see :func:`evaluate`.
+        variables: its parameters.
+        config: a :class:`sepjax.config.Config`.
+        track: see :func:`evaluate`; of live music with ``clean``, what was played.
+        offer: is given sample rate, classes, mixture, references and estimates.
+
+    Raises:
+        ValueError: the track lacks a class of the model.
+    """
     missing = set(model.sources) - set(track.classes)
     if missing:
         raise ValueError(f"no reference of the classes {', '.join(sorted(missing))}")
     order = [track.classes.index(name) for name in model.sources]
     references = track.references[order]
-    separated = separate(
+    stems = separate(
         model,
         variables,
         track.mixture,
@@ -216,76 +192,21 @@ def _score_track(
         rescale=config.eval.rescale,
         references=references,
     )
-    estimates = np.stack([separated[name] for name in model.sources])
+    estimates = np.stack([stems[name] for name in model.sources])
     masked = oracle.ideal_ratio_mask(
         references,
         track.mixture,
         power=config.eval.oracle_power,
         n_fft=oracle.fft_size(track.sample_rate),
     )
-    untouched = [track.mixture] * len(references)
-    scores = {
-        column: {
-            name: _score(reference, estimate)
-            for name, reference, estimate in zip(model.sources, references, waves)
-        }
-        for column, waves in zip(COLUMNS, (estimates, untouched, masked))
-    }
+    untouched = np.broadcast_to(track.mixture, references.shape)
+    columns = dict(zip(COLUMNS, (estimates, untouched, masked)))
     if (clean := getattr(track, "clean", None)) is not None:
-        held = {"model": estimates, "mixture": untouched, "recorded": references}
-        scores |= {
-            f"clean/{column}": {
-                name: _score(reference, estimate)
-                for name, reference, estimate in zip(model.sources, clean[order], waves)
-            }
-            for column, waves in held.items()
-        }
-    waves = track.mixture, references, estimates
-    offer(track.sample_rate, tuple(model.sources), *waves)
-    return scores
-
-
-def _score(reference: np.ndarray, estimate: np.ndarray) -> dict[str, float]:
-    if not reference.any():
-        return dict.fromkeys(METRICS, float("nan"))
-    return {
-        "si_sdr": float(si_sdr(reference, estimate)),
-        "usdr": float(usdr(reference, estimate)),
-    }
-
-
-def _summaries(scored: list[dict[str, Any]]) -> dict[str, Any]:
-    """Averages over tracks per class, and their means over classes."""
-    columns = {
-        column: aggregate.aggregate([track[column] for track in scored])
-        for column in COLUMNS
-    }
-    columns["improvement"] = aggregate.aggregate(
-        [
-            aggregate.difference(track["model"], track["mixture"], "si_sdr")
-            for track in scored
-        ]
+        clean = clean[order]
+        waves = zip(CLEAN, (estimates, untouched, references))
+        columns |= {f"clean/{column}": wave for column, wave in waves}
+    names = tuple(model.sources)
+    offer(track.sample_rate, names, track.mixture, references, estimates)
+    return Track(
+        track.name, track.sample_rate, names, references, columns, track.mixture, clean
     )
-    means = {
-        column: {
-            metric: aggregate.mean_over_classes(columns[column], metric)
-            for metric in (METRICS if column in COLUMNS else ("si_sdr",))
-        }
-        for column in columns
-    }
-    return {**columns, "mean": means} | _clean_summaries(scored)
-
-
-def _clean_summaries(scored: list[dict[str, Any]]) -> dict[str, Any]:
-    """Of live music the same against what was played, beside what was recorded."""
-    if not scored or "clean/model" not in scored[0]:
-        return {}
-    columns = {
-        column: aggregate.aggregate([track[f"clean/{column}"] for track in scored])
-        for column in ("model", "mixture", "recorded")
-    }
-    means = {
-        column: {m: aggregate.mean_over_classes(table, m) for m in METRICS}
-        for column, table in columns.items()
-    }
-    return {"clean": columns | {"mean": means}}

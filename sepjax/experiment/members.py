@@ -17,6 +17,7 @@ from sepjax.config import (
     member_folders,
     resolve,
 )
+from sepjax.experiment.names import name_problems
 from sepjax.registry import nearest
 from sepjax.report.run_folder import read_run
 
@@ -86,7 +87,7 @@ def configuration(member: Member, overrides: Sequence[str] = ()) -> Config:
     except (flags.Error, TypeError, ValueError) as error:
         line = str(error).strip().splitlines()[-1]
         raise ValueError(f"{member.config} {' '.join(overrides)}: {line}") from error
-    return resolve(holder.value)
+    return resolve(holder.value, name_problems)
 
 
 def finished(folder: Path, config: Config) -> bool:

@@ -15,11 +15,12 @@ import jax
 import numpy as np
 
 from data_pipelines.pipeline import Data, open_data, summary
-from sepjax.commands.cli import score
 from sepjax.config import Config, member_configs, member_folders, resolve
 from sepjax.evaluation.seeds import summarize_band
 from sepjax.experiment.check import check_run
 from sepjax.experiment.flags import Options, run_folder
+from sepjax.experiment.names import name_problems
+from sepjax.experiment.score import score
 from sepjax.report.figures.surface import write_surface
 from sepjax.storage import atomic_file
 from sepjax.train import loop, make_optimizer
@@ -42,7 +43,7 @@ def run(config: Any, options: Options) -> int:
         if not isinstance(config, Config):
             raise ValueError("--config names no file with a configuration: --mode=list")
         with contextlib.ExitStack() as stack:
-            return 0 if _run(resolve(config), options, stack) else 1
+            return 0 if _run(resolve(config, name_problems), options, stack) else 1
     except (ValueError, OSError, CheckpointError, NonFiniteError) as error:
         message = f"error: {_explain(error, options.workdir)}"
     except Exception:

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import statistics
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +88,36 @@ def number(value: Any) -> float | None:
     if isinstance(value, int | float) and math.isfinite(value):
         return float(value)
     return None
+
+
+def score(run: RunFolder, part: str, name: str, metric: str) -> float | None:
+    """A number of results.json; the improvement is derived where it is not given."""
+    value = number(lookup(run.results, part, name, metric))
+    if part == "improvement" and value is None:
+        model, mixture = (score(run, p, name, metric) for p in ("model", "mixture"))
+        return None if None in (model, mixture) else model - mixture
+    return value
+
+
+def mean_score(run: RunFolder, part: str, metric: str) -> float | None:
+    """Unweighted mean over the classes that mixture and model both have."""
+    values = [score(run, part, name, metric) for name in scored(run, metric)]
+    return statistics.fmean(values) if values and None not in values else None
+
+
+def scored(run: RunFolder, metric: str) -> list[str]:
+    """Classes with a score of both mixture and model."""
+    return [
+        name
+        for name in run.sources
+        if all(score(run, p, name, metric) is not None for p in ("mixture", "model"))
+    ]
+
+
+def seen_tracks(run: RunFolder) -> list[str]:
+    """Scored tracks that were trained on."""
+    tracks = run.results.get("tracks", [])
+    return [str(track.get("name")) for track in tracks if track.get("seen")]
 
 
 def _read_json(path: Path, absent: Any) -> Any:

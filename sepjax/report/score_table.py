@@ -7,16 +7,19 @@ from typing import Any
 
 import numpy as np
 
+from sepjax.evaluation.tables import in_unit, label, measured
+from sepjax.registry import nearest
+
 # Facts of a definition that may differ between rows of one table.
 OWN = ("seed", "commit", "estimates")
 PARTS = {
-    "model": "SI-SDR (dB)",
-    "improvement": "SI-SDR improvement over the mixture (dB)",
-    "clean": "SI-SDR against what was played (dB)",
+    "model": "{}",
+    "improvement": "{} improvement over the mixture",
+    "clean": "{} against what was played",
 }
 
 
-def score_table(runs: Sequence[Path]) -> str:
+def score_table(runs: Sequence[Path], metric: str = "si_sdr") -> str:
     """Tables in Markdown: a row for each run, a column for each class.
 
     Runs that were trained on what they are scored on, or may have been, say SEEN. Of a
@@ -25,24 +28,32 @@ def score_table(runs: Sequence[Path]) -> str:
     ideal ratio masks; of live music also the recorded stems.
 
     Args:
-        runs: folders with ``results.json``, or with ``seed_*`` that have it.
+        runs: folders with ``results.json``, or with ``seed_*`` that have it; of runs or
+            of ``sepjax evaluate --references ... --estimates ...``.
+        metric: what all of them were scored by.
 
     Raises:
         FileNotFoundError: a folder has no scores.
-        ValueError: the runs were scored by different definitions.
+        ValueError: the runs were scored by different definitions, or not by the metric.
     """
     scored = read_scores(runs)
     first = next(iter(scored.values()))[0]
+    known = first["mean"]["model"]
+    if metric not in known:
+        raise ValueError(f"not scored by {metric!r}: {nearest(metric, known)}")
+    unit = in_unit(first, metric, " (") + ")"
     blocks = []
     for part, title in PARTS.items():
-        if part == "clean" and "clean" not in first:
+        if part not in first:
             continue
-        rows = _references(first, part)
+        rows = _references(first, part, metric)
         rows += [
-            (name + marked(found), _cells(found, part))
+            (name + marked(found), _cells(found, part, metric))
             for name, found in scored.items()
+            if metric in found[0]["mean"][part if part != "clean" else "model"]
         ]
-        blocks.append(_markdown(title, list(first["model"]), rows))
+        heading = title.format(label(first, metric)) + unit * (unit != ")")
+        blocks.append(_markdown(heading, list(first["model"]), rows))
     return "\n\n".join(blocks)
 
 
@@ -100,39 +111,43 @@ def _require_same(scored: Mapping[str, list[dict[str, Any]]]) -> None:
                 )
 
 
-def _table(results: Mapping[str, Any], part: str) -> dict[str, float | None]:
-    """Class -> value, and its mean over classes."""
-    home = results["clean"] if part == "clean" else results
-    column = "model" if part == "clean" else part
-    return _values(home, column)
+def scores_of(
+    results: Mapping[str, Any], column: str, metric: str = "si_sdr"
+) -> dict[str, float]:
+    """Class -> value of a column, and its mean over classes; NaN for no score."""
+    table = {name: row.get(metric) for name, row in results[column].items()}
+    table["mean"] = results["mean"][column].get(metric)
+    return {name: measured(value) for name, value in table.items()}
 
 
-def _values(home: Mapping[str, Any], column: str) -> dict[str, float | None]:
-    table = {name: cell["si_sdr"] for name, cell in home[column].items()}
-    return table | {"mean": home["mean"][column]["si_sdr"]}
-
-
-def _references(results: Mapping[str, Any], part: str) -> list[tuple[str, dict]]:
+def _references(
+    results: Mapping[str, Any], part: str, metric: str
+) -> list[tuple[str, dict]]:
     if part == "improvement":
         return []
     home = results["clean"] if part == "clean" else results
     names = {"mixture": "(the mixture)", "oracle": "(ideal ratio masks)"}
     names |= {"recorded": "(the recorded stems)"}
-    found = {text: home[key] for key, text in names.items() if key in home}
-    columns = {text: key for key, text in names.items()}
     return [
-        (text, {k: _cell([v]) for k, v in _values(home, columns[text]).items()})
-        for text in found
+        (text, {k: _cell([v]) for k, v in scores_of(home, column, metric).items()})
+        for column, text in names.items()
+        if metric in home["mean"].get(column, {})
     ]
 
 
-def _cells(found: Sequence[Mapping[str, Any]], part: str) -> dict[str, str]:
-    tables = [_table(one, part) for one in found]
+def _cells(
+    found: Sequence[Mapping[str, Any]], part: str, metric: str
+) -> dict[str, str]:
+    live = part == "clean"
+    tables = [
+        scores_of(one["clean"] if live else one, "model" if live else part, metric)
+        for one in found
+    ]
     return {name: _cell([table[name] for table in tables]) for name in tables[0]}
 
 
-def _cell(values: Sequence[float | None]) -> str:
-    known = np.array([np.nan if value is None else value for value in values], float)
+def _cell(values: Sequence[float]) -> str:
+    known = np.array(values)
     if np.isnan(known).all():
         return "-"
     spread = f" ± {known.std(ddof=1):.2f}" if len(known) > 1 else ""

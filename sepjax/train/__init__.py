@@ -1,17 +1,26 @@
-"""Training: one step, one loop, and what a run leaves behind."""
+"""Training: one step, one loop, and what a run leaves behind.
 
-from sepjax.train.loop import train
-from sepjax.train.optim import make_optimizer
-from sepjax.train.optim.plateau import PlateauState, plateau_step
-from sepjax.train.step import TrainState, init_state, make_eval_step, make_train_step
+Names are imported when they are first touched: what a run is made with needs no flax.
+"""
 
-__all__ = [
-    "PlateauState",
-    "TrainState",
-    "init_state",
-    "make_eval_step",
-    "make_optimizer",
-    "make_train_step",
-    "plateau_step",
-    "train",
-]
+import importlib
+from typing import Any
+
+_NAMES = {
+    "PlateauState": "optim.plateau",
+    "TrainState": "step",
+    "init_state": "step",
+    "make_eval_step": "step",
+    "make_optimizer": "optim",
+    "make_train_step": "step",
+    "plateau_step": "optim.plateau",
+    "train": "loop",
+}
+
+__all__ = list(_NAMES)
+
+
+def __getattr__(name: str) -> Any:
+    if name in _NAMES:
+        return getattr(importlib.import_module(f"sepjax.train.{_NAMES[name]}"), name)
+    raise AttributeError(f"module 'sepjax.train' has no attribute {name!r}")

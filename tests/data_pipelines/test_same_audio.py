@@ -22,6 +22,7 @@ from data_pipelines.songs import demo
 from data_pipelines.songs.folder import build_manifest
 from sepjax.config import Config, resolve
 from sepjax.evaluation import run
+from sepjax.evaluation.tables import summary
 from sepjax.models.tasnet.config import TasNetConfig
 
 CLASSES = ("drums", "vocals")
@@ -108,7 +109,7 @@ def test_forced_training_says_seen_in_every_score(leaky, tmp_path):
     (track,) = json.loads((tmp_path / "run/results.json").read_text())["tracks"]
     assert track["seen"] is True
     assert track["seen_because"] == "same audio as train/two"
-    shown = run.summary(results)
+    shown = summary(results)
     assert "SEEN in training (1): renamed (same audio as train/two)" in shown
 
 

@@ -5,15 +5,26 @@ import math
 
 import pytest
 
-from sepjax.evaluation.aggregate import (
-    aggregate,
-    difference,
-    format_table,
-    mean_over_classes,
-)
-from sepjax.storage import finite, write_json
+from sepjax.evaluation.metrics import METRICS
+from sepjax.evaluation.protocol import make_protocol
+from sepjax.evaluation.score_files import spelled
+from sepjax.evaluation.scoring import summaries, summarize
+from sepjax.evaluation.tables import comparison
+from sepjax.storage import write_json
 
 NAN = math.nan
+PROTOCOL = make_protocol("mdx")
+
+
+def aggregate(tracks):
+    return summarize(tracks, PROTOCOL)
+
+
+def whole(**columns):
+    """Results of tracks whose columns these are."""
+    return summaries(
+        [dict(zip(columns, row)) for row in zip(*columns.values())], PROTOCOL
+    )
 
 
 def songs(*values):
@@ -25,8 +36,10 @@ def test_silent_tracks_are_left_out_and_counted():
     assert summary == {
         "si_sdr": 3.0,
         "si_sdr_median": 2.0,
+        "si_sdr_tracks": 3,
         "usdr": 4.0,
         "usdr_median": 3.0,
+        "usdr_tracks": 3,
         "tracks": 3,
     }
 
@@ -35,7 +48,7 @@ def test_a_class_that_never_sounds_has_no_score():
     summary = aggregate(songs(NAN, NAN))
     assert summary["bass"]["tracks"] == 0
     assert math.isnan(summary["bass"]["si_sdr"])
-    assert math.isnan(mean_over_classes(summary, "si_sdr"))
+    assert math.isnan(whole(model=songs(NAN))["mean"]["model"]["si_sdr"])
 
 
 def test_a_silent_estimate_is_not_hidden():
@@ -46,23 +59,20 @@ def test_a_silent_estimate_is_not_hidden():
 
 
 def test_mean_over_classes_weighs_classes_alike():
-    summary = aggregate([{"a": {"x": 1.0}, "b": {"x": 4.0}}, {"a": {"x": 3.0}}])
-    assert mean_over_classes(summary, "x") == 3.0
+    tracks = [{"a": {"usdr": 1.0}, "b": {"usdr": 4.0}}, {"a": {"usdr": 3.0}}]
+    assert whole(model=tracks)["mean"]["model"]["usdr"] == 3.0
+
+
+def test_the_thesis_takes_the_median_of_si_sdr_over_songs():
+    summary = summarize(songs(1.0, 2.0, 6.0), make_protocol("thesis"))["bass"]
+    assert (summary["si_sdr"], summary["usdr"]) == (2.0, 4.0)
+    assert "median over tracks" in make_protocol("thesis").aggregation("si_sdr")
+    assert METRICS["si_sdr"].median is False
 
 
 def test_table_is_aligned_and_shows_missing_scores():
-    model, mixture = songs(4.0)[0], songs(-2.0)[0]
-    columns = {
-        "model": aggregate([model]),
-        "mixture": aggregate([mixture]),
-        "oracle": aggregate(songs(NAN)),
-        "improvement": aggregate([difference(model, mixture, "si_sdr")]),
-    }
-    means = {
-        name: {"si_sdr": mean_over_classes(column, "si_sdr")}
-        for name, column in columns.items()
-    }
-    table = format_table(finite({**columns, "mean": means}))
+    results = whole(model=songs(4.0), mixture=songs(-2.0), oracle=songs(NAN))
+    table = comparison(spelled(results), "si_sdr")
     header, bass, mean = table.splitlines()
     assert header.split() == "class model mixture oracle improvement tracks".split()
     assert bass.split() == ["bass", "4.00", "-2.00", "-", "+6.00", "1"]

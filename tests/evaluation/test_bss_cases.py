@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from sepjax.evaluation import bss_eval, sdr_frames
+from sepjax.evaluation.bss import windows as framing
 from sepjax.evaluation.bss.windows import plan_blocks, windows
 
 TAPS = 8
@@ -258,3 +259,16 @@ def test_errors_say_what_is_wrong(change, message):
     waves = arguments.pop("reference"), arguments.pop("estimate")
     with pytest.raises(ValueError, match=message):
         bss_eval(*waves, **arguments)
+
+
+def test_panned_sources_have_the_scores_of_one_problem(monkeypatch):
+    reference, estimate = tracks(channels=1)
+    reference = reference * np.array([1.0, 0.3])
+    estimate = np.concatenate([estimate, tracks(seed=1, channels=1)[1]], -1)
+    each = bss_eval(reference, estimate, **SHORT)
+    monkeypatch.setattr(framing, "panned", lambda wave: False)
+    together = bss_eval(reference, estimate, **SHORT)
+    for metric in METRICS:
+        ours, theirs = getattr(each, metric), getattr(together, metric)
+        np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-6)
+    assert each.dropped.tolist() == together.dropped.tolist() == [[False, True]] * 2

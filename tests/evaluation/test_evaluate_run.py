@@ -12,8 +12,9 @@ import soundfile
 from orbax.checkpoint import multihost
 
 from sepjax.config import Config
-from sepjax.evaluation.run import evaluate, summary
-from sepjax.evaluation.si_sdr import si_sdr
+from sepjax.evaluation.run import evaluate
+from sepjax.evaluation.tables import summary
+from sepjax.evaluation.whole_track import si_sdr
 from sepjax.models.tasnet.config import TasNetConfig
 
 RATE = 8000

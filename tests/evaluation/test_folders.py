@@ -10,10 +10,14 @@ import pytest
 import soundfile
 
 from sepjax.commands import cli
-from sepjax.evaluation.folders.evaluate import evaluate_folders, leakage
-from sepjax.evaluation.folders.files import summary, write_scores
+from sepjax.evaluation import scoring
+from sepjax.evaluation.folders.evaluate import evaluate_folders
+from sepjax.evaluation.folders.pairing import pair_tracks
+from sepjax.evaluation.metrics import leakage
 from sepjax.evaluation.protocol import make_protocol
-from sepjax.evaluation.si_sdr import si_sdr, usdr
+from sepjax.evaluation.score_files import write_scores
+from sepjax.evaluation.tables import summary, title
+from sepjax.evaluation.whole_track import si_sdr, usdr
 from sepjax.report.figures.boxes import drawn_metrics, write_plots
 from sepjax.report.pages.folders import page, write_score_page
 
@@ -63,7 +67,7 @@ def read(*path):
 
 def test_values_are_those_of_the_single_functions(music):
     results = evaluate(music / "true", music / "guess", "museval")
-    assert [track["title"] for track in results["tracks"]] == [
+    assert [title(track) for track in results["tracks"]] == [
         *("test/a", "test/b", "test/c")
     ]
     for track in results["tracks"]:
@@ -71,7 +75,7 @@ def test_values_are_those_of_the_single_functions(music):
             read(music, side, "test", track["name"], "bass.wav")
             for side in ("true", "guess")
         )
-        scores = track["scores"]["bass"]
+        scores = track["model"]["bass"]
         # Files hold float32: the same samples, the same numbers.
         assert scores["si_sdr"] == pytest.approx(float(si_sdr(truth, guess)), abs=1e-6)
         assert scores["usdr"] == pytest.approx(float(usdr(truth, guess)), abs=1e-6)
@@ -84,8 +88,8 @@ def test_values_are_those_of_the_single_functions(music):
         sdr = np.median(10 * np.log10(windows[0] / windows[1]))
         assert scores["sdr"] == pytest.approx(sdr, abs=1e-6)
         assert (scores["windows"], scores["windows_scored"]) == (4, 4)
-    row = results["scores"]["bass"]
-    each = [track["scores"]["bass"] for track in results["tracks"]]
+    row = results["model"]["bass"]
+    each = [track["model"]["bass"] for track in results["tracks"]]
     assert row["sdr"] == pytest.approx(np.median([score["sdr"] for score in each]))
     assert row["usdr"] == pytest.approx(np.mean([score["usdr"] for score in each]))
     # Two leaks 20 dB down are one 17 dB down; noise of finite length scatters a little.
@@ -100,27 +104,46 @@ def test_many_processes_give_the_numbers_of_one(music):
         for jobs in (1, 2)
     )
     for left, right in zip(one["tracks"], many["tracks"], strict=True):
-        assert left["title"] == right["title"]
+        assert title(left) == title(right)
         for name in CLASSES:
             # Tests compile without optimization, processes with it: last digits.
-            assert left["scores"][name] == pytest.approx(
-                right["scores"][name], rel=1e-9, nan_ok=True
+            assert left["model"][name] == pytest.approx(
+                right["model"][name], rel=1e-9, nan_ok=True
             )
     assert one["definition"] == many["definition"]
 
 
+def test_a_process_that_dies_takes_no_track_with_it(music, monkeypatch):
+    pairs, _ = pair_tracks(music / "true", music / "guess")
+    calls = []
+
+    def pool(left, attempt, jobs):
+        calls.append((sorted(left), jobs))
+        # The pool breaks after the first track; alone, track 1 kills its process again.
+        if jobs == 2:
+            yield 0, {}
+        elif 1 not in left:
+            yield from ((index, {}) for index in left)
+
+    monkeypatch.setattr(scoring, "_pool", pool)
+    done = dict(scoring.score_in_processes(pairs, None, 2))
+    assert calls == [([0, 1, 2], 2), ([1], 1), ([2], 1)]
+    assert done[0] == done[2] == {}
+    assert "want of memory" in done[1]["error"]
+
+
 def test_perfect_estimates_are_infinitely_good(music, tmp_path):
     results = evaluate(music / "true", music / "true", metrics=("sdr", "si_sdr"))
-    row = results["scores"]["vocals"]
+    row = results["model"]["vocals"]
     assert row["sdr"] == math.inf
     # An exact copy leaves no error, or that of rounding the scale.
     assert row["si_sdr"] > 140
     write_scores(tmp_path, results)
     stored = json.loads((tmp_path / "results.json").read_text(), parse_constant=fail)
-    assert stored["scores"]["vocals"]["sdr"] == "Infinity"
-    assert float(stored["scores"]["vocals"]["sdr"]) == math.inf
+    assert stored["model"]["vocals"]["sdr"] == "Infinity"
+    assert float(stored["model"]["vocals"]["sdr"]) == math.inf
     assert "inf" in summary(results)
-    assert "\N{INFINITY}" in page(results)
+    assert "\N{INFINITY}" in page(results, tmp_path)
 
 
 def fail(constant):
@@ -133,7 +156,7 @@ def test_estimates_of_swapped_names_score_as_what_they_are_called(copy):
             shutil.copy(copy / f"true/test/{song.name}/{name}.wav", song / "x.wav")
             other = "vocals" if name == "bass" else "bass"
             (song / "x.wav").replace(song / f"{other}.wav")
-    scores = evaluate(copy / "true", copy / "guess")["scores"]
+    scores = evaluate(copy / "true", copy / "guess")["model"]
     assert scores["bass"]["usdr"] < 0 < 15 < scores["drums"]["usdr"]
 
 
@@ -149,7 +172,7 @@ def test_subsets_of_stems_and_broken_files(copy, capsys, tmp_path):
     assert failed["name"] == "test/b"
     assert str(path) in failed["error"]
     assert "truncated" in failed["error"]
-    assert [results["scores"][name]["tracks"] for name in CLASSES] == [1, 2, 2]
+    assert [results["model"][name]["tracks"] for name in CLASSES] == [1, 2, 2]
     command = ["evaluate", "--preset", "mdx", "--jobs", "1", "-o", str(tmp_path / "o")]
     command += ["--references", str(copy / "true"), "--estimates", str(copy / "guess")]
     assert cli.main(command) == 1
@@ -176,20 +199,20 @@ def test_silent_references_have_leakage_and_no_score(copy):
         write(path, wave)
         write(copy / f"guess/test/{song}/bass.wav", np.where(wave == 0, 0.01, wave))
     results = evaluate(copy / "true", copy / "guess", metrics=("sdr", "usdr"))
-    one, two, three = (track["scores"]["bass"] for track in results["tracks"])
+    one, two, three = (track["model"]["bass"] for track in results["tracks"])
     assert [one["windows_scored"], two["windows_scored"]] == [2, 0]
     assert one["leakage_dbfs"] == pytest.approx(-40)
     assert two["leakage_dbfs"] == pytest.approx(-40)
     assert math.isnan(three["leakage_dbfs"])
     assert math.isnan(two["usdr"])
     # The other classes of b are scored; in a they lose the windows, as in museval.
-    vocals = [track["scores"]["vocals"] for track in results["tracks"]]
+    vocals = [track["model"]["vocals"] for track in results["tracks"]]
     assert [score["windows_scored"] for score in vocals] == [2, 4, 4]
-    row = results["scores"]["bass"]
+    row = results["model"]["bass"]
     assert (row["usdr_tracks"], row["leakage_dbfs_tracks"]) == (2, 2)
     assert "leakage dBFS" in summary(results)
     alone = evaluate(copy / "true", copy / "guess", silence="source", metrics=("sdr",))
-    assert alone["tracks"][0]["scores"]["vocals"]["windows_scored"] == 4
+    assert alone["tracks"][0]["model"]["vocals"]["windows_scored"] == 4
     strict = evaluate(copy / "true", copy / "guess", silence="museval")
     assert [track["name"] for track in strict["failed"]] == ["test/b"]
 
@@ -197,7 +220,7 @@ def test_silent_references_have_leakage_and_no_score(copy):
 def test_leakage_of_silence_is_none():
     silence = np.zeros((2, 10, 1))
     silence[1] = 0.5
-    levels = leakage(silence, np.zeros((2, 10, 1)), [slice(0, 10)])
+    levels = [leakage(wave, np.zeros((10, 1)), window=10) for wave in silence]
     np.testing.assert_array_equal(levels, [-np.inf, np.nan])
 
 
@@ -215,7 +238,7 @@ def test_channels_and_means_are_as_asked(copy):
             classes=["bass"],
             **options,
         )
-        score = results["tracks"][0]["scores"]["bass"]["si_sdr"]
+        score = results["tracks"][0]["model"]["bass"]["si_sdr"]
         # float32 of the file
         assert score == pytest.approx(float(si_sdr(truth, wave, **options)), abs=1e-4)
         definition = results["definition"]
@@ -233,7 +256,7 @@ def test_files(music, tmp_path):
     assert len(rows) == 3 * 7
     first = rows[0]
     assert (first["subset"], first["track"], first["metric"]) == ("test", "a", "sdr")
-    value = results["tracks"][0]["scores"]["bass"]["sdr"]
+    value = results["tracks"][0]["model"]["bass"]["sdr"]
     assert float(first["value"]) == value
     assert first["averaged"] == "median over windows"
     assert {row["metric"] for row in rows if not row["value"]} == {
@@ -251,7 +274,9 @@ def test_files(music, tmp_path):
     text = write_score_page(tmp_path, results).read_text()
     assert text.count("<img") == 4
     assert "median over 1 s windows, then median over tracks" in text
-    assert text == f"<!DOCTYPE html>\n{page(results)}\n", "the same every time"
+    assert text == f"<!DOCTYPE html>\n{page(results, tmp_path)}\n", (
+        "the same every time"
+    )
 
 
 def test_page_without_a_single_score(copy, tmp_path):
@@ -297,7 +322,7 @@ def test_real_music(shared_data, tmp_path):
     results = evaluate(
         shared_data / "stems44", root, "thesis", metrics=("sdr", "si_sdr")
     )
-    assert set(results["scores"]) == {"drums", "other", "vocals"}
+    assert set(results["model"]) == {"drums", "other", "vocals"}
     assert results["definition"]["window"].startswith("6 s, ")
-    assert results["scores"]["drums"]["windows"] == 2  # of 15 s
-    assert all(0 < row["sdr"] < 40 for row in results["scores"].values())
+    assert results["model"]["drums"]["windows"] == 2  # of 15 s
+    assert all(0 < row["sdr"] < 40 for row in results["model"].values())

@@ -165,7 +165,9 @@ def test_integers_and_floats_have_one_scale(two):
     loaded = read_pair(pair(two))
     assert loaded.classes == ("bass", "vocals")
     # Half a step of 16 bits where the file was rounded.
-    np.testing.assert_allclose(loaded.references, loaded.estimates, atol=2**-15)
+    np.testing.assert_allclose(
+        loaded.references, loaded.estimates["model"], atol=2**-15
+    )
     assert np.abs(loaded.references).max() > 0.4
 
 
@@ -174,9 +176,9 @@ def test_lengths_are_those_of_the_references(two):
     write(truth / "bass.wav", 100), write(truth / "vocals.wav", 100)
     write(guess / "bass.wav", 120), write(guess / "vocals.wav", 70)
     loaded = read_pair(pair(two))
-    assert loaded.estimates.shape == loaded.references.shape == (2, 100, 1)
-    assert not loaded.estimates[1, 70:].any()
-    assert loaded.estimates[1, :70].all()
+    assert loaded.estimates["model"].shape == loaded.references.shape == (2, 100, 1)
+    assert not loaded.estimates["model"][1, 70:].any()
+    assert loaded.estimates["model"][1, :70].all()
     assert loaded.notes == (
         "estimate of bass: 20 samples (0.0025 s) longer, cut",
         "estimate of vocals: 30 samples (0.00375 s) shorter, filled with zeros",
@@ -211,10 +213,10 @@ def test_mono_and_stereo(two):
         read_pair(pair(two, names))
     soundfile.write(truth / "bass.wav", np.repeat(mono, 2, 1), RATE)
     loaded = read_pair(pair(two, names))
-    np.testing.assert_array_equal(loaded.estimates, loaded.references)
+    np.testing.assert_array_equal(loaded.estimates["model"], loaded.references)
     swapped = read_pair(pair(two[::-1], names))
-    assert swapped.estimates.shape == (1, 100, 1)
-    np.testing.assert_array_equal(swapped.estimates, swapped.references)
+    assert swapped.estimates["model"].shape == (1, 100, 1)
+    np.testing.assert_array_equal(swapped.estimates["model"], swapped.references)
     assert "all channels are equal" in swapped.notes[0]
 
 

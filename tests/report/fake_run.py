@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 
 from sepjax.config import Config, to_dict
-from sepjax.evaluation.aggregate import aggregate, difference
 from sepjax.evaluation.excerpts import Collector
+from sepjax.evaluation.protocol import make_protocol
+from sepjax.evaluation.scoring import summaries
 from sepjax.models.tasnet.config import TasNetConfig
 from sepjax.storage import write_json
 
@@ -138,11 +139,6 @@ def _scored_tracks(
 
 
 def _results(scored: list[dict], provenance: dict) -> dict:
-    columns = {
-        part: aggregate([track[part] for track in scored])
-        for part in ("model", "mixture", "oracle")
-    }
-    gains = [difference(track["model"], track["mixture"], "si_sdr") for track in scored]
     return {
         "definition": {
             "si_sdr": "10 log10(|a s|^2 / |a s - e|^2) dB, a = <e, s> / |s|^2",
@@ -155,8 +151,7 @@ def _results(scored: list[dict], provenance: dict) -> dict:
             "zero_mean": False,
             "data_digest": provenance["data_sha256"],
         },
-        **columns,
-        "improvement": aggregate(gains),
+        **summaries(scored, make_protocol("mdx")),
         "tracks": scored,
         "failed": [],
         "provenance": provenance,

@@ -48,6 +48,19 @@ def test_seeds_are_a_row_with_their_spread(write):
     assert "| one | 12.00 | 14.00 | 13.00 |" in lines  # its improvement
 
 
+def test_runs_stand_beside_each_other_in_any_metric(write):
+    results = scores(1.0)
+    for column in (results["model"], {"mean": results["mean"]["model"]}):
+        for name, cell in column.items():
+            cell["sdr"] = None if name == "vocals" else 7.0
+    run = write("one", results)
+    lines = score_table([run], "sdr").splitlines()
+    assert lines[0] == "| SDR (dB) | bass | vocals | mean |"
+    assert lines[2] == "| one | 7.00 | - | 7.00 |"
+    with pytest.raises(ValueError, match="not scored by 'isr'"):
+        score_table([run], "isr")
+
+
 def test_live_music_is_held_against_what_was_played(write):
     text = score_table([write("live", scores(1.0, clean=0.5))])
     assert "SI-SDR against what was played" in text

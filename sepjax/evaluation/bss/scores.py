@@ -155,6 +155,8 @@ def _trust(solved: list[Projection], shape: tuple[int, int], xp: Any) -> dict[st
         ratio = xp.stack([xp.asarray(each.eigenvalue_ratio) for each in solved]).min()
         dropped = xp.stack([xp.asarray(each.dropped) for each in solved]).any(0)
     ill_conditioned = loading > LOADINGS[0]
+    if dropped.shape[1] < shape[1]:  # channels like the first were never looked at
+        dropped = np.pad(dropped, ((0, 0), (0, shape[1] - 1)), constant_values=True)
     return {
         "ill_conditioned": ill_conditioned,
         "near_singular": ~ill_conditioned & (ratio < SINGULAR),

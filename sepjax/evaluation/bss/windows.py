@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import scipy.fft
 
+PANNED = 1e-12  # energy of a residual to another channel that float32 explains
 SILENCE = ("drop", "source", "museval")
 Silence = Literal["drop", "source", "museval"]
 _PIECE = 1 << 20  # samples looked at in one go
@@ -55,15 +56,21 @@ def plan_blocks(length: int, filters: int, most: int) -> Blocks:
     """Blocks that cover ``length`` samples, at most ``most`` of them in one step.
 
     Fifteen filter lengths of new samples in each keep the overlap cheap and a block of
-    all channels in the processor's cache; blocks are made equal rather than the last
-    one left nearly empty.
+    all channels in the processor's cache. Short stretches have blocks of equal length
+    rather than a last one that is nearly empty; long ones have the same blocks whatever
+    their length, so that songs share compiled programs.
     """
-    total = math.ceil(length / max(15 * filters + 1, 2048))
+    samples = max(15 * filters + 1, 2048)
+    total = math.ceil(length / samples)
     steps = math.ceil(total / most)
     count = math.ceil(total / steps)
-    samples = math.ceil(length / (count * steps))
+    if steps <= 3:
+        samples = math.ceil(length / (count * steps))
+    else:
+        count = most
     fft_size = scipy.fft.next_fast_len(samples + filters - 1, real=True)
-    return Blocks(fft_size - filters + 1, fft_size, count, steps)
+    block = fft_size - filters + 1
+    return Blocks(block, fft_size, count, math.ceil(length / (count * block)))
 
 
 def segment(wave: Any, start: int, stop: int, bounds: slice) -> Any:
@@ -74,6 +81,27 @@ def segment(wave: Any, start: int, stop: int, bounds: slice) -> Any:
         return wave[:, start:stop]
     padding = ((0, 0), (low - start, stop - high), (0, 0))
     return numpy_of(wave).pad(wave[:, low:high], padding)
+
+
+def panned(wave: Any) -> bool:
+    """Whether every source has one signal, louder or softer on each of its channels.
+
+    Example:
+        >>> one = np.random.default_rng(0).normal(size=(3, 10, 1))
+        >>> panned(one * np.array([1.0, 0.5])), panned(one * np.array([1.0, 0.0]))
+        (True, False)
+    """
+    if numpy_of(wave) is not np or wave.shape[2] == 1:
+        return False
+    for source in wave:
+        products = np.einsum("tc,td->cd", source, source, dtype=np.float64)
+        power = np.diagonal(products)
+        if not power.any():
+            continue
+        rest = power[0] * power - np.square(products[0])
+        if not power.all() or (rest > PANNED * power[0] * power).any():
+            return False
+    return True
 
 
 def numpy_of(*waves: Any) -> Any:

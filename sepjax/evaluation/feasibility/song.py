@@ -16,7 +16,7 @@ import numpy as np
 
 from sepjax.evaluation.bss import sdr_frames
 from sepjax.evaluation.masks import BLOCK_FRAMES, fft_size, ideal_ratio_mask
-from sepjax.evaluation.si_sdr import si_sdr
+from sepjax.evaluation.whole_track import si_sdr
 from sepjax.functional import spectral
 
 ACTIVE_PEAK = -60.0  # dBFS; what is quieter is noise between the notes

@@ -3,26 +3,15 @@
 import hashlib
 import shlex
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
 from data_pipelines.audio.files import AudioFile, probe, read_blocks
 from sepjax.evaluation.folders.pairing import Files, Pair
+from sepjax.evaluation.scoring import MAIN, Track
 
 
-class LoadedPair(NamedTuple):
-    """References and estimates of a song, in the order of ``classes``."""
-
-    classes: tuple[str, ...]
-    sample_rate: int
-    references: np.ndarray  # (sources, time, channels) float32, full scale 1
-    estimates: np.ndarray  # the same shape
-    notes: tuple[str, ...]  # what was done to the estimates
-    sha256: str  # of the references: names and samples
-
-
-def read_pair(pair: Pair) -> LoadedPair:
+def read_pair(pair: Pair) -> Track:
     """Read the files of a song; integers and floats alike have full scale 1.
 
     An estimate that is longer than the references is cut at its end, a shorter one
@@ -60,7 +49,10 @@ def read_pair(pair: Pair) -> LoadedPair:
     told = tuple(f"estimate of {', '.join(who)}: {text}" for text, who in notes.items())
     digest = hashlib.sha256("\n".join(names).encode())
     digest.update(truth)
-    return LoadedPair(names, rate, truth, guess, told, digest.hexdigest())
+    facts = {"subset": pair.subset, "references_sha256": digest.hexdigest()}
+    return Track(
+        *(pair.name, rate, names, truth, {MAIN: guess}), facts=facts, notes=told
+    )
 
 
 def _probe(name: str, files: Files) -> AudioFile:

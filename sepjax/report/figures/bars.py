@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from sepjax.report.figures.grid import COLORS, INK, canvas, save, style_axes
-from sepjax.report.score_table import read_scores
+from sepjax.report.score_table import read_scores, scores_of
 
 TOP = 0.75  # inches above the bars, with a title and the legend
 
@@ -36,7 +36,8 @@ def write_bars(runs: Sequence[Path], output: Path) -> tuple[list[Path], str]:
         name: np.array([improvements(one, classes) for one in found])
         for name, found in scored.items()
     }
-    oracle = _level(first, "oracle", classes) - _level(first, "mixture", classes)
+    masks, mixture = (scores_of(first, column) for column in ("oracle", "mixture"))
+    oracle = np.array([masks[name] - mixture[name] for name in classes])
     seeds = {name: len(found) for name, found in scored.items()}
     several = "; whiskers: deviation over seeds" if max(seeds.values()) > 1 else ""
     definition = first["definition"]
@@ -71,29 +72,33 @@ def _draw(
         axes.bar(
             place + (index - (len(bars) - 1) / 2) * width,
             values.mean(0),
-            **dict(width=0.9 * width, color=COLORS[index % len(COLORS)], label=name),
+            width=0.9 * width,
+            color=COLORS[index % len(COLORS)],
+            label=name,
             yerr=spread,
         )
     axes.hlines(
-        *(oracle, place - 0.42, place + 0.42),
-        **dict(color=INK, linewidth=1.4, label="ideal ratio masks"),
+        oracle,
+        place - 0.42,
+        place + 0.42,
+        color=INK,
+        linewidth=1.4,
+        label="ideal ratio masks",
     )
     axes.axhline(0, color=INK, linewidth=0.6)
     axes.set_xticks(place, [name.replace("_", " ") for name in classes])
     axes.set_ylabel("dB", fontsize=8)
     figure.legend(
-        **dict(loc="upper left", bbox_to_anchor=(0.05, below), ncols=4, fontsize=8),
+        loc="upper left",
+        bbox_to_anchor=(0.05, below),
+        ncols=4,
+        fontsize=8,
         frameon=False,
     )
     return figure
 
 
-def _level(results: Mapping[str, Any], column: str, classes: list[str]) -> np.ndarray:
-    cells = results[column] | {"mean": results["mean"][column]}
-    values = [cells[name]["si_sdr"] for name in classes]
-    return np.array([np.nan if value is None else value for value in values])
-
-
 def improvements(results: Mapping[str, Any], classes: list[str]) -> np.ndarray:
     """The SI-SDR improvement of each class, dB; NaN where it sounds nowhere."""
-    return _level(results, "improvement", classes)
+    values = scores_of(results, "improvement")
+    return np.array([values[name] for name in classes])

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from sepjax.evaluation.protocol import LABELS, UNITS
+from sepjax.evaluation.tables import in_unit, label, measured, shown_metrics, title
 from sepjax.report.figures.grid import COLORS, INK, QUIET, render, style_axes
 
 WIDTH = 9.0  # inches
@@ -26,20 +26,19 @@ def write_plots(folder: Path, results: Mapping[str, Any]) -> list[Path]:
     files = []
     if drawn_metrics(results):
         files.append(folder / "boxes.png")
-        title = f"{results['provenance']['estimates']}: scores by class"
-        _save(files[0], box_figure(results, title))
-    classes = list(results["scores"])
+        _save(files[0], box_figure(results))
+    classes = list(results["model"])
     tracks = [track for track in results["tracks"] if has_curves(track)]
     for track in tracks:
         seconds = results["definition"]["window_seconds"]
-        figure = windows_figure(track, classes, seconds, track["title"])
-        _save(folder / "tracks" / f"{track['title']}.png", figure)
+        figure = windows_figure(track, classes, seconds, title(track))
+        _save(folder / "tracks" / f"{title(track)}.png", figure)
     return [*files, folder / "tracks"] if tracks else files
 
 
 def has_curves(track: Mapping[str, Any]) -> bool:
     """Whether any window of a track was scored."""
-    return any(score["windows_scored"] for score in track["scores"].values())
+    return any(score["windows_scored"] for score in track["model"].values())
 
 
 def _save(path: Path, figure: Any) -> None:
@@ -47,7 +46,7 @@ def _save(path: Path, figure: Any) -> None:
     path.write_bytes(render(figure, "png"))
 
 
-def box_figure(results: Mapping[str, Any], title: str = "") -> Any:
+def box_figure(results: Mapping[str, Any]) -> Any:
     """One panel for each metric, one row for each class, one dot for each track.
 
     Boxes hold the middle half of the tracks, whiskers reach the last track within one
@@ -56,22 +55,19 @@ def box_figure(results: Mapping[str, Any], title: str = "") -> Any:
     their number stands beside the name of the class.
 
     Args:
-        results: of :func:`sepjax.evaluation.folders.evaluate.evaluate_folders`.
-        title: above the panels; what is printed elsewhere may be left out.
+        results: of :func:`sepjax.evaluation.scoring.make_results`.
 
     Returns:
         matplotlib's figure.
     """
     from matplotlib.figure import Figure
 
-    names, metrics = list(results["scores"]), drawn_metrics(results)
+    names, metrics = list(results["model"]), drawn_metrics(results)
     across = min(2, len(metrics))
     down = -(-len(metrics) // across)
-    height = (0.6 if title else 0.3) + down * (0.75 + ROW * len(names))
+    height = 0.3 + down * (0.75 + ROW * len(names))
     figure = Figure((WIDTH, height), facecolor="white", layout="constrained")
     figure.get_layout_engine().set(w_pad=0.1, h_pad=0.08, wspace=0.03)
-    if title:
-        figure.suptitle(title, x=0.01, ha="left", fontsize=11, color=INK)
     panels = figure.subplots(down, across, squeeze=False).ravel()
     for axes, metric in zip(panels, metrics):
         _box_panel(axes, results, names, metric)
@@ -83,22 +79,21 @@ def box_figure(results: Mapping[str, Any], title: str = "") -> Any:
 
 def drawn_metrics(results: Mapping[str, Any]) -> list[str]:
     """The metrics with a finite score in some track."""
-    metrics = results["definition"]["aggregation"]
     return [
         metric
-        for metric in metrics
-        if metric in LABELS
-        and any(
+        for metric in shown_metrics(results)
+        if any(
             len(_finite(track_scores(results, name, metric)))
-            for name in results["scores"]
+            for name in results["model"]
         )
     ]
 
 
 def track_scores(results: Mapping[str, Any], name: str, metric: str) -> list[float]:
     """Scores of a class in all tracks that have it and in which it sounds."""
-    rows = [t["scores"][name] for t in results["tracks"] if name in t["scores"]]
-    return [row[metric] for row in rows if not math.isnan(row[metric])]
+    rows = [t["model"][name] for t in results["tracks"] if name in t["model"]]
+    values = [measured(row[metric]) for row in rows]
+    return [value for value in values if not math.isnan(value)]
 
 
 def _finite(values: Sequence[float]) -> np.ndarray:
@@ -121,8 +116,8 @@ def _box_panel(
     axes.set_ylim(len(names) - 0.5, -0.5)
     axes.set_yticks(range(len(names)), ticks)
     axes.tick_params(axis="y", labelcolor=INK)
-    label = LABELS[metric]
-    axes.set_title(f"{label}, {UNITS[metric]}", loc="left", fontsize=9.5, color=INK)
+    text = f"{label(results, metric)}{in_unit(results, metric, ', ')}"
+    axes.set_title(text, loc="left", fontsize=9.5, color=INK)
     how = results["definition"]["aggregation"][metric]
     axes.set_title(how, loc="right", fontsize=6.5, color=QUIET)
 
@@ -168,7 +163,7 @@ def windows_figure(
     track: Mapping[str, Any],
     classes: Sequence[str],
     window_seconds: float,
-    title: str = "",
+    heading: str = "",
 ) -> Any:
     """SDR of every window of a track over time, a line for each class.
 
@@ -179,16 +174,18 @@ def windows_figure(
         track: an entry of ``results["tracks"]``.
         classes: of all tracks, so that a class has one color in all pictures.
         window_seconds: length of a window, seconds.
-        title: above the lines.
+        heading: above the lines.
 
     Returns:
         matplotlib's figure.
     """
     from matplotlib.figure import Figure
 
-    figure = Figure((WIDTH, 2.5), facecolor="white", layout="constrained")
+    figure = Figure((WIDTH, 2.5), facecolor="white")
     axes = figure.subplots()
-    curves = {name: curve["sdr"] for name, curve in track["windows"].items()}
+    figure.subplots_adjust(left=0.07, right=0.985, bottom=0.21, top=0.89)
+    windows = track["windows"].items()
+    curves = {name: np.array([*map(measured, c["sdr"])]) for name, c in windows}
     low, high = _range(np.concatenate([*curves.values()]))
     for name, values in curves.items():
         if np.isnan(values).all():
@@ -197,9 +194,13 @@ def windows_figure(
         time = (np.arange(len(values)) + 0.5) * window_seconds
         style = "-" if place < len(COLORS) else "--"
         axes.plot(
-            *(time, np.clip(values, low, high), style),
-            **dict(color=COLORS[place % len(COLORS)], linewidth=1.5),
-            **dict(label=name.replace("_", " "), marker="o"),
+            time,
+            np.clip(values, low, high),
+            style,
+            color=COLORS[place % len(COLORS)],
+            linewidth=1.5,
+            label=name.replace("_", " "),
+            marker="o",
             markersize=3,
             markevery=_dotted(values),
         )
@@ -209,10 +210,10 @@ def windows_figure(
     axes.xaxis.set_major_formatter(lambda value, _: clock(value))
     axes.set_xticks(np.arange(0, track["seconds"], _step(track["seconds"])))
     axes.set_ylabel(f"SDR of {window_seconds:g} s windows, dB", fontsize=8)
-    if title:
-        axes.set_title(title, loc="left", fontsize=9.5, color=INK)
+    if heading:
+        axes.set_title(heading, loc="left", fontsize=9.5, color=INK)
     figure.legend(
-        loc="outside lower left", ncols=8, frameon=False, fontsize=8, handlelength=1.6
+        loc="lower left", ncols=8, frameon=False, fontsize=8, handlelength=1.6
     )
     return figure
 

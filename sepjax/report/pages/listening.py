@@ -84,7 +84,7 @@ def _class_heading(run: RunFolder, excerpt: ExcerptAudio, name: str) -> Markup:
 
 
 def _score(reference: np.ndarray, estimate: np.ndarray | None) -> float | None:
-    from sepjax.evaluation.si_sdr import si_sdr  # pulls in jax
+    from sepjax.evaluation.whole_track import si_sdr  # pulls in jax
 
     if estimate is None or estimate.shape != reference.shape:
         return None

@@ -10,9 +10,9 @@ from sepjax.report.html.document import asset, head, write_document
 from sepjax.report.html.markup import Markup, element
 from sepjax.report.pages.filters import filters_section
 from sepjax.report.pages.listening import listening_section
-from sepjax.report.pages.scores import scored, scores_section, seen_tracks
+from sepjax.report.pages.scores import scores_section
 from sepjax.report.pages.verdict import facts, verdict
-from sepjax.report.run_folder import RunFolder, read_run
+from sepjax.report.run_folder import RunFolder, read_run, scored, seen_tracks
 
 
 class Section(NamedTuple):
@@ -29,7 +29,7 @@ SECTIONS = (
     Section(
         "scores",
         "Scores",
-        lambda run: scored(run, "si_sdr"),
+        lambda run: run.results.get("tracks") or scored(run, "si_sdr"),
         scores_section,
         "No scores yet: `sepjax evaluate RUN` writes `results.json`, and then "
         "`sepjax report RUN` this page again.",

@@ -1,62 +1,51 @@
-"""The scores as a picture, as tables, and what each number means."""
+"""The scores of a run or of folders: pictures, tables, and what each number means."""
 
-import statistics
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from sepjax.evaluation.tables import (
+    in_unit,
+    label,
+    measured,
+    shown_metrics,
+    title,
+    tracks_scored,
+)
 from sepjax.report.html.markup import Markup, element, join
 from sepjax.report.html.numbers import MINUS, decibels
-from sepjax.report.html.pictures import Scale, class_color, round_scale
-from sepjax.report.run_folder import RunFolder, lookup, number
+from sepjax.report.pages.score_pictures import PARTS, boxes, curves, dot_chart, swatch
+from sepjax.report.run_folder import (
+    RunFolder,
+    lookup,
+    mean_score,
+    number,
+    score,
+    scored,
+    seen_tracks,
+)
 
-METRICS = {"si_sdr": "SI-SDR", "usdr": "uSDR"}
-EXPLAINED = (*METRICS, "improvement", "oracle", "aggregation", "silence", "split")
-PARTS = {"mixture": "Mixture", "model": "Model", "oracle": "Oracle"}
-
-
-def score(run: RunFolder, part: str, name: str, metric: str) -> float | None:
-    """A number of results.json; the improvement is derived where it is not given."""
-    value = number(lookup(run.results, part, name, metric))
-    if part == "improvement" and value is None:
-        model, mixture = (score(run, p, name, metric) for p in ("model", "mixture"))
-        return None if None in (model, mixture) else model - mixture
-    return value
-
-
-def mean_score(run: RunFolder, part: str, metric: str) -> float | None:
-    """Unweighted mean over the classes that mixture and model both have."""
-    values = [score(run, part, name, metric) for name in scored(run, metric)]
-    return statistics.fmean(values) if values and None not in values else None
-
-
-def scored(run: RunFolder, metric: str) -> list[str]:
-    """Classes with a score of both mixture and model."""
-    wanted = ("mixture", "model")
-    return [
-        name
-        for name in run.sources
-        if all(score(run, part, name, metric) is not None for part in wanted)
-    ]
-
-
-def seen_tracks(run: RunFolder) -> list[str]:
-    """Scored tracks that were trained on."""
-    tracks = run.results.get("tracks", [])
-    return [str(track.get("name")) for track in tracks if track.get("seen")]
+EXPLAINED = ("improvement", "oracle", "aggregation", "silence", "split")
+COLUMNS = ("mixture", "model", "improvement", "oracle")
+GAP = "\N{EN DASH}"
 
 
 def scores_section(run: RunFolder) -> Markup:
-    """Picture, tables and definitions of all scores."""
-    metrics = [metric for metric in METRICS if scored(run, metric)]
+    """Pictures, tables and definitions of all scores."""
+    compared = [metric for metric in shown_metrics(run.results) if scored(run, metric)]
+    tables = [_comparison(run, metric) for metric in compared]
     return join(
         [
             _seen_note(run),
             _failed_note(run),
-            _dot_chart(run),
-            element(
-                "div", [_table(run, metric) for metric in metrics], class_="tables"
-            ),
+            _remarks(run),
+            dot_chart(run) if scored(run, "si_sdr") else None,
+            element("div", tables, class_="tables") if tables else None,
+            _class_table(run),
+            boxes(run),
             _definitions(run),
             _track_table(run),
+            curves(run),
         ]
     )
 
@@ -88,161 +77,220 @@ def _failed_note(run: RunFolder) -> Markup | None:
     return element("div", lead, element("ul", items), class_="seen-note")
 
 
-# --- the picture -----------------------------------------------------------------
-
-
-def _dot_chart(run: RunFolder) -> Markup:
-    """Rows of mixture -> model -> oracle on one common axis, a faint dot per track."""
-    names = scored(run, "si_sdr")
-    values = [score(run, p, name, "si_sdr") for p in PARTS for name in names]
-    values += [value for name in names for value in _track_scores(run, name)]
-    scale = round_scale([value for value in values if value is not None])
-    rows = [_dot_row(run, name, scale) for name in names]
-    labels = [
-        element("span", decibels(tick, 0), style=f"left:{scale.percent(tick)}")
-        for tick in scale.ticks
-    ]
-    axis = element("div", labels, element("i", "dB"), class_="dot-axis")
-    caption = element(
-        "figcaption",
-        "SI-SDR of each class; at the right the gain over the mixture. ",
-        _key("ring", "the mixture itself"),
-        _key("disc", "the model"),
-        _key("wall", "oracle"),
-        _key("speck", "the model on single tracks"),
-    )
-    described = element("div", rows, axis, class_="dots", role="img", **_label(run))
-    return element("figure", described, caption, class_="dot-chart")
-
-
-def _label(run: RunFolder) -> dict[str, str]:
-    parts = [
-        f"{name}: mixture {decibels(score(run, 'mixture', name, 'si_sdr'))}, "
-        f"model {decibels(score(run, 'model', name, 'si_sdr'))}, "
-        f"oracle {decibels(score(run, 'oracle', name, 'si_sdr'))}"
-        for name in scored(run, "si_sdr")
-    ]
-    return {"aria_label": "Chart of SI-SDR in dB. " + "; ".join(parts)}
-
-
-def _dot_row(run: RunFolder, name: str, scale: Scale) -> Markup:
-    mixture, model, oracle = (score(run, p, name, "si_sdr") for p in PARTS)
-    start, end = scale.percent(mixture), scale.percent(model)
-    marks = [
-        element("line", x1=scale.percent(t), x2=scale.percent(t), y1=0, y2=40)
-        for t in scale.ticks
-    ]
-    marks += [
-        element("circle", class_="speck", cx=scale.percent(value), cy=31, r=2.5)
-        for value in _track_scores(run, name)
-    ]
-    marks.append(element("line", class_="gain", x1=start, x2=end, y1=16, y2=16))
-    if oracle is not None:
-        place = scale.percent(oracle)
-        marks.append(element("line", class_="wall", x1=place, x2=place, y1=6, y2=26))
-    marks.append(element("circle", class_="ring", cx=start, cy=16, r=5))
-    marks.append(element("circle", class_="disc", cx=end, cy=16, r=7))
-    gain = decibels(score(run, "improvement", name, "si_sdr"), signed=True)
-    return element(
-        "div",
-        element("span", _swatch(run, name), class_="dot-name"),
-        element("svg", marks, height=40),
-        element("span", gain, class_="dot-gain"),
-        class_="dot-row",
-    )
-
-
-def _track_scores(run: RunFolder, name: str) -> list[float]:
-    tracks = run.results.get("tracks", [])
-    values = [number(lookup(track, "model", name, "si_sdr")) for track in tracks]
-    return [value for value in values if value is not None] if len(values) > 1 else []
-
-
-def _key(mark: str, text: str) -> Markup:
-    return element("span", element("i", class_=f"key-{mark}"), text, class_="key")
-
-
-def _swatch(run: RunFolder, name: str) -> Markup:
-    color = class_color(run.sources, name)
-    return join([element("i", class_=f"swatch {color}"), name])
+def _remarks(run: RunFolder) -> Markup | None:
+    """What had no partner, before any number."""
+    remarks = run.results.get("remarks")
+    if not remarks:
+        return None
+    lead = element("summary", f"Without a partner ({len(remarks)})")
+    items = element("ul", [element("li", remark) for remark in remarks])
+    return element("details", lead, items, open=True)
 
 
 # --- the tables ------------------------------------------------------------------
 
 
-def _table(run: RunFolder, metric: str) -> Markup:
-    columns = ["mixture", "model", "improvement", "oracle"]
-    heads = ["Mixture", "Model", "Gain", "Oracle"]
-    head = [element("th", text, scope="col") for text in ("Class", *heads, "Tracks")]
-    rows = [_row(run, name, metric, columns) for name in run.sources]
-    means = [mean_score(run, part, metric) for part in columns]
+def _table(
+    caption: Any, heads: Sequence[str], rows: Any, foot: Any = None, **kind: Any
+) -> Markup:
+    head = [element("th", text, scope="col") for text in heads]
+    table = element(
+        "table",
+        element("caption", caption) if caption else None,
+        element("thead", element("tr", head)),
+        element("tbody", rows),
+        element("tfoot", foot) if foot else None,
+        **kind,
+    )
+    return table if kind.get("class_") == "scores" and caption else _wide(table)
+
+
+def _wide(table: Markup) -> Markup:
+    return element("div", table, class_="wide", tabindex=0)
+
+
+def _comparison(run: RunFolder, metric: str) -> Markup:
+    """One metric of mixture, model and oracle, and the model's gain."""
+    rows = [_comparison_row(run, name, metric) for name in run.sources]
+    means = [mean_score(run, part, metric) for part in COLUMNS]
     foot = element(
         "tr",
         element("th", f"Mean of {len(scored(run, metric))}", scope="row"),
-        [_cell(part, value) for part, value in zip(columns, means)],
+        [_level(part, value) for part, value in zip(COLUMNS, means)],
         element("td"),
     )
-    return element(
-        "table",
-        element("caption", f"{METRICS[metric]}, dB"),
-        element("thead", element("tr", head)),
-        element("tbody", rows),
-        element("tfoot", foot),
-        class_="scores",
-    )
+    caption = f"{label(run.results, metric)}{in_unit(run.results, metric, ', ')}"
+    heads = ("Class", "Mixture", "Model", "Gain", "Oracle", "Tracks")
+    return _table(caption, heads, rows, foot, class_="scores")
 
 
-def _row(run: RunFolder, name: str, metric: str, columns: list[str]) -> Markup:
+def _comparison_row(run: RunFolder, name: str, metric: str) -> Markup:
     counts = (lookup(run.results, part, name, "tracks") for part in PARTS)
-    count = next((count for count in counts if count is not None), "\N{EN DASH}")
+    count = next((count for count in counts if count is not None), GAP)
     return element(
         "tr",
-        element("th", _swatch(run, name), scope="row"),
-        [_cell(part, score(run, part, name, metric)) for part in columns],
+        element("th", swatch(run, name), scope="row"),
+        [_level(part, score(run, part, name, metric)) for part in COLUMNS],
         element("td", count, class_="quiet"),
     )
 
 
-def _cell(part: str, value: float | None) -> Markup:
+def _level(part: str, value: float | None) -> Markup:
     text = decibels(value, signed=part == "improvement")
     return element("td", text, class_=f"of-{part}" + (" loss" * (MINUS in text)))
+
+
+def _class_table(run: RunFolder) -> Markup | None:
+    """All metrics of the model, where windows were scored."""
+    results = run.results
+    classes = results.get("model", {})
+    if not classes or "windows" not in next(iter(classes.values())):
+        return None
+    metrics = shown_metrics(results)
+    heads = [f"{label(results, m)}{in_unit(results, m, ', ')}" for m in metrics]
+    rows = [
+        element(
+            "tr",
+            element("th", swatch(run, name), scope="row", style="white-space:nowrap"),
+            [_cell(row[metric]) for metric in metrics],
+            element("td", tracks_scored(results, row), class_="quiet"),
+            element("td", f"{row['windows_scored']}/{row['windows']}", class_="quiet"),
+        )
+        for name, row in classes.items()
+    ]
+    means = [_cell(results["mean"]["model"].get(metric)) for metric in metrics]
+    foot = element("tr", element("th", "Mean", scope="row"), means, [element("td")] * 2)
+    table = _table(
+        None,
+        ("Class", *heads, "Tracks", "Windows"),
+        rows,
+        foot if len(rows) > 1 else None,
+        class_="scores",
+    )
+    note = (
+        "Windows: those that were scored, of all. Tracks: fewer count for scores of "
+        "windows where none of a track's windows was scored. A dash: nothing to "
+        "measure."
+    )
+    return join([table, element("p", note, class_="fine")])
+
+
+def _cell(value: Any) -> Markup:
+    return element("td", number_text(value))
+
+
+def number_text(value: Any) -> str:
+    """Two digits, as papers give them; infinity by its sign.
+
+    Example:
+        >>> number_text(5.678), number_text("Infinity"), number_text(None)
+        ('5.68', '∞', '–')
+    """
+    value = measured(value)
+    if math.isinf(value):
+        return (MINUS if value < 0 else "") + "\N{INFINITY}"
+    return GAP if math.isnan(value) else decibels(value, 2)
+
+
+def headline(results: Mapping[str, Any]) -> str:
+    """The metric that the preset is known by."""
+    return next(iter(results["definition"]["aggregation"]))
+
+
+def _track_table(run: RunFolder) -> Markup | None:
+    """Every class on every track: its gain over the mixture, or the first metric."""
+    tracks, names = run.results.get("tracks", []), list(run.results.get("model", {}))
+    gains = scored(run, "si_sdr")
+    if not tracks:
+        return None
+    if gains:
+        names, caption = gains, "Gain in SI-SDR over the mixture, dB"
+    else:
+        metric = headline(run.results)
+        how = run.results["definition"]["aggregation"][metric].partition(", then")[0]
+        caption = f"{label(run.results, metric)}{in_unit(run.results, metric, ', ')}"
+        caption += f" ({how})" if "window" in how else ""
+    notes = any(track.get("notes") for track in tracks)
+    rows = [_track_row(run, track, names, bool(gains), notes) for track in tracks]
+    table = _table(caption, ("Track", *names, *(["Notes"] * notes)), rows)
+    lead = element("summary", f"Every track ({len(tracks)})")
+    return element("details", lead, table, open=not gains)
+
+
+def _track_row(
+    run: RunFolder, track: dict[str, Any], names: Sequence[str], gain: bool, notes: bool
+) -> Markup:
+    why = track.get("seen_because")
+    badge = [element("strong", "SEEN", class_="badge")] if track.get("seen") else []
+    badge += [" ", element("small", why)] if badge and why else []
+    cells = []
+    for name in names:
+        if gain:
+            both = (number(lookup(track, p, name, "si_sdr")) for p in COLUMNS[:2])
+            mixture, model = both
+            value = None if None in (model, mixture) else model - mixture
+            cells.append(_level("improvement", value))
+        else:
+            cells.append(_cell(lookup(track, "model", name, headline(run.results))))
+    style = "white-space:normal;text-align:left;min-width:12rem"
+    text = "; ".join(track.get("notes", ()))
+    return element(
+        "tr",
+        element("th", title(track), " ", badge, scope="row"),
+        cells,
+        element("td", text, class_="quiet", style=style) if notes else None,
+    )
+
+
+# --- the definitions -------------------------------------------------------------
 
 
 def _definitions(run: RunFolder) -> Markup:
     """The terms that a reader of the tables needs, and the rest folded away."""
     definition = run.results.get("definition", {})
-    shown = {key: definition[key] for key in EXPLAINED if key in definition}
-    rest = {key: value for key, value in definition.items() if key not in shown}
-    note = element(
-        "p",
-        "Gain is model minus mixture: what separating is worth. The mean weighs "
-        "classes equally. Tracks counts the songs in which the class sounds; only "
-        "these are scored.",
-    )
+    labels = definition.get("labels", {"si_sdr": "SI-SDR", "usdr": "uSDR"})
+    skipped = ("labels", "units")
+    shown = {key: definition[key] for key in (*labels, *EXPLAINED) if key in definition}
+    rest = {
+        key: value
+        for key, value in definition.items()
+        if key not in shown and key not in skipped
+    }
+    note = "Tracks counts the songs in which the class sounds; only these are scored."
+    if "mixture" in run.results:
+        note = (
+            "Gain is model minus mixture: what separating is worth. The mean weighs "
+            f"classes equally. {note}"
+        )
     return element(
         "div",
-        note,
-        _terms(shown) if shown else None,
-        element("details", element("summary", "All conditions"), _terms(rest))
+        element("p", note),
+        _terms(shown, labels) if shown else None,
+        element("details", element("summary", "All conditions"), _terms(rest, labels))
         if rest
         else None,
         class_="fine",
     )
 
 
-def _terms(terms: dict[str, Any]) -> Markup:
+def _terms(terms: dict[str, Any], labels: Mapping[str, str]) -> Markup:
     items = [
-        element("div", element("dt", _words(key)), element("dd", spell(value)))
+        element(
+            "div",
+            element("dt", _words(key, labels)),
+            element("dd", spell(value, labels)),
+        )
         for key, value in terms.items()
+        if value not in ({}, None)
     ]
     return element("dl", items, class_="definitions")
 
 
-def _words(key: Any) -> str:
-    return METRICS.get(str(key), str(key).replace("_", " "))
+def _words(key: Any, labels: Mapping[str, str]) -> str:
+    return labels.get(key, str(key).replace("_", " "))
 
 
-def spell(value: Any) -> str:
+def spell(value: Any, labels: Mapping[str, str] = {}) -> str:
     """Any JSON value in words.
 
     Example:
@@ -250,42 +298,8 @@ def spell(value: Any) -> str:
         'split: test; sources: vocals, bass; n fft: 512'
     """
     if isinstance(value, dict):
-        parts = (f"{_words(key)}: {spell(part)}" for key, part in value.items())
+        parts = (f"{_words(k, labels)}: {spell(v, labels)}" for k, v in value.items())
         return "; ".join(parts)
     if isinstance(value, list):
-        return ", ".join(spell(part) for part in value)
+        return ", ".join(spell(part, labels) for part in value)
     return str(value)
-
-
-def _track_table(run: RunFolder) -> Markup | None:
-    """Improvement of every class on every track, folded away."""
-    tracks, names = run.results.get("tracks", []), scored(run, "si_sdr")
-    if not tracks:
-        return None
-    head = [element("th", text, scope="col") for text in ("Track", *names)]
-    table = element(
-        "table",
-        element("caption", "Gain in SI-SDR over the mixture, dB"),
-        element("thead", element("tr", head)),
-        element("tbody", [_track_row(track, names) for track in tracks]),
-    )
-    return element(
-        "details",
-        element("summary", f"Every track ({len(tracks)})"),
-        element("div", table, class_="wide", tabindex=0),
-    )
-
-
-def _track_row(track: dict[str, Any], names: list[str]) -> Markup:
-    why = track.get("seen_because")
-    badge = [element("strong", "SEEN", class_="badge")] if track.get("seen") else []
-    badge += [" ", element("small", why)] if badge and why else []
-    cells = []
-    for name in names:
-        pair = [number(lookup(track, p, name, "si_sdr")) for p in ("model", "mixture")]
-        cells.append(None if None in pair else pair[0] - pair[1])
-    return element(
-        "tr",
-        element("th", track.get("name"), " ", badge, scope="row"),
-        [_cell("improvement", value) for value in cells],
-    )

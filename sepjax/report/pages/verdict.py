@@ -5,8 +5,16 @@ from typing import Any
 
 from sepjax.report.html.markup import Markup, element, join
 from sepjax.report.html.numbers import decibels, hertz
-from sepjax.report.pages.scores import mean_score, score, scored, seen_tracks, spell
-from sepjax.report.run_folder import RunFolder, lookup, number
+from sepjax.report.pages.scores import spell
+from sepjax.report.run_folder import (
+    RunFolder,
+    lookup,
+    mean_score,
+    number,
+    score,
+    scored,
+    seen_tracks,
+)
 
 SPLITS = {"valid": "validation", "train": "training"}
 

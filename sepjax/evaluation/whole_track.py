@@ -1,7 +1,7 @@
 """Whole-track scores of one estimate against its reference, in float64.
 
 Both scores are computed over all samples and channels at once; how they are averaged
-over tracks is the subject of :mod:`sepjax.evaluation.aggregate`.
+over tracks is the subject of :mod:`sepjax.evaluation.scoring`.
 """
 
 import functools
@@ -102,12 +102,12 @@ def usdr(
 
 
 def _channel_first(*waves: np.ndarray) -> list[np.ndarray]:
-    arrays = [np.asarray(wave, np.float64) for wave in waves]
-    shapes = [array.shape for array in arrays]
+    shapes = [np.shape(wave) for wave in waves]
     if shapes[0] != shapes[1]:
         raise ValueError(f"reference {shapes[0]} and estimate {shapes[1]} differ")
     if 0 in shapes[0] or not shapes[0]:
         raise ValueError(f"nothing to score: the signals have shape {shapes[0]}")
+    arrays = [np.asarray(wave, np.float64) for wave in waves]
     return [
         array[None] if array.ndim == 1 else np.swapaxes(array, -1, -2)
         for array in arrays

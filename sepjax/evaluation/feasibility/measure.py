@@ -1,0 +1,237 @@
+"""What songs promise: ideal masks of every song in four mixes, and groupings."""
+
+import functools
+import hashlib
+import math
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from tqdm import tqdm
+
+import sepjax
+from data_pipelines.collections.mixing import PROCEDURES, mix
+from data_pipelines.workers import reason, run_jobs
+from sepjax.evaluation.feasibility import grouping
+from sepjax.evaluation.feasibility.song import activity, oracle_scores, overlap
+
+
+class Settings(NamedTuple):
+    """What is measured, and of what."""
+
+    data: str  # as it is written along
+    split: str | None
+    jobs: int  # songs at a time
+    power: float  # exponent of the ratio mask
+    window: float  # seconds of a window of SDR
+    mark: float  # dB of SI-SDR that classes should reach
+    beta: str  # of scaling and adaptive mixing
+
+
+def report(
+    classes: tuple[str, ...], songs: Sequence[Any], settings: Settings
+) -> dict[str, Any]:
+    """What ``oracle.json`` holds, but for the commit.
+
+    Args:
+        classes: to separate.
+        songs: of :func:`data_pipelines.collections.multitrack.open_recordings`.
+        settings: what is measured, and of what.
+
+    Raises:
+        ValueError: no song could be measured.
+    """
+
+    def measure(song: Any) -> dict[str, Any]:
+        return measure_song(song, classes, settings)
+
+    tracks, failed = over_songs(measure, songs, settings.jobs, "oracle")
+    if not tracks:
+        raise ValueError(f"none of the {len(songs)} songs could be measured, see above")
+    summary = grouping.summarize(tracks, classes, settings.mark)
+    usable = [song for song in songs if song.name not in {f["name"] for f in failed}]
+    digests = "".join(track["digest"] for track in tracks)
+    return {
+        "definition": definition(classes, tracks, settings),
+        **summary,
+        "groupings": groupings(classes, usable, summary, settings),
+        "tracks": tracks,
+        "failed": failed,
+        "provenance": {
+            "data": settings.data,
+            "data_sha256": hashlib.sha256(digests.encode()).hexdigest(),
+            "sepjax": sepjax.__version__,
+        },
+    }
+
+
+def measure_song(
+    song: Any, classes: Sequence[str], settings: Settings
+) -> dict[str, Any]:
+    """All numbers of one song, mixed in four ways."""
+    loaded = song.read()
+    scores: dict[str, Any] = {}
+    clipped: dict[str, Any] = {}
+    known: dict[tuple, Any] = {}
+    for procedure in PROCEDURES:
+        mixed = mix(loaded.tracks, procedure, beta=settings.beta)
+        *stems, whole = [*map(int, mixed.clipped), mixed.mixture_clipped]
+        # Where nothing overflows, three of the four procedures give the same song.
+        key = (mixed.factors.tobytes(), mixed.mixture_factor, *stems, whole)
+        if key not in known:
+            known[key] = _scores(mixed, loaded.sample_rate, settings)
+        scores[procedure] = _by_class(classes, known[key])
+        clipped[procedure] = {"mixture": whole, "stems": dict(zip(classes, stems))}
+    mixed = mix(loaded.tracks, grouping.REFERENCE, beta=settings.beta)
+    waves, rate = _full_scale(mixed.stems), loaded.sample_rate
+    return {
+        "name": song.name,
+        **_facts(loaded, mixed.mixture.shape),
+        "classes": {
+            name: _presence(group, mixed.mixture.shape, rate)
+            for name, group in zip(classes, loaded.tracks)
+        },
+        "scores": scores,
+        "clipped": clipped,
+        "overlap": overlap(waves, sample_rate=rate, power=settings.power).tolist(),
+    }
+
+
+def _facts(loaded: Any, shape: tuple[int, int]) -> dict[str, Any]:
+    frames, channels = shape
+    return {
+        "seconds": frames / loaded.sample_rate,
+        "sample_rate": loaded.sample_rate,
+        "channels": channels,
+        "samples": frames * channels,
+        "digest": loaded.digest,
+        "clipped_in_files": loaded.clipped,
+    }
+
+
+def groupings(
+    classes: Sequence[str],
+    songs: Sequence[Any],
+    summary: dict[str, Any],
+    settings: Settings,
+) -> list[dict[str, Any]]:
+    """Merge classes until all groups reach the mark; each step is measured anew."""
+    overlaps = {
+        frozenset(pair["classes"]): pair["overlap"]
+        for pair in summary["overlap"]["pairs"]
+    }
+    known = summary["scores"][grouping.REFERENCE]
+    scores = {k: row for k, row in known.items() if not math.isnan(row["si_sdr"])}
+    groups = tuple(sorted((name,) for name in scores))
+    steps: list[dict[str, Any]] = []
+    while groups:
+        done = all(grouping.reaches(row, settings.mark) for row in scores.values())
+        listed = [*map(list, groups)]
+        steps.append({"groups": listed, "scores": scores, "reaches_mark": done})
+        groups = grouping.next_groups(groups, scores, overlaps, settings.mark)
+        if groups:
+            measure = functools.partial(_score_groups, groups, classes, settings)
+            text = f"{len(groups)} groups"
+            measured, _ = over_songs(measure, songs, settings.jobs, text)
+            scores = grouping.median_scores(measured)
+    return steps
+
+
+def _score_groups(
+    groups: Any, classes: Sequence[str], settings: Settings, song: Any
+) -> dict[str, Any]:
+    """Mix a song from the tracks of groups of classes, and score it."""
+    from data_pipelines.collections.mixing import mix
+
+    loaded, rank = song.read(), {name: i for i, name in enumerate(classes)}
+    merged = [
+        [track for name in group for track in loaded.tracks[rank[name]]]
+        for group in groups
+    ]
+    mixed = mix(merged, grouping.REFERENCE, beta=settings.beta)
+    names = [grouping.group_name(group) for group in groups]
+    return _by_class(names, _scores(mixed, loaded.sample_rate, settings))
+
+
+def over_songs(
+    function: Callable[[Any], Any], songs: Sequence[Any], jobs: int, text: str
+) -> tuple[list[Any], list[dict[str, str]]]:
+    """Results in the order of the songs, and the songs that failed with their errors.
+
+    Shows a bar with the expected time on stderr.
+    """
+    results, failed = {}, {}
+    work = [(song,) for song in songs]
+    # Threads: decoding and transforms leave Python to others.
+    for done in run_jobs(function, work, text, workers=jobs, progress=True):
+        if done.error is None:
+            results[done.index] = done.result
+            continue
+        name, why = songs[done.index].name, reason(done.error)
+        failed[done.index] = {"name": name, "error": why}
+        tqdm.write(f"song {name!r} is left out: {why}", file=sys.stderr)
+    return [results[i] for i in sorted(results)], [failed[i] for i in sorted(failed)]
+
+
+def definition(
+    classes: Sequence[str], tracks: Sequence[dict], settings: Settings
+) -> dict[str, Any]:
+    """Everything one must know to compare a number with another."""
+    rates = sorted({track["sample_rate"] for track in tracks})
+    return {
+        "mark": settings.mark,
+        "mark_metric": "median over songs of the SI-SDR under adaptive mixing",
+        "oracle": "ideal ratio mask |Y_j|^p / sum_k |Y_k|^p of the stems, applied to "
+        "the mixture; periodic Hann window as long as 2048 samples at 44.1 kHz, to the "
+        "next power of two, half overlapping",
+        "power": settings.power,
+        "si_sdr": "whole song, all channels as one vector, no mean removed; median "
+        "over the songs in which the class sounds",
+        "sdr": f"10 log10(|s|^2 / |s - e|^2) of windows of {settings.window:g} s, not "
+        "overlapping; median over the windows in which the class sounds, then over "
+        "songs",
+        "window_seconds": settings.window,
+        "activity": "share of the time in which the peak of 0.1 s of the sum of the "
+        "class's tracks exceeds -60 dBFS, over all songs",
+        "level": "root mean square of these parts in dBFS, median over songs",
+        "overlap": "sum E min(M_a, M_b) / min(sum E M_a, sum E M_b) over all bins, "
+        "with masks M and energy E = sum_k |Y_k|^2, under adaptive mixing; mean over "
+        "songs",
+        "silence": "a class that is all zeros in a song, or alone in it, is not scored "
+        "there",
+        "beta": settings.beta,
+        "classes": list(classes),
+        "split": settings.split or ("test" if settings.data == "demo" else "all"),
+        "songs": len(tracks),
+        "sample_rates": rates,
+    }
+
+
+def _scores(mixed: Any, rate: int, settings: Settings) -> dict[str, list]:
+    return oracle_scores(
+        _full_scale(mixed.stems),
+        _full_scale(mixed.mixture),
+        sample_rate=rate,
+        power=settings.power,
+        window=settings.window,
+    )
+
+
+def _by_class(names: Sequence[str], scores: dict[str, list]) -> dict[str, Any]:
+    return {
+        name: {metric: values[i] for metric, values in scores.items()}
+        for i, name in enumerate(names)
+    }
+
+
+def _full_scale(samples: Any) -> Any:
+    return samples.astype(np.float32) / np.float32(32768)
+
+
+def _presence(group: Sequence[Any], shape: tuple[int, int], rate: int) -> dict:
+    """How much of a class there is, before any procedure changes its level."""
+    total = np.zeros(shape, np.int32)
+    for track in group:
+        total += track
+    return {"tracks": len(group), **activity(_full_scale(total), rate)._asdict()}

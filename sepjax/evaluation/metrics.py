@@ -1,0 +1,295 @@
+"""The scores that a track can be given, by name: what each is, and how it is averaged.
+
+A metric of your own is a function in your own file, and its name in
+``config.eval.metrics`` or ``--metrics``::
+
+    @METRICS.register("level", label="level", definition="level error, dB")
+    def level(reference, estimate, *, sample_rate):
+        return 10 * np.log10(np.mean(estimate**2) / np.mean(reference**2))
+"""
+
+import dataclasses
+import inspect
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+
+from sepjax.evaluation.bss import bss_eval, sdr_frames
+from sepjax.evaluation.perceptual import bleeding, log_wmse, multi_mel_snr
+from sepjax.evaluation.whole_track import si_sdr, usdr
+from sepjax.registry import Registry
+
+LEAKAGE = "leakage_dbfs"
+
+
+@dataclasses.dataclass(frozen=True)
+class Metric:
+    """One score of one class: its words, and the function that computes it.
+
+    The function takes a reference and an estimate, ``(time, channels)`` at full scale
+    1, and returns a float. It is given those of ``sample_rate`` (Hz), ``mixture``
+    ``(time, channels)``, ``window`` (samples), ``zero_mean`` and ``channels`` that its
+    signature names. A function of ``together`` is given the waveforms of all classes
+    ``(sources, time, channels)``, and returns a dictionary of values of all,
+    ``(sources, windows)``, perhaps with a ``"note"`` on them.
+    """
+
+    name: str
+    function: Callable[..., Any]
+    label: str
+    definition: str
+    unit: str = "dB"
+    windowed: bool = False
+    """Scored in windows of the protocol, of which a track gets the median."""
+    median: bool = False
+    """A set of tracks gets the median of its tracks, otherwise their mean."""
+    silence: bool = False
+    """Scored where the reference is silent, too."""
+    part: str = ""
+    """The attribute, or key, of the function's result that is this score."""
+    together: bool = False
+
+    def options(self, known: dict[str, Any]) -> dict[str, Any]:
+        """Those of the facts that the function asks for."""
+        names = inspect.signature(self.function).parameters
+        return {name: value for name, value in known.items() if name in names}
+
+
+class Metrics(Registry):
+    """Metrics by name; ``register`` takes the fields of :class:`Metric`.
+
+    Example:
+        >>> metrics = Metrics("metric")
+        >>> @metrics.register("peak", label="peak", definition="largest error")
+        ... def peak(reference, estimate):
+        ...     return abs(estimate - reference).max()
+        >>> metrics.find("peak").unit
+        'dB'
+    """
+
+    def register(self, name: str, **facts: Any) -> Callable[[Callable], Callable]:
+        """Decorator that files a function as the metric ``name`` and returns it."""
+
+        def add(function: Callable[..., Any]) -> Callable[..., Any]:
+            super(Metrics, self).register(name)(Metric(name, function, **facts))
+            return function
+
+        return add
+
+
+METRICS = Metrics("metric")
+
+
+def bss_windows(
+    reference: np.ndarray,
+    estimate: np.ndarray,
+    *,
+    window: int,
+    silence: Any,
+    filters: int,
+) -> Any:
+    """BSS Eval of all classes in windows, one after the other.
+
+    Args:
+        reference: ``(sources, time, channels)``.
+        estimate: same shape.
+        window: samples.
+        silence: as :func:`sepjax.evaluation.bss_eval`.
+        filters: taps; 0 where SDR alone is wanted, which needs none.
+
+    Returns:
+        Metric -> ``(sources, windows)`` in dB, SDR alone without filters; and a
+        ``"note"`` where they are not to be trusted.
+    """
+    options = {"window": window, "hop": window, "silence": silence}
+    if not filters:
+        return {"sdr": sdr_frames(reference, estimate, **options)}
+    result = bss_eval(reference, estimate, filters=filters, **options)
+    scores = {name: getattr(result, name) for name in ("sdr", "isr", "sir", "sar")}
+    if len(reference) == 1:
+        scores["sir"] = np.full_like(scores["sir"], np.nan)  # nothing could interfere
+    if result.ill_conditioned or result.near_singular:
+        text = "references nearly dependent: ISR, SIR and SAR are approximate"
+        scores["note"] = text
+    return scores
+
+
+for _name, _definition in {
+    "sdr": "10 log10(|s|^2 / |s - e|^2) dB of a window, reference s, estimate e",
+    "isr": "source image to spatial distortion of a window, dB (BSS Eval images)",
+    "sir": "source to interference of the other classes that were scored, dB",
+    "sar": "sources to artifacts, which no scored class explains, dB",
+}.items():
+    METRICS.register(
+        _name,
+        label=_name.upper(),
+        definition=_definition,
+        windowed=True,
+        median=True,
+        part=_name,
+        together=True,
+    )(bss_windows)
+
+METRICS.register(
+    "si_sdr",
+    label="SI-SDR",
+    definition="10 log10(|a s|^2 / |a s - e|^2) dB with a = <e, s> / |s|^2, "
+    "reference s, estimate e (thesis eq. 2.12)",
+)(si_sdr)
+METRICS.register(
+    "usdr",
+    label="uSDR",
+    definition="10 log10((sum s^2 + 1e-7) / (sum (s - e)^2 + 1e-7)) dB",
+)(usdr)
+METRICS.register(
+    "log_wmse",
+    label="logWMSE",
+    unit="",
+    definition="-4 ln(W(e - s) / W(x) + 1e-8), W the energy weighted by the ear's "
+    "sensitivity, x the mixture; mean over channels",
+    silence=True,
+)(log_wmse)
+for _name, _definition in {
+    "bleedless": "100 / (1 + mean of the dB by which mel bands of the estimate exceed "
+    "those of the reference, where they do)",
+    "fullness": "100 / (1 + mean of the dB by which mel bands of the estimate fall "
+    "short of those of the reference, where they do)",
+}.items():
+    METRICS.register(_name, label=_name, unit="", definition=_definition, part=_name)(
+        bleeding
+    )
+METRICS.register(
+    "multi_mel_snr",
+    label="multi-mel-SNR",
+    definition="10 log10(sum M(s)^2 / sum (M(s) - M(a e))^2) dB of mel power spectra M "
+    "with a = <s, e> / |e|^2; mean of three resolutions and the channels",
+)(multi_mel_snr)
+
+
+@METRICS.register(
+    LEAKAGE,
+    label="leakage",
+    unit="dBFS",
+    definition="root mean square of the estimate in windows in which the reference is "
+    "all zeros, dB re full scale 1",
+    median=True,
+    silence=True,
+)
+def leakage(reference: np.ndarray, estimate: np.ndarray, *, window: int) -> float:
+    r"""Level of the estimate where the reference is silent, in dBFS.
+
+    :math:`10 \log_{10}` of the mean of :math:`\hat s^2` over all samples of the windows
+    in which the reference is all zeros, so that a square wave of full scale has 0 dBFS.
+
+    Args:
+        reference: ``(time, channels)``, full scale 1.
+        estimate: same shape.
+        window: samples; the parts of the track that are looked at.
+
+    Returns:
+        NaN where the reference is silent in no window, minus infinity where the
+        estimate is as silent.
+
+    Example:
+        >>> reference, estimate = np.zeros((4, 1)), np.full((4, 1), 0.1)
+        >>> reference[2:] = 1.0
+        >>> print(f"{leakage(reference, estimate, window=2):.2f}")
+        -20.00
+    """
+    from sepjax.evaluation.bss.windows import windows
+
+    parts = windows(len(reference), window, window)
+    silent = [part for part in parts if not reference[part].any()]
+    if not silent:
+        return float("nan")
+    power = [np.square(estimate[part].astype(np.float64)).mean() for part in silent]
+    with np.errstate(divide="ignore"):
+        return float(10 * np.log10(np.mean(power)))
+
+
+def measure(
+    references: np.ndarray,
+    estimates: np.ndarray,
+    metrics: Iterable[str],
+    facts: dict[str, Any],
+) -> tuple[dict[str, np.ndarray], list[str]]:
+    """Values of metrics for every class of a track.
+
+    Args:
+        references: ``(sources, time, channels)``, full scale 1.
+        estimates: same shape.
+        metrics: names.
+        facts: what functions may ask for, see :class:`Metric`, and ``window``,
+            ``silence`` and ``filters``.
+
+    Returns:
+        Name -> ``(sources,)``, or ``(sources, windows)`` of a windowed metric, float64.
+        NaN where the reference is silent, unless the metric scores silence. And notes
+        on them.
+
+    Raises:
+        ValueError: a metric is unknown, or refuses the waveforms.
+
+    Example:
+        >>> references = np.random.default_rng(0).normal(size=(2, 800, 1))
+        >>> values, notes = measure(references, 0.9 * references, ["usdr"], {})
+        >>> values["usdr"].round(2)
+        array([20., 20.])
+    """
+    results: dict[tuple, Any] = {}  # metrics that share a function share its work
+    values: dict[str, np.ndarray] = {}
+    notes: list[str] = []
+    for metric in map(METRICS.find, metrics):
+        key = metric.function, metric.windowed, metric.silence
+        if key not in results:
+            compute = _all_sources if metric.together else _each_source
+            results[key] = compute(metric, references, estimates, facts)
+            if metric.together and "note" in results[key]:
+                notes.append(results[key]["note"])
+        values[metric.name] = _picked(metric, results[key])
+    return values, notes
+
+
+def _all_sources(
+    metric: Metric, references: np.ndarray, estimates: np.ndarray, facts: dict[str, Any]
+) -> Any:
+    return metric.function(references, estimates, **metric.options(facts))
+
+
+def _each_source(
+    metric: Metric, references: np.ndarray, estimates: np.ndarray, facts: dict[str, Any]
+) -> list[list[Any]]:
+    """For each class the results of its windows, of which a whole track is one."""
+    parts = [slice(None)]
+    if metric.windowed:
+        from sepjax.evaluation.bss.windows import windows
+
+        parts = windows(references.shape[1], facts["window"], facts["window"])
+    options = metric.options(facts)
+    mixture = options.get("mixture")
+    rows = []
+    for reference, estimate in zip(references, estimates):
+        rows.append([])
+        for part in parts:
+            if mixture is not None:
+                options["mixture"] = mixture[part]
+            sounds = metric.silence or reference[part].any()
+            waves = reference[part], estimate[part]
+            rows[-1].append(metric.function(*waves, **options) if sounds else None)
+    return rows
+
+
+def _picked(metric: Metric, result: Any) -> np.ndarray:
+    if metric.together:
+        return np.asarray(result[metric.part], np.float64)
+    rows = [
+        [
+            np.nan
+            if value is None
+            else float(getattr(value, metric.part) if metric.part else value)
+            for value in row
+        ]
+        for row in result
+    ]
+    return np.array(rows)[:, slice(None) if metric.windowed else 0]

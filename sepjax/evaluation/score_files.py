@@ -1,0 +1,110 @@
+"""Results as files: ``results.json``, ``scores.csv`` and those of museval."""
+
+import csv
+import io
+import math
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from sepjax.evaluation.folders.museval import write_museval
+from sepjax.evaluation.metrics import METRICS
+from sepjax.evaluation.scoring import COLUMNS
+from sepjax.evaluation.tables import title
+from sepjax.storage import write_atomically, write_json
+
+CSV_COLUMNS = (
+    *("subset", "track", "column", "class", "metric", "value", "unit", "averaged"),
+    *("windows_scored", "windows", "window_seconds", "preset", "silence"),
+)
+WINDOWED = {"sdr", "isr", "sir", "sar"}  # what museval's files need
+
+
+def write_scores(folder: Path, results: Mapping[str, Any]) -> list[Path]:
+    """Write ``results.json``, ``scores.csv`` and ``museval/[subset/]track.json``.
+
+    Args:
+        folder: where to; created where needed.
+        results: of :func:`sepjax.evaluation.scoring.make_results`.
+
+    Returns:
+        The files; the museval files are named by their folder. Plots and museval files
+        of earlier scores in the folder are removed.
+    """
+    folder = Path(folder)
+    if (folder / "scores.csv").exists():
+        # No file of other tracks or another definition may stay beside the new ones.
+        for name in ("museval", "plots"):
+            shutil.rmtree(folder / name, ignore_errors=True)
+    text = io.StringIO(newline="")
+    csv.writer(text).writerows([CSV_COLUMNS, *_csv_rows(results)])
+    files = [
+        write_json(folder / "results.json", json_tree(results)),
+        write_atomically(folder / "scores.csv", text.getvalue()),
+    ]
+    window = results["definition"]["window_seconds"]
+    complete = [
+        track
+        for track in results["tracks"]
+        if all(WINDOWED <= set(curves) for curves in track["windows"].values())
+    ]
+    for track in complete:
+        path = folder / "museval" / f"{title(track)}.json"
+        seconds = {"window_seconds": window, "hop_seconds": window}
+        write_museval(path, track["windows"], **seconds)
+    return [*files, folder / "museval"] if complete else files
+
+
+def json_tree(results: Mapping[str, Any]) -> dict[str, Any]:
+    """Results as ``results.json`` holds them: of the windows, SDR to a thousandth."""
+
+    def shortened(track: Mapping[str, Any]) -> dict[str, Any]:
+        curves = {
+            name: {"sdr": [round(value, 3) for value in curve["sdr"]]}
+            for name, curve in track["windows"].items()
+        }
+        return {**track, "windows": curves}
+
+    return spelled({**results, "tracks": [*map(shortened, results["tracks"])]})
+
+
+def spelled(tree: Any) -> Any:
+    """The same tree for strict JSON: NaN (not measured) is None, infinity a word.
+
+    JavaScript, Python and pandas read "Infinity" and "-Infinity" as numbers.
+
+    Example:
+        >>> spelled({"si_sdr": [1.5, float("nan"), float("-inf")]})
+        {'si_sdr': [1.5, None, '-Infinity']}
+    """
+    if isinstance(tree, Mapping):
+        return {key: spelled(value) for key, value in tree.items()}
+    if isinstance(tree, list | tuple):
+        return [spelled(value) for value in tree]
+    if not isinstance(tree, float) or math.isfinite(tree):
+        return tree
+    return None if math.isnan(tree) else ("Infinity" if tree > 0 else "-Infinity")
+
+
+def _csv_rows(results: Mapping[str, Any]) -> Iterator[tuple[Any, ...]]:
+    """A row for each track, column, class and metric; empty: not measured."""
+    definition = results["definition"]
+    seconds = definition["window_seconds"]
+    ends = definition["preset"], definition["silence"].partition(":")[0]
+    for track in results["tracks"]:
+        for column in (column for column in COLUMNS if column in track):
+            for name, scores in track[column].items():
+                start = track.get("subset", ""), track["name"], column, name
+                counts = scores["windows_scored"], scores["windows"], seconds
+                for metric, value in scores.items():
+                    if metric not in METRICS:
+                        continue
+                    facts = METRICS[metric]
+                    averaged, over = "whole track", ("", "", "")
+                    if facts.windowed:
+                        averaged, over = "median over windows", counts
+                    elif metric == "leakage_dbfs":
+                        averaged = "silent windows"
+                    text = "" if math.isnan(value) else value
+                    yield (*start, metric, text, facts.unit, averaged, *over, *ends)

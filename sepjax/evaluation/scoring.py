@@ -1,0 +1,339 @@
+"""One track, one row of scores: the only loop over tracks, and what becomes of rows.
+
+A run and two folders are two ways to get :class:`Track`. ``docs/evaluate.md`` describes
+the results, which are the same for both.
+"""
+
+import functools
+import math
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from data_pipelines.workers import EXPECTED
+from sepjax.evaluation.metrics import LEAKAGE, METRICS, measure
+from sepjax.evaluation.protocol import Protocol
+
+# What bad files and data raise; anything else is a bug of ours and stops everything.
+MAIN = "model"  # the column of the estimates that are scored, whoever made them
+COLUMNS = (MAIN, "mixture", "oracle")
+CLEAN = (MAIN, "mixture", "recorded")  # of live music, against what was played
+
+Scores = Mapping[str, Mapping[str, float]]  # class -> metric -> value
+
+
+class Track(NamedTuple):
+    """A song with its estimates, in the order of ``classes``."""
+
+    name: str
+    sample_rate: int  # Hz
+    classes: tuple[str, ...]
+    references: np.ndarray  # (sources, time, channels), full scale 1
+    estimates: Mapping[str, np.ndarray]  # column -> the same shape
+    mixture: np.ndarray | None = None  # (time, channels); the references' sum if None
+    clean: np.ndarray | None = None  # references of the columns "clean/..."
+    facts: Mapping[str, Any] = {}  # taken over into the row
+    notes: tuple[str, ...] = ()  # what was done to the estimates
+
+
+# --- a track -------------------------------------------------------------------------
+
+
+def score_track(track: Track, protocol: Protocol) -> dict[str, Any]:
+    """All scores of one track.
+
+    Returns:
+        ``name``, its facts, ``sample_rate``, ``channels``, ``seconds``, ``notes``; for
+        each column class -> metric -> value with the numbers of ``windows`` and
+        ``windows_scored``; and the values of all ``windows`` of the estimates. ISR,
+        SIR, SAR and leakage are those of the column "model" alone.
+
+    Raises:
+        ValueError: the waveforms cannot be scored.
+    """
+    frames, channels = track.references.shape[1:]
+    whole = track.mixture
+    facts = {
+        "sample_rate": track.sample_rate,
+        "mixture": track.references.sum(0) if whole is None else whole,
+        "window": int(protocol.window_seconds * track.sample_rate),
+        "silence": protocol.silence,
+        "zero_mean": protocol.zero_mean,
+        "channels": protocol.channels,
+    }
+    row = {"name": track.name, **track.facts, "sample_rate": track.sample_rate}
+    row |= {"channels": channels, "seconds": frames / track.sample_rate}
+    row |= {"notes": [*track.notes]}
+    for column, estimates in track.estimates.items():
+        names = protocol.columns if column == MAIN else protocol.quick
+        facts["filters"] = protocol.filters if {"isr", "sir", "sar"} & {*names} else 0
+        truth = track.clean if column.startswith("clean/") else track.references
+        # SDR always: it costs next to nothing, and counts the windows.
+        values, notes = measure(truth, estimates, dict.fromkeys(("sdr", *names)), facts)
+        row["notes"] += notes
+        row[column] = {
+            name: _class_scores(values, names, index)
+            for index, name in enumerate(track.classes)
+        }
+        if column == MAIN:
+            row["windows"] = {
+                name: {m: v[index].tolist() for m, v in values.items() if v.ndim > 1}
+                for index, name in enumerate(track.classes)
+            }
+    return row
+
+
+def _class_scores(
+    values: Mapping[str, np.ndarray], names: Iterable[str], index: int
+) -> dict[str, float]:
+    curve = values["sdr"][index]
+    return {name: median(values[name][index].ravel()) for name in names} | {
+        "windows": len(curve),
+        "windows_scored": int((~np.isnan(curve)).sum()),
+    }
+
+
+# --- all tracks ----------------------------------------------------------------------
+
+
+def score_all(
+    items: Iterable[Any],
+    load: Callable[[Any], Track],
+    protocol: Protocol,
+    *,
+    jobs: int = 1,
+    total: int = 0,
+    progress: bool = False,
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The place and row of every track, as soon as it is scored.
+
+    Args:
+        items: what ``load`` makes a :class:`Track` of, one at a time.
+        load: reads or separates.
+        protocol: what is measured.
+        jobs: processes; with more than one, items and ``load`` are pickled.
+        total: number of items, for the bar.
+        progress: show a bar with the expected time on stderr.
+
+    Yields:
+        The row of :func:`score_track`, or ``{"error": text}``: a track that fails does
+        not stop the others.
+    """
+    attempt = functools.partial(_attempt, load, protocol)
+    if jobs == 1:
+        done: Iterable[Any] = ((i, attempt(item)) for i, item in enumerate(items))
+    else:
+        done = score_in_processes(list(items), attempt, jobs)
+    if progress:
+        from tqdm import tqdm
+
+        done = tqdm(done, desc="evaluate", unit="track", total=total or None)
+    yield from done
+
+
+def _attempt(load: Callable[[Any], Track], protocol: Protocol, item: Any) -> dict:
+    try:
+        return score_track(load(item), protocol)
+    except EXPECTED as error:
+        return {"error": str(error) or type(error).__name__}
+
+
+def score_in_processes(
+    items: Sequence[Any], attempt: Callable[[Any], dict], jobs: int
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Places and rows, as :func:`score_all`, by several processes."""
+    left = dict(enumerate(items))
+    for index, row in _pool(left, attempt, min(jobs, len(items))):
+        yield index, row
+        del left[index]
+    # A process has died, mostly for want of memory, and took its siblings' tracks
+    # with it: each of these gets a process for itself.
+    for index, item in left.items():
+        alone = dict(_pool({index: item}, attempt, 1))
+        died = "its process died, probably for want of memory: free some, or cut the "
+        yield index, alone.get(index, {"error": died + "track into shorter ones"})
+
+
+def _pool(
+    items: Mapping[int, Any], attempt: Callable[[Any], dict], jobs: int
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    # A fork of this process would leave JAX's threads behind in mid-air: workers come
+    # from a server that has imported everything and started nothing.
+    kinds = multiprocessing.get_all_start_methods()
+    kind = "forkserver" if "forkserver" in kinds else "spawn"
+    context = multiprocessing.get_context(kind)
+    if kind == "forkserver":
+        context.set_forkserver_preload([__name__])
+    settings = jax.config.jax_compilation_cache_dir, {**METRICS}
+    with ProcessPoolExecutor(jobs, context, _start_worker, settings) as pool:
+        futures = {pool.submit(attempt, item): index for index, item in items.items()}
+        try:
+            for future in as_completed(futures):
+                yield futures[future], future.result()
+        except BrokenProcessPool:
+            return
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _start_worker(cache: str | None, metrics: Mapping[str, Any]) -> None:
+    METRICS.update(metrics)  # those of a user's file, too
+    # Ctrl-C ends the workers without a word; and many processes would quarrel about
+    # the memory of an accelerator.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    jax.config.update("jax_platforms", "cpu")
+    if cache:
+        keep_programs(cache)
+
+
+def keep_programs(folder: str | os.PathLike) -> None:
+    """Keep compiled programs in a folder, however quickly they were compiled."""
+    jax.config.update("jax_compilation_cache_dir", str(folder))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+
+
+def processors() -> int:
+    """How many of them this process may use."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # only Linux can tell what we may use
+        return os.cpu_count() or 1
+
+
+# --- averages ------------------------------------------------------------------------
+
+
+def median(values: Iterable[float]) -> float:
+    """Median of what is not NaN; infinities keep their rank.
+
+    Example:
+        >>> median([1.0, math.nan, 3.0, math.inf])
+        3.0
+    """
+    known = sorted(value for value in values if not math.isnan(value))
+    if not known:
+        return math.nan
+    low, high = known[(len(known) - 1) // 2], known[len(known) // 2]
+    return float(low if low == high else (low + high) / 2)
+
+
+def mean(values: Iterable[float]) -> float:
+    """Mean of what is not NaN.
+
+    Example:
+        >>> mean([1.0, math.nan, 3.0])
+        2.0
+    """
+    known = [value for value in values if not math.isnan(value)]
+    return float(np.mean(known)) if known else math.nan
+
+
+def summarize(tracks: Sequence[Scores], protocol: Protocol) -> dict[str, dict]:
+    """Averages over tracks of one column.
+
+    Args:
+        tracks: class -> metric -> value of each track; NaN where nothing was measured.
+        protocol: says which average a metric has.
+
+    Returns:
+        Class -> ``{metric: average, metric_median: median, metric_tracks: tracks that
+        count}`` and ``tracks``, ``windows``, ``windows_scored``.
+
+    Example:
+        >>> from sepjax.evaluation.protocol import make_protocol
+        >>> songs = [{"bass": {"usdr": 1.0}}, {"bass": {"usdr": math.nan}}]
+        >>> summarize(songs, make_protocol("mdx"))
+        {'bass': {'usdr': 1.0, 'usdr_median': 1.0, 'usdr_tracks': 1, 'tracks': 1}}
+    """
+    summary: dict[str, dict[str, Any]] = {}
+    for name in dict.fromkeys(name for track in tracks for name in track):
+        rows = [track[name] for track in tracks if name in track]
+        row, counts = summary.setdefault(name, {}), {}
+        for metric in rows[0]:
+            values = [score[metric] for score in rows]
+            if metric in ("windows", "windows_scored"):
+                counts[metric] = sum(values)
+                continue
+            average = median if protocol.median(metric) else mean
+            row |= {metric: average(values), f"{metric}_median": median(values)}
+            row[f"{metric}_tracks"] = sum(not math.isnan(value) for value in values)
+        sounding = [m for m in rows[0] if m not in counts and not METRICS[m].silence]
+        row["tracks"] = max((row[f"{m}_tracks"] for m in sounding), default=len(rows))
+        row |= counts
+    return summary
+
+
+def difference(scores: Scores, baseline: Scores) -> Scores:
+    """``scores - baseline`` of the metrics that both have, for every class.
+
+    Example:
+        >>> difference({"bass": {"usdr": 3.0, "sir": 1.0}}, {"bass": {"usdr": 1.0}})
+        {'bass': {'usdr': 2.0}}
+    """
+    return {
+        name: {
+            metric: values[metric] - baseline[name][metric]
+            for metric in values
+            if metric in baseline[name] and metric in METRICS
+        }
+        for name, values in scores.items()
+    }
+
+
+def summaries(tracks: Sequence[Mapping[str, Any]], protocol: Protocol) -> dict:
+    """Averages of all columns, the improvement over the mixture, and means of classes.
+
+    Args:
+        tracks: rows of :func:`score_track`.
+        protocol: says which average a metric has.
+
+    Returns:
+        Column -> class -> metric, and under ``"mean"`` column -> metric: the mean over
+        classes. What live music scores against what was played is under ``"clean"``.
+    """
+    tables = {
+        column: [track[column] for track in tracks]
+        for column in (*COLUMNS, *(f"clean/{column}" for column in CLEAN))
+        if tracks and column in tracks[0]
+    }
+    if "mixture" in tables:
+        pairs = zip(tables[MAIN], tables["mixture"])
+        tables["improvement"] = [difference(*pair) for pair in pairs]
+    results: dict[str, Any] = {MAIN: {}, "mean": {}}
+    for column, rows in tables.items():
+        home, _, name = column.rpartition("/")
+        target = results.setdefault(home, {"mean": {}}) if home else results
+        target[name] = summarize(rows, protocol)
+        target["mean"][name] = {
+            metric: mean(row[metric] for row in target[name].values())
+            for metric in next(iter(target[name].values()), {})
+            if metric in METRICS and metric != LEAKAGE
+        }
+    return results
+
+
+def make_results(
+    rows: Iterable[Mapping[str, Any]],
+    protocol: Protocol,
+    definition: Mapping[str, Any],
+    provenance: Mapping[str, Any],
+    **more: Any,
+) -> dict[str, Any]:
+    """Everything that ``results.json`` holds, of the rows of all tracks in order."""
+    rows = list(rows)
+    scored = [row for row in rows if "error" not in row]
+    return {
+        "definition": protocol.definition() | dict(definition),
+        **summaries(scored, protocol),
+        "tracks": scored,
+        "failed": [row for row in rows if "error" in row],
+        "provenance": dict(provenance),
+    } | {key: value for key, value in more.items() if value}

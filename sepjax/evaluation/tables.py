@@ -1,0 +1,207 @@
+"""Results as text for the terminal, of a run and of folders alike."""
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+LEAKAGE = "leakage_dbfs"
+COLUMNS = ("model", "mixture", "oracle", "improvement")
+MOST_NOTES = 20
+
+
+def summary(results: Mapping[str, Any]) -> str:
+    """What was scored, the tables, what each column is, and what to beware of."""
+    tracks = results["tracks"]
+    lines = [f"note: {remark}" for remark in results.get("remarks", ())]
+    lines += [f"note: {title(t)}: {note}" for t in tracks for note in t["notes"]]
+    if len(lines) > MOST_NOTES:
+        more = f"... and {len(lines) - MOST_NOTES} more notes (results.json)"
+        lines = [*lines[:MOST_NOTES], more]
+    if "mixture" in results:
+        metrics = shown_metrics(results)
+        metric = "si_sdr" if "si_sdr" in metrics else metrics[0]
+        how = results["definition"]["aggregation"][metric]
+        count = f"{len(tracks)} track{'s' * (len(tracks) != 1)}"
+        where = f"(split {results['definition']['split']}, {count})"
+        unit = in_unit(results, metric, " in ")
+        lines += ["", f"{label(results, metric)}{unit}, {how} {where}"]
+        lines.append(comparison(results, metric))
+    if tracks:
+        lines += ["", table(results), "", *_captions(results)]
+    lines += _live(results)
+    if marked := [_marked(track) for track in tracks if track.get("seen")]:
+        lines.append(f"SEEN in training ({len(marked)}): {', '.join(marked)}")
+    if unknown := results.get("seen_unknown"):
+        lines.append(f"SEEN or not is unknown: {unknown}")
+    failed = results["failed"]
+    lines += [f"FAILED {item['name']}: {item['error']}" for item in failed]
+    if failed:
+        total = len(tracks) + len(failed)
+        lines.append(f"{len(failed)} of {total} tracks failed and count in no number")
+    return "\n".join(lines).lstrip("\n")
+
+
+def comparison(results: Mapping[str, Any], metric: str) -> str:
+    """One metric of the model beside the mixture and the oracle, by class.
+
+    Args:
+        results: of any evaluation, as made or as read from ``results.json``.
+        metric: of those in ``results["model"]``.
+
+    Returns:
+        Aligned lines, the last one the mean over classes.
+    """
+
+    def cells(values: Mapping[str, Mapping[str, Any]]) -> list[str]:
+        *levels, gain = (measured(values.get(c, {}).get(metric)) for c in COLUMNS)
+        signed = "-" if math.isnan(gain) else f"{gain:+.2f}"
+        return [*map(_cell, levels), signed]
+
+    rows = [("class", *COLUMNS, "tracks")]
+    for name, scores in results["model"].items():
+        of_class = {c: results.get(c, {}).get(name, {}) for c in COLUMNS}
+        rows.append((name, *cells(of_class), str(scores["tracks"])))
+    return aligned([*rows, ("mean", *cells(results["mean"]), "")])
+
+
+def table(results: Mapping[str, Any]) -> str:
+    """All metrics of the model, a line for each class, the last one their mean."""
+    metrics = shown_metrics(results)
+    heads = [label(results, m) + in_unit(results, m) * (m == LEAKAGE) for m in metrics]
+    rows = [["class", *heads, "tracks", "windows"]]
+    for name, row in results["model"].items():
+        windows = f"{row['windows_scored']}/{row['windows']}"
+        cells = [_cell(row[metric]) for metric in metrics]
+        rows.append([name, *cells, tracks_scored(results, row), windows])
+    if len(results["model"]) > 1:
+        means = results["mean"]["model"]
+        rows.append(["mean", *(_cell(means.get(m)) for m in metrics), "", ""])
+    return aligned(rows)
+
+
+# --- parts of results ----------------------------------------------------------------
+
+
+def measured(value: Any) -> float:
+    """A number of results, as made or as stored; NaN where nothing was measured.
+
+    Example:
+        >>> measured(None), measured("-Infinity"), measured(1.5)
+        (nan, -inf, 1.5)
+    """
+    return math.nan if value is None else float(value)
+
+
+def label(results: Mapping[str, Any], metric: str) -> str:
+    """A metric as it is written, from the results alone.
+
+    Example:
+        >>> label({"definition": {"labels": {"usdr": "uSDR"}}}, "usdr")
+        'uSDR'
+        >>> label({}, "si_sdr")
+        'SI-SDR'
+    """
+    labels = results.get("definition", {}).get("labels", {})
+    return labels.get(metric, metric.upper().replace("_", "-"))
+
+
+def in_unit(results: Mapping[str, Any], metric: str, lead: str = " ") -> str:
+    """The unit after a lead, and nothing for a metric that has none."""
+    unit = results.get("definition", {}).get("units", {}).get(metric, "dB")
+    return f"{lead}{unit}" if unit else ""
+
+
+def title(track: Mapping[str, Any]) -> str:
+    """Subset and name of a track.
+
+    Example:
+        >>> title({"name": "song", "subset": "test"}), title({"name": "song"})
+        ('test/song', 'song')
+    """
+    subset = track.get("subset")
+    return f"{subset}/{track['name']}" if subset else str(track.get("name"))
+
+
+def shown_metrics(results: Mapping[str, Any]) -> list[str]:
+    """Metrics with a column: leakage only where something was silent."""
+    rows = results.get("model", {}).values()
+    aggregation = results.get("definition", {}).get("aggregation", {})
+    if not isinstance(aggregation, Mapping):  # of older results
+        aggregation = dict.fromkeys(("si_sdr", "usdr"))
+    return [
+        metric
+        for metric in aggregation
+        if metric != "mean"
+        and all(metric in row for row in rows)
+        and (
+            metric != LEAKAGE or any(measured(row[metric]) > -math.inf for row in rows)
+        )
+    ]
+
+
+def tracks_scored(results: Mapping[str, Any], row: Mapping[str, Any]) -> str:
+    """How many tracks count for a class, as a range where metrics differ in it.
+
+    A track all of whose windows hold something silent has an SI-SDR, but no SDR.
+
+    Example:
+        >>> row = {"sdr": 1.0, "sdr_tracks": 4, "usdr": 1.2, "usdr_tracks": 5}
+        >>> tracks_scored({"model": {"bass": row}, "definition": {"aggregation": {
+        ...     "sdr": "", "usdr": ""}}}, row | {"tracks": 5})
+        '4-5'
+    """
+    # SIR does not count: with a single class nothing can interfere.
+    metrics = [m for m in shown_metrics(results) if m not in (LEAKAGE, "sir")] or [
+        "sir"
+    ]
+    counts = [
+        min(row.get(f"{m}_tracks", row["tracks"]), row["tracks"]) for m in metrics
+    ]
+    return "-".join(map(str, sorted({min(counts), max(counts)})))
+
+
+def _cell(value: Any) -> str:
+    number = measured(value)
+    return "-" if math.isnan(number) else f"{number:.2f}"
+
+
+def _marked(track: Mapping[str, Any]) -> str:
+    why = track.get("seen_because")
+    return f"{track['name']} ({why})" if why else track["name"]
+
+
+def _live(results: Mapping[str, Any]) -> Iterator[str]:
+    if "clean" in results:
+        means = results["clean"]["mean"]
+        model, mixture, recorded = (
+            _cell(means[column].get("si_sdr"))
+            for column in ("model", "mixture", "recorded")
+        )
+        yield (
+            f"SI-SDR against what was played: model {model}, mixture {mixture}, "
+            f"recorded stems {recorded}"
+        )
+
+
+def _captions(results: Mapping[str, Any]) -> Iterator[str]:
+    """Columns of one kind of average on one line, with what they are."""
+    definition = results["definition"]
+    alike: dict[tuple[str, str], list[str]] = {}
+    for metric in shown_metrics(results):
+        kind = in_unit(results, metric, " in "), definition["aggregation"][metric]
+        alike.setdefault(kind, []).append(label(results, metric))
+    for (unit, how), labels in alike.items():
+        yield f"{', '.join(labels)}{unit}: {how}"
+    count, split = len(results["tracks"]), definition["split"]
+    subsets = "" if split == "all" else f", {split}"
+    yield (
+        f"{count} track{'s' * (count != 1)}{subsets}; silence: "
+        f"{definition['silence'].partition(':')[0]}; windows: scored of all"
+    )
+    rows = results["model"].values()
+    share = min((r["windows_scored"] / max(r["windows"], 1) for r in rows), default=1)
+    if share < 0.5 and not definition["silence"].startswith("source"):
+        yield (
+            "A window in which any class is silent counts for none of them, as in "
+            "museval; --silence source scores each class by itself."
+        )
