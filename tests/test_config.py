@@ -99,7 +99,7 @@ def test_defaults_of_every_family_are_valid(name):
 
 def test_a_family_knows_no_field_of_another():
     assert "n_fft" not in vars(thesis().model)
-    with pytest.raises(ValueError, match="unknown field 'model.N': Known: audio_ch"):
+    with pytest.raises(ValueError, match=r"unknown field 'model.N': Known: audio_ch"):
         from_dict({"model": {"name": "demucs", "N": 3}})
 
 

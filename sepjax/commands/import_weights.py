@@ -60,6 +60,7 @@ def import_weights(arguments: argparse.Namespace) -> int:
     """Import, check, write, and say what it is."""
     options = _options(arguments)
     files = _files(arguments, options)
+    from sepjax.models.build import model_of
     from sepjax.models.importers import importer_name, notice
     from sepjax.models.parameters import count_parameters
     from sepjax.models.state_dicts import as_variables
@@ -82,10 +83,11 @@ def import_weights(arguments: argparse.Namespace) -> int:
         facts["licence"] = arguments.licence
         facts["licence_notice"] = notice(arguments.licence)
     write_imported(arguments.output, config, params, facts)
-    count = count_parameters(as_variables(params)["params"])
+    model = model_of(config)
+    count = count_parameters(as_variables(params)["params"], model.constants)
     print(
-        f"{arguments.output}: {facts['family']}, {count:,} "
-        f"parameters, {config.data.sample_rate} Hz, sources {', '.join(config.data.sources)}"
+        f"{arguments.output}: {facts['family']}, {count:,} parameters, "
+        f"{model.sample_rate} Hz, sources {', '.join(model.sources)}"
     )
     if facts["licence_notice"]:
         print(f"sepjax: {facts['licence_notice']}", file=sys.stderr)

@@ -4,6 +4,8 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from sepjax.registry import aligned
+
 LEAKAGE = "leakage_dbfs"
 COLUMNS = ("model", "mixture", "oracle", "improvement")
 MOST_NOTES = 20

@@ -4,7 +4,6 @@ import json
 from types import SimpleNamespace
 from typing import NamedTuple
 
-import flax.linen as nn
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -15,6 +14,7 @@ from sepjax.config import Config
 from sepjax.evaluation.run import evaluate
 from sepjax.evaluation.tables import summary
 from sepjax.evaluation.whole_track import si_sdr
+from sepjax.models.contract import SeparationModel
 from sepjax.models.tasnet.config import TasNetConfig
 
 RATE = 8000
@@ -29,7 +29,7 @@ class Track(NamedTuple):
     references: np.ndarray
 
 
-class Split(nn.Module):
+class Split(SeparationModel):
     """Low and high part of the spectrum; overflows where the mixture says so."""
 
     sources: tuple[str, ...] = ("drums", "bass", "vocals")  # not the data's order

@@ -28,8 +28,8 @@ def songs(tmp_path_factory):
     folder, rng = tmp_path_factory.mktemp("songs"), np.random.default_rng(0)
     for song in ("train-one", "train-two", "valid-three", "test-four"):
         for name, hertz in {"low": 150, "high": 1500}.items():
-            wave = np.sin(2 * np.pi * hertz * np.arange(2 * RATE) / RATE)
-            wave = rng.uniform(0.1, 0.4) * wave
+            phase = np.cumsum(rng.normal(hertz, hertz / 4, 2 * RATE)) / RATE
+            wave = rng.uniform(0.1, 0.4) * np.sin(2 * np.pi * phase)
             soundfile.write(folder / f"{song}-{name}.wav", wave, RATE, "PCM_16")
     mixture = sum(
         soundfile.read(folder / f"test-four-{n}.wav")[0] for n in ("low", "high")

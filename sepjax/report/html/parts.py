@@ -26,9 +26,10 @@ def label(key: str) -> str:
         >>> label("si_sdr"), label("sample_rate")
         ('SI-SDR', 'sample rate')
     """
-    from sepjax.evaluation.protocol import LABELS  # pulls in jax
+    from sepjax.evaluation.metrics import METRICS  # pulls in jax
 
-    return LABELS.get(str(key), str(key).replace("_", " "))
+    known = METRICS.get(str(key))
+    return known.label if known else str(key).replace("_", " ")
 
 
 def spell(value: Any) -> str:
