@@ -18,9 +18,9 @@ def name_problems(config: Config) -> Iterator[str]:
 
     Example:
         >>> config = Config()
-        >>> config.data.dataset = "dmeo"
-        >>> list(name_problems(config))
-        ["data.dataset='dmeo': did you mean 'demo'? Known: demo, folder, prepared"]
+        >>> config.optim.optimizer = "adm"
+        >>> [problem[:51] for problem in name_problems(config)]
+        ["optim.optimizer='adm': did you mean 'adam' or 'adan'"]
     """
     from data_pipelines.registry import DATASETS
     from sepjax.evaluation.metrics import METRICS
