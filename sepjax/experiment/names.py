@@ -19,8 +19,8 @@ def name_problems(config: Config) -> Iterator[str]:
     Example:
         >>> config = Config()
         >>> config.optim.optimizer = "adm"
-        >>> [problem[:51] for problem in name_problems(config)]
-        ["optim.optimizer='adm': did you mean 'adam' or 'adan'"]
+        >>> [problem.partition(" or ")[0] for problem in name_problems(config)]
+        ["optim.optimizer='adm': did you mean 'adam'"]
     """
     from data_pipelines.registry import DATASETS
     from sepjax.evaluation.metrics import METRICS
