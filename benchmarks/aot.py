@@ -114,7 +114,6 @@ GPUS = {
 
 LARGE = "appendix_a.py:large_hybrid_pmpgtf"
 HUGE = "appendix_a.py:full_data_huge_hybrid_pmpgtf_large_tcn"
-DEMUCS = "--config.model.name=demucs --config.model.channels=64"
 MODELS = {  # what a row says of the model -> its flags
     "irm_hybrid_pmpgtf": "appendix_a.py:irm_hybrid_pmpgtf",
     "large": LARGE,
@@ -127,7 +126,7 @@ MODELS = {  # what a row says of the model -> its flags
     "Meta-TasNet, one stage": "chapter4.py:all_data",
     "Meta-TasNet, three stages": "chapter4.py:published",
     "Open-Unmix": "chapter6.py:umxhq",
-    "Demucs v1": f"base.py:full {DEMUCS} --config.model.audio_channels=2",
+    "Demucs v1": "base.py:demucs",
 }
 TABLE = [  # (model, topology and more flags), in the order in which they run
     *((name, "h100") for name in ("large", "large, bfloat16", "large, plain")),

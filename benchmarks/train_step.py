@@ -27,25 +27,36 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from sepjax.config import OptimConfig
-from tests.support.models import config_of
+from sepjax.config import Config, DataConfig, OptimConfig
+from sepjax.models.tasnet.config import TasNetConfig
 
 TABLE = dict(encoding="simple", N=440, L=20, W=20, B=160)
 MUSIC = dict(
     encoder_act="relu", input_norm="frame", mask_act="relu", skip=False, bias=False
 )
-PRESETS: dict[str, tuple[ModelConfig, int]] = {  # model, batch size
-    "explore": (config_of(**TABLE, H=160, layers=6, stack=3), 4),
-    "large": (config_of(**TABLE, H=640, layers=6, stack=3), 4),
-    "full": (config_of(**TABLE | dict(L=100, W=100), sample_rate=44100), 4),
+
+
+def preset(sample_rate: int = 8000, **fields: object) -> Config:
+    """A configuration of four sources."""
+    return Config(
+        model=TasNetConfig(**fields), data=DataConfig(sample_rate=sample_rate)
+    )
+
+
+PRESETS: dict[str, tuple[Config, int]] = {  # configuration, batch size
+    "explore": (preset(**TABLE, H=160, layers=6, stack=3), 4),
+    "large": (preset(**TABLE, H=640, layers=6, stack=3), 4),
+    "full": (preset(44100, **TABLE | dict(L=100, W=100)), 4),
     "music": (
-        config_of(
-            **TABLE | dict(N=256, W=10, B=256), **MUSIC, H=512, audio_channels=2,
-            sample_rate=44100,
+        preset(
+            44100,
+            **TABLE | dict(N=256, W=10, B=256) | MUSIC,
+            H=512,
+            audio_channels=2,
         ),
         1,
     ),
-}  # fmt: skip
+}
 HUGE_PAGES = {
     "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
     "MALLOC_MMAP_MAX_": "0",
@@ -58,20 +69,14 @@ COLUMNS = (
 PRECISION = {"f32": "highest", "tf32": "tensorfloat32", "bf16": "default"}
 
 
-def step_flops(config: ModelConfig, frames: int) -> int:
+def step_flops(config: Config, frames: int) -> int:
     """Multiplications and additions of the convolutions, three times forward."""
-    blocks, sources = config.model.layers * config.model.stack, len(config.data.sources)
-    dense = (2 * blocks - 1 if config.model.skip else blocks) + blocks
-    pointwise = (
-        dense * config.model.B * config.model.H
-        + (1 + sources) * config.model.B * config.model.N
-    )
-    banks = config.model.audio_channels * config.model.L * config.model.N
-    forward = (
-        pointwise
-        + blocks * config.model.kernel * config.model.H
-        + (1 + sources) * banks
-    )
+    model, sources = config.model, len(config.data.sources)
+    blocks = model.layers * model.stack
+    dense = (2 * blocks - 1 if model.skip else blocks) + blocks
+    pointwise = dense * model.B * model.H + (1 + sources) * model.B * model.N
+    banks = model.audio_channels * model.L * model.N
+    forward = pointwise + blocks * model.kernel * model.H + (1 + sources) * banks
     return 2 * frames * (3 * forward - banks)  # the encoder's input has no gradient
 
 
@@ -104,7 +109,7 @@ def time_calls(call: Callable[[], None], repeats: int, inner: int) -> list[float
     return seconds
 
 
-def build(config: ModelConfig, shape: tuple[int, ...]) -> tuple:
+def build(config: Config, shape: tuple[int, ...]) -> tuple:
     """The jitted step of a real run, its state and a batch of noise."""
     import jax
 
@@ -130,7 +135,7 @@ def measure(args: argparse.Namespace) -> dict:
 
     jax.config.update("jax_default_matmul_precision", PRECISION[args.dtype])
     config, batch = PRESETS[args.preset]
-    config.compute_dtype = "bfloat16" if args.dtype == "bf16" else "float32"
+    config.model.compute_dtype = "bfloat16" if args.dtype == "bf16" else "float32"
     batch, samples = args.batch or batch, round(args.seconds * config.data.sample_rate)
     channels = (
         () if config.model.audio_channels == 1 else (config.model.audio_channels,)

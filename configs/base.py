@@ -7,10 +7,12 @@
 ``large`` are the sizes of chapter 5's comparisons: 8 kHz, three stacks of six layers,
 with 160 and 640 hidden channels. A step of batch 4 takes about one second (explore) and
 three (large) on two CPU cores: these want a GPU. ``music`` has the size of the
-Conv-TasNets of asteroid and Demucs that were published for MUSDB18.
+Conv-TasNets of asteroid and Demucs that were published for MUSDB18, ``demucs`` is
+Demucs v1 itself.
 """
 
 from sepjax.config import Config
+from sepjax.models.demucs.config import DemucsConfig
 from sepjax.models.tasnet.config import TasNetConfig
 from sepjax.registry import nearest
 
@@ -19,6 +21,7 @@ NAMES = {
     "explore": "8 kHz, layers 6, stack 3, H 160: the comparisons of chapter 5",
     "large": "8 kHz, layers 6, stack 3, H 640",
     "music": "stereo at 44.1 kHz, the public models of MUSDB18",
+    "demucs": "Demucs v1, stereo at 44.1 kHz, 64 channels",
 }
 
 
@@ -26,6 +29,10 @@ def get_config(name: str = "full") -> Config:
     """Table A.1, or one of its smaller relatives."""
     if name not in NAMES:
         raise ValueError(f"configs/base.py has no {name!r}: {nearest(name, NAMES)}")
+    if name == "demucs":
+        config = Config(name=name, model=DemucsConfig(audio_channels=2, channels=64))
+        config.data.sample_rate = 44100
+        return config
     config = Config(name=name, model=TasNetConfig())
     if name in ("full", "music"):
         config.data.sample_rate = 44100

@@ -166,3 +166,10 @@ def test_no_field_is_none():
             yield from values(value) if dataclasses.is_dataclass(value) else [value]
 
     assert None not in list(values(thesis()))
+
+
+def test_a_name_does_not_change_the_family():
+    config = thesis()
+    config.model.name = "demucs"
+    with pytest.raises(ValueError, match=r"Config\(model=DemucsConfig\(\)\)"):
+        resolve(config)

@@ -208,6 +208,12 @@ def resolve(
     Raises:
         ValueError: as :func:`sepjax.config.rules.validate`.
     """
+    family = MODEL_CONFIGS.get(config.model.name)
+    if family and type(config.model) is not family:
+        raise ValueError(
+            f"model.name={config.model.name!r} has fields of its own: a file of "
+            f"configurations chooses it, Config(model={family.__name__}())"
+        )
     config = from_dict(to_dict(config))
     for section in (config, *(getattr(config, f.name) for f in fields(config))):
         for field in fields(section) if dataclasses.is_dataclass(section) else ():

@@ -10,12 +10,12 @@ from pathlib import Path
 import flax.linen as nn
 import jax.numpy as jnp
 import numpy as np
-from sepjax.evaluation.metrics import METRICS
 
 from data_pipelines.audio.files import probe
 from data_pipelines.manifest import Manifest, Stem, Track
 from data_pipelines.registry import DATASETS
 from sepjax.config import MODEL_CONFIGS, ModelConfig, positive
+from sepjax.evaluation.metrics import METRICS
 from sepjax.losses import LOSSES
 from sepjax.models import MODELS, Separation, SeparationModel
 from sepjax.models.tasnet.config import TasNetConfig
