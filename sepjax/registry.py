@@ -69,7 +69,9 @@ class Registry(MutableMapping[str, Any]):
         kind: of the entries, for messages.
         homes: names of sepjax's own entries, and the modules that register them.
         package: a package with folders that are named after entries ...
-        module: ... and register them in this module, if they have it.
+        module: ... and register them in this module, if they have it. A pattern such
+            as ``weights*`` names modules whose entries have names of their own: all
+            are imported with the first search for a name that is not yet known.
 
     Example:
         >>> SHAPES = Registry("shape")
@@ -127,8 +129,8 @@ class Registry(MutableMapping[str, Any]):
         return self.find(name)(*args, **kwargs)
 
     def __getitem__(self, name: str) -> Any:
-        if name not in self._entries and name in self._homes_by_name():
-            importlib.import_module(self._homes_by_name()[name])
+        if name not in self._entries and (home := self._homes_by_name().get(name)):
+            importlib.import_module(home)
         return self._entries[name]
 
     def __setitem__(self, name: str, builder: Any) -> None:
@@ -141,19 +143,22 @@ class Registry(MutableMapping[str, Any]):
         return iter(dict.fromkeys([*self._homes_by_name(), *self._entries]))
 
     def __contains__(self, name: object) -> bool:
-        return name in self._entries or name in self._homes_by_name()
+        return name in self._entries or name in list(self)
 
     def __len__(self) -> int:
-        return len({*self._entries, *self._homes_by_name()})
+        return len(list(iter(self)))
 
     def _homes_by_name(self) -> dict[str, str]:
-        if not self._package:
-            return self._homes
         homes = dict(self._homes)
-        for place in importlib.import_module(self._package).__path__:
-            for path in Path(place).glob(f"*/{self._module}.py"):
-                name = path.parent.name
-                homes[name] = f"{self._package}.{name}.{self._module}"
+        package = self._package and importlib.import_module(self._package)
+        for place in package.__path__ if package else ():
+            for path in sorted(Path(place).glob(f"*/{self._module}.py")):
+                folder = path.parent.name
+                home = f"{self._package}.{folder}.{path.stem}"
+                if "*" in self._module:
+                    importlib.import_module(home)
+                else:
+                    homes[folder] = home
         return homes
 
 

@@ -5,7 +5,7 @@ import sys
 import warnings
 from pathlib import Path
 
-# Heavy imports wait inside the functions: the options are wanted for every --help.
+# Heavy imports wait inside the functions: every --help needs the options.
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -13,17 +13,17 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "family",
         metavar="FAMILY",
-        help="whose code wrote the file: asteroid, demucs, demucs_tasnet, kaituoxu, "
-        "meta-tasnet, naplab, open-unmix, ... (a wrong one lists all); or a released "
-        "model: umx, umxhq, umxl, umxse",
+        help="whose code wrote the file, or a released model, as kaituoxu or umxhq: "
+        "docs/weights.md tells more, and a wrong name lists all; MODULE:NAME is one of "
+        "your own, in a module that registers it",
     )
     parser.add_argument(
         "files",
         nargs="*",
         type=Path,
         metavar="FILE",
-        help="checkpoint of PyTorch, also inside gzip; its code is never run. For "
-        "Open-Unmix the folder of its files; without, a released model is downloaded",
+        help="checkpoint of PyTorch, also inside gzip; its code is never run. Where a "
+        "model has several, their folder; without, a released model is downloaded",
     )
     parser.add_argument(
         "--download",
@@ -63,8 +63,7 @@ def import_weights(arguments: argparse.Namespace) -> int:
     from sepjax.models.build import model_of
     from sepjax.models.importers import importer_name, notice
     from sepjax.models.parameters import count_parameters
-    from sepjax.models.state_dicts import as_variables
-    from sepjax.weights import IMPORTERS, run_importer, write_imported
+    from sepjax.weights import IMPORTERS, as_variables, run_importer, write_imported
 
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
@@ -102,11 +101,11 @@ def _files(arguments: argparse.Namespace, options: dict[str, str]) -> list[Path]
     from sepjax.weights import IMPORTERS
 
     family = importer_name(arguments.family)
-    if family in IMPORTERS and "download" not in importer_options(family):
-        released = (n for n in sorted(IMPORTERS) if "download" in importer_options(n))
+    released = [n for n in IMPORTERS if "download" in importer_options(IMPORTERS[n])]
+    if family in IMPORTERS and family not in released:
         raise ValueError(
-            f"{family}: give the checkpoint file; only {', '.join(released)} can be "
-            "downloaded"
+            f"{family}: give the checkpoint file; only {', '.join(sorted(released))} "
+            "can be downloaded"
         )
     options["download"] = "true"
     output = arguments.output

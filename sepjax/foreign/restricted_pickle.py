@@ -112,9 +112,9 @@ def load_pickle(stream: BytesIO) -> tuple[Any, dict[str, Storage]]:
     end = stream.tell()
     stream.seek(begin)
     reader = _Unpickler(BytesIO(stream.read(end - begin)))
-    loaded = reader.load()
-    require_tree(loaded)
-    return loaded, reader.storages
+    content = reader.load()
+    require_tree(content)
+    return content, reader.storages
 
 
 def _check_opcodes(stream: BytesIO) -> None:
@@ -183,17 +183,17 @@ class _Nesting:
             start = self.marks.pop() - before.index(pickletools.markobject)
         if start < 0:
             raise ValueError(f"{opcode.name} finds nothing to work with")
-        taken = self.stack[start:]
+        parts = self.stack[start:]
         del self.stack[start:]
-        size = 1 + sum(extent.size for extent in taken)
-        depths = [extent.depth for extent in taken]
+        size = 1 + sum(extent.size for extent in parts)
+        depths = [extent.depth for extent in parts]
         depth = 1 + max(depths, default=-1)
         if opcode.name in FILLS:  # what is filled is no deeper for being filled again
             depth = max(depths[0], 1 + max(depths[1:], default=-1))
         self.stack += [Extent(depth, size)] * len(opcode.stack_after)
 
 
-def require_tree(loaded: Any) -> None:
+def require_tree(content: Any) -> None:
     """Refuse what would take for ever to walk through, or to print.
 
     Raises:
@@ -223,7 +223,7 @@ def require_tree(loaded: Any) -> None:
         return sizes[id(item)]
 
     try:
-        size(loaded)
+        size(content)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
 
@@ -316,10 +316,6 @@ def _tensor_of_type(
     return _tensor(storage, offset, shape, strides, dtype=dtype.named.name)
 
 
-def _first(value: Any, *_: Any) -> Any:
-    return value
-
-
 def _encode(text: str, encoding: str = "latin1") -> bytes:
     if encoding != "latin1":
         raise ValueError(f"bytes in the encoding {encoding!r}")
@@ -332,12 +328,12 @@ def _scalar(dtype: Any, data: bytes) -> Any:
     return np.frombuffer(data, dtype.order + dtype.code, 1)[0].item()
 
 
-def _device(kind: str, index: int | None = None) -> str:
-    return str(kind) if index is None else f"{kind}:{index}"
-
-
 def _path(*parts: str) -> str:
     return "/".join(parts).replace("//", "/")
+
+
+def _device(kind: str, index: int | None = None) -> str:
+    return str(kind) if index is None else f"{kind}:{index}"
 
 
 # All that a file may call, and what is done instead: nothing of torch, nothing of ours
@@ -360,6 +356,6 @@ CALLS: dict[tuple[str, str], Callable[..., Any]] = {
     ("torch._utils", "_rebuild_tensor"): _tensor,
     ("torch._utils", "_rebuild_tensor_v2"): _tensor,
     ("torch._utils", "_rebuild_tensor_v3"): _tensor_of_type,
-    ("torch._utils", "_rebuild_parameter"): _first,
-    ("torch._utils", "_rebuild_parameter_with_state"): _first,
+    ("torch._utils", "_rebuild_parameter"): lambda value, *_: value,
+    ("torch._utils", "_rebuild_parameter_with_state"): lambda value, *_: value,
 }

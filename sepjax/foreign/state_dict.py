@@ -2,7 +2,7 @@
 
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -11,10 +11,61 @@ from sepjax.registry import nearest
 
 BATCH_STATS = "batch_stats"
 """Name of Flax's collection of running statistics, and of their part in a tree."""
+# Where projects put a state dict beside other things.
+STATES = ("state_dict", "model_state_dict", "model", "net", "network", "best_state")
+
+
+def state_of(content: Any) -> dict[str, np.ndarray]:
+    """The state dict in a file's content: all of it, or under one of the usual names.
+
+    Raises:
+        ValueError: there is none; the message tells what there is.
+
+    Example:
+        >>> list(state_of({"epoch": 1, "state_dict": {"weight": np.zeros(1)}}))
+        ['weight']
+    """
+    within = [content]
+    if isinstance(content, dict):
+        within += [content.get(name) for name in STATES]
+        names = ", ".join(str(name)[:40] for name in list(content)[:8])
+        kind = f"a dictionary of {names}" if names else "an empty dictionary"
+    else:
+        kind = f"a {type(content).__name__}"
+    for state in within:
+        if (
+            isinstance(state, dict)
+            and state
+            and all(isinstance(name, str) for name in state)
+            and all(isinstance(array, np.ndarray) for array in state.values())
+        ):
+            return state
+    raise ValueError(f"the file has no state dict, but {kind}")
+
+
+def as_variables(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Collections that a model applies, from a tree of parameters and statistics.
+
+    Args:
+        params: of :func:`sepjax.weights.from_state_dict`.
+
+    Example:
+        >>> as_variables({"fc1": 1, "batch_stats": 2})
+        {'params': {'fc1': 1}, 'batch_stats': 2}
+        >>> as_variables({"encoder": 1})
+        {'params': {'encoder': 1}}
+    """
+    trained = {name: part for name, part in params.items() if name != BATCH_STATS}
+    rest = {name: part for name, part in params.items() if name == BATCH_STATS}
+    return {"params": trained} | rest
 
 
 class StateReader:
     """The arrays of a state dict, with errors that name keys.
+
+    Args:
+        state: names -> arrays. A prefix ``module.`` that all names share is dropped.
+        convert: what :meth:`take` makes of an array, by default NumPy in float32.
 
     Example:
         >>> state = StateReader({"module.conv.weight": np.zeros((3, 2, 1))})
@@ -22,7 +73,12 @@ class StateReader:
         (3, 2, 1)
     """
 
-    def __init__(self, state: Mapping[str, Any]):
+    def __init__(
+        self,
+        state: Mapping[str, Any],
+        convert: Callable[[Any], Any] = lambda array: np.asarray(array, np.float32),
+    ):
+        self.convert = convert
         prefix = "module."
         shared = all(name.startswith(prefix) for name in state)
         cut = len(prefix) if shared else 0
@@ -32,8 +88,12 @@ class StateReader:
     def __contains__(self, name: str) -> bool:
         return name in self.arrays
 
-    def take(self, name: str, *shape: int) -> np.ndarray:
-        """The array of a name as float32; ``-1`` in the shape is any size.
+    def has(self, prefix: str) -> bool:
+        """Whether the name of an array begins so."""
+        return any(name.startswith(prefix) for name in self.arrays)
+
+    def take(self, name: str, *shape: int) -> Any:
+        """The array of a name; ``-1`` in the shape is any size.
 
         Raises:
             KeyError: there is none of this name.
@@ -43,16 +103,16 @@ class StateReader:
             hint = nearest(name, self.arrays) if self.arrays else "it is empty"
             # The list of all names would be longer than a screen.
             raise KeyError(f"the state dict has no '{name}': {hint[:300]}")
-        array = np.asarray(self.arrays[name], np.float32)
+        array = self.convert(self.arrays[name])
         fits = [s in (-1, size) for s, size in zip(shape, array.shape)]
         if array.ndim != len(shape) or not all(fits):
-            wanted = tuple("any" if size < 0 else size for size in shape)
-            raise ValueError(f"'{name}' has shape {array.shape}, expected {wanted}")
+            sizes = tuple("any" if size < 0 else size for size in shape)
+            raise ValueError(f"'{name}' has shape {array.shape}, expected {sizes}")
         self.rest.discard(name)
         return array
 
     def ignore(self, pattern: str) -> None:
-        """Names that match need no warning: they follow from the others."""
+        """Need no warning of names that match: they follow from the others."""
         self.rest -= {name for name in self.rest if re.fullmatch(pattern, name)}
 
     def count(self, pattern: str) -> int:
@@ -62,8 +122,8 @@ class StateReader:
             >>> StateReader({"net.0.weight": 0, "net.7.weight": 0}).count(r"net.(\d+)")
             8
         """
-        found = (re.match(pattern, name) for name in self.arrays)
-        return max((int(match[1]) + 1 for match in found if match), default=0)
+        matches = (re.match(pattern, name) for name in self.arrays)
+        return max((int(match[1]) + 1 for match in matches if match), default=0)
 
     def warn_of_the_rest(self) -> None:
         """Say which arrays nothing has asked for."""
@@ -76,19 +136,36 @@ class StateReader:
             )
 
 
-def source_names(given: tuple[str, ...], count: int) -> tuple[str, ...]:
-    """Names of the classes as given, or numbered.
+def source_names(names: tuple[str, ...], count: int) -> tuple[str, ...]:
+    """Names of the classes, numbered where there are none.
 
     Raises:
-        ValueError: another number of names is given than the model has outputs.
+        ValueError: another number of names than the model has outputs.
 
     Example:
         >>> source_names((), 2)
         ('source_1', 'source_2')
     """
-    if given and len(given) != count:
-        raise ValueError(f"sources={given} are {len(given)}, the model has {count}")
-    return tuple(given) or tuple(f"source_{i + 1}" for i in range(count))
+    if names and len(names) != count:
+        raise ValueError(f"sources={names} are {len(names)}, the model has {count}")
+    return tuple(names) or tuple(f"source_{i + 1}" for i in range(count))
+
+
+def stacks_of(blocks: int, layers: int) -> int:
+    """Number of stacks of some layers each.
+
+    Raises:
+        ValueError: the blocks do not divide into them.
+
+    Example:
+        >>> stacks_of(24, 8)
+        3
+    """
+    if layers < 1 or blocks % layers:
+        raise ValueError(
+            f"layers={layers}: the {blocks} blocks do not divide into stacks"
+        )
+    return blocks // layers
 
 
 def read_lstm(

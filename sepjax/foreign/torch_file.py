@@ -191,8 +191,8 @@ class _Contents:
     def plain(self, value: Any) -> Any:
         # Objects live as long as the tree that is converted, so their ids are theirs.
         if id(value) not in self.done:
-            converted = self._convert(value)
-            self.done.setdefault(id(value), converted)
+            result = self._convert(value)
+            self.done.setdefault(id(value), result)
         return self.done[id(value)]
 
     def _convert(self, value: Any) -> Any:
@@ -208,29 +208,26 @@ class _Contents:
             case type(named=Named() as named):
                 return named
             case dict():
-                return self._fill(value)
+                pairs = self.done[id(value)] = {}
+                for key, item in value.items():
+                    pairs[self.plain(key)] = self.plain(item)
+                return pairs
             case list():
-                found = self.done[id(value)] = []
-                found.extend(self.plain(item) for item in value)
-                return found
+                items = self.done[id(value)] = []
+                items.extend(self.plain(item) for item in value)
+                return items
             case tuple() | set():
                 return type(value)(self.plain(item) for item in value)
         return value
-
-    def _fill(self, value: dict) -> dict:
-        found = self.done[id(value)] = {}
-        for key, item in value.items():
-            found[self.plain(key)] = self.plain(item)
-        return found
 
     def _numbers(self, storage: Storage, dtype: np.dtype) -> np.ndarray:
         """All elements of a storage."""
         if storage.key not in self.raw:
             data = self.raw[storage.key] = self.read(storage.key)
-            wanted = storage.count * _dtype(storage.kind).itemsize
-            if len(data) != wanted:
+            size = storage.count * _dtype(storage.kind).itemsize
+            if len(data) != size:
                 raise ValueError(
-                    f"storage {storage.key!r} has {len(data)} bytes instead of {wanted}"
+                    f"storage {storage.key!r} has {len(data)} bytes instead of {size}"
                 )
         place = storage.key, dtype
         if place not in self.numbers:

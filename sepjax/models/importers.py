@@ -1,43 +1,46 @@
 """Importers by name: from files of weights to a model of ours and the facts about it.
 
-To add one, write it into a module of its own and import that module in
-``sepjax/weights/__init__.py``, where importing registers::
+A project of one checkpoint file needs a function of its state dict, in a module
+``weights*`` beside its family, or in any file of one's own that is imported::
 
-    @IMPORTERS.register("mine")
+    @state_dict_importer("mine", source="https://example.org/mine", licence="MIT")
     def mine(
-        paths: Sequence[Path], *, layers: int, sources: tuple[str, ...] = ()
-    ) -> Imported:
-        content = read_torch_file(one_file(paths))
-        config, params = from_state_dict(state_of(content), family="mine", ...)
-        return Imported(config, params, make_facts("mine", paths, source=..., ...))
+        state: StateReader, *, layers: int, sources: tuple[str, ...] = ()
+    ) -> tuple[Config, dict]:
+        kernel = state.take("encoder.weight", -1, 1, -1)
+        ...
 
 Its keyword arguments are the options of the command line, each ``int``, ``float``,
-``bool``, ``str`` or ``tuple[str, ...]``; those without default have to be given.
-``--sources a,b`` and ``--sample-rate HZ`` are the options ``sources`` and
-``sample_rate``. :func:`run_importer` turns texts into these types and names what is
-unknown or missing. The facts go into ``weights.json``; ``licence_notice`` among them is
-told whenever the weights are used, and ``separate`` holds defaults of
-:func:`sepjax.separate`, as ``{"rescale": False}`` where estimates have a
-scale of their own.
+``bool``, ``str`` or ``tuple[str, ...]``; those without default have to be given, unless
+the file tells them. ``--sources a,b`` and ``--sample-rate HZ`` are the options
+``sources`` and ``sample_rate``. Weights in several files are a function of their paths
+and of options that returns :class:`Imported`, under ``@IMPORTERS.register("mine")``.
+
+The facts go into ``weights.json``; ``licence_notice`` among them is told whenever the
+weights are used, and ``separate`` holds defaults of :func:`sepjax.separate`, as
+``{"rescale": False}`` where estimates have a scale of their own.
 """
 
+import functools
 import inspect
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from sepjax.config import Config
-from sepjax.registry import Registry, nearest
+from sepjax.foreign.state_dict import StateReader, state_of
+from sepjax.foreign.torch_file import read_torch_file
+from sepjax.registry import Registry, import_extensions, nearest
 from sepjax.storage import sha256
 
-IMPORTERS = Registry("family of weights")
-
-# Where projects put a state dict beside other things.
-STATES = ("state_dict", "model_state_dict", "model", "net", "network", "best_state")
+IMPORTERS = Registry("family of weights", package="sepjax.models", module="weights*")
+"""Functions of paths and options that return :class:`Imported`. The attribute
+``convert`` of most is the function that :func:`from_state_dict` calls."""
+UNKNOWN = "of the weights: not known, ask whoever trained them; of the code: "
 RESTRICTED = r"(?i)\bNC\b|non-?commercial|research (use )?only|\bND\b|no ?derivatives"
+NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 class Imported(NamedTuple):
@@ -46,6 +49,132 @@ class Imported(NamedTuple):
     config: Config
     params: dict
     facts: dict[str, Any]
+
+
+class Package(NamedTuple):
+    """A state dict and what stands beside it in a file."""
+
+    state: dict
+    options: Mapping[str, Any] = NOTHING
+    sizes: Mapping[str, Any] = NOTHING
+    """Fields of ``config.model``, or ``sources``, which the arrays must have."""
+    licence: str = ""
+    """Of these weights."""
+
+
+def state_dict_importer(
+    family: str,
+    *,
+    source: str,
+    licence: str,
+    read: Callable[[Any], Package] = lambda content: Package(state_of(content)),
+    words: Mapping[str, str] = NOTHING,
+    separate: Mapping[str, Any] = NOTHING,
+) -> Callable[[Callable], Callable]:
+    """Decorator that makes a function of a state dict the importer of a project.
+
+    The function takes a :class:`~sepjax.foreign.state_dict.StateReader` and options,
+    and returns a configuration and parameters.
+
+    Args:
+        family: name of the importer, and the ``family`` of :func:`from_state_dict`.
+        source: address of the project.
+        licence: of its code.
+        read: what is in its files. Options override what a file tells.
+        words: its names of choices -> ours, as gLN for a global norm.
+        separate: defaults of :func:`sepjax.separate`.
+
+    Raises:
+        ValueError: the name is taken.
+
+    Example:
+        >>> @state_dict_importer("pair", source="https://example.org", licence="MIT")
+        ... def pair(state, *, scale: float = 1.0):
+        ...     return Config(), {"gain": scale * state.take("gain", 2)}
+        >>> from_state_dict({"gain": [1, 3]}, family="pair", scale=2.0)[1]
+        {'gain': array([2., 6.], dtype=float32)}
+        >>> del IMPORTERS["pair"]
+    """
+
+    def add(convert: Callable) -> Callable:
+        known = importer_options(convert)
+
+        @functools.wraps(convert)
+        def run(paths: Sequence[Path], **options: Any) -> Imported:
+            if len(paths) != 1:
+                raise ValueError(
+                    f"{len(paths)} files are given, but this family has one"
+                )
+            package = read(read_torch_file(paths[0]))
+            options = {
+                name: _typed(name, value, known[name].annotation)
+                for name, value in (dict(package.options) | options).items()
+                if name in known
+            }
+            options = {name: words.get(v, v) for name, v in options.items()}
+            _require(family, known, options)
+            config, params = from_state_dict(package.state, family=family, **options)
+            _compare(package.sizes, config)
+            terms = package.licence or UNKNOWN + licence
+            more = {"separate": dict(separate)} if separate else {}
+            more |= {"options": options, "source": source, "licence": terms}
+            return Imported(config, params, make_facts(family, paths, **more))
+
+        # The file may tell those options that have no default.
+        run.__signature__ = inspect.Signature(
+            [parameter.replace(default=None) for parameter in known.values()]
+        )
+        run.convert = convert
+        IMPORTERS.register(family)(run)
+        return convert
+
+    return add
+
+
+def from_state_dict(
+    state: Mapping[str, Any], *, family: str, **options: Any
+) -> tuple[Config, dict]:
+    """A model of ours from the state dict of a public implementation.
+
+    Sizes are read from the shapes of the arrays; what shapes cannot tell are options
+    of the family, which the page ``docs/weights.md`` lists. ``model_of(config)``
+    with the returned parameters estimates what the source does from the same weights.
+
+    Args:
+        state: the source's names -> NumPy arrays. A prefix ``module.`` that all names
+            share is dropped.
+        family: a key of :data:`IMPORTERS`.
+        options: ``sources`` (names of the classes), ``sample_rate``, ``layers``,
+            ``stride``, ``mask_act``, ``norm``, ... of the family.
+
+    Returns:
+        The configuration, and the tree of parameters as NumPy arrays, float32. Where a
+        model has running statistics, they are one more part of the tree, named
+        ``batch_stats``: :func:`sepjax.weights.as_variables` makes of it what the model
+        applies.
+
+    Raises:
+        KeyError: an array is missing; the message names it.
+        ValueError: an array has another shape than the others imply, an option does
+            not fit, or the family is not known.
+
+    Warns:
+        UserWarning: the state has arrays that the family does not know.
+
+    Example:
+        >>> sorted(IMPORTERS)[:3], "open_unmix" in IMPORTERS
+        (['asteroid', 'demucs', 'demucs_tasnet'], True)
+        >>> from_state_dict({}, family="asteroid", layers=8)
+        Traceback (most recent call last):
+        KeyError: "the state dict has no 'masker.TCN.0.': is it of another family?"
+    """
+    convert = getattr(IMPORTERS.find(family), "convert", None)
+    if convert is None:
+        raise ValueError(f"{family} is imported from files alone: use run_importer")
+    reader = StateReader(state)
+    config, params = convert(reader, **options)
+    reader.warn_of_the_rest()
+    return config, params
 
 
 def run_importer(
@@ -67,62 +196,106 @@ def run_importer(
         ValueError: naplab has no option 'layer': did you mean 'layers'? Known: ...
     """
     family = importer_name(family)
-    if family not in IMPORTERS:
-        raise ValueError(
-            f"unknown {IMPORTERS.kind} {family!r}: {nearest(family, IMPORTERS)}"
-        )
-    known, given = importer_options(family), {}
+    importer = IMPORTERS.find(family)
+    known, values = importer_options(importer), {}
     for name, text in options.items():
         if name not in known:
-            raise ValueError(
-                f"{family} has no option {name!r}: "
-                + (nearest(name, known) if known else "it has none")
-            )
-        given[name] = _converted(name, text, known[name].annotation)
-    require(family, IMPORTERS[family], given)
-    return IMPORTERS[family](paths, **given)
+            hint = nearest(name, known) if known else "it has none"
+            raise ValueError(f"{family} has no option {name!r}: {hint}")
+        values[name] = _converted(name, text, known[name].annotation)
+    _require(family, known, values)
+    return importer(paths, **values)
 
 
-def importer_options(family: str) -> dict[str, inspect.Parameter]:
+def importer_options(importer: Callable) -> dict[str, inspect.Parameter]:
     """The keyword arguments of an importer.
 
-    Args:
-        family: a key of :data:`IMPORTERS`.
-
     Example:
-        >>> sorted(importer_options("naplab"))
+        >>> sorted(importer_options(IMPORTERS["naplab"]))
         ['layers', 'sample_rate', 'sources', 'stride']
     """
-    return {
-        name: parameter
-        for name, parameter in inspect.signature(IMPORTERS[family]).parameters.items()
-        if parameter.kind is parameter.KEYWORD_ONLY
-    }
+    parameters = inspect.signature(importer).parameters
+    return {n: p for n, p in parameters.items() if p.kind is p.KEYWORD_ONLY}
+
+
+def _require(
+    family: str, known: Mapping[str, inspect.Parameter], options: Mapping[str, Any]
+) -> None:
+    for name, parameter in known.items():
+        if parameter.default is parameter.empty and name not in options:
+            raise ValueError(
+                f"{family} cannot tell '{name}' from the file: give it with "
+                f"--option {name}=..."
+            )
+
+
+def _typed(name: str, value: Any, kind: Any) -> Any:
+    """An option in the type of its family, whatever a file has put there."""
+    if value is None:
+        value = "none"
+    if kind in (int, float) and type(value) in (int, float) and kind(value) == value:
+        value = kind(value)
+    if isinstance(value, kind if isinstance(kind, type) else tuple):
+        return value
+    raise ValueError(f"the file says {name} = {value!r}")
+
+
+def _compare(sizes: Mapping[str, Any], config: Config) -> None:
+    for name, value in sizes.items():
+        count = len(config.data.sources)
+        size = count if name == "sources" else getattr(config.model, name)
+        if size != value:
+            raise ValueError(
+                f"the file says {name} = {value!r}, but its arrays have {size!r}"
+            )
+
+
+def pick(arguments: Mapping[str, Any], *same: str, **renamed: str) -> dict[str, Any]:
+    """Some of the arguments in a file, under our names.
+
+    Args:
+        arguments: theirs.
+        same: names that are ours as well.
+        renamed: our name -> theirs.
+
+    Example:
+        >>> pick({"N": 8, "X": 2, "epochs": 3}, "N", "L", layers="X")
+        {'N': 8, 'layers': 2}
+    """
+    names = dict(zip(same, same)) | renamed
+    return {ours: arguments[n] for ours, n in names.items() if n in arguments}
+
+
+def expect(name: str, value: Any, ours: Any) -> None:
+    """Refuse a file of another kind.
+
+    Raises:
+        ValueError: it says something else than the family has; classes are tuples of
+            the module's name and their own.
+    """
+    if value != ours:
+        texts = [
+            ".".join(each) if isinstance(each, tuple) else repr(each)
+            for each in (value, ours)
+        ]
+        raise ValueError(
+            f"the file says {name} = {texts[0]}, and this family has {texts[1]}: is it "
+            "of another family?"
+        )
 
 
 def importer_name(family: str) -> str:
     """The key of :data:`IMPORTERS` that is meant, also with hyphens, as in a shell.
 
+    In ``my_parts:mine``, ``my_parts`` is a module to import, which registers it.
+
     Example:
         >>> importer_name("meta-tasnet")
         'meta_tasnet'
     """
+    module, _, family = family.rpartition(":")
+    import_extensions([module] if module else [])
     return family if family in IMPORTERS else family.replace("-", "_")
-
-
-def require(family: str, function: Any, given: Mapping[str, Any]) -> None:
-    """Refuse to call a function without its keyword arguments.
-
-    Raises:
-        ValueError: one that has no default is missing.
-    """
-    for name, parameter in inspect.signature(function).parameters.items():
-        needed = parameter.default is parameter.empty
-        if parameter.kind is parameter.KEYWORD_ONLY and needed and name not in given:
-            raise ValueError(
-                f"{family} cannot tell '{name}' from the file: give it with "
-                f"--option {name}=..."
-            )
 
 
 def _converted(name: str, text: str, kind: Any) -> Any:
@@ -138,49 +311,6 @@ def _converted(name: str, text: str, kind: Any) -> Any:
         raise ValueError(f"--option {name}={text}: no {kind.__name__}") from None
 
 
-def one_file(paths: Sequence[Path]) -> Path:
-    """The only path.
-
-    Raises:
-        ValueError: there are several.
-    """
-    if len(paths) != 1:
-        raise ValueError(f"{len(paths)} files are given, but this family has one")
-    return paths[0]
-
-
-def state_of(content: Any) -> dict[str, np.ndarray]:
-    """The state dict in what a file holds: all of it, or under one of the usual names.
-
-    Raises:
-        ValueError: there is none; the message tells what there is.
-
-    Example:
-        >>> list(state_of({"epoch": 1, "state_dict": {"weight": np.zeros(1)}}))
-        ['weight']
-    """
-    if _is_state(content):
-        return content
-    if isinstance(content, dict):
-        for name in STATES:
-            if _is_state(content.get(name)):
-                return content[name]
-        held = ", ".join(str(name)[:40] for name in list(content)[:8])
-        held = f"a dictionary of {held}" if held else "an empty dictionary"
-    else:
-        held = f"a {type(content).__name__}"
-    raise ValueError(f"the file has no state dict, but {held}")
-
-
-def _is_state(value: Any) -> bool:
-    return (
-        isinstance(value, dict)
-        and bool(value)
-        and all(isinstance(name, str) for name in value)
-        and all(isinstance(array, np.ndarray) for array in value.values())
-    )
-
-
 def make_facts(
     family: str, paths: Sequence[Path], *, source: str, licence: str, **more: Any
 ) -> dict[str, Any]:
@@ -194,19 +324,9 @@ def make_facts(
             ``licence_notice`` as well.
         more: ``url`` where the files are published, ``options``, ``separate``, ...
     """
-    facts = {
-        "family": family,
-        "files": file_facts(paths),
-        "source": source,
-        "licence": licence,
-        "licence_notice": notice(licence),
-    }
-    return facts | more
-
-
-def file_facts(paths: Sequence[Path]) -> list[dict[str, str]]:
-    """Name and SHA-256 of each file."""
-    return [{"name": path.name, "sha256": sha256(path)} for path in paths]
+    files = [{"name": path.name, "sha256": sha256(path)} for path in paths]
+    facts = dict(family=family, files=files, source=source, licence=licence)
+    return facts | {"licence_notice": notice(licence)} | more
 
 
 def notice(licence: str) -> str:

@@ -8,21 +8,14 @@ model in one plain file. :func:`read_torch_file` opens a checkpoint without PyTo
 :func:`load_imported` keep them in a folder.
 """
 
-# Importing a family registers its members.
+from sepjax.foreign.state_dict import as_variables
 from sepjax.foreign.torch_file import read_torch_file
-from sepjax.models import checkpoints  # noqa: F401
-from sepjax.models.importers import IMPORTERS, run_importer
-from sepjax.models.open_unmix import files, releases  # noqa: F401
-from sepjax.models.state_dicts import FAMILIES, as_variables, from_state_dict
-from sepjax.models.tasnet.weights_filterbanks import (
-    filterbank_from_state_dict,
-    multiphase_gammatone,
-)
+from sepjax.models.importers import IMPORTERS, from_state_dict, run_importer
 from sepjax.weights.files import load_safetensors, save_safetensors
+from sepjax.weights.filterbanks import filterbank_from_state_dict, multiphase_gammatone
 from sepjax.weights.store import load_imported, write_imported
 
 __all__ = [
-    "FAMILIES",
     "IMPORTERS",
     "as_variables",
     "filterbank_from_state_dict",

@@ -1,11 +1,11 @@
 """A model in one plain file: safetensors, with the configuration in its header."""
 
 import json
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from flax.traverse_util import flatten_dict, unflatten_dict
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
@@ -39,11 +39,12 @@ def save_safetensors(path: str | Path, config: Config, params: Any) -> None:
     data = {name: tree["data"][name] for name in ("sources", "sample_rate")}
     fields = {"model": tree["model"], "data": data, "extensions": tree["extensions"]}
     metadata = {KEY: json.dumps(fields, sort_keys=True)}
-    # A view with strides would be written in the order of its memory.
-    arrays = {
-        name: np.ascontiguousarray(array).reshape(np.shape(array))
-        for name, array in sorted(_flatten(params))
-    }
+    leaves, arrays = flatten_dict(params), {}
+    for names in sorted(leaves, key="/".join):
+        if any("/" in name for name in names):
+            raise ValueError(f"the name '{'/'.join(names)}' has a '/' of its own")
+        # A view with strides would be written in the order of its memory.
+        arrays["/".join(names)] = np.asarray(leaves[names], order="C")
     save_file(arrays, str(path), metadata=metadata)
 
 
@@ -68,21 +69,5 @@ def load_safetensors(path: str | Path) -> tuple[Config, dict]:
         fields = json.loads(metadata[KEY])
         # Files of old have the fields of the model alone.
         config = from_dict(fields if "model" in fields else {"model": fields})
-        params: dict = {}
-        for name in file.keys():
-            *parents, leaf = name.split("/")
-            node = params
-            for parent in parents:
-                node = node.setdefault(parent, {})
-            node[leaf] = file.get_tensor(name)
-    return config, params
-
-
-def _flatten(tree: Any, prefix: str = "") -> Iterable[tuple[str, np.ndarray]]:
-    for name, value in tree.items():
-        if "/" in name:
-            raise ValueError(f"the name '{prefix}{name}' has a '/' of its own")
-        if isinstance(value, dict):
-            yield from _flatten(value, f"{prefix}{name}/")
-        else:
-            yield prefix + name, np.asarray(value)
+        arrays = {name: file.get_tensor(name) for name in file.keys()}
+    return config, unflatten_dict(arrays, sep="/")

@@ -16,10 +16,9 @@ import numpy as np
 
 from sepjax import __version__
 from sepjax.config import Config, to_dict
-from sepjax.foreign.state_dict import BATCH_STATS
+from sepjax.foreign.state_dict import BATCH_STATS, as_variables
 from sepjax.models.build import model_of
 from sepjax.models.parameters import count_parameters
-from sepjax.models.state_dicts import as_variables
 from sepjax.storage import atomic_folder, sha256, write_json
 from sepjax.weights.files import load_safetensors, save_safetensors
 
@@ -36,9 +35,9 @@ def write_imported(
         config: of the model, with the classes and the rate of its data.
         params: nested dictionaries of arrays, as the model draws them; running
             statistics are their part ``batch_stats``
-            (:func:`sepjax.models.state_dicts.as_variables`).
+            (:func:`sepjax.foreign.state_dict.as_variables`).
         facts: what JSON can hold, among it ``family`` and ``files``
-            (:func:`sepjax.models.importers.file_facts`). ``licence_notice`` is told
+            (:func:`sepjax.models.importers.make_facts`). ``licence_notice`` is told
             at every use; ``separate`` holds defaults of
             :func:`sepjax.separate`: ``chunk``, ``overlap``, ``normalize``,
             ``rescale``.
@@ -153,13 +152,12 @@ def check_params(config: Config, params: Any) -> None:
     mixture = jax.ShapeDtypeStruct(wave, jnp.float32)
     drawn = dict(jax.eval_shape(model.init, jax.random.key(0), mixture))
     # As trees of weights have them: parameters, and statistics as one more part.
-    kept = {n: part for n, part in drawn.items() if n == BATCH_STATS}
-    drawn = drawn["params"] | kept
-    wanted, given = _shapes(drawn), _shapes(params)
+    tree = drawn["params"] | {n: drawn[n] for n in {BATCH_STATS} & set(drawn)}
+    right, shapes = _shapes(tree), _shapes(params)
     wrong = [
-        f"{name}: {given.get(name, 'missing')} instead of {wanted.get(name, 'none')}"
-        for name in sorted(wanted | given)
-        if wanted.get(name) != given.get(name)
+        f"{name}: {shapes.get(name, 'missing')} instead of {right.get(name, 'none')}"
+        for name in sorted(right | shapes)
+        if right.get(name) != shapes.get(name)
     ]
     if wrong:
         raise ValueError(

@@ -26,7 +26,7 @@ from configs.chapter6 import get_config
 from sepjax.commands import cli
 from sepjax.config import resolve
 from sepjax.models.build import model_of
-from sepjax.models.open_unmix.releases import RELEASES
+from sepjax.models.open_unmix.weights_releases import RELEASES
 from sepjax.train.pretrained import require_same_meaning
 from sepjax.weights import as_variables, load_safetensors, save_safetensors
 

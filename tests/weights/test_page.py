@@ -23,7 +23,7 @@ def test_examples_run(shared_data, tmp_path, monkeypatch):
 
 
 def test_every_family_is_on_the_page():
-    from sepjax.weights import FAMILIES
+    from sepjax.weights import IMPORTERS
 
     page = PAGE.read_text()
-    assert all(f"| `{family}` |" in page for family in FAMILIES)
+    assert all(f"| `{family}` |" in page for family in IMPORTERS)

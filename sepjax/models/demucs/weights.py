@@ -1,4 +1,4 @@
-"""Demucs v1: facebookresearch/demucs, branch v1, class ``Demucs``.
+"""Demucs v1: facebookresearch/demucs, branch v1, its ``Demucs`` and its Conv-TasNet.
 
 Convolutions turn from (out, in, taps) to (taps, in, out), transposed ones from (in,
 out, taps) to (taps, in, out); the LSTM's matrices from (gates, in) to (in, gates),
@@ -6,21 +6,77 @@ forward and backward along a leading axis. Decoder layers are counted from the o
 as encoder layers are.
 """
 
+import functools
 import itertools
 import math
+from typing import Any
 
 import numpy as np
 
 from sepjax.config import Config, DataConfig
-from sepjax.foreign.state_dict import StateReader, read_lstm, source_names
+from sepjax.foreign.restricted_pickle import Named
+from sepjax.foreign.state_dict import StateReader, read_lstm, source_names, state_of
 from sepjax.models.demucs.config import DemucsConfig
-from sepjax.models.demucs.model import CONTEXT, KERNEL, layer_widths
-from sepjax.models.state_dicts import FAMILIES
+from sepjax.models.demucs.model import CONTEXT, KERNEL, STRIDE, layer_widths
+from sepjax.models.importers import Package, expect, pick, state_dict_importer
+from sepjax.models.tasnet.weights import NORMS, kaituoxu, kaituoxu_package
 
 MUSDB = ("drums", "bass", "other", "vocals")
+# What our Demucs has always and its arrays do not show.
+FIXED = dict(kernel_size=KERNEL, stride=STRIDE, context=CONTEXT)
+FIXED |= dict(rewrite=True, glu=True, upsample=False, resample=False, normalize=False)
+# Trained on waveforms, estimates have a scale, which no fit should change.
+PROJECT: Any = dict(
+    source="https://github.com/facebookresearch/demucs/tree/v1",
+    licence="MIT",
+    separate={"rescale": False},
+)
 
 
-@FAMILIES.register("demucs")
+def _arguments(content: Any, model: Named) -> tuple[dict, dict[str, Any]]:
+    """State dict and arguments from (class, args, kwargs, state), or a state dict."""
+    if not isinstance(content, tuple) or len(content) != 4:
+        return state_of(content), {}
+    name, positional, arguments, state = content
+    expect("class", name, model)
+    if not isinstance(arguments, dict):
+        raise ValueError(f"the file's arguments are a {type(arguments).__name__}")
+    if positional:
+        raise ValueError(
+            f"the file has arguments without names, {positional!r}: which ones they "
+            "are depends on the release of Demucs"
+        )
+    return state_of(state), arguments
+
+
+def _read_demucs(content: Any) -> Package:
+    state, arguments = _arguments(content, Named("demucs.model", "Demucs"))
+    for name, value in FIXED.items():
+        expect(name, arguments.get(name, value), value)
+    options = pick(arguments, "growth", sample_rate="samplerate")
+    names = ("channels", "depth", "lstm_layers", "audio_channels", "sources")
+    sizes = pick(arguments, *names)
+    if isinstance(sizes.get("sources"), list | tuple):
+        options["sources"] = tuple(map(str, sizes.pop("sources")))
+    return Package(state, options, sizes)
+
+
+def _read_tasnet(content: Any) -> Package:
+    state, arguments = _arguments(content, Named("demucs.tasnet", "ConvTasNet"))
+    package = kaituoxu_package(state, arguments)
+    options = package.options | pick(arguments, sample_rate="samplerate")
+    if package.sizes.get("sources") == len(MUSDB):
+        options["sources"] = MUSDB
+    return package._replace(options=options)
+
+
+# kaituoxu's, for several channels at once.
+state_dict_importer("demucs_tasnet", read=_read_tasnet, words=NORMS, **PROJECT)(
+    functools.partial(kaituoxu, sample_rate=44100)
+)
+
+
+@state_dict_importer("demucs", read=_read_demucs, **PROJECT)
 def demucs(
     state: StateReader,
     *,
@@ -36,19 +92,16 @@ def demucs(
         sources: names of the classes; four are MUSDB18's if not given.
         sample_rate: Hz.
     """
+    channels = state.take("encoder.0.0.weight", -1, -1, KERNEL).shape[1]
     depth = state.count(r"encoder\.(\d+)\.")
     params, widths = {}, []
-    inputs = -1
     for layer in range(depth):
+        inputs = widths[-1] if layer else channels
         conv = _conv(state, f"encoder.{layer}.0", (-1, inputs, KERNEL))
-        _, before, width = conv["kernel"].shape
+        width = conv["kernel"].shape[2]
         rewrite = _conv(state, f"encoder.{layer}.2", (2 * width, width, 1))
         params[f"encoder_{layer}"] = {"conv": conv, "rewrite": rewrite}
-        channels = before if layer == 0 else channels
         widths.append(width)
-        inputs = width
-    if not depth:
-        state.take("encoder.0.0.weight", -1, -1, KERNEL)
     for layer, width in enumerate(widths):
         place = f"decoder.{depth - 1 - layer}"
         rewrite = _conv(state, f"{place}.0", (2 * width, width, CONTEXT))
@@ -74,8 +127,7 @@ def demucs(
     )
     names = source_names(sources or MUSDB * (count == len(MUSDB)), count)
     data = DataConfig(sources=names, sample_rate=sample_rate)
-    config = Config(model=model, data=data)
-    return config, params
+    return Config(model=model, data=data), params
 
 
 def _conv(

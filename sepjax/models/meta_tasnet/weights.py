@@ -6,37 +6,56 @@ the parameters in row-major order, (out, in / groups, taps) for a convolution an
 gains before all biases for a norm.
 """
 
+import math
 import re
+from typing import Any
 
+import jax
 import numpy as np
 
 from sepjax.config import Config, DataConfig
-from sepjax.foreign.state_dict import StateReader, source_names
+from sepjax.foreign.state_dict import StateReader, source_names, stacks_of, state_of
+from sepjax.models.importers import Package, pick, state_dict_importer
 from sepjax.models.meta_tasnet.config import MetaTasNetConfig
-from sepjax.models.state_dicts import FAMILIES
 
 SOURCES = ("drums", "bass", "other", "vocals")
-ENDS = {
-    "input_norm": "norm_1",
-    "input": "in_conv",
-    "bottleneck_norm": "norm_2",
-    "skip_norm": "norm_3",
-    "mask": "mask_output",
-    "mask_norm": "norm_4",
-}
-BLOCK = {
-    "input": "conv1d",
-    "norm_1": "norm_1",
-    "depthwise": "dconv1d",
-    "norm_2": "norm_2",
-    "residual": "res_out",
-    "skip": "skip_out",
-}
 SLOPES = {"input": 1, "bottleneck": 2, "skip": 3, "mask": 4}
 TAPS = 3  # of the depthwise convolution, where only the product is known
+Layers = dict[str, tuple[str, tuple[int, ...]]]
+"""Our names of layers -> theirs, and shapes of kernels, or of gains."""
 
 
-@FAMILIES.register("meta_tasnet")
+# Terms that no file tells: the published one and others' own look alike.
+LICENCE = (
+    "of the published weights, trained on MUSDB18: see the project's README; of "
+    "others: ask whoever trained them; of the code: MIT"
+)
+
+
+def _read(content: Any) -> Package:
+    """The dictionary that the trainer saves, with all of its arguments, or less."""
+    state, arguments = state_of(content), content.get("args")
+    if not isinstance(arguments, dict):
+        return Package(state, licence=LICENCE)
+    options = pick(arguments, "layers", "kernel", stride="W")
+    stages = arguments.get("stages_num", 1)
+    rate = arguments.get("sampling_rate")  # of the first stage; it doubles
+    if isinstance(stages, int) and 0 < stages < 9 and isinstance(rate, int):
+        options["sample_rate"] = rate * 2 ** (stages - 1)
+    names = ("N", "L", "B", "H", "layers", "stack", "filters", "independent_params")
+    fields = dict(mels="num_mels", stages="stages_num")
+    if not arguments.get("independent_params", False):
+        fields |= dict(embedding="E_1", generator_bottleneck="E_2")
+    sizes = pick(arguments, *names, "residual_bias", **fields)
+    return Package(state, options, sizes, LICENCE)
+
+
+@state_dict_importer(
+    "meta_tasnet",
+    source="https://github.com/pfnet-research/meta-tasnet",
+    licence="MIT",
+    read=_read,
+)
 def meta_tasnet(
     state: StateReader,
     *,
@@ -58,26 +77,11 @@ def meta_tasnet(
     """
     stages = state.count(r"stages\.(\d+)\.")
     first = state.take("stages.0.encoder.filters.0.weight", -1, 1, -1)
-    latent, inputs = _ends_of_bottleneck(state, 0)
-    generated = "stages.0.instrument_embedding.weight" in state
-    shape = _sizes(state, generated, latent, kernel)
-    if generated:
-        embedding = state.take("stages.0.instrument_embedding.weight", -1, -1)
-        count = len(embedding)
-        first_bottleneck = state.take(
-            "stages.0.mask.in_conv.bottleneck.weight", -1, embedding.shape[1]
-        )
-        shape |= dict(
-            embedding=embedding.shape[1], generator_bottleneck=len(first_bottleneck)
-        )
-    else:
-        count = len(state.take("stages.0.mask.norm_1.group_norm.weight", -1)) // latent
+    bottleneck = state.take("stages.0.encoder.bottleneck.0.weight", -1, -1, 1)
+    latent, inputs, _ = bottleneck.shape
+    count, sizes = _sizes(state, latent, kernel)
     filters = state.count(r"stages\.0\.encoder\.filters\.(\d+)\.")
     blocks = state.count(r"stages\.0\.mask\.tcn\.(\d+)\.")
-    if layers < 1 or blocks % layers:
-        raise ValueError(
-            f"layers={layers}: the {blocks} blocks do not divide into stacks"
-        )
     model = MetaTasNetConfig(
         stages=stages,
         N=latent,
@@ -87,9 +91,8 @@ def meta_tasnet(
         mels=inputs - filters * len(first),
         kernel=kernel,
         layers=layers,
-        stack=blocks // layers,
-        independent_params=not generated,
-        **shape,
+        stack=stacks_of(blocks, layers),
+        **sizes,
     )
     names = source_names(sources or SOURCES[: 4 if count == 4 else 0], count)
     rate = sample_rate or 8000 * 2 ** (stages - 1)
@@ -103,24 +106,26 @@ def meta_tasnet(
     return config, params
 
 
-def _ends_of_bottleneck(state: StateReader, stage: int) -> tuple[int, int]:
-    return state.take(f"stages.{stage}.encoder.bottleneck.0.weight", -1, -1, 1).shape[
-        :2
-    ]
-
-
-def _sizes(state: StateReader, generated: bool, latent: int, taps: int) -> dict:
-    """Widths of the masking network, and whether its outputs have biases."""
-    mask = "stages.0.mask."
-    if generated:
-        weights = len(state.take(f"{mask}in_conv.kernel.bias", -1))
-        hidden = len(state.take(f"{mask}tcn.0.dconv1d.kernel.bias", -1)) // taps
-        bias = f"{mask}tcn.0.res_out.bias.weight" in state
-        return dict(B=weights // latent, H=hidden, residual_bias=bias)
-    bottleneck = state.take(f"{mask}mask_output.conv.weight", -1, -1, 1).shape[1]
-    hidden = state.take(f"{mask}tcn.0.res_out.conv.weight", -1, -1, 1).shape[1]
-    bias = f"{mask}tcn.0.res_out.conv.bias" in state
-    return dict(B=bottleneck, H=hidden, residual_bias=bias)
+def _sizes(state: StateReader, latent: int, taps: int) -> tuple[int, dict]:
+    """Number of instruments, and fields of the masking network."""
+    mask, block = "stages.0.mask.", "stages.0.mask.tcn.0."
+    name = "stages.0.instrument_embedding.weight"
+    if name not in state:
+        gains = state.take(f"{mask}norm_1.group_norm.weight", -1)
+        output = state.take(f"{mask}mask_output.conv.weight", -1, -1, 1)
+        residual = state.take(f"{block}res_out.conv.weight", -1, -1, 1)
+        fields = dict(B=output.shape[1], H=residual.shape[1], independent_params=True)
+        bias = f"{block}res_out.conv.bias" in state
+        return len(gains) // latent, fields | {"residual_bias": bias}
+    embedding = state.take(name, -1, -1)
+    bottleneck = state.take(f"{mask}in_conv.bottleneck.weight", -1, embedding.shape[1])
+    return len(embedding), dict(
+        B=len(state.take(f"{mask}in_conv.kernel.bias", -1)) // latent,
+        H=len(state.take(f"{block}dconv1d.kernel.bias", -1)) // taps,
+        residual_bias=f"{block}res_out.bias.weight" in state,
+        embedding=embedding.shape[1],
+        generator_bottleneck=len(bottleneck),
+    )
 
 
 def _stage(state: StateReader, config: Config, index: int) -> dict:
@@ -135,34 +140,23 @@ def _stage(state: StateReader, config: Config, index: int) -> dict:
 
 
 def _encoder(state: StateReader, config: Config, prefix: str, factor: int) -> dict:
-    latent, length = config.model.N * factor, config.model.L * factor
-    bins = 512 * max(
-        config.data.sample_rate // (8000 * 2 ** (config.model.stages - 1)), 1
-    )
-    bins = bins * factor + 1
-    width = latent // 4
-    own = f"{prefix}encoder."
-    spectrogram = f"{own}spectrogram."
+    sizes, own = config.model, f"{prefix}encoder."
+    latent, length = sizes.N * factor, sizes.L * factor
+    rate = config.data.sample_rate // 2 ** (sizes.stages - 1)  # of the first stage
+    bins = 512 * max(rate // 8000, 1) * factor + 1
     names = dict(mean="mean", std="std", bias="affine_bias", scale="affine_scale")
-    branch = {
-        ours: state.take(spectrogram + theirs, 1, bins, 1).reshape(bins)
+    branch: dict = {
+        ours: state.take(f"{own}spectrogram.{theirs}", 1, bins, 1).reshape(bins)
         for ours, theirs in names.items()
     }
-    mel = f"{spectrogram}mel_transform."
-    branch["mel"] = {
-        "kernel": state.take(f"{mel}weight", config.model.mels, bins, 1)[..., 0].T,
-        "bias": state.take(f"{mel}bias", config.model.mels),
-    }
-    inputs = config.model.filters * width + config.model.mels
+    mel = f"{own}spectrogram.mel_transform."
+    branch["mel"] = _dense(state, f"{mel}weight", sizes.mels, bins)
+    branch["mel"]["bias"] = state.take(f"{mel}bias", sizes.mels)
+    inputs = sizes.filters * (latent // 4) + sizes.mels
     return {
-        **{
-            f"convolutions_{l}": {
-                "kernel": state.take(
-                    f"{own}filters.{l}.weight", width, 1, length * 2**l
-                )[:, 0].T
-            }
-            for l in range(config.model.filters)
-        },
+        f"convolutions_{l}": _bank(state, f"{own}filters.{l}", latent // 4, length << l)
+        for l in range(sizes.filters)
+    } | {
         "filterbanks_0": branch,
         "bottleneck_1": _dense(state, f"{own}bottleneck.0.weight", latent, inputs),
         "bottleneck_2": _dense(state, f"{own}bottleneck.2.weight", latent, latent),
@@ -171,59 +165,60 @@ def _encoder(state: StateReader, config: Config, prefix: str, factor: int) -> di
 
 def _decoder(state: StateReader, config: Config, prefix: str, factor: int) -> dict:
     latent, length = config.model.N * factor, config.model.L * factor
-    own, layers = f"{prefix}decoder.", range(config.model.filters)
-    widths = [latent // 2 ** (layer + 1) for layer in layers]
+    own = f"{prefix}decoder."
+    widths = [latent >> (layer + 1) for layer in range(config.model.filters)]
     # A transposed convolution has its inputs first, as a dense kernel of ours.
     kernel = state.take(f"{own}bottleneck.0.weight", latent, sum(widths), 1)[..., 0]
-    banks = {
-        f"banks_{l}": {
-            "kernel": state.take(
-                f"{own}filters.{l}.weight", widths[l], 1, length * 2**l
-            )[:, 0].T
-        }
-        for l in layers
+    return {"bottleneck": {"kernel": kernel}} | {
+        f"banks_{l}": _bank(state, f"{own}filters.{l}", width, length << l)
+        for l, width in enumerate(widths)
     }
-    return {"bottleneck": {"kernel": kernel}} | banks
 
 
 def _dense(state: StateReader, name: str, width: int, inputs: int) -> dict:
     return {"kernel": state.take(name, width, inputs, 1)[..., 0].T}
 
 
+def _bank(state: StateReader, name: str, filters: int, length: int) -> dict:
+    return {"kernel": state.take(f"{name}.weight", filters, 1, length)[:, 0].T}
+
+
 def _separator(
     state: StateReader, config: Config, prefix: str, latent: int, inputs: int
 ) -> dict:
-    own, blocks = f"{prefix}mask.", config.model.layers * config.model.stack
-    wide, hidden = config.model.B, config.model.H
+    sizes, own = config.model, f"{prefix}mask."
+    wide, hidden, blocks = sizes.B, sizes.H, sizes.layers * sizes.stack
     ends = {
-        "input_norm": (inputs,),
-        "input": (wide, inputs, 1),
-        "bottleneck_norm": (wide,),
-        "skip_norm": (wide,),
-        "mask": (latent, wide, 1),
-        "mask_norm": (latent,),
+        "input_norm": (f"{own}norm_1", (inputs,)),
+        "input": (f"{own}in_conv", (wide, inputs, 1)),
+        "bottleneck_norm": (f"{own}norm_2", (wide,)),
+        "skip_norm": (f"{own}norm_3", (wide,)),
+        "mask": (f"{own}mask_output", (latent, wide, 1)),
+        "mask_norm": (f"{own}norm_4", (latent,)),
     }
     block = {
-        "input": (hidden, wide, 1),
-        "norm_1": (hidden,),
-        "depthwise": (hidden, 1, config.model.kernel),
-        "norm_2": (hidden,),
-        "residual": (wide, hidden, 1),
-        "skip": (wide, hidden, 1),
+        "input": ("conv1d", (hidden, wide, 1)),
+        "norm_1": ("norm_1", (hidden,)),
+        "depthwise": ("dconv1d", (hidden, 1, sizes.kernel)),
+        "norm_2": ("norm_2", (hidden,)),
+        "residual": ("res_out", (wide, hidden, 1)),
+        "skip": ("skip_out", (wide, hidden, 1)),
     }
-    read = _generated if not config.model.independent_params else _independent
-    each = [
-        read(state, config, {n: f"{own}tcn.{i}.{BLOCK[n]}" for n in block}, block)
+    read = _independent if sizes.independent_params else _generated
+    trees = [
+        read(
+            state, config, {n: (f"{own}tcn.{i}.{t}", s) for n, (t, s) in block.items()}
+        )
         for i in range(blocks)
     ]
     separator = {
-        "ends": read(state, config, {n: own + ENDS[n] for n in ends}, ends),
-        "blocks": _stacked(each),
+        "ends": read(state, config, ends),
+        "blocks": jax.tree.map(lambda *leaves: np.stack(leaves), *trees),
         "slopes": _slopes(state, own, blocks),
     }
-    if not config.model.independent_params:
+    if not sizes.independent_params:
         name = f"{prefix}instrument_embedding.weight"
-        rows = state.take(name, len(config.data.sources), config.model.embedding)
+        rows = state.take(name, len(config.data.sources), sizes.embedding)
         separator["embedding"] = dict(zip(config.data.sources, rows))
     return separator
 
@@ -242,42 +237,25 @@ def _slopes(state: StateReader, own: str, blocks: int) -> dict:
     return ends | inner
 
 
-def _stacked(trees: list[dict]) -> dict:
-    first = trees[0]
-    return {
-        name: _stacked([tree[name] for tree in trees])
-        if isinstance(first[name], dict)
-        else np.stack([tree[name] for tree in trees])
-        for name in first
-    }
-
-
-def _generated(state: StateReader, config: Config, names: dict, shapes: dict) -> dict:
+def _generated(state: StateReader, config: Config, layers: Layers) -> dict:
     """The generator of layers, as :func:`sepjax.functional.generation` holds it."""
     size, described = config.model.generator_bottleneck, config.model.embedding
-    found: dict = {"bottleneck": {}, "kernel": {}, "bias": {}}
-    for layer, name in names.items():
-        found["bottleneck"][layer] = {
+    params: dict = {"bottleneck": {}, "kernel": {}, "bias": {}}
+    for layer, (name, shape) in layers.items():
+        params["bottleneck"][layer] = {
             "kernel": state.take(f"{name}.bottleneck.weight", size, described).T,
             "bias": state.take(f"{name}.bottleneck.bias", size),
         }
-        shape, bias = (
-            shapes[layer],
-            config.model.residual_bias and layer in ("residual", "skip"),
-        )
-        norm = len(shape) == 1
-        part = "affine" if norm else "kernel"
-        count = 2 * shape[0] if norm else int(np.prod(shape))
-        kernel = state.take(f"{name}.{part}.weight", count, size).T
-        offset = state.take(f"{name}.{part}.bias", count)
-        found["kernel"][layer] = _layer(kernel, shape)
-        found["bias"][layer] = _layer(offset, shape)
-        if bias:
-            found["kernel"][layer]["bias"] = state.take(
-                f"{name}.bias.weight", shape[0], size
-            ).T
-            found["bias"][layer]["bias"] = state.take(f"{name}.bias.bias", shape[0])
-    return found
+        part, count = f"{name}.kernel", math.prod(shape)
+        if len(shape) == 1:
+            part, count = f"{name}.affine", 2 * count
+        kernel = _layer(state.take(f"{part}.weight", count, size).T, shape)
+        offset = _layer(state.take(f"{part}.bias", count), shape)
+        if config.model.residual_bias and layer in ("residual", "skip"):
+            kernel["bias"] = state.take(f"{name}.bias.weight", shape[0], size).T
+            offset["bias"] = state.take(f"{name}.bias.bias", shape[0])
+        params["kernel"][layer], params["bias"][layer] = kernel, offset
+    return params
 
 
 def _layer(flat: np.ndarray, shape: tuple[int, ...]) -> dict[str, np.ndarray]:
@@ -291,23 +269,22 @@ def _layer(flat: np.ndarray, shape: tuple[int, ...]) -> dict[str, np.ndarray]:
     return {"kernel": np.swapaxes(kernel, -1, -2)}
 
 
-def _independent(state: StateReader, config: Config, names: dict, shapes: dict) -> dict:
+def _independent(state: StateReader, config: Config, layers: Layers) -> dict:
     """Grouped layers of the source, one group (of norms, eight) per instrument."""
-    count, found = len(config.data.sources), {}
-    for layer, name in names.items():
-        shape = shapes[layer]
+    count, params = len(config.data.sources), {}
+
+    def take(name: str, width: int, *rest: int) -> np.ndarray:
+        return state.take(name, count * width, *rest).reshape(count, -1)
+
+    for layer, (name, shape) in layers.items():
         if len(shape) == 1:
-            parts = dict(gain="group_norm.weight", bias="group_norm.bias")
-            found[layer] = {
-                ours: state.take(f"{name}.{theirs}", count * shape[0]).reshape(
-                    count, -1
-                )
+            parts = dict(gain="weight", bias="bias")
+            params[layer] = {
+                ours: take(f"{name}.group_norm.{theirs}", *shape)
                 for ours, theirs in parts.items()
             }
             continue
-        kernel = state.take(f"{name}.conv.weight", count * shape[0], *shape[1:])
-        found[layer] = _layer(kernel.reshape(count, -1), shape)
+        params[layer] = _layer(take(f"{name}.conv.weight", *shape), shape)
         if config.model.residual_bias and layer in ("residual", "skip"):
-            bias = state.take(f"{name}.conv.bias", count * shape[0])
-            found[layer]["bias"] = bias.reshape(count, -1)
-    return {"independent": found}
+            params[layer]["bias"] = take(f"{name}.conv.bias", shape[0])
+    return {"independent": params}

@@ -4,12 +4,13 @@ The state dicts of the sources are one here, with names like ``vocals/fc1.weight
 (:func:`join_targets`). Matrices turn from (out, in) to (in, out), the LSTM's gates stay
 in PyTorch's order, and the arrays of all sources are stacked along a leading axis. The
 running statistics of the norms come along as the part ``batch_stats``, which
-:func:`sepjax.models.state_dicts.as_variables` takes out again.
+:func:`sepjax.foreign.state_dict.as_variables` takes out again.
 """
 
 from collections.abc import Mapping
 from typing import Any
 
+import jax
 import numpy as np
 
 from sepjax.config import Config, DataConfig
@@ -17,7 +18,6 @@ from sepjax.foreign.state_dict import BATCH_STATS, StateReader, read_lstm
 from sepjax.models.open_unmix.config import OpenUnmixConfig
 from sepjax.models.open_unmix.model import bins_within
 from sepjax.models.open_unmix.network import NORMS
-from sepjax.models.state_dicts import FAMILIES
 
 BANDWIDTH = 16000.0
 """Hz, of the public models."""
@@ -41,7 +41,6 @@ def join_targets(states: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     }
 
 
-@FAMILIES.register("open_unmix")
 def open_unmix(
     state: StateReader,
     *,
@@ -65,35 +64,40 @@ def open_unmix(
     """
     targets = _targets(state, tuple(sources))
     trees = [_network(state, target + "/") for target in targets]
-    _same_shapes(targets, trees)
-    found = _stack([params for params, _ in trees])
-    statistics = _stack([statistics for _, statistics in trees])
-    layers = sum(name.startswith("lstm_") for name in found)
-    _, directions, width, _ = found["lstm_0"]["state"].shape
-    bins, heard = found["output_scale"].shape[1], found["input_mean"].shape[1]
+    for target, tree in zip(targets, trees):
+        sizes = [jax.tree.map(np.shape, params) for params in (trees[0], tree)]
+        names = [n for n in sizes[0] | sizes[1] if sizes[0].get(n) != sizes[1].get(n)]
+        if names:
+            raise ValueError(
+                f"'{target}' and '{targets[0]}' differ in the sizes of "
+                f"{', '.join(names)}: targets of a model have one size"
+            )
+    params = jax.tree.map(lambda *leaves: np.stack(leaves), *trees)
+    layers = sum(name.startswith("lstm_") for name in params)
+    _, directions, width, _ = params["lstm_0"]["state"].shape
+    bins, inputs = params["output_scale"].shape[1], params["input_mean"].shape[1]
     several = int(len(targets) + residual > 1)
     model = OpenUnmixConfig(
-        audio_channels=found["fc1"]["kernel"].shape[1] // heard,
+        audio_channels=params["fc1"]["kernel"].shape[1] // inputs,
         hidden=directions * width,
         layers=layers,
         bidirectional=directions == 2,
         n_fft=2 * (bins - 1),
         hop=hop or (bins - 1) // 2,
-        bandwidth=simplest_bandwidth(heard, bins, sample_rate),
+        bandwidth=simplest_bandwidth(inputs, bins, sample_rate),
         wiener_iterations=several if iterations < 0 else iterations,
         wiener_softmask=softmask,
         wiener_residual=residual,
     )
     data = DataConfig(sources=targets, sample_rate=sample_rate)
-    config = Config(model=model, data=data)
-    return config, found | {BATCH_STATS: statistics}
+    return Config(model=model, data=data), params
 
 
-def simplest_bandwidth(heard: int, bins: int, sample_rate: int) -> float:
-    """A bandwidth in Hz that so many bins lie within.
+def simplest_bandwidth(inputs: int, bins: int, sample_rate: int) -> float:
+    """A bandwidth in Hz that so many of the bins lie within.
 
-    That of the public models if it is right, 0 if all bins are heard, or else half a
-    bin above the last one.
+    It is that of the public models if this is right, 0 if all bins lie within, or else
+    half a bin above the last one.
 
     Example:
         >>> simplest_bandwidth(1487, 2049, 44100), simplest_bandwidth(513, 513, 16000)
@@ -101,13 +105,14 @@ def simplest_bandwidth(heard: int, bins: int, sample_rate: int) -> float:
         >>> simplest_bandwidth(3, 5, 8000)
         2500.0
     """
-    if heard == bins:
+    if inputs == bins:
         return 0.0
-    usual = bins_within(BANDWIDTH, n_fft=2 * (bins - 1), sample_rate=sample_rate)
-    return BANDWIDTH if heard == usual else (heard - 0.5) * sample_rate / 2 / (bins - 1)
+    if inputs == bins_within(BANDWIDTH, n_fft=2 * (bins - 1), sample_rate=sample_rate):
+        return BANDWIDTH
+    return (inputs - 0.5) * sample_rate / 2 / (bins - 1)
 
 
-def _targets(state: StateReader, wanted: tuple[str, ...]) -> tuple[str, ...]:
+def _targets(state: StateReader, sources: tuple[str, ...]) -> tuple[str, ...]:
     known = tuple(dict.fromkeys(name.rpartition("/")[0] for name in state.arrays))
     if "" in known or not known:
         raise KeyError(
@@ -115,29 +120,29 @@ def _targets(state: StateReader, wanted: tuple[str, ...]) -> tuple[str, ...]:
             "dicts with sepjax.models.open_unmix.weights.join_targets("
             "{'vocals': state, ...})"
         )
-    missing = [name for name in wanted if name not in known]
+    missing = [name for name in sources if name not in known]
     if missing:
         raise KeyError(f"the state dict has no target {missing}: it has {known}")
-    for target in set(known) - set(wanted or known):
+    for target in set(known) - set(sources or known):
         state.ignore(rf"{target}/.*")
-    return wanted or known
+    return sources or known
 
 
-def _network(state: StateReader, place: str) -> tuple[Tree, Tree]:
-    """Parameters and statistics of one target."""
-    heard = len(state.take(f"{place}input_mean", -1))
+def _network(state: StateReader, place: str) -> Tree:
+    """Parameters of one target, and its statistics as one more part."""
+    bands = len(state.take(f"{place}input_mean", -1))
     bins = len(state.take(f"{place}output_scale", -1))
     fc1 = state.take(f"{place}fc1.weight", -1, -1)
     hidden, inputs = fc1.shape
-    if inputs % heard:
+    if inputs % bands:
         raise ValueError(
             f"'{place}fc1.weight' has {inputs} inputs, which are no multiple of the "
-            f"{heard} bins of '{place}input_mean'"
+            f"{bands} bins of '{place}input_mean'"
         )
-    outputs = inputs // heard * bins
-    params = {
-        "input_mean": state.take(f"{place}input_mean", heard),
-        "input_scale": state.take(f"{place}input_scale", heard),
+    outputs = inputs // bands * bins
+    params: Tree = {
+        "input_mean": state.take(f"{place}input_mean", bands),
+        "input_scale": state.take(f"{place}input_scale", bands),
         "output_scale": state.take(f"{place}output_scale", bins),
         "output_mean": state.take(f"{place}output_mean", bins),
         "fc1": {"kernel": fc1.T},
@@ -152,39 +157,11 @@ def _network(state: StateReader, place: str) -> tuple[Tree, Tree]:
         )
         params[name] = {"gain": weight, "bias": bias}
         statistics[name] = {"mean": mean, "var": variance}
-    # How many batches were heard changes nothing where the momentum is given.
+    # The number of batches seen changes nothing where the momentum is given.
     state.ignore(rf"{place}bn\d\.num_batches_tracked")
     width = hidden // (2 if f"{place}lstm.weight_ih_l0_reverse" in state else 1)
     for layer in range(max(state.count(rf"{place}lstm\.weight_ih_l(\d+)$"), 1)):
         params[f"lstm_{layer}"] = read_lstm(
             state, f"{place}lstm.", layer, inputs=hidden, hidden=width
         )
-    return params, statistics
-
-
-def _same_shapes(targets: tuple[str, ...], trees: list[tuple[Tree, Tree]]) -> None:
-    first, *others = (
-        {name: _shapes(part) for name, part in params.items()} for params, _ in trees
-    )
-    for target, other in zip(targets[1:], others):
-        if other != first:
-            wrong = [k for k in {**first, **other} if first.get(k) != other.get(k)]
-            raise ValueError(
-                f"'{target}' and '{targets[0]}' differ in the sizes of "
-                f"{', '.join(wrong)}: targets of a model have one size"
-            )
-
-
-def _shapes(tree: Tree | np.ndarray) -> Any:
-    if isinstance(tree, dict):
-        return {name: _shapes(part) for name, part in tree.items()}
-    return tree.shape
-
-
-def _stack(trees: list[Tree]) -> Tree:
-    return {
-        name: _stack([tree[name] for tree in trees])
-        if isinstance(part, dict)
-        else np.stack([tree[name] for tree in trees])
-        for name, part in trees[0].items()
-    }
+    return params | {BATCH_STATS: statistics}

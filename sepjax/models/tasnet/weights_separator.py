@@ -7,6 +7,7 @@ Depthwise kernels turn from (out, 1, taps) to (taps, out), 1x1 convolutions from
 
 import dataclasses
 
+import jax
 import numpy as np
 
 from sepjax.foreign.state_dict import StateReader
@@ -59,7 +60,8 @@ def read_separator(state: StateReader, naming: Naming) -> tuple[dict, Params]:
         )
     norm = _norm(state, naming, naming.input_norm, latent)
     params = {"norm_gain": norm["gain"], "norm_bias": norm["bias"], "mask": mask}
-    params |= {"bottleneck": bottleneck, "tcn": _stack(blocks)}
+    params["bottleneck"] = bottleneck
+    params["tcn"] = jax.tree.map(lambda *leaves: np.stack(leaves), *blocks)
     if naming.prelu:
         params["prelu"] = state.take(naming.prelu + ".weight", 1).reshape(())
     if skip:
@@ -124,15 +126,6 @@ def _norm(state: StateReader, naming: Naming, name: str, channels: int) -> Param
 def _norm_shape(state: StateReader, name: str, channels: int) -> tuple[int, ...]:
     wide = name in state and np.ndim(state.arrays[name]) == 3
     return (1, channels, 1) if wide else (channels,)
-
-
-def _stack(blocks: list[Params]) -> Params:
-    return {
-        name: _stack([block[name] for block in blocks])
-        if isinstance(part, dict)
-        else np.stack([block[name] for block in blocks])
-        for name, part in blocks[0].items()
-    }
 
 
 def _widen(params: Params, width: int, skip: int) -> None:

@@ -4,27 +4,26 @@ Their files are taken from a folder, or fetched into it, and are compared with w
 published: the beginnings of their SHA-256 are part of their names.
 """
 
+import functools
 import sys
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from sepjax.download import DownloadError, fetch
-from sepjax.models.checkpoints import UNKNOWN
-from sepjax.models.importers import IMPORTERS, Imported, notice
-from sepjax.models.open_unmix.files import (
+from sepjax.models.importers import IMPORTERS, UNKNOWN, Imported, notice
+from sepjax.models.open_unmix.weights_folder import (
     ORDER,
     SEPARATOR,
     SOURCE,
     Transform,
-    candidates,
     check_names,
     compare,
     facts_of,
+    file_of,
     folder_of,
     name_parts,
-    only,
     read_separator_file,
     read_targets,
 )
@@ -84,9 +83,11 @@ def import_release(
     paths: Sequence[Path],
     *,
     sources: tuple[str, ...] = (),
+    iterations: int = -1,
+    softmask: bool = False,
+    residual: bool = False,
     download: bool = False,
     verify: bool = True,
-    **options: Any,
 ) -> Imported:
     """A released model from its files.
 
@@ -94,9 +95,12 @@ def import_release(
         name: a key of :data:`RELEASES`.
         paths: a folder of files, or the files.
         sources: the targets to take, in this order; all by default.
+        iterations: of the Wiener filter, as softmask and residual: see
+            :func:`~sepjax.models.open_unmix.weights_folder.import_folder`.
+        softmask: start it from a ratio mask.
+        residual: one more source, what the others leave.
         download: fetch into the folder what it lacks.
-        verify: whether a file that is not what its name says is refused, or only told.
-        options: of :func:`sepjax.models.open_unmix.weights.open_unmix`.
+        verify: refuse a file that is not what its name says; otherwise warn of it.
 
     Raises:
         FileNotFoundError: a target has no file; the message says where it is published.
@@ -110,19 +114,16 @@ def import_release(
         if target not in release.files:
             known = nearest(target, release.files)
             raise ValueError(f"{name} has no target '{target}': {known}")
-    if download:
-        _download(name, release, targets, paths)
-    files = _files(name, release, targets, paths)
+    files = _files(name, targets, paths, download)
     check_names(files.values(), verify)
     published = _published(name, release, files)
     transform = release.transform
-    config, params = read_targets(
-        files, sample_rate=transform.sample_rate, hop=transform.hop, **options
-    )
+    options = dict(iterations=iterations, softmask=softmask, residual=residual)
+    rates = dict(sample_rate=transform.sample_rate, hop=transform.hop)
+    config, params = read_targets(files, **rates, **options)
     compare(name, transform._asdict(), config)
-    told = read_separator_file(folder_of(paths))
-    if told:
-        compare(SEPARATOR, told._asdict(), config)
+    if separator := read_separator_file(folder_of(paths)):
+        compare(SEPARATOR, separator._asdict(), config)
     known = published or notice(release.licence)
     licence = release.licence if known else UNKNOWN + "MIT"
     more = dict(source=SOURCE, url=release.place, published=published, licence=licence)
@@ -130,85 +131,47 @@ def import_release(
     return Imported(config, params, facts_of(name, files, config, **more))
 
 
-def _download(
-    name: str, release: Release, targets: Sequence[str], paths: Sequence[Path]
-) -> None:
-    """Fetch the files of targets that a folder has none of."""
-    if len(paths) != 1 or paths[0].is_file():
-        raise ValueError("a download needs one folder, where the files will be")
-    missing = [
-        target
-        for target in targets
-        if not candidates(paths, target, release.files[target])
-    ]
-    for target in missing:
-        public = release.files[target]
-        try:
-            fetch(
-                release.url(target),
-                paths[0] / public,
-                sha256_prefix=release.prefix(target),
-                progress=sys.stderr.isatty(),
-            )
-        except DownloadError as error:
-            raise DownloadError(
-                f"{error}\n{_by_hand(name, release, missing, paths[0])}"
-            ) from error
-
-
-def _by_hand(name: str, release: Release, targets: Sequence[str], folder: Path) -> str:
-    addresses = "\n".join(f"  {release.url(target)}" for target in targets)
-    return (
-        f"Put these files into {folder}, from wherever there is internet:\n{addresses}"
-        f"\nand then: sepjax import-weights {name} {folder} -o FOLDER"
-    )
+for _name in RELEASES:
+    IMPORTERS.register(_name)(functools.partial(import_release, _name))
 
 
 def _files(
-    name: str, release: Release, targets: Sequence[str], paths: Sequence[Path]
+    name: str, targets: Sequence[str], paths: Sequence[Path], download: bool
 ) -> dict[str, Path]:
-    found = {
-        target: candidates(paths, target, release.files[target]) for target in targets
-    }
-    missing = [target for target, files in found.items() if not files]
-    if missing:
-        folder = folder_of(paths)
+    """The file of each target, fetched into the folder if it is to be."""
+    if download and (len(paths) != 1 or paths[0].is_file()):
+        raise ValueError("a download needs one folder, where the files will be")
+    release, folder = RELEASES[name], folder_of(paths)
+    names = {target: release.files[target] for target in targets}
+    missing = [n for n in targets if not file_of(paths, n, names[n])]
+    addresses = "\n".join(f"  {release.url(target)}" for target in missing)
+    by_hand = (
+        f"Put these files into {folder}, from wherever there is internet:\n{addresses}"
+        f"\nand then: sepjax import-weights {name} {folder} -o FOLDER"
+    )
+    if missing and not download:
         raise FileNotFoundError(
             f"{folder} has no file of {', '.join(missing)}. --download fetches what is "
-            f"missing. {_by_hand(name, release, missing, folder)}"
+            f"missing. {by_hand}"
         )
-    return {target: only(target, files) for target, files in found.items()}
+    show = sys.stderr.isatty()
+    for target in missing:
+        path, prefix = folder / names[target], release.prefix(target)
+        try:
+            fetch(release.url(target), path, sha256_prefix=prefix, progress=show)
+        except DownloadError as error:
+            raise DownloadError(f"{error}\n{by_hand}") from error
+    return {target: file_of(paths, target, names[target]) for target in targets}
 
 
 def _published(name: str, release: Release, files: Mapping[str, Path]) -> bool:
     """Whether all files are those that were published; tell which are not."""
-    others = []
-    for target, path in files.items():
-        prefix = release.prefix(target)
-        if not sha256(path).startswith(prefix):
-            others.append(f"{path.name} (published: {prefix}...)")
+    others = [
+        f"{path.name} (published: {release.prefix(target)}...)"
+        for target, path in files.items()
+        if not sha256(path).startswith(release.prefix(target))
+    ]
     if others:
         text = f"not the published files of {name}: {', '.join(others)}"
         warnings.warn(text, stacklevel=2)
     return not others
-
-
-def _register(name: str) -> None:
-    @IMPORTERS.register(name)
-    def run(
-        paths: Sequence[Path],
-        *,
-        sources: tuple[str, ...] = (),
-        iterations: int = -1,
-        softmask: bool = False,
-        residual: bool = False,
-        download: bool = False,
-        verify: bool = True,
-    ) -> Imported:
-        options = dict(iterations=iterations, softmask=softmask, residual=residual)
-        given = dict(sources=sources, download=download, verify=verify)
-        return import_release(name, paths, **given, **options)
-
-
-for _name in RELEASES:
-    _register(_name)

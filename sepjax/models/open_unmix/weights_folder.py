@@ -2,8 +2,8 @@
 
 A model is a folder with one file for each target, ``<target>.pth``, or
 ``<target>-<how its SHA-256 begins>.pth`` as PyTorch's hub names what it publishes.
-``separator.json`` beside them tells the transform, and ``<target>.json`` what training
-was told.
+``separator.json`` beside them tells the transform, and ``<target>.json`` the arguments
+of training.
 """
 
 import json
@@ -14,11 +14,17 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from sepjax.config import Config
+from sepjax.foreign.state_dict import state_of
 from sepjax.foreign.torch_file import read_torch_file
-from sepjax.models.checkpoints import UNKNOWN
-from sepjax.models.importers import IMPORTERS, Imported, make_facts, state_of
-from sepjax.models.open_unmix.weights import join_targets
-from sepjax.models.state_dicts import from_state_dict
+from sepjax.models.importers import (
+    IMPORTERS,
+    UNKNOWN,
+    Imported,
+    from_state_dict,
+    make_facts,
+    pick,
+)
+from sepjax.models.open_unmix.weights import join_targets, open_unmix
 from sepjax.registry import nearest
 from sepjax.storage import sha256
 
@@ -30,7 +36,7 @@ EXCERPTS = 600
 
 
 class Transform(NamedTuple):
-    """What the files of a model do not tell, or not alone."""
+    """What the files of arrays do not tell, or not alone."""
 
     sample_rate: int = 44100
     n_fft: int = 4096
@@ -38,8 +44,8 @@ class Transform(NamedTuple):
     channels: int = 2
 
 
-NAMES = dict(zip(("sample_rate", "nfft", "nhop", "nb_channels"), Transform._fields))
-"""As Open-Unmix calls them."""
+NAMES = dict(n_fft="nfft", hop="nhop", channels="nb_channels")
+"""Ours -> those of Open-Unmix."""
 
 
 @IMPORTERS.register("open_unmix")
@@ -64,7 +70,7 @@ def import_folder(
         iterations: of the Wiener filter; -1: one, or none of a single source.
         softmask: start it from a ratio mask.
         residual: one more source, what the others leave.
-        verify: whether a file that is not what its name says is refused, or only told.
+        verify: refuse a file that is not what its name says; otherwise warn of it.
 
     Raises:
         FileNotFoundError: there are no files.
@@ -74,26 +80,32 @@ def import_folder(
     """
     files = _by_target(paths, sources)
     check_names(files.values(), verify)
-    told = read_separator_file(folder_of(paths))
-    if not (told or sample_rate):
+    transform = read_separator_file(folder_of(paths))
+    if not (transform or sample_rate):
         raise ValueError(
             f"there is no {SEPARATOR}: give --sample-rate, and --option hop=... where "
             "it is no quarter of the window"
         )
-    for name, given in (("sample_rate", sample_rate), ("hop", hop)):
-        if told and given not in (0, getattr(told, name)):
-            right = getattr(told, name)
-            raise ValueError(f"{name} = {given}, but {SEPARATOR} says {right}")
-    options = dict(iterations=iterations, softmask=softmask, residual=residual)
-    options["sample_rate"] = told.sample_rate if told else sample_rate
-    options["hop"] = told.hop if told else hop
+    options = {"sample_rate": sample_rate, "hop": hop}
+    for name, value in options.items() if transform else ():
+        options[name] = getattr(transform, name)
+        if value not in (0, options[name]):
+            raise ValueError(f"{name} = {value}, but {SEPARATOR} says {options[name]}")
+    options |= dict(iterations=iterations, softmask=softmask, residual=residual)
     config, params = read_targets(files, **options)
-    if told:
-        compare(SEPARATOR, told._asdict(), config)
+    compare(SEPARATOR, transform._asdict() if transform else {}, config)
     for target, path in files.items():
-        _compare_arguments(path.with_name(f"{target}.json"), config)
+        path = path.with_name(f"{target}.json")
+        arguments = _read_json(path).get("args") if path.is_file() else None
+        if isinstance(arguments, dict):
+            # The rate is of the data, which may have been resampled.
+            sizes = pick(arguments, **NAMES, hidden="hidden_size")
+            compare(path.name, sizes, config)
     more = dict(source=SOURCE, licence=UNKNOWN + "MIT", options=options)
     return Imported(config, params, facts_of("open_unmix", files, config, **more))
+
+
+import_folder.convert = open_unmix
 
 
 def read_separator_file(folder: Path) -> Transform | None:
@@ -105,45 +117,41 @@ def read_separator_file(folder: Path) -> Transform | None:
     path = folder / SEPARATOR
     if not path.is_file():
         return None
-    told = _read_json(path)
-    numbers = [told.get(name) for name in NAMES]
-    for name, number in zip(NAMES, numbers):
+    content, numbers = _read_json(path), {}
+    for name in Transform._fields:
+        theirs = NAMES.get(name, name)
+        number = content.get(theirs)
         if not isinstance(number, int | float) or number < 1 or number % 1:
-            raise ValueError(f"{path}: {name} = {number!r} must be a whole number")
-    return Transform(*map(int, numbers))
+            raise ValueError(f"{path}: {theirs} = {number!r} must be a whole number")
+        numbers[name] = int(number)
+    return Transform(**numbers)
 
 
 def _by_target(paths: Sequence[Path], sources: tuple[str, ...]) -> dict[str, Path]:
-    """Target -> file, in the order that is wanted or else in the usual one."""
-    found = {name_parts(path)[0] for path in _listing(paths)}
-    if not found:
+    """Target -> file, in the order of the sources or else in the usual one."""
+    names = sorted({name_parts(path)[0] for path in _listing(paths)})
+    if not names:
         raise FileNotFoundError(f"{folder_of(paths)} has no files <target>.pth")
-    rank = {target: number for number, target in enumerate(ORDER)}
-    usual = sorted(found, key=lambda target: (rank.get(target, len(rank)), target))
     for target in sources:
-        if target not in found:
-            raise ValueError(f"there is no '{target}.pth': {nearest(target, usual)}")
-    return {
-        target: only(target, candidates(paths, target)) for target in sources or usual
-    }
+        if target not in names:
+            raise ValueError(f"there is no '{target}.pth': {nearest(target, names)}")
+    usual = [name for name in ORDER if name in names]
+    usual += [name for name in names if name not in ORDER]
+    return {target: file_of(paths, target) for target in sources or usual}
 
 
-def candidates(paths: Sequence[Path], target: str, public: str = "") -> list[Path]:
-    """Files of a target; only the published one if it is among them."""
-    files = [path for path in _listing(paths) if name_parts(path)[0] == target]
-    return [path for path in files if path.name == public] or files
-
-
-def only(target: str, files: list[Path]) -> Path:
-    """The only file of a target.
+def file_of(paths: Sequence[Path], target: str, public: str = "") -> Path | None:
+    """The file of a target, if there is one; the published one goes first.
 
     Raises:
         ValueError: there are several.
     """
+    files = [path for path in _listing(paths) if name_parts(path)[0] == target]
+    files = [path for path in files if path.name == public] or files
     if len(files) > 1:
         names = " and ".join(path.name for path in files)
         raise ValueError(f"{names} are both of '{target}': give one of them")
-    return files[0]
+    return files[0] if files else None
 
 
 def _listing(paths: Sequence[Path]) -> list[Path]:
@@ -175,18 +183,22 @@ def name_parts(path: Path) -> tuple[str, str]:
 
 
 def check_names(files: Iterable[Path], verify: bool) -> None:
-    """Compare files with the hashes in their names."""
+    """Compare files with the hashes in their names.
+
+    Raises:
+        ValueError: one is another file, unless only a warning is asked for.
+    """
     for path in files:
-        prefix, found = name_parts(path)[1], sha256(path)
-        if found.startswith(prefix):
-            continue
-        text = (
-            f"{path} is damaged or another file: its SHA-256 should begin with "
-            f"{prefix}, and begins with {found[:8]}"
-        )
-        if verify:
-            raise ValueError(f"{text}. Fetch it again (--option verify=false takes it)")
-        warnings.warn(text, stacklevel=2)
+        prefix, digest = name_parts(path)[1], sha256(path)
+        if not digest.startswith(prefix):
+            text = (
+                f"{path} is damaged or another file: its SHA-256 should begin with "
+                f"{prefix}, and begins with {digest[:8]}"
+            )
+            if verify:
+                hint = "Fetch it again (--option verify=false takes it)"
+                raise ValueError(f"{text}. {hint}")
+            warnings.warn(text, stacklevel=2)
 
 
 def read_targets(files: Mapping[str, Path], **options: Any) -> tuple[Config, dict]:
@@ -214,41 +226,26 @@ def read_targets(files: Mapping[str, Path], **options: Any) -> tuple[Config, dic
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        told = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ValueError(f"{path} is damaged: {error}") from error
-    if not isinstance(told, dict):
-        raise ValueError(f"{path} is damaged: it holds a {type(told).__name__}")
-    return told
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} is damaged: it holds a {type(content).__name__}")
+    return content
 
 
-def _compare_arguments(path: Path, config: Config) -> None:
-    """Compare a model with what its training was told, if that was kept."""
-    told = _read_json(path).get("args") if path.is_file() else None
-    if not isinstance(told, dict):
-        return
-    names = NAMES | {"hidden_size": "hidden"}
-    names.pop("sample_rate")  # of the data, which may have been resampled
-    compare(path.name, {f: told[n] for n, f in names.items() if n in told}, config)
-
-
-def compare(place: str, told: Mapping[str, Any], config: Config) -> None:
+def compare(place: str, numbers: Mapping[str, Any], config: Config) -> None:
     """Refuse a model that is not what a place says of it.
 
     Raises:
         ValueError: the first number that differs is named.
     """
-    found = {
-        "sample_rate": config.data.sample_rate,
-        "n_fft": config.model.n_fft,
-        "hop": config.model.hop,
-        "channels": config.model.audio_channels,
-        "hidden": config.model.hidden,
-    }
-    for name, value in told.items():
-        if found[name] != value:
+    sizes = vars(config.model) | {"sample_rate": config.data.sample_rate}
+    sizes["channels"] = config.model.audio_channels
+    for name, value in numbers.items():
+        if sizes[name] != value:
             raise ValueError(
-                f"{place} says {name} = {value}, but the files have {found[name]}: are "
+                f"{place} says {name} = {value}, but the files have {sizes[name]}: are "
                 "they of another model?"
             )
 

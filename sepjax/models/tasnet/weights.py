@@ -1,4 +1,4 @@
-"""Public Conv-TasNets: naplab, kaituoxu, Demucs v1's, asteroid, torchaudio.
+"""Public Conv-TasNets: naplab, kaituoxu, asteroid, torchaudio.
 
 They are one architecture under several names; what they compute differently goes into
 the configuration. Encoder kernels turn from (out, in, taps) to (taps, out), those of
@@ -6,20 +6,24 @@ several channels one above the other.
 """
 
 import re
+from typing import Any
 
 import numpy as np
 
 from sepjax.config import Config, DataConfig
-from sepjax.foreign.state_dict import StateReader, source_names
-from sepjax.models.state_dicts import FAMILIES
+from sepjax.foreign.state_dict import StateReader, source_names, stacks_of, state_of
+from sepjax.models.importers import Package, expect, pick, state_dict_importer
 from sepjax.models.tasnet.config import TasNetConfig
 from sepjax.models.tasnet.weights_separator import Naming, Params, read_separator
 from sepjax.registry import nearest
 
 MASKS = ("sigmoid", "relu", "softmax", "linear")
+NORMS = {"gLN": "global", "cLN": "frame", "cgLN": "cumulative"}
 
 
-@FAMILIES.register("naplab")
+@state_dict_importer(
+    "naplab", source="https://github.com/naplab/Conv-TasNet", licence="none stated"
+)
 def naplab(
     state: StateReader,
     *,
@@ -54,23 +58,14 @@ def naplab(
         mask="TCN.output.1",
         gain="gain" if causal else "weight",
     )
-    fields, separator = read_separator(state, naming)
-    analysis = _free_bank(state, "encoder.weight", fields["N"])
-    synthesis = _free_bank(state, "decoder.weight", fields["N"], len(analysis))
     norm = "cumulative" if causal else "global"
-    fields |= _stacks(naming.blocks, layers) | dict(
-        L=len(analysis),
-        W=stride or len(analysis) // 2,
-        causal=causal,
-        norm=norm,
-        input_norm=norm,
-        padding="naplab",
-        sample_rate=sample_rate,
-    )
-    return _model(fields, analysis, separator, synthesis, sources)
+    fields = dict(W=stride, causal=causal, norm=norm, input_norm=norm, padding="naplab")
+    return _waveform_model(state, naming, layers, fields, sources, sample_rate)
 
 
-@FAMILIES.register("torchaudio")
+@state_dict_importer(
+    "torchaudio", source="https://github.com/pytorch/audio", licence="BSD-2-Clause"
+)
 def torchaudio(
     state: StateReader,
     *,
@@ -105,20 +100,26 @@ def torchaudio(
         mask=generator + "output_conv",
         last_residual=False,
     )
-    fields, separator = read_separator(state, naming)
-    analysis = _free_bank(state, "encoder.weight", fields["N"])
-    synthesis = _free_bank(state, "decoder.weight", fields["N"], len(analysis))
-    fields |= _stacks(naming.blocks, layers) | dict(
-        L=len(analysis),
-        W=len(analysis) // 2,
-        mask_act=_choice("mask_act", mask_act, MASKS),
-        padding="torchaudio",
-        sample_rate=sample_rate,
-    )
-    return _model(fields, analysis, separator, synthesis, sources)
+    fields = dict(W=0, mask_act=_choice("mask_act", mask_act, MASKS))
+    fields["padding"] = "torchaudio"
+    return _waveform_model(state, naming, layers, fields, sources, sample_rate)
 
 
-@FAMILIES.register("kaituoxu")
+def kaituoxu_package(state: dict, arguments: dict) -> Package:
+    """What ``ConvTasNet`` of kaituoxu was called with, which its files keep."""
+    options = pick(arguments, norm="norm_type", mask_act="mask_nonlinear")
+    fields = dict(kernel="P", layers="X", stack="R", sources="C")
+    sizes = pick(arguments, "N", "L", "H", "causal", "audio_channels", **fields)
+    return Package(state, options, sizes)
+
+
+@state_dict_importer(
+    "kaituoxu",
+    source="https://github.com/kaituoxu/Conv-TasNet",
+    licence="MIT",
+    read=lambda content: kaituoxu_package(state_of(content), content),
+    words=NORMS,
+)
 def kaituoxu(
     state: StateReader,
     *,
@@ -140,6 +141,30 @@ def kaituoxu(
         sources: names of the classes.
         sample_rate: Hz.
     """
+    naming, stacks, causal = _kaituoxu_naming(state)
+    fields, separator = read_separator(state, naming)
+    analysis = state.take("encoder.conv1d_U.weight", fields["N"], -1, -1)
+    latent, channels, length = analysis.shape
+    synthesis = state.take("decoder.basis_signals.weight", channels * length, latent)
+    fields |= dict(
+        layers=len(naming.blocks) // stacks,
+        stack=stacks,
+        L=length,
+        W=stride,
+        audio_channels=channels,
+        causal=causal,
+        norm=_choice("norm", norm, ("global", "frame")),
+        input_norm="frame",
+        mask_act=_choice("mask_act", mask_act, MASKS),
+        encoder_act="relu",
+        padding="none",
+    )
+    analysis = analysis.reshape(latent, -1).T
+    return _model(fields, analysis, separator, synthesis, sources, sample_rate)
+
+
+def _kaituoxu_naming(state: StateReader) -> tuple[Naming, int, bool]:
+    """The naming, the number of stacks, and whether the network is causal."""
     network = "separator.network."
     stacks = _numbered(state, network + "2.")
     layers = len(_numbered(state, stacks[0]))
@@ -166,50 +191,48 @@ def kaituoxu(
         offset="beta",
         bias=False,
     )
-    fields, separator = read_separator(state, naming)
-    analysis = state.take("encoder.conv1d_U.weight", fields["N"], -1, -1)
-    latent, channels, length = analysis.shape
-    synthesis = state.take("decoder.basis_signals.weight", channels * length, latent)
-    fields |= dict(
-        layers=layers,
-        stack=len(stacks),
-        L=length,
-        W=stride or length // 2,
-        audio_channels=channels,
-        causal=causal,
-        norm=_choice("norm", norm, ("global", "frame")),
-        input_norm="frame",
-        mask_act=_choice("mask_act", mask_act, MASKS),
-        encoder_act="relu",
-        padding="none",
-        sample_rate=sample_rate,
-    )
-    analysis = analysis.reshape(latent, -1).T
-    return _model(fields, analysis, separator, synthesis, sources)
+    return naming, len(stacks), causal
 
 
-@FAMILIES.register("demucs_tasnet")
-def demucs_tasnet(
-    state: StateReader,
-    *,
-    norm: str = "global",
-    mask_act: str = "relu",
-    stride: int = 0,
-    sources: tuple[str, ...] = (),
-    sample_rate: int = 44100,
-) -> tuple[Config, dict]:
-    """The Conv-TasNet of Demucs v1: kaituoxu's, for several channels at once."""
-    return kaituoxu(
-        state,
-        norm=norm,
-        mask_act=mask_act,
-        stride=stride,
-        sources=sources,
-        sample_rate=sample_rate,
-    )
+def _read_asteroid(content: Any) -> Package:
+    """The dictionary of ``model.serialize``, or a state dict."""
+    state, arguments = state_of(content), content.get("model_args")
+    if not isinstance(arguments, dict):
+        return Package(state)
+    expect("model_name", content.get("model_name"), "ConvTasNet")
+    names = ("mask_act", "stride", "sample_rate", "min_low_hz", "min_band_hz")
+    renamed = dict(layers="n_blocks", norm="norm_type")
+    options = pick(arguments, *names, **renamed, encoder_act="encoder_activation")
+    fields = dict(N="n_filters", H="hid_chan", kernel="conv_kernel_size")
+    fields |= dict(stack="n_repeats", sources="n_src")
+    sizes = pick(arguments, "causal", **fields)
+    others = {name: part for name, part in content.items() if name != "state_dict"}
+    return Package(state, options, sizes, "; ".join(sorted(_licences(others))))
 
 
-@FAMILIES.register("asteroid")
+def _licences(tree: Any, inside: bool = False) -> set[str]:
+    """Texts under names such as ``license`` or ``license_note``."""
+    if isinstance(tree, str) and inside:
+        return {tree}
+    pairs: list = []
+    if isinstance(tree, list | tuple):
+        pairs = [("", item) for item in tree]
+    elif isinstance(tree, dict):
+        pairs = [(str(name).lower(), item) for name, item in tree.items()]
+    return {
+        text
+        for name, item in pairs
+        for text in _licences(item, inside or "licens" in name or "licenc" in name)
+    }
+
+
+@state_dict_importer(
+    "asteroid",
+    source="https://github.com/asteroid-team/asteroid",
+    licence="MIT",
+    read=_read_asteroid,
+    words=NORMS,
+)
 def asteroid(
     state: StateReader,
     *,
@@ -260,40 +283,53 @@ def asteroid(
     norm = _choice("norm", norm, ("global", "frame", "cumulative"))
     act = _choice("encoder_act", encoder_act, ("none", "relu"))
     floors = dict(min_low_hz=min_low_hz, min_band_hz=min_band_hz)
-    banks, length, more = _asteroid_banks(state, fields["N"], **floors)
-    fields |= (
-        _stacks(blocks, layers)
-        | more
-        | dict(
-            L=length,
-            W=stride or length // 2,
-            causal=causal,
-            norm=norm,
-            input_norm=norm,
-            mask_act=_choice("mask_act", mask_act, MASKS),
-            encoder_act=act,
-            fb_act=act,
-            padding="none",
-            sample_rate=sample_rate,
-        )
+    banks, kind = _asteroid_banks(state, fields["N"], **floors)
+    fields |= kind | dict(
+        layers=layers,
+        stack=stacks_of(len(blocks), layers),
+        W=stride,
+        causal=causal,
+        norm=norm,
+        input_norm=norm,
+        mask_act=_choice("mask_act", mask_act, MASKS),
+        encoder_act=act,
+        fb_act=act,
+        padding="none",
     )
-    return _model(fields, banks[0], separator, banks[1], sources)
+    return _model(fields, banks[0], separator, banks[1], sources, sample_rate)
+
+
+def _waveform_model(
+    state: StateReader,
+    naming: Naming,
+    layers: int,
+    fields: dict,
+    sources: tuple[str, ...],
+    sample_rate: int,
+) -> tuple[Config, dict]:
+    """A model with free banks, in stacks of layers."""
+    sizes, separator = read_separator(state, naming)
+    analysis = _free_bank(state, "encoder.weight", sizes["N"])
+    synthesis = _free_bank(state, "decoder.weight", sizes["N"], len(analysis))
+    fields |= sizes | dict(L=len(analysis), layers=layers)
+    fields["stack"] = stacks_of(len(naming.blocks), layers)
+    return _model(fields, analysis, separator, synthesis, sources, sample_rate)
 
 
 def _asteroid_banks(
     state: StateReader, latent: int, **floors: float
-) -> tuple[list[Params | np.ndarray], int, dict]:
-    """Both banks, their number of taps, and the fields that tell their kind."""
+) -> tuple[list[Params | np.ndarray], dict]:
+    """Both banks, and the fields that tell their kind and number of taps."""
     state.ignore(r"(en|de)coder\.filterbank\.(torch_window|n_)")
     places = ("encoder.filterbank.", "decoder.filterbank.")
     if places[0] + "low_hz_" not in state:
         analysis = _free_bank(state, places[0] + "_filters", latent)
         synthesis = _free_bank(state, places[1] + "_filters", latent, len(analysis))
-        return [analysis, synthesis], len(analysis), {}
+        return [analysis, synthesis], {"L": len(analysis)}
     half = [len(state.take(place + "window_", -1)) for place in places]
     banks = [_bands(state, place, latent // 2, **floors) for place in places]
     kind = dict(encoding="filterbanks", fb_type="param_sinc", fb_parameters="hz")
-    return banks, 2 * half[0] + 1, kind
+    return banks, kind | {"L": 2 * half[0] + 1}
 
 
 def _bands(
@@ -329,14 +365,6 @@ def _numbered(state: StateReader, stem: str) -> tuple[str, ...]:
     return tuple(f"{stem}{index}." for index in range(count))
 
 
-def _stacks(blocks: tuple[str, ...], layers: int) -> dict[str, int]:
-    if layers < 1 or len(blocks) % layers:
-        raise ValueError(
-            f"layers={layers}: the {len(blocks)} blocks do not divide into stacks"
-        )
-    return dict(layers=layers, stack=len(blocks) // layers)
-
-
 def _choice(name: str, value: str, choices: tuple[str, ...]) -> str:
     if value not in choices:
         raise ValueError(f"{name}={value!r}: {nearest(str(value), choices)}")
@@ -349,13 +377,16 @@ def _model(
     separator: Params,
     synthesis: Params | np.ndarray,
     sources: tuple[str, ...],
+    sample_rate: int,
 ) -> tuple[Config, dict]:
     """The configuration and the parameters of a masked separation."""
     outputs = separator["mask"]["kernel"].shape[1]
     names = source_names(sources, outputs // fields["N"])
-    rate = fields.pop("sample_rate")
+    fields["W"] = fields["W"] or fields["L"] // 2
     model = TasNetConfig(**{"encoding": "simple"} | fields)
-    config = Config(model=model, data=DataConfig(sources=names, sample_rate=rate))
+    config = Config(
+        model=model, data=DataConfig(sources=names, sample_rate=sample_rate)
+    )
     encoder, decoder = (
         {"bank": bank if isinstance(bank, dict) else {"kernel": bank}}
         for bank in (analysis, synthesis)

@@ -7,12 +7,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from sepjax.foreign.state_dict import StateReader
 from sepjax.functional.filterbanks import sinc_hz_to_bands, sinc_kernel
 from sepjax.registry import Registry, nearest
 
 Taps = Float[Array, "length filters"]
 KINDS = Registry("kind of filterbank")
-"""Functions of the arrays of one bank and of its sizes that return taps."""
+"""Functions of arrays, the prefix of one bank and its sizes that return taps."""
 
 
 def filterbank_from_state_dict(
@@ -73,92 +74,58 @@ def filterbank_from_state_dict(
     if who_is_pinv not in ("none", "enc", "dec"):
         known = nearest(str(who_is_pinv), ("none", "enc", "dec"))
         raise ValueError(f"who_is_pinv={who_is_pinv!r}: {known}")
-    banks = _banks(state)
+    arrays = {name.replace("/", "."): array for name, array in state.items()}
+    reader = StateReader(arrays, jnp.asarray)
+    sides = {side: f"{side}.filterbank." for side in ("encoder", "decoder")}
+    present = [side for side in sides if reader.has(sides[side])]
+    if not present:
+        sides = dict.fromkeys(sides, "filterbank." * reader.has("filterbank."))
+    rates = dict(
+        sample_rate=sample_rate, min_low_hz=min_low_hz, min_band_hz=min_band_hz
+    )
 
     def taps(side: str) -> Taps:
-        arrays, prefix = banks[side]
-        return KINDS.build(
-            kind,
-            _Named(arrays, prefix),
-            kernel_size,
-            sample_rate=sample_rate,
-            min_low_hz=min_low_hz,
-            min_band_hz=min_band_hz,
-        )
+        return KINDS.build(kind, reader, sides[side], kernel_size, **rates)
 
     if who_is_pinv == "none":
-        return taps("encoder"), taps("decoder") if "decoder" in banks else None
-    kept = "decoder" if who_is_pinv == "enc" else "encoder"
-    given = taps(kept if kept in banks else next(iter(banks)))
-    hop = stride or len(given) // 2
+        return taps("encoder"), taps("decoder") if "decoder" in present else None
+    side = "decoder" if who_is_pinv == "enc" else "encoder"
+    bank = taps(side if side in present or not present else present[0])
+    hop = stride or len(bank) // 2
     # (L, N) -> (N, L) -> (L, N): the pseudo-inverse of the matrix of filters in rows.
-    inverse = hop / len(given) * jnp.linalg.pinv(given.T, rtol=rtol)
-    return (given, inverse) if who_is_pinv == "dec" else (inverse, given)
-
-
-class _Named(dict):
-    """The arrays of one bank, with errors that say their whole names."""
-
-    def __init__(self, arrays: Mapping[str, Any], prefix: str):
-        super().__init__(arrays)
-        self.prefix = prefix
-
-    def take(self, name: str, *shape: int) -> Array:
-        """The array of a name; ``-1`` in the shape is any size."""
-        if name not in self:
-            hint = nearest(name, self) if self else "it is empty"
-            raise KeyError(f"the state dict has no '{self.prefix}{name}': {hint}")
-        array = jnp.asarray(self[name])
-        fits = [size in (-1, found) for size, found in zip(shape, array.shape)]
-        if array.ndim != len(shape) or not all(fits):
-            wanted = tuple("any" if size < 0 else size for size in shape)
-            name = self.prefix + name
-            raise ValueError(f"'{name}' has shape {array.shape}, expected {wanted}")
-        return array
-
-
-def _banks(state: Mapping[str, Any]) -> dict[str, tuple[dict[str, Any], str]]:
-    """The arrays of every bank without their prefix, and the prefix."""
-    names = {name.removeprefix("module.").replace("/", "."): name for name in state}
-    banks = {}
-    for side in ("encoder", "decoder"):
-        prefix = f"{side}.filterbank."
-        inside = {
-            name.removeprefix(prefix): state[theirs]
-            for name, theirs in names.items()
-            if name.startswith(prefix)
-        }
-        if inside:
-            banks[side] = inside, prefix
-    if not banks:
-        alone = {n.removeprefix("filterbank."): state[names[n]] for n in names}
-        banks["encoder"] = alone, ""
-    return banks
+    inverse = hop / len(bank) * jnp.linalg.pinv(bank.T, rtol=rtol)
+    return (bank, inverse) if who_is_pinv == "dec" else (inverse, bank)
 
 
 @KINDS.register("free")
 @KINDS.register("stft")
 @KINDS.register("mpgtf")
-def stored_taps(bank: _Named, kernel_size: int, **unused: float) -> Taps:
+def stored_taps(
+    state: StateReader, prefix: str, kernel_size: int, **unused: float
+) -> Taps:
     """The filters that the state has, (filters, 1, length) there."""
-    return bank.take("_filters", -1, 1, kernel_size)[:, 0].T
+    return state.take(f"{prefix}_filters", -1, 1, kernel_size)[:, 0].T
 
 
 @KINDS.register("param_sinc")
-def param_sinc_taps(bank: _Named, kernel_size: int, **rates: float) -> Taps:
+def param_sinc_taps(
+    state: StateReader, prefix: str, kernel_size: int, **rates: float
+) -> Taps:
     """ParamSincFB of asteroid: all even filters, then all odd ones, Hamming window."""
-    low, high = _edges(bank, **rates)
+    low, high = _edges(state, prefix, **rates)
     return sinc_kernel(low, high, kernel_size + 1 - kernel_size % 2)
 
 
 @KINDS.register("sincnet")
-def sincnet_taps(bank: _Named, kernel_size: int, **rates: float) -> Taps:
+def sincnet_taps(
+    state: StateReader, prefix: str, kernel_size: int, **rates: float
+) -> Taps:
     r"""SincNet's SincConv_fast: even filters alone under a window of its own.
 
     Its window :math:`0.54 - 0.46 \cos(2\pi n / L)` is sampled at (L-1)/2 points from
     0 to L/2 - 1, which are not whole numbers, and mirrored around a centre of one.
     """
-    low, high = _edges(bank, **rates)
+    low, high = _edges(state, prefix, **rates)
     length = kernel_size + 1 - kernel_size % 2
     points = np.linspace(0, length / 2 - 1, length // 2)
     half = 0.54 - 0.46 * np.cos(2 * np.pi * points / length)
@@ -167,9 +134,10 @@ def sincnet_taps(bank: _Named, kernel_size: int, **rates: float) -> Taps:
     return taps * jnp.asarray(window, taps.dtype)
 
 
-def _edges(bank: _Named, **rates: float) -> tuple[Array, Array]:
+def _edges(state: StateReader, prefix: str, **rates: float) -> tuple[Array, Array]:
     params = {
-        name: bank.take(name + "_", -1, 1)[:, 0] for name in ("low_hz", "band_hz")
+        name: state.take(f"{prefix}{name}_", -1, 1)[:, 0]
+        for name in ("low_hz", "band_hz")
     }
     return sinc_hz_to_bands(params, **rates)
 
