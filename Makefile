@@ -23,6 +23,7 @@ test-beam: $(BEAM)/.beam
 lint: $(VENV)/.test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 
 clean:
 	rm -rf $(VENV) $(BEAM) .cache build *.egg-info

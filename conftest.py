@@ -6,9 +6,12 @@ from pathlib import Path
 import jax
 import pytest
 
+from tests.support import annotations
+
 ROOT = Path(__file__).parent
 SHARED = ROOT.parent / "shared" / "data"
 
+annotations.install()
 jax.config.update("jax_platforms", os.environ.get("JAX_PLATFORMS", "cpu"))
 jax.config.update("jax_num_cpu_devices", 4)
 jax.config.update("jax_numpy_rank_promotion", "raise")

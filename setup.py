@@ -16,8 +16,10 @@ EXTRAS = {
     "media": ["av>=14"],
     "slurm": ["submitit>=1.5"],
     "test": [
+        "beartype>=0.20",
         "hypothesis>=6.100",
         "mir_eval>=0.8,<0.9",
+        "mypy>=1.18",
         "pytest>=8",
         "pytest-xdist>=3.6",
         "ruff>=0.9",

@@ -8,7 +8,23 @@ Submodules are imported when they are first touched, so that ``import sepjax`` i
 """
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sepjax import config as config
+    from sepjax import evaluation as evaluation
+    from sepjax import functional as functional
+    from sepjax import inference as inference
+    from sepjax import losses as losses
+    from sepjax import models as models
+    from sepjax import report as report
+    from sepjax import train as train
+    from sepjax import weights as weights
+    from sepjax.inference.separate import separate as separate
+    from sepjax.losses import si_sdr as si_sdr
+    from sepjax.models import build_model as build_model
+    from sepjax.report import write_report as write_report
+    from sepjax.train.load import load as load
 
 __version__ = "0.1.0"
 
@@ -23,16 +39,16 @@ _SUBMODULES = (
     *("config", "evaluation", "functional", "inference"),
     *("losses", "models", "report", "train", "weights"),
 )
-
 __all__ = ["__version__", *_NAMES, *_SUBMODULES]
 
+if not TYPE_CHECKING:  # a checker shall miss what is misspelled
 
-def __getattr__(name: str) -> Any:
-    if name in _NAMES:
-        return getattr(importlib.import_module(_NAMES[name]), name)
-    if name in _SUBMODULES:
-        return importlib.import_module(f"sepjax.{name}")
-    raise AttributeError(f"module 'sepjax' has no attribute {name!r}")
+    def __getattr__(name: str) -> Any:
+        if name in _NAMES:
+            return getattr(importlib.import_module(_NAMES[name]), name)
+        if name in _SUBMODULES:
+            return importlib.import_module(f"sepjax.{name}")
+        raise AttributeError(f"module 'sepjax' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

@@ -164,8 +164,10 @@ class Registry(MutableMapping[str, Any]):
 
 def _origin(builder: Any) -> tuple[str, str] | Any:
     """Where a function or class is defined; anything else is its own origin."""
-    names = [getattr(builder, key, None) for key in ("__module__", "__qualname__")]
-    return builder if None in names or "<" in names[1] else tuple(names)
+    module, name = (
+        getattr(builder, key, None) for key in ("__module__", "__qualname__")
+    )
+    return builder if not module or not name or "<" in name else (module, name)
 
 
 def import_extensions(modules: Iterable[str]) -> None:

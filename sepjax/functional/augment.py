@@ -4,6 +4,8 @@ Nothing here is random: gains and channels come with the batch, from the schedul
 the data pipeline, so that a batch is a function of (seed, step) alone.
 """
 
+import functools
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import jax
@@ -54,7 +56,8 @@ def select_channel(
     one = jax.nn.one_hot(channel % channels, channels, dtype=waves.dtype)
     weights = jnp.where((channel < 0)[..., None], 1 / channels, one)
     # Slice by slice: on a CPU a product or sum over an axis of two is ten times slower.
-    return sum(waves[..., c] * weights[..., c, None] for c in range(channels))
+    shares = (waves[..., c] * weights[..., c, None] for c in range(channels))
+    return functools.reduce(jnp.add, shares)
 
 
 def left_and_right(
@@ -114,7 +117,7 @@ def normalize(excerpt: Excerpt, eps: float = 1e-8) -> Excerpt:
 
 def perform(
     sources: Float[Array, "batch sources *channels time"],
-    batch: dict[str, Array],
+    batch: Mapping[str, Array],
     settings: LiveSettings,
 ) -> Excerpt:
     """Sources as a concert's microphones record them, or clean in its mixture.
@@ -133,7 +136,7 @@ def perform(
 
 
 def prepare_excerpts(
-    batch: dict[str, Array],
+    batch: Mapping[str, Array],
     *,
     channels: int = 1,
     live: LiveSettings | None = None,

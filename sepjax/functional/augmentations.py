@@ -50,8 +50,8 @@ def channel(
         >>> sorted(set(channel(jax.random.key(0), stereo).ravel().tolist()))
         [1.0, 2.0]
     """
-    drawn = jax.random.randint(key, sources.shape[:2], 0, sources.shape[2])
-    return select_channel(jnp.swapaxes(sources, 2, 3), drawn)
+    index = jax.random.randint(key, sources.shape[:2], 0, sources.shape[2])
+    return select_channel(jnp.swapaxes(sources, 2, 3), index)
 
 
 def swap_channels(
@@ -69,8 +69,8 @@ def swap_channels(
         >>> swap_channels(jax.random.key(0), stereo, probability=1.0).ravel()
         Array([2., 1.], dtype=float32)
     """
-    drawn = jax.random.bernoulli(key, probability, sources.shape[:2])
-    return left_and_right(jnp.swapaxes(sources, 2, 3), drawn.astype(jnp.int32))
+    exchange = jax.random.bernoulli(key, probability, sources.shape[:2])
+    return left_and_right(jnp.swapaxes(sources, 2, 3), exchange.astype(jnp.int32))
 
 
 def shuffle(key: Key[Array, ""], sources: Sources, fraction: float = 0.5) -> Sources:
@@ -136,7 +136,9 @@ def compose(*parts: Augmentation) -> Augmentation:
         (4, 2, 2, 100)
     """
 
-    def composed(key: Key[Array, ""], sources: Sources) -> Sources:
+    def composed(
+        key: Key[Array, ""], sources: Sources
+    ) -> Float[Array, "batch sources *axes"]:
         for index, part in enumerate(parts):
             sources = part(jax.random.fold_in(key, index), sources)
         return sources

@@ -7,6 +7,7 @@ map them smoothly into their valid ranges, so that no gradient step can leave th
 and none has a dead gradient.
 """
 
+from collections.abc import Mapping
 from typing import Literal
 
 import jax
@@ -116,7 +117,7 @@ def gammatone_kernel(
 
 
 def sinc_params_to_bands(
-    params: dict[str, Array], *, floor: float = SINC_FLOOR
+    params: Mapping[str, Array], *, floor: float = SINC_FLOOR
 ) -> tuple[Float[Array, " filters"], Float[Array, " filters"]]:
     r"""Lower and upper edges of sinc bands from unconstrained parameters.
 
@@ -140,7 +141,7 @@ def sinc_params_to_bands(
 
 
 def gammatone_params_to_physical(
-    params: dict[str, Array],
+    params: Mapping[str, Array],
 ) -> tuple[Float[Array, " n"], Float[Array, " n"], Float[Array, " n"]]:
     r"""Centres, bandwidths and phases from unconstrained parameters.
 
@@ -163,7 +164,7 @@ def gammatone_params_to_physical(
 
 
 def sinc_hz_to_bands(
-    params: dict[str, Array],
+    params: Mapping[str, Array],
     *,
     sample_rate: float,
     min_low_hz: float = 50.0,
@@ -199,7 +200,7 @@ def sinc_hz_to_bands(
 
 
 def gammatone_hz_to_physical(
-    params: dict[str, Array], *, sample_rate: float
+    params: Mapping[str, Array], *, sample_rate: float
 ) -> tuple[Float[Array, " n"], Float[Array, " n"], Float[Array, " n"]]:
     """Centres, bandwidths and phases from parameters in hertz and radians.
 
@@ -345,8 +346,8 @@ def _spaced(first: float, last: float, count: int, spacing: str) -> np.ndarray:
     """``count`` frequencies in hertz, equally spaced in mel or in hertz."""
     if spacing == "uniform":
         return np.linspace(first, last, count)
-    mel = np.linspace(*(2595 * np.log10(1 + np.array([first, last]) / 700)), count)
-    return 700 * (10 ** (mel / 2595) - 1)
+    low, high = 2595 * np.log10(1 + np.array([first, last]) / 700)
+    return 700 * (10 ** (np.linspace(low, high, count) / 2595) - 1)
 
 
 def _logit(share: np.ndarray) -> Float[Array, " n"]:

@@ -16,6 +16,7 @@ their outputs depend on it:
   which the frames fit.
 """
 
+import functools
 import math
 from typing import Literal, get_args
 
@@ -104,10 +105,11 @@ def overlap_add(
     frames = fit(frames, hops * stride)
     blocks = frames.reshape(*batch, count, hops, stride)
     no_pad = [(0, 0)] * len(batch)
-    wave = sum(
+    shifted = (
         jnp.pad(blocks[..., hop, :], [*no_pad, (hop, hops - 1 - hop), (0, 0)])
         for hop in range(hops)
     )
+    wave = functools.reduce(jnp.add, shifted)
     wave = wave.reshape(*batch, (count + hops - 1) * stride)
     return wave[..., : (count - 1) * stride + length]
 

@@ -72,12 +72,12 @@ def init_generator(
         raise ValueError(f"two layers have one name among {', '.join(layers)}")
     shapes = [leaf.shape for _, leaf in leaves]
     maps = [((embedding, bottleneck), embedding), ((bottleneck,), embedding)]
-    wanted = maps * len(layers)
-    wanted += [((bottleneck, *shape), bottleneck) for shape in shapes]
-    wanted += [(shape, bottleneck) for shape in shapes]
-    drawn = iter(_uniform(key, wanted))
-    first = {layer: {"kernel": next(drawn), "bias": next(drawn)} for layer in layers}
-    kernels, biases = ([next(drawn) for _ in shapes] for _ in range(2))
+    arrays = maps * len(layers)
+    arrays += [((bottleneck, *shape), bottleneck) for shape in shapes]
+    arrays += [(shape, bottleneck) for shape in shapes]
+    draws = iter(_uniform(key, arrays))
+    first = {layer: {"kernel": next(draws), "bias": next(draws)} for layer in layers}
+    kernels, biases = ([next(draws) for _ in shapes] for _ in range(2))
     return {
         "bottleneck": first,
         "kernel": jax.tree_util.tree_unflatten(structure, kernels),
@@ -86,18 +86,18 @@ def init_generator(
 
 
 def _uniform(
-    key: PRNGKeyArray, wanted: list[tuple[tuple[int, ...], int]]
+    key: PRNGKeyArray, arrays: list[tuple[tuple[int, ...], int]]
 ) -> list[Array]:
     """Arrays of given shapes within 1 / sqrt(fan in), all from one draw.
 
     A draw for each of a hundred arrays would compile for half a minute.
     """
-    sizes = [math.prod(shape) for shape, _ in wanted]
+    sizes = [math.prod(shape) for shape, _ in arrays]
     flat = jax.random.uniform(key, (sum(sizes),), minval=-1.0, maxval=1.0)
     parts = jnp.split(flat, list(itertools.accumulate(sizes))[:-1])
     return [
         part.reshape(shape) * fan_in**-0.5
-        for part, (shape, fan_in) in zip(parts, wanted)
+        for part, (shape, fan_in) in zip(parts, arrays)
     ]
 
 
@@ -138,6 +138,9 @@ def generate(
         A tree like the generator's template, whose leaves have a leading axis over
         sources.
 
+    Raises:
+        ValueError: a generator is given no embeddings.
+
     Example:
         >>> template = {"gain": jnp.ones(3)}
         >>> params = init_generator(
@@ -148,6 +151,8 @@ def generate(
     """
     if "independent" in params:
         return params["independent"]
+    if embedding is None:
+        raise ValueError("a generator needs the embeddings of the sources")
     latent = {
         layer: jnp.dot(embedding, maps["kernel"], precision="highest")
         + maps["bias"][None]

@@ -5,6 +5,8 @@ all frames; the scan only holds the product of the state, with the four gates si
 side.
 """
 
+from collections.abc import Mapping
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -50,7 +52,7 @@ def init_lstm(
 
 
 def lstm(
-    params: dict[str, Array], x: Float[Array, "batch frames inputs"]
+    params: Mapping[str, Array], x: Float[Array, "batch frames inputs"]
 ) -> Float[Array, "batch frames states"]:
     r"""Run an LSTM layer from a state of zeros.
 

@@ -124,10 +124,10 @@ def interpolate_frames(
         >>> interpolate_frames(jnp.array([[0.0], [2.0]]), 3).tolist()
         [[0.0], [1.0], [2.0]]
     """
-    given = features.shape[-2]
-    place = np.arange(frames) * ((given - 1) / max(frames - 1, 1))
-    before = np.minimum(place.astype(int), max(given - 2, 0))
-    after = np.minimum(before + 1, given - 1)
+    count = features.shape[-2]
+    place = np.arange(frames) * ((count - 1) / max(frames - 1, 1))
+    before = np.minimum(place.astype(int), max(count - 2, 0))
+    after = np.minimum(before + 1, count - 1)
     share = jnp.asarray(place - before, features.dtype)
     share = share.reshape((1,) * (features.ndim - 2) + (frames, 1))
     low, high = (jnp.take(features, index, axis=-2) for index in (before, after))

@@ -1,7 +1,7 @@
 """Chunks of one length from blocks of any, and back, linearly cross-faded."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -34,7 +34,7 @@ class Chunk:
     start: int
     wave: np.ndarray
     size: int
-    estimates: np.ndarray | None = None
+    estimates: np.ndarray = field(init=False)
     missing: int = 0
 
 

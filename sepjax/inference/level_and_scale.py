@@ -10,7 +10,8 @@ class Level:
     """Standard deviation of groups of channels, gathered block by block."""
 
     def __init__(self) -> None:
-        self.count, self.mean, self.squares, self.peak = 0, 0.0, 0.0, 0.0
+        self.count = 0
+        self.mean, self.squares, self.peak = np.zeros((3, 1))  # grow to the channels
 
     def add(self, wave: np.ndarray, width: int) -> None:
         """Take ``(time, channels)``, of which ``width`` belong together."""
@@ -50,7 +51,7 @@ class ScaleFit:
     """
 
     def __init__(self) -> None:
-        self.gram, self.target = 0.0, 0.0
+        self.gram, self.target = np.zeros((1, 1, 1)), np.zeros((1, 1))
 
     def add(self, estimates: np.ndarray, mixture: np.ndarray) -> None:
         """Take ``(time, sources, channels)`` and their ``(time, channels)``."""

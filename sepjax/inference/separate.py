@@ -10,17 +10,16 @@ a model trained on SI-SDR have no scale of their own, so that they are finally f
 the mixture.
 """
 
-from typing import Any
-
 import numpy as np
 
 from sepjax.inference.chunks import Chunking
 from sepjax.inference.stream import BLOCK, SeparationStream
+from sepjax.models.contract import SeparationModel, Variables
 
 
 def separate(
-    model: Any,
-    variables: Any,
+    model: SeparationModel,
+    variables: Variables,
     mixture: np.ndarray,
     *,
     sample_rate: int,
@@ -120,7 +119,7 @@ def _checked(mixture: np.ndarray, sample_rate: int) -> np.ndarray:
 
 
 def _checked_references(
-    model: Any, references: np.ndarray | None, shape: tuple[int, int]
+    model: SeparationModel, references: np.ndarray | None, shape: tuple[int, int]
 ) -> np.ndarray:
     expected = (len(model.sources), *shape)
     if references is None or references.shape != expected:

@@ -8,7 +8,6 @@ resampled back. Scales that are fitted to the whole mixture are known at the end
 import functools
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +16,7 @@ import numpy as np
 from data_pipelines.audio.resample import resample_blocks, scale_frames
 from sepjax.inference.chunks import DEFAULT, Chunk, Chunking, chunks_of, cross_faded
 from sepjax.inference.level_and_scale import Level, ScaleFit
+from sepjax.models.contract import SeparationModel, Variables
 
 Blocks = Callable[[], Iterable[np.ndarray]]
 
@@ -60,8 +60,8 @@ class SeparationStream:
 
     def __init__(
         self,
-        model: Any,
-        variables: Any,
+        model: SeparationModel,
+        variables: Variables,
         blocks: Blocks,
         *,
         sample_rate: int,
@@ -105,8 +105,8 @@ class SeparationStream:
 
     def _inputs(self) -> Iterator[np.ndarray]:
         """(time, 1 + references, channels) at the model's rate, wide enough."""
-        blocks = map(self._checked, self.blocks())
-        blocks = resample_blocks(blocks, self.sample_rate, self.model.sample_rate)
+        rates = self.sample_rate, self.model.sample_rate
+        blocks = resample_blocks(map(self._checked, self.blocks()), *rates)
         return (_widen(block, self.width) for block in blocks)
 
     @staticmethod
@@ -191,7 +191,7 @@ class SeparationStream:
             chunk.missing -= 1
 
 
-def batch_size(model: Any, length: int, count: int) -> int:
+def batch_size(model: SeparationModel, length: int, count: int) -> int:
     """Chunks separated at once: batches keep an accelerator busy.
 
     On a CPU they are mostly waste, unless the model says with ``cpu_batch_seconds``
@@ -222,7 +222,9 @@ def _widen(wave: np.ndarray, width: int) -> np.ndarray:
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _apply(model: Any, variables: Any, inputs: jax.Array) -> jax.Array:
+def _apply(
+    model: SeparationModel, variables: Variables, inputs: jax.Array
+) -> jax.Array:
     """(batch, time, 1 + references, width) to (batch, time, sources, width)."""
     waves = jnp.moveaxis(inputs, 1, -1)
     if waves.shape[2] == 1:
@@ -233,7 +235,9 @@ def _apply(model: Any, variables: Any, inputs: jax.Array) -> jax.Array:
     return estimates.reshape(*estimates.shape[:3], -1)
 
 
-def _check_finite(model: Any, estimate: np.ndarray, chunk: Chunk, place: slice) -> None:
+def _check_finite(
+    model: SeparationModel, estimate: np.ndarray, chunk: Chunk, place: slice
+) -> None:
     for source, name in enumerate(model.sources):
         if not np.isfinite(estimate[:, source]).all():
             times = chunk.start, chunk.start + len(estimate)

@@ -37,8 +37,9 @@ def whole_batch(
     facts = counts, active_pairs(active), active_neighbours(active, axis_name)
     if axis_name is None:
         return Whole(*facts, microbatches)
-    devices = jax.lax.axis_size(axis_name)
-    return Whole(*jax.lax.psum(facts, axis_name), microbatches * devices, axis_name)
+    counts, pairs, neighbours = jax.lax.psum(facts, axis_name)
+    shares = microbatches * jax.lax.axis_size(axis_name)
+    return Whole(counts, pairs, neighbours, shares, axis_name)
 
 
 def active_sources(

@@ -22,14 +22,6 @@ from typing import Any
 from sepjax.registry import Registry
 
 
-def _nothing(weights: Any) -> dict[str, Any]:
-    return {}
-
-
-def _no(weights: Any) -> bool:
-    return False
-
-
 @dataclasses.dataclass(frozen=True)
 class Loss:
     """A loss and what reduction, logs and rules must know of it.
@@ -58,8 +50,10 @@ class Loss:
     over_sources: str = "mean"
     positive: bool = False
     terms: tuple[str, ...] = ()
-    options: Callable[[Any], dict[str, Any]] = _nothing
-    joint: Callable[[Any], bool] = _no
+    options: Callable[[Any], dict[str, Any]] = dataclasses.field(
+        default=lambda weights: {}
+    )
+    joint: Callable[[Any], bool] = dataclasses.field(default=lambda weights: False)
 
     @property
     def needs(self) -> tuple[str, ...]:
@@ -87,16 +81,8 @@ class Losses(Registry):
         return add
 
 
-_ROOM = "sepjax.losses"
-LOSSES = Losses(
-    "loss",
-    dict.fromkeys(
-        ("si_sdr", "sdr", "l1", "mse", "l1_snr", "log_wmse"), f"{_ROOM}.waveform"
-    )
-    | dict.fromkeys(("spectral_mse", "multi_resolution_stft"), f"{_ROOM}.spectral"),
-    package="sepjax.models",
-    module="loss",
-)
+LOSSES = Losses("loss", package="sepjax.models", module="loss")
+"""Those of this package, and the families' own."""
 
 
 def parse_loss(name: str) -> list[tuple[float, str]]:

@@ -177,8 +177,8 @@ def log_wmse(
 
     loudness = jnp.sqrt(jnp.mean(weighted(mixture) ** 2, -1, keepdims=True) + 1e-12)
     error = weighted(estimates - sources) / loudness[:, None]
-    heard = jnp.where(jnp.abs(error) < 10 ** (-68 / 20), 0.0, error)
-    values = 4 * jnp.log(jnp.mean(heard**2, -1) + 1e-8)
+    audible = jnp.where(jnp.abs(error) < 10 ** (-68 / 20), 0.0, error)
+    values = 4 * jnp.log(jnp.mean(audible**2, -1) + 1e-8)
     return jnp.mean(values.reshape(*values.shape[:2], -1), -1)
 
 

@@ -24,11 +24,12 @@ _NAMES = {
 }
 __all__ = sorted(_NAMES)
 
+if not TYPE_CHECKING:  # a checker shall miss what is misspelled
 
-def __getattr__(name: str) -> Any:
-    if name in _NAMES:
-        return getattr(importlib.import_module(_NAMES[name]), name)
-    raise AttributeError(f"module 'sepjax.models' has no attribute {name!r}")
+    def __getattr__(name: str) -> Any:
+        if name in _NAMES:
+            return getattr(importlib.import_module(_NAMES[name]), name)
+        raise AttributeError(f"module 'sepjax.models' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

@@ -6,11 +6,13 @@ here; :class:`SeparationModel` has an answer to everything that a family need no
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 import flax.linen as nn
 from jaxtyping import Array, Float
 
+Variables = Mapping[str, Any]
+"""What a model is applied with: its collections by name, ``params`` among them."""
 STATISTICS = "statistics"
 """Collection into which modules sow the (mean, variance) of what they standardize."""
 
@@ -133,16 +135,32 @@ class SeparationModel(nn.Module):
         True
     """
 
+    if TYPE_CHECKING:  # fields of a family's model; flax says less than is true here
+
+        @property
+        def sources(self) -> tuple[str, ...]:
+            """Names of the estimates."""
+
+        @property
+        def sample_rate(self) -> int:
+            """Hz."""
+
+        def init(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+            """Draw variables."""
+
+        def apply(self, variables: Variables, *args: Any, **kwargs: Any) -> Any:
+            """Run the model, or another method."""
+
     # Without annotations: a subclass may make a field of each of them.
     audio_channels = 1
     needs_sources = False
     objective = "si_sdr"
-    outputs = MappingProxyType({})
-    rngs = ()
-    collections = ()
-    batch_norms = ()
-    statistics = MappingProxyType({})
-    constants = ()
+    outputs = MappingProxyType[str, str]({})
+    rngs = tuple[str, ...]()
+    collections = tuple[str, ...]()
+    batch_norms = tuple[str, ...]()
+    statistics = MappingProxyType[str, Callable[[Any, Any], Any]]({})
+    constants = tuple[str, ...]()
     cpu_batch_seconds = 0.0
 
     def decays(self, path: tuple[str, ...]) -> bool:

@@ -4,7 +4,17 @@ Names are imported when they are first touched: what a run is made with needs no
 """
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sepjax.train.loop import train as train
+    from sepjax.train.optim import make_optimizer as make_optimizer
+    from sepjax.train.optim.plateau import PlateauState as PlateauState
+    from sepjax.train.optim.plateau import plateau_step as plateau_step
+    from sepjax.train.step import TrainState as TrainState
+    from sepjax.train.step import init_state as init_state
+    from sepjax.train.step import make_eval_step as make_eval_step
+    from sepjax.train.step import make_train_step as make_train_step
 
 _NAMES = {
     "PlateauState": "optim.plateau",
@@ -16,11 +26,12 @@ _NAMES = {
     "plateau_step": "optim.plateau",
     "train": "loop",
 }
-
 __all__ = list(_NAMES)
 
+if not TYPE_CHECKING:  # a checker shall miss what is misspelled
 
-def __getattr__(name: str) -> Any:
-    if name in _NAMES:
-        return getattr(importlib.import_module(f"sepjax.train.{_NAMES[name]}"), name)
-    raise AttributeError(f"module 'sepjax.train' has no attribute {name!r}")
+    def __getattr__(name: str) -> Any:
+        if name in _NAMES:
+            module = importlib.import_module(f"sepjax.train.{_NAMES[name]}")
+            return getattr(module, name)
+        raise AttributeError(f"module 'sepjax.train' has no attribute {name!r}")

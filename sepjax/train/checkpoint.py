@@ -24,6 +24,7 @@ from orbax.checkpoint.checkpoint_managers import preservation_policy
 
 from sepjax.config import Config, differences, from_dict
 from sepjax.models.build import model_of
+from sepjax.models.contract import SeparationModel, Variables
 from sepjax.train.optim.plateau import PlateauState
 from sepjax.train.step import TrainState
 
@@ -215,10 +216,10 @@ def restore(
         require_same(run, meta, config, data_sha256)
     saved = dict(manager.item_metadata(step).state.tree)
     begins = bool(state.average) and not saved.get("average")
-    wanted = state.replace(average={} if begins else state.average)
+    layout = state.replace(average={} if begins else state.average)
     if saved.get("average") and not state.average:
-        wanted = state.replace(average=state.params)  # read, and left out again
-    target = jax.tree.map(ocp.utils.to_shape_dtype_struct, _saved(wanted))
+        layout = state.replace(average=state.params)  # read, and left out again
+    target = jax.tree.map(ocp.utils.to_shape_dtype_struct, _saved(layout))
     try:
         restored = manager.restore(
             step, args=ocp.args.Composite(state=ocp.args.StandardRestore(target))
@@ -277,11 +278,13 @@ def _ends_with_run(config: Config) -> bool:
 
 def read_meta(manager: ocp.CheckpointManager, step: int) -> dict[str, Any]:
     """The JSON part of a checkpoint."""
-    found = manager.restore(step, args=ocp.args.Composite(meta=ocp.args.JsonRestore()))
-    return found.meta
+    parts = manager.restore(step, args=ocp.args.Composite(meta=ocp.args.JsonRestore()))
+    return parts.meta
 
 
-def load(run: str | os.PathLike, *, which: str = "best") -> tuple[Any, Any, Config]:
+def load(
+    run: str | os.PathLike, *, which: str = "best"
+) -> tuple[SeparationModel, Variables, Config]:
     """Model, variables and configuration of a trained run.
 
     Args:
@@ -360,12 +363,12 @@ def _variables(
     # A target of host arrays: the devices that saved it need not be there any more.
     saved = manager.item_metadata(step).state.tree
     target = jax.tree.map(lambda leaf: np.empty(leaf.shape, leaf.dtype), dict(saved))
-    found = manager.restore(
+    parts = manager.restore(
         step, args=ocp.args.Composite(state=ocp.args.StandardRestore(target))
     )
-    memory = found.state.get("memory") or {}
+    memory = parts.state.get("memory") or {}
     kept = {name: memory[name] for name in collections}
-    return {"params": found.state.get("average") or found.state["params"]} | kept
+    return {"params": parts.state.get("average") or parts.state["params"]} | kept
 
 
 def _saved(state: TrainState) -> dict[str, Any]:

@@ -30,6 +30,6 @@ def learned_filters(run: Path) -> dict[str, np.ndarray]:
             ("final", variables["params"]),
         )
         for name, taps in model.apply(
-            variables | {"params": params}, method="kernels"
+            {**variables, "params": params}, method="kernels"
         ).items()
     }

@@ -3,10 +3,15 @@
 from pathlib import Path
 from typing import Any
 
+from sepjax.config import Config
+from sepjax.models.contract import SeparationModel, Variables
+
 # Either reader is imported when a folder asks for it.
 
 
-def load(path: str | Path, *, which: str = "best") -> tuple[Any, Any, Any]:
+def load(
+    path: str | Path, *, which: str = "best"
+) -> tuple[SeparationModel, Variables, Config]:
     """Model, variables and configuration from a folder.
 
     Args:

@@ -5,6 +5,7 @@ import math
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import jax
 from tqdm import tqdm
@@ -109,7 +110,7 @@ def _line(record: dict) -> str:
     return to_json(record, indent=None) + "\n"
 
 
-def _event_writer(folder: Path, start: int):
+def _event_writer(folder: Path, start: int) -> Any:
     try:
         from tensorboardX import SummaryWriter
     except ImportError:  # tensorboardX is optional

@@ -81,7 +81,8 @@ def train(
         open_logs(stack, runs, start)
         stop_asked = stack.enter_context(stop_signals())
         batches = data.train_batches(start, last, *processes)
-        stack.enter_context(contextlib.closing(batches))
+        # Feeders are generators.
+        stack.enter_context(contextlib.closing(batches))  # type: ignore[type-var]
 
         if last == 0:
             save(runs, *appraise(program, runs, state, data, mesh, 0))
@@ -239,8 +240,8 @@ def validate(
     size = config.train.batch_size // config.train.accumulate
     for batch in data.valid_batches(size, *processes):
         batch = shard_batch(mesh, batch)
-        found = jax.device_get(eval_step(state.scored, batch, state.memory))
-        sums = {name: sums.get(name, 0) + value for name, value in found.items()}
+        share = jax.device_get(eval_step(state.scored, batch, state.memory))
+        sums = {name: sums.get(name, 0) + value for name, value in share.items()}
     values = [
         averages(run.config, part(sums, index, len(runs)))
         for index, run in enumerate(runs)
@@ -262,7 +263,8 @@ def validate(
 def averages(config: Config, sums: dict[str, np.ndarray]) -> dict[str, float]:
     """The loss of an evaluation and its values per class, from sums over items."""
     count, total = sums["count"], 0.0
-    values, loss = {}, config.loss
+    loss = config.loss
+    values: dict[str, float] = {}
     for weight, term in loss_terms(loss, config.model.objective):
         spoken = term.reduces or term.label == "si_sdr"
         label, sign = ("si_sdr", -1) if spoken else (term.label, 1)
@@ -331,8 +333,8 @@ def tell(runs: list[SeedRun], step: int, values: list[dict[str, float]]) -> None
     band = f" ± {np.std(means, ddof=1):.2f} over {len(means)} runs" if means[1:] else ""
     other = any("/" in name for name in mean if name not in classes)
     judged = f"loss {mean['loss']:.4g}, " if other else ""
-    found = f"{judged}SI-SDR {np.mean(means):.2f} dB{band}{best}"
-    runs[0].log.say(f"step {step}: validation {found}  {each}")
+    verdict = f"{judged}SI-SDR {np.mean(means):.2f} dB{band}{best}"
+    runs[0].log.say(f"step {step}: validation {verdict}  {each}")
 
 
 def by_source(metrics: dict) -> dict[str, np.ndarray]:

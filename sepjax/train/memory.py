@@ -26,7 +26,8 @@ def compile_step(
         ValueError: a device has less memory than both take.
     """
     shapes = state_shapes(program, members), jax.eval_shape(lambda: batch)
-    compiled = program.train_step.lower(*shapes).compile()
+    jitted: Any = program.train_step  # of train.parallel="jit": it can be lowered
+    compiled = jitted.lower(*shapes).compile()
     device, sizes = jax.local_devices()[0], compiled.memory_analysis()
     if sizes is None:
         return compiled, "unknown on this platform"

@@ -24,11 +24,11 @@ def start_distributed(address: str, count: int, index: int) -> None:
         index: this process.
     """
     # Processes wait for each other as they exit, and the first one evaluates before.
-    patience = dict(shutdown_timeout_seconds=7 * 24 * 3600)
+    week = 7 * 24 * 3600
     if address == "auto":
-        jax.distributed.initialize(**patience)
+        jax.distributed.initialize(shutdown_timeout_seconds=week)
     elif count > 1:
-        jax.distributed.initialize(address, count, index, **patience)
+        jax.distributed.initialize(address, count, index, shutdown_timeout_seconds=week)
 
 
 def make_mesh(devices: Sequence[jax.Device] | None = None) -> Mesh:

@@ -24,7 +24,7 @@ from sepjax.losses import (
     parse_loss,
     source_si_sdr,
 )
-from sepjax.models.contract import SeparationModel
+from sepjax.models.contract import SeparationModel, Variables
 from sepjax.train.optim.freeze import within
 
 Metrics = dict[str, Any]
@@ -104,12 +104,14 @@ def make_objective(
         return model_outputs(model, terms, config, state, excerpt)
 
     def value(outputs: dict, excerpt: Excerpt, whole: Whole) -> tuple[Array, Metrics]:
-        total, metrics, parts = jnp.zeros(()), {}, {}
+        total = jnp.zeros(())
+        metrics: Metrics = {}
+        parts: Metrics = {}
         facts = outputs | dict(sources=excerpt.sources, mixture=excerpt.mixture)
         facts |= dict(sample_rate=model.sample_rate, whole=whole, weights=config)
         for weight, term in terms:
-            part, found = reduce_share(term, facts)
-            total, metrics = total + weight * part, metrics | found
+            part, own = reduce_share(term, facts)
+            total, metrics = total + weight * part, metrics | own
             parts[term.label] = term.sign * part
         if "si_sdr" not in metrics and "estimates" in outputs:
             values = _si_sdr(excerpt, outputs["estimates"])
@@ -142,7 +144,8 @@ def model_outputs(
     """What the losses need of a model, by name, and its memory after that."""
     needs = {name for _, term in terms for name in term.needs}
     options = {k: v for _, term in terms for k, v in term.options(config).items()}
-    memory, context = state.memory, {}
+    memory = state.memory
+    context: dict[str, Any] = {}
     variables = {"params": state.params}
     variables |= {name: memory[name] for name in model.collections}
     if model.rngs:
@@ -157,18 +160,19 @@ def model_outputs(
     if model.collections:
         context |= dict(axis_name=state.axis_name, mutable=list(model.collections))
     outputs: dict[str, Any] = {}
-    calls = {model.outputs[name]: options for name in needs if name in model.outputs}
+    methods = {model.outputs[name] for name in needs if name in model.outputs}
+    calls = dict.fromkeys(methods, options)
     if needs & {"estimates", "masks", "latent"}:
         calls["__call__"] = {}
     for method, more in calls.items():
         plain = method == "__call__"
         inputs = model_inputs(model, excerpt) if plain else excerpt
-        found = model.apply(variables, *inputs, **more, **context, method=method)
+        result = model.apply(variables, *inputs, **more, **context, method=method)
         if model.collections:
-            found, changed = found
+            result, changed = result
             memory = memory | changed
-        found = found._asdict() if plain else found
-        outputs |= {k: v for k, v in found.items() if k in needs or k == "estimates"}
+        result = result._asdict() if plain else result
+        outputs |= {k: v for k, v in result.items() if k in needs or k == "estimates"}
     return outputs, memory
 
 
@@ -227,7 +231,7 @@ def model_inputs(model: SeparationModel, excerpt: Excerpt) -> tuple[Array, ...]:
 
 
 def initial_memory(
-    model: SeparationModel, variables: dict, key: Array
+    model: SeparationModel, variables: Variables, key: Array
 ) -> dict[str, Any]:
     """What training keeps of freshly drawn variables besides their parameters."""
     memory = {name: variables[name] for name in model.collections}
@@ -246,7 +250,7 @@ def evaluation_sums(
     model: SeparationModel,
     terms: Terms,
     config: LossConfig,
-    variables: Mapping[str, Any],
+    variables: Variables,
     excerpt: Excerpt,
     weight: Array,
 ) -> Metrics:

@@ -62,7 +62,7 @@ def fitted_parts(config: Config, folder: Path) -> tuple[str, ...]:
     return others + tuple(f"embedding/{name}" for name in new or config.data.sources)
 
 
-def _known_sources(folder: Path) -> list[str] | None:
+def _known_sources(folder: Path) -> Sequence[str] | None:
     """What the run that this one started from knew, if this one has begun."""
     if not (folder / checkpoint.FOLDER).is_dir():
         return None
@@ -93,20 +93,20 @@ def start_from(
             has another shape or would mean something else; a frozen part is not in it.
     """
     _, variables, other = loading.load(run)
-    given = dict(jax.tree_util.tree_flatten_with_path(variables["params"])[0])
+    source = dict(jax.tree_util.tree_flatten_with_path(variables["params"])[0])
     new, structure = jax.tree_util.tree_flatten_with_path(state.params)
-    require_fitting(run, given, dict(new))
+    require_fitting(run, source, dict(new))
     whole = bool(set(variables["params"]) - {"encoder", "decoder"})
     require_same_meaning(run, other, config, whole)
     frozen = jax.tree.leaves(frozen_leaves(state.params, freeze))
-    bare = [path for (path, _), yes in zip(new, frozen) if yes and path not in given]
+    bare = [path for (path, _), yes in zip(new, frozen) if yes and path not in source]
     if bare:
         raise CheckpointError(
             f"train.freeze or train.fit: {run} has no {_name(bare[0])}, which would "
             "stay as it was drawn"
         )
     leaves = [
-        jax.device_put(np.asarray(given.get(path, leaf)), leaf.sharding)
+        jax.device_put(np.asarray(source.get(path, leaf)), leaf.sharding)
         for path, leaf in new
     ]
     facts = origin(run) | {
@@ -156,11 +156,11 @@ def require_ended(run: Path, record: dict[str, Any]) -> None:
         )
 
 
-def require_fitting(run: Path, given: dict, new: dict) -> None:
+def require_fitting(run: Path, source: dict, new: dict) -> None:
     """Refuse parameters that the new model does not have."""
     wrong = [
         f"{_name(path)} {leaf.shape}"
-        for path, leaf in given.items()
+        for path, leaf in source.items()
         if path not in new or new[path].shape != leaf.shape
     ]
     if wrong:

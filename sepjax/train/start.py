@@ -61,7 +61,7 @@ class SeedRun:
     record: dict[str, Any]  # configuration and provenance, saved with checkpoints
     manager: CheckpointManager
     progress: Progress
-    log: MetricLog | None = None
+    log: MetricLog = dataclasses.field(init=False)  # opened when training begins
     layout: Any = None  # of the optimiser's state in a run of this member alone
     lost: bool = False  # its numbers are no longer finite
 
@@ -214,15 +214,15 @@ def prepare(
     model = model_of(config)
     if not wants_statistics(model, states[0].params):
         return states
-    wanted = config.train.statistics_excerpts
-    steps = -(-wanted // config.train.batch_size)
+    excerpts = config.train.statistics_excerpts
+    steps = -(-excerpts // config.train.batch_size)
     batches = data.train_batches(0, steps, jax.process_index(), jax.process_count())
     params = gather(
         model,
         [state.params for state in states],
         batches,
         mesh,
-        excerpts=wanted,
+        excerpts=excerpts,
         seeds=len({run.config.seed for run in runs}),
         prepare=preparation(config),
     )

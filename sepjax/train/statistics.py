@@ -55,26 +55,26 @@ def gather(
     """
 
     def observe(params: Any, batch: dict) -> Any:
-        _, found = model.apply(
+        _, moments = model.apply(
             {"params": params},
             prepare(batch).mixture,
             method="observe",
             mutable=[STATISTICS, *model.collections],  # what it declares starts afresh
         )
-        return jax.tree.map(functools.partial(pooled, mesh=mesh), found[STATISTICS])
+        return jax.tree.map(functools.partial(pooled, mesh=mesh), moments[STATISTICS])
 
     def observe_each(params: Any, batch: dict) -> Any:
         return map_seeds(functools.partial(observe, params), batch, seeds)
 
     run = spread(observe_each, mesh)
-    heard, found = 0, []
+    count, moments = 0, []
     for batch in batches:
         batch = shard_batch(mesh, batch)
-        found.append(jax.device_get(run(params[0], batch)))
-        heard += len(batch["gains"]) // seeds
-        if heard >= excerpts:
+        moments.append(jax.device_get(run(params[0], batch)))
+        count += len(batch["gains"]) // seeds
+        if count >= excerpts:
             break
-    own = [jax.tree.map(lambda leaf, k=k: leaf[k], found) for k in range(seeds)]
+    own = [jax.tree.map(lambda leaf, k=k: leaf[k], moments) for k in range(seeds)]
     starts = model.statistics
     return [
         _with_statistics(one, own[m % seeds], starts) for m, one in enumerate(params)
@@ -90,9 +90,9 @@ def pooled(moments: Array, mesh: Mesh) -> Array:
     return jnp.stack([mean, jax.lax.pmean(moments[1] + spread_of_means, AXIS)])
 
 
-def _with_statistics(params: Any, found: list[Any], starts: Mapping) -> Any:
+def _with_statistics(params: Any, observed: list[Any], starts: Mapping) -> Any:
     flat = traverse_util.flatten_dict(params)
-    seen = [traverse_util.flatten_dict(tree) for tree in found]
+    seen = [traverse_util.flatten_dict(tree) for tree in observed]
     for path in seen[0]:
         moments = np.stack([np.asarray(tree[path][0], np.float64) for tree in seen])
         mean = moments[:, 0].mean(0)

@@ -18,7 +18,7 @@ from sepjax.config import Config, member_folders
 try:
     import fcntl
 except ImportError:  # Windows
-    fcntl = None
+    fcntl = None  # type: ignore[assignment]
 
 LOCK = ".lock"
 
@@ -110,5 +110,5 @@ def agree(problem: Exception | None) -> None:
 def exchange(text: str, length: int = 2000) -> list[str]:
     """The texts of all processes in order, cut to ``length`` bytes."""
     rows = np.frombuffer(text.encode()[:length].ljust(length), np.uint8)
-    found = np.atleast_2d(process_allgather(rows))
-    return [row.tobytes().decode(errors="ignore").rstrip() for row in found]
+    table = np.atleast_2d(process_allgather(rows))
+    return [row.tobytes().decode(errors="ignore").rstrip() for row in table]

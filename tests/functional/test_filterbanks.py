@@ -179,6 +179,7 @@ def test_gradients_are_right_and_alive():
     params = fb.init_sinc(6, sample_rate=8000, spacing="mel")
     weights = jnp.asarray(np.random.default_rng(0).normal(size=(21, 12)), jnp.float32)
 
+    @jax.jit
     def value(params):
         kernel = fb.sinc_kernel(*fb.sinc_params_to_bands(params), 21)
         return jnp.sum(kernel * weights)

@@ -34,6 +34,7 @@ def test_ridge_bounds_the_inverse_of_a_deficient_bank():
 def test_gradient():
     weights = bank(30, 6, seed=1)
 
+    @jax.jit
     def value(kernel):
         return jnp.sum(pinv_kernel(kernel, 6) * weights)
 

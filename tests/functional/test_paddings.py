@@ -11,6 +11,7 @@ from sepjax.functional.framing import (
     pad_to_frames,
     synthesize,
 )
+from tests.support.annotations import unchecked
 
 SIZES = [(16, 8, 1240), (16, 8, 1241), (5, 2, 77), (5, 2, 78), (20, 7, 300)]
 SIZES += [(4, 4, 30), (16, 8, 9)]
@@ -65,6 +66,7 @@ def test_analysis_and_synthesis_are_adjoint(padding):
     )
 
 
+@unchecked()
 def test_an_unknown_padding_is_an_error():
     with pytest.raises(ValueError, match="'same' is none of center, none, naplab"):
         analyze(jnp.ones(20), jnp.ones((4, 1)), 2, padding="same")

@@ -7,6 +7,7 @@ import pytest
 import soxr
 
 from sepjax.functional.resample import decimate, windowed_sinc
+from tests.support.annotations import unchecked
 
 EDGE = 200  # decimated samples, beyond the reach of the taps: 64 zero crossings
 
@@ -100,6 +101,7 @@ def test_linear_under_jit_vmap_and_grad():
 
 
 @pytest.mark.parametrize("factor", [0, -2, 1.5])
+@unchecked()
 def test_factor_is_a_positive_integer(factor):
     with pytest.raises(ValueError, match="positive integer"):
         decimate(jnp.ones(9), factor)

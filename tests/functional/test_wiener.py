@@ -14,6 +14,7 @@ from sepjax.functional.wiener import (
     residual_model,
     wiener_em,
 )
+from tests.support.annotations import unchecked
 
 
 @pytest.fixture(scope="module")
@@ -117,24 +118,25 @@ def test_mono_inverse_of_the_variants():
         for variant, eps, more in (("umx", 1e-10, 0), ("norbert", 2.0**-52, 2.0**-52)):
             r = 1e-6 / (1e-6 + eps)
             expected = 1e-6 * r / (1e-6 * r + eps**0.5 + more) * 1e-3
-            found = wiener_em(v, x, variant=variant)
+            found = wiener_em(jnp.asarray(v), jnp.asarray(x), variant=variant)
             np.testing.assert_allclose(found.ravel(), expected, rtol=1e-13)
 
 
 def test_internals(vectors):
     with jax.enable_x64(True):
-        y = initial_estimates(vectors["v"], vectors["x"], softmask=True)
+        x = jnp.asarray(vectors["x"])
+        y = initial_estimates(jnp.asarray(vectors["v"]), x, softmask=True)
         run = quick(expectation_maximization, iterations=2)
-        assert relative(run(y, vectors["x"]), vectors["em_y"]) < 1e-10
+        assert relative(run(y, x), vectors["em_y"]) < 1e-10
         # The model that the second iteration filters with.
-        v, covariance = gaussian_model(expectation_maximization(y, vectors["x"]))
+        v, covariance = gaussian_model(expectation_maximization(y, x))
         assert relative(v, vectors["em_v"]) < 1e-10
         assert relative(covariance, vectors["em_R"]) < 1e-10
 
 
 def test_residual_model(vectors):
     with jax.enable_x64(True):
-        found = residual_model(vectors["v"], vectors["x"])
+        found = residual_model(*(jnp.asarray(vectors[name]) for name in "vx"))
         assert relative(found, vectors["norbert_residual_v"]) < 1e-10
 
 
@@ -297,7 +299,7 @@ def test_inputs_stay_as_they_are():
     x *= 100  # so loud that it is scaled
     given = v.copy(), x.copy()
     for variant in ("umx", "norbert"):
-        wiener_em(v, x, variant=variant)
+        quick(wiener_em, variant=variant)(v, x)
     np.testing.assert_array_equal(v, given[0])
     np.testing.assert_array_equal(x, given[1])
 
@@ -306,11 +308,12 @@ def test_estimates_sum_to_the_mixture_where_it_is_loud():
     v, x = scene()
     with jax.enable_x64(True):
         for softmask in (False, True):
-            y = wiener_em(v, x, iterations=3, softmask=softmask)
+            y = quick(wiener_em, iterations=3, softmask=softmask)(v, x)
             # What is missing is the share of the regularization, 1e-5.
             assert relative(jnp.sum(y, 0), x) < 1e-4
 
 
+@unchecked()
 def test_errors():
     v, x = (np.ones(shape) for shape in ((2, 4, 3, 3), (4, 3, 3)))
     x = x + 0j

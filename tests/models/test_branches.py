@@ -17,7 +17,7 @@ SMALL = dict(N=16, L=20, W=20, B=4, H=4, layers=1, stack=1)
 
 
 def noise(*shape, seed=0):
-    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+    return jnp.asarray(np.random.default_rng(seed).normal(size=shape), jnp.float32)
 
 
 def test_spectrogram_branch_is_what_the_paper_says():
@@ -32,7 +32,7 @@ def test_spectrogram_branch_is_what_the_paper_says():
     assert found.shape == (1, 200, 5)
 
     window = scipy.signal.get_window("hann", 1024)
-    padded = np.pad(wave[0].astype(np.float64), 512, mode="reflect")
+    padded = np.pad(np.asarray(wave[0], np.float64), 512, mode="reflect")
     frames = np.lib.stride_tricks.sliding_window_view(padded, 1024)[::256]
     power = np.abs(np.fft.rfft(frames * window)) ** 2
     p = jax.tree.map(np.asarray, params)
@@ -70,7 +70,7 @@ def test_short_signals_have_a_spectrogram(time):
 )
 def test_interpolation_aligns_both_ends(given, wanted):
     values = noise(2, given, 3)
-    found = interpolate_frames(jnp.asarray(values), wanted)
+    found = interpolate_frames(values, wanted)
     place = np.linspace(0, given - 1, wanted) if wanted > 1 else [0]
     for column in range(3):
         line = np.interp(place, np.arange(given), values[1, :, column])

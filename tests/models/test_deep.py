@@ -12,7 +12,7 @@ SMALL = dict(encoding="deep", N=6, L=8, W=4, B=4, H=4, layers=1, stack=1)
 
 
 def noise(*shape, seed=0):
-    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+    return jnp.asarray(np.random.default_rng(seed).normal(size=shape), jnp.float32)
 
 
 @pytest.mark.parametrize("depthwise", [False, True])
@@ -25,8 +25,8 @@ def test_layer_is_a_strided_convolution(length, stride, depthwise):
     frames = -(-23 // stride)
     right = max((frames - 1) * stride + length - left - 23, 0)
     expected = jax.lax.conv_general_dilated(
-        jnp.asarray(latent),
-        jnp.asarray(kernel[:, None] if depthwise else kernel),
+        latent,
+        kernel[:, None] if depthwise else kernel,
         (stride,),
         [(left, right)],
         dimension_numbers=("NWC", "WIO", "NWC"),

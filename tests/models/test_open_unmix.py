@@ -153,7 +153,7 @@ def test_a_network_of_the_past_hears_no_future():
 
 def test_training_spectra():
     model, variables = built(True, dropout=0.5)
-    sources = noise(2, 4, 2, 200)
+    sources = jnp.asarray(noise(2, 4, 2, 200))
     mixture = sources.sum(1)
 
     def run(variables, key):
@@ -190,7 +190,7 @@ def test_training_spectra():
 
 def test_a_mono_model_hears_the_mean_of_magnitudes():
     model, variables = built(dropout=0.0)
-    waves = noise(3, 4, 2, 200)
+    waves = jnp.asarray(noise(3, 4, 2, 200))
 
     def spectra(waves):
         found = model.apply(
@@ -213,8 +213,9 @@ def test_a_mono_model_hears_the_mean_of_magnitudes():
 def test_batch_norm_of_numbers():
     rng = np.random.default_rng(0)
     x = rng.normal(3, 2, (2, 5, 4)).astype(np.float32)
-    params = {"gain": noise(4, seed=1), "bias": noise(4, seed=2)}
-    known = {"mean": noise(4, seed=3), "var": np.abs(noise(4, seed=4))}
+    gain, bias, mean, var = (jnp.asarray(noise(4, seed=seed)) for seed in range(1, 5))
+    params = {"gain": gain, "bias": bias}
+    known = {"mean": mean, "var": jnp.abs(var)}
     y, new = batch_norm(params, known, jnp.asarray(x), train=True)
     flat = x.reshape(10, 4).astype(float)
     expected = (flat - flat.mean(0)) / np.sqrt(flat.var(0) + 1e-5)
@@ -237,7 +238,7 @@ def test_initial_weights_and_mask():
     for name, fan_in in (("fc1", 10), ("fc2", 8), ("fc3", 4)):
         assert np.abs(params[name]["kernel"]).max() <= fan_in**-0.5
         assert np.abs(params[name]["kernel"]).max() > 0.8 * fan_in**-0.5
-    x = np.abs(noise(1, 6, 2, 9))
+    x = jnp.abs(noise(1, 6, 2, 9))
     # A mask of relu(0 * m + 1) is one.
     params["output_scale"] = jnp.zeros(9)
     statistics = initial_statistics(params)

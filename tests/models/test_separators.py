@@ -51,7 +51,7 @@ def test_softmax_joins_the_sources_of_a_large_tcn():
 
 def test_gradient_of_a_source_stays_in_its_network():
     separator = tcn_separator(SMALL, 4)
-    latent = noise(1, 10, 12)
+    latent = jnp.asarray(noise(1, 10, 12))
     variables = jax.jit(separator.init)(jax.random.key(0), latent)
 
     def loss(params):

@@ -1,21 +1,9 @@
 """Concerts simulated from clean stems: bleed, hall and audience."""
 
-from sepjax.functional.live.concert import (
-    DELAYS,
-    FLOOR,
-    LiveExcerpt,
-    LiveSettings,
-    bleed,
-    draw_count,
-    simulate_live,
-)
-
-__all__ = [
-    "DELAYS",
-    "FLOOR",
-    "LiveExcerpt",
-    "LiveSettings",
-    "bleed",
-    "draw_count",
-    "simulate_live",
-]
+from sepjax.functional.live.concert import DELAYS as DELAYS
+from sepjax.functional.live.concert import FLOOR as FLOOR
+from sepjax.functional.live.concert import LiveExcerpt as LiveExcerpt
+from sepjax.functional.live.concert import LiveSettings as LiveSettings
+from sepjax.functional.live.concert import bleed as bleed
+from sepjax.functional.live.concert import draw_count as draw_count
+from sepjax.functional.live.concert import simulate_live as simulate_live

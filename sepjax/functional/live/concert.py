@@ -154,10 +154,10 @@ def bleed(
     def delayed(wave: Array, delay: Array) -> Array:
         return jax.lax.dynamic_slice_in_dim(wave, longest - delay, time)
 
-    def hear(heard: Array, source: tuple[Array, Array, Array]) -> tuple[Array, None]:
+    def hear(sound: Array, source: tuple[Array, ...]) -> tuple[Array, None]:
         wave, gain, delay = source
         late = jax.vmap(jax.vmap(delayed, (None, 0)))(wave, delay)
-        return heard + gain[..., None] * late, None
+        return sound + gain[..., None] * late, None
 
     # One source after the other: a song at all pairs at once would not fit.
     each = (
@@ -207,27 +207,27 @@ def simulate_live(
             f"draws has {draws.shape[-1]} numbers per item: {count} sources need"
             f" {draw_count(count)}, as draw_count says"
         )
-    drawn = _split(draws, count)
-    keys = jax.vmap(lambda words: jax.random.split(_key(words)))(drawn.key)
+    numbers = _split(draws, count)
+    keys = jax.vmap(lambda words: jax.random.split(_key(words)))(numbers.key)
     rate = settings.sample_rate
-    delays = jnp.round(_between(*DELAYS, drawn.delay) * rate).astype(jnp.int32)
-    amounts = _between(settings.bleed_low, settings.bleed_high, drawn.bleed)
-    heard = bleed(sources, amounts, delays, longest=round(DELAYS[1] * rate))
+    delays = jnp.round(_between(*DELAYS, numbers.delay) * rate).astype(jnp.int32)
+    amounts = _between(settings.bleed_low, settings.bleed_high, numbers.bleed)
+    waves = bleed(sources, amounts, delays, longest=round(DELAYS[1] * rate))
     if tails is not None or settings.taps:
-        heard = reverberate(heard, _responses(drawn, keys[:, 0], settings, tails))
+        waves = reverberate(waves, _responses(numbers, keys[:, 0], settings, tails))
     if settings.crowd_low != np.inf:
-        heard = heard + _audience(heard, drawn, keys[:, 1], settings, recordings)
-    return LiveExcerpt(jnp.sum(heard, axis=1), heard, sources)
+        waves = waves + _audience(waves, numbers, keys[:, 1], settings, recordings)
+    return LiveExcerpt(jnp.sum(waves, axis=1), waves, sources)
 
 
 def _responses(
-    drawn: _Draws, keys: jax.Array, settings: LiveSettings, tails: Array | None
+    numbers: _Draws, keys: jax.Array, settings: LiveSettings, tails: Array | None
 ) -> Float[Array, "batch sources taps"]:
     """One hall for each item, heard at different places by its microphones."""
-    direct = _between(settings.direct_low, settings.direct_high, drawn.direct)
+    direct = _between(settings.direct_low, settings.direct_high, numbers.direct)
     if tails is not None:
         return with_direct_sound(tails, direct)
-    seconds = _between(settings.reverb_low, settings.reverb_high, drawn.reverb)
+    seconds = _between(settings.reverb_low, settings.reverb_high, numbers.reverb)
 
     def respond(key: jax.Array, seconds: Array, direct: Array) -> Array:
         return hall_impulse_response(
@@ -239,8 +239,8 @@ def _responses(
 
 
 def _audience(
-    heard: Array,
-    drawn: _Draws,
+    waves: Array,
+    numbers: _Draws,
     keys: jax.Array,
     settings: LiveSettings,
     recordings: Array | None,
@@ -248,12 +248,12 @@ def _audience(
     """The share of every microphone, at most three times that of another."""
     noise, rate = recordings, settings.sample_rate
     if noise is None:
-        time = heard.shape[-1]
+        time = waves.shape[-1]
         noise = jax.vmap(lambda key: crowd(key, time, sample_rate=rate))(keys)
-    below = _between(settings.crowd_low, settings.crowd_high, drawn.crowd)
-    music = jnp.maximum(_rms(jnp.sum(heard, axis=1)), FLOOR)
+    below = _between(settings.crowd_low, settings.crowd_high, numbers.crowd)
+    music = jnp.maximum(_rms(jnp.sum(waves, axis=1)), FLOOR)
     level = music * 10.0 ** (-below / 20)[:, None] / jnp.maximum(_rms(noise), 1e-8)
-    weights = 0.5 + drawn.shares
+    weights = 0.5 + numbers.shares
     shares = weights / jnp.sum(weights, axis=1, keepdims=True)
     return shares[..., None] * (level * noise)[:, None]
 

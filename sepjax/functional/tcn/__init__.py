@@ -1,19 +1,8 @@
 """The temporal convolutional network of Conv-TasNet."""
 
-from sepjax.functional.tcn.network import (
-    FUSED,
-    Norm,
-    init_tcn,
-    receptive_field,
-    tcn,
-    tcn_block,
-)
-
-__all__ = [
-    "FUSED",
-    "Norm",
-    "init_tcn",
-    "receptive_field",
-    "tcn",
-    "tcn_block",
-]
+from sepjax.functional.tcn.network import FUSED as FUSED
+from sepjax.functional.tcn.network import Norm as Norm
+from sepjax.functional.tcn.network import init_tcn as init_tcn
+from sepjax.functional.tcn.network import receptive_field as receptive_field
+from sepjax.functional.tcn.network import tcn as tcn
+from sepjax.functional.tcn.network import tcn_block as tcn_block

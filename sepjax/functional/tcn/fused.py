@@ -63,7 +63,7 @@ def fused_tcn(
 
 
 def _forward(form: Form, params: dict, dilations: Array, x: Array) -> tuple:
-    def body(carry: tuple, block: tuple, _: None) -> tuple:
+    def body(carry: tuple, block: tuple[dict, Array], _: None) -> tuple:
         residual, skips = carry
         output, saved = _block(form, *block, residual)
         out, skip = jnp.split(output, [x.shape[-1]], axis=-1)
@@ -80,7 +80,7 @@ def _backward(form: Form, kept: tuple, cotangents: tuple[Array, Array]) -> tuple
     d_residual, d_skips = cotangents
     skip_total = _frame_sum(d_skips)
 
-    def body(d_x: Array, block: tuple, saved: tuple) -> tuple:
+    def body(d_x: Array, block: tuple[dict, Array], saved: tuple) -> tuple:
         d_output = jnp.concatenate([d_x, d_skips], axis=-1)
         total = jnp.concatenate([_frame_sum(d_x), skip_total], axis=-1)
         gradients, change = _block_backward(form, *block, saved, d_output, total)
@@ -109,6 +109,7 @@ def _scan_blocks(
         carry, y = body(carry, block, x[1])
         return (carry, x[0]), y
 
+    ys: Any  # of the body
     (carry, _), ys = jax.lax.scan(
         step, (carry, first), (following, xs), reverse=reverse
     )

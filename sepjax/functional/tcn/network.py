@@ -130,12 +130,13 @@ def tcn_block(
     Returns:
         What is to be added to ``x``, and to the sum of skips.
     """
-    normalize = {
+    norms: dict[str, Callable[..., Array]] = {
         "global": global_norm,
         "cumulative": cumulative_norm,
         "frame": frame_norm,
         "group": functools.partial(group_norm, groups=groups),
-    }[norm]
+    }
+    normalize = norms[norm]
     hidden = _with_bias(x @ params["input"]["kernel"], params["input"])
     hidden = normalize(prelu(hidden, params["prelu_1"]), **params["norm_1"])
     hidden = depthwise_conv(

@@ -22,6 +22,8 @@ from sepjax.functional.wiener.split_complex import Split
 Mixture = Complex[Array, "*batch frames bins channels"]
 Estimates = Complex[Array, "*batch sources frames bins channels"]
 Magnitudes = Float[Array, "*batch sources frames bins channels"]
+Results = Complex[Array, "*batch results frames bins channels"]
+"""One for each source, and one more where there is a residual."""
 
 ENTRIES = 300 * 128  # of a spectrum filtered at once, whose variances fit into caches
 
@@ -39,7 +41,7 @@ def wiener_em(
     variant: str = "umx",
     excerpt_frames: int = 300,
     merge_tail: int = 0,
-) -> Estimates:
+) -> Results:
     r"""Separate a mixture, given what the magnitudes of its sources are thought to be.
 
     The estimates of :func:`initial_estimates` go through ``iterations`` of
@@ -116,7 +118,7 @@ def initial_estimates(
     softmask: bool = False,
     residual: bool = False,
     variant: str = "umx",
-) -> Estimates:
+) -> Results:
     r"""Sources with the phase of the mixture, or parts of the mixture itself.
 
     :math:`y_j = V_j x / |x|`, or with ``softmask``
@@ -215,7 +217,7 @@ def gaussian_model(
 
 def residual_model(
     magnitudes: Magnitudes, mixture: Mixture, *, alpha: float = 1.0
-) -> Magnitudes:
+) -> Float[Array, "*batch results frames bins channels"]:
     r"""Scale magnitudes to the mixture's and append what they leave of it.
 
     With :math:`v_x = \max(\epsilon, |x|^\alpha)` and
@@ -238,12 +240,12 @@ def residual_model(
     power = Split.of(mixture).power()
     eps = jnp.finfo(power.dtype).eps
     # The power is limited before its root is drawn, which has no gradient at zero.
-    given = jnp.maximum(power, eps ** (2 / alpha)) ** (alpha / 2)
-    given = jnp.expand_dims(given, -4)
+    power = jnp.maximum(power, eps ** (2 / alpha)) ** (alpha / 2)
+    power = jnp.expand_dims(power, -4)
     total = jnp.sum(magnitudes, axis=-4, keepdims=True)
-    gain = jnp.sum(given * total, axis=-3, keepdims=True)
+    gain = jnp.sum(power * total, axis=-3, keepdims=True)
     gain = gain / (jnp.sum(jnp.square(total), axis=-3, keepdims=True) + eps)
-    rest = jnp.maximum(given - total, 0.0)
+    rest = jnp.maximum(power - total, 0.0)
     return jnp.concatenate([magnitudes * gain, rest], axis=-4)
 
 
@@ -294,9 +296,9 @@ def _first(
 
 
 def _refined(y: Split, x: Split, iterations: int, eps: float, loading: float) -> Split:
-    def step(_: int, parts: tuple[Array, Array]) -> tuple[Array, Array]:
-        found = filter_once(Split(*parts), x, eps, loading)
-        return found.real, found.imag
+    def step(_: Array, parts: tuple[Array, Array]) -> tuple[Array, Array]:
+        y = filter_once(Split(*parts), x, eps, loading)
+        return y.real, y.imag
 
     return Split(*jax.lax.fori_loop(0, iterations, step, (y.real, y.imag)))
 
@@ -304,9 +306,9 @@ def _refined(y: Split, x: Split, iterations: int, eps: float, loading: float) ->
 def _phase(x: Split) -> Split:
     """Phase factors; 1 where x is zero, or so small that the gradient overflows."""
     power = x.power()
-    heard = power > float(jnp.finfo(power.dtype).tiny) ** (2 / 3)
-    magnitude = jnp.sqrt(jnp.where(heard, power, 1.0))
-    real, imag = jnp.where(heard, x.real, 1.0), jnp.where(heard, x.imag, 0.0)
+    audible = power > float(jnp.finfo(power.dtype).tiny) ** (2 / 3)
+    magnitude = jnp.sqrt(jnp.where(audible, power, 1.0))
+    real, imag = jnp.where(audible, x.real, 1.0), jnp.where(audible, x.imag, 0.0)
     return Split(real / magnitude, imag / magnitude)
 
 
@@ -348,11 +350,11 @@ def _by_excerpts(
         x = jnp.moveaxis(x, -3, len(batch))
         return x.reshape(-1, *x.shape[len(batch) + 1 :])
 
-    found = jax.lax.map(lambda pair: separate(*pair), (cut(magnitudes), cut(mixture)))
-    found = found.reshape(*batch, count, *found.shape[1:])
-    found = jnp.moveaxis(found, len(batch), -3)
-    found = found.reshape(*found.shape[:-3], count * length, found.shape[-1])
-    return jax.lax.slice_in_dim(found, 0, frames, axis=found.ndim - 2)
+    y = jax.lax.map(lambda pair: separate(*pair), (cut(magnitudes), cut(mixture)))
+    y = y.reshape(*batch, count, *y.shape[1:])
+    y = jnp.moveaxis(y, len(batch), -3)
+    y = y.reshape(*y.shape[:-3], count * length, y.shape[-1])
+    return jax.lax.slice_in_dim(y, 0, frames, axis=y.ndim - 2)
 
 
 def _by_bins(filtered: Callable[..., Array], *arrays: Array) -> Array:
@@ -372,8 +374,8 @@ def _by_bins(filtered: Callable[..., Array], *arrays: Array) -> Array:
         return jnp.moveaxis(x.reshape(*x.shape[:-1], count, width), -2, 0)
 
     def by_blocks(*arrays: Array) -> Array:
-        found = jax.lax.map(lambda block: filtered(*block), tuple(map(cut, arrays)))
-        found = jnp.moveaxis(found, 0, -2)
-        return found.reshape(*found.shape[:-2], count * width)[..., :bins]
+        y = jax.lax.map(lambda block: filtered(*block), tuple(map(cut, arrays)))
+        y = jnp.moveaxis(y, 0, -2)
+        return y.reshape(*y.shape[:-2], count * width)[..., :bins]
 
     return jax.lax.platform_dependent(*arrays, cpu=by_blocks, default=filtered)

@@ -4,6 +4,8 @@ Estimates ``(..., sources, channels, frames, bins)`` and a mixture ``(..., chann
 frames, bins)`` give better estimates. Formulas: :mod:`sepjax.functional.wiener`.
 """
 
+import functools
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array
@@ -35,7 +37,7 @@ def _filter_mono(y: Split, x: Split, eps: float, loading: float) -> Split:
 
 def _filter_pair(y: Split, x: Split, eps: float, loading: float) -> Split:
     """See :func:`sepjax.functional.wiener.expectation_maximization`."""
-    first, second = (y.map(lambda part, i=i: part[..., i, :, :]) for i in range(2))
+    first, second = (_channel(y, i) for i in range(2))
     v = (first.power() + second.power()) / 2
     weight, power = _over_frames(v) + eps, _over_frames(first.power())
     # Ratios are sums of two numbers, so that their differences are exact.
@@ -55,8 +57,7 @@ def _filter_pair(y: Split, x: Split, eps: float, loading: float) -> Split:
     mean = (turned * share).map(_over_sources)
     s = _over_sources(vp * spread.power() + vq) + loading * (1 + mean.power())
     left, right = (
-        x.map(lambda part, i=i: jnp.expand_dims(part[..., i, :, :], -3))
-        for i in range(2)
+        _channel(x, i).map(lambda part: jnp.expand_dims(part, -3)) for i in range(2)
     )
     common = _ratio(
         (right * left.conj()).map(_over_frames), _over_frames(left.power())
@@ -73,14 +74,19 @@ def _filter_pair(y: Split, x: Split, eps: float, loading: float) -> Split:
 
 def _filter_many(y: Split, x: Split, eps: float, loading: float) -> Split:
     v, covariance = local_gaussians(y, eps)
-    covariance, x = covariance.joined(), x.joined()
-    total = jnp.einsum("...jtf,...jabf->...tfab", v.astype(x.dtype), covariance)
-    unit = loading * jnp.eye(x.shape[-3], dtype=x.dtype)
+    matrices, mixture = covariance.joined(), x.joined()
+    variances = v.astype(mixture.dtype)
+    total = jnp.einsum("...jtf,...jabf->...tfab", variances, matrices)
+    unit = loading * jnp.eye(mixture.shape[-3], dtype=mixture.dtype)
     total = total + jnp.broadcast_to(unit, total.shape)
     inverse = jnp.linalg.pinv(total, hermitian=True)
-    w = jnp.einsum("...tfab,...btf->...atf", inverse, x)
-    turned = jnp.einsum("...jabf,...btf->...jatf", covariance, w)
+    w = jnp.einsum("...tfab,...btf->...atf", inverse, mixture)
+    turned = jnp.einsum("...jabf,...btf->...jatf", matrices, w)
     return Split.of(turned) * jnp.expand_dims(v, -3)
+
+
+def _channel(x: Split, index: int) -> Split:
+    return x.map(lambda part: part[..., index, :, :])
 
 
 def _over_frames(part: Array) -> Array:
@@ -89,7 +95,8 @@ def _over_frames(part: Array) -> Array:
 
 def _over_sources(part: Array) -> Array:
     # Term by term: XLA fuses sums of a few slices into one pass, a reduction into none.
-    return sum(part[..., k : k + 1, :, :] for k in range(part.shape[-3]))
+    terms = (part[..., k : k + 1, :, :] for k in range(part.shape[-3]))
+    return functools.reduce(jnp.add, terms)
 
 
 def _for_sources(x: Split) -> Split:
@@ -98,9 +105,9 @@ def _for_sources(x: Split) -> Split:
 
 def _ratio(cross: Split, power: Array) -> Split:
     # A channel below this is as good as silent, and its ratio might overflow.
-    heard = power > float(jnp.finfo(power.dtype).tiny) ** 0.5
-    power = jnp.where(heard, power, 1.0)
-    return cross.map(lambda part: jnp.where(heard, part, 0.0) / power)
+    audible = power > float(jnp.finfo(power.dtype).tiny) ** 0.5
+    power = jnp.where(audible, power, 1.0)
+    return cross.map(lambda part: jnp.where(audible, part, 0.0) / power)
 
 
 def _from(x: Split, one: slice) -> Split:

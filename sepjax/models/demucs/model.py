@@ -11,6 +11,7 @@ facebookresearch/demucs, branch v1.
 """
 
 import math
+from collections.abc import Mapping
 
 import flax.linen as nn
 import jax
@@ -89,7 +90,7 @@ def init_conv(
 
 
 def convolve(
-    params: dict[str, Array], x: Float[Array, "batch time inputs"], stride: int = 1
+    params: Mapping[str, Array], x: Float[Array, "batch time inputs"], stride: int = 1
 ) -> Float[Array, "batch frames outputs"]:
     """Valid convolution (correlation) of channels, as a matmul over frames.
 
@@ -115,7 +116,7 @@ def convolve(
 
 
 def convolve_transposed(
-    params: dict[str, Array], x: Float[Array, "batch frames inputs"], stride: int
+    params: Mapping[str, Array], x: Float[Array, "batch frames inputs"], stride: int
 ) -> Float[Array, "batch time outputs"]:
     """Overlap-add of every frame's kernel: ``(frames - 1) * stride + width`` samples.
 

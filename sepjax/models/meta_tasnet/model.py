@@ -11,7 +11,7 @@ Reference:
 import dataclasses
 import functools
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import flax.core
 import flax.linen as nn
@@ -126,11 +126,11 @@ class GeneratedSeparator(nn.Module):
         context: Float[Array, "batch sources frames context"] | None = None,
     ) -> Float[Array, "batch sources frames latent"]:
         """What the softmax is taken of; that of a source depends on no other source."""
-        config, heard, axis = self.config, latent, None
+        config, inputs, axis = self.config, latent, None
         if context is not None:
             shape = (*context.shape[:-1], latent.shape[-1])
             repeated = jnp.broadcast_to(latent[:, None], shape)
-            heard, axis = jnp.concatenate([repeated, context], axis=-1), 1
+            inputs, axis = jnp.concatenate([repeated, context], axis=-1), 1
         network = functools.partial(
             mask_network,
             layers=config.layers,
@@ -138,7 +138,7 @@ class GeneratedSeparator(nn.Module):
             dtype=config.compute_dtype,
         )
         each = jax.vmap(network, in_axes=(0, 0, None, axis), out_axes=1)
-        return each(*self.networks(), self.slopes, heard)
+        return each(*self.networks(), self.slopes, inputs)
 
     def networks(self) -> tuple[dict, dict]:
         """The parameters of every instrument's network: its ends and its blocks."""
@@ -199,18 +199,18 @@ class MetaTasNet(SeparationModel):
         return last._replace(estimates=estimates)
 
     def separate_levels(
-        self, mixtures: tuple[Float[Array, "batch time"], ...]
-    ) -> tuple[Separation, ...]:
-        """What every stage makes of the music at its own rate.
+        self, mixtures: tuple[Float[Array, "batch _"], ...]
+    ) -> tuple[Any, ...]:
+        """The :class:`Separation` of every stage, each of its own length.
 
         Args:
             mixtures: lowest rate first, each twice as long as the one before.
         """
-        found, context = [], None
+        stages, context = [], None
         for stage, mixture in zip(self.stages, mixtures, strict=True):
-            found.append(stage(mixture, context))
-            context = apply_masks(found[-1].latent, found[-1].masks)
-        return tuple(found)
+            stages.append(stage(mixture, context))
+            context = apply_masks(stages[-1].latent, stages[-1].masks)
+        return tuple(stages)
 
     def compare(
         self,

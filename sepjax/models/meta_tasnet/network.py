@@ -6,6 +6,7 @@ every norm has eight groups. Kernels and norms may differ from source to source
 """
 
 import functools
+from collections.abc import Mapping
 
 import jax
 import jax.numpy as jnp
@@ -105,7 +106,7 @@ def init_slopes(blocks: int) -> dict[str, Array]:
 def mask_network(
     ends: dict,
     blocks: dict,
-    slopes: dict[str, Array],
+    slopes: Mapping[str, Array],
     x: Float[Array, "batch frames inputs"],
     *,
     layers: int,
@@ -156,7 +157,7 @@ def mask_network(
     return active(project(active(skips, "skip"), "mask"), "mask").astype(x.dtype)
 
 
-def _tcn_parameters(blocks: dict, slopes: dict[str, Array]) -> dict:
+def _tcn_parameters(blocks: dict, slopes: Mapping[str, Array]) -> dict:
     """The form of :func:`sepjax.functional.tcn.tcn`: both outputs side by side."""
     output = jax.tree.map(
         lambda residual, skip: jnp.concatenate([residual, skip], -1),

@@ -176,11 +176,13 @@ class OpenUnmix(SeparationModel):
             return magnitude_network(parts, statistics, mixture, key=key, **options)
 
         known = {name: variable.value for name, variable in self.statistics.items()}
-        found, new = jax.vmap(network, out_axes=(1, 0))(dict(self.parts), known, keys)
+        estimates, new = jax.vmap(network, out_axes=(1, 0))(
+            dict(self.parts), known, keys
+        )
         if train and self.is_mutable_collection("batch_stats"):
             for name, variable in self.statistics.items():
                 variable.value = new[name]
-        return found
+        return estimates
 
     def spectra(
         self,
@@ -201,10 +203,10 @@ class OpenUnmix(SeparationModel):
             train: see :func:`sepjax.models.open_unmix.network.magnitude_network`.
             axis_name: see there.
         """
-        heard, truth = self._heard(mixture, 1), self._heard(sources, 2)
-        found = self.magnitudes(heard, train=train, axis_name=axis_name)
+        magnitudes, truth = self._heard(mixture, 1), self._heard(sources, 2)
+        estimates = self.magnitudes(magnitudes, train=train, axis_name=axis_name)
         return {
-            "spectra": jnp.moveaxis(found, -2, -1),
+            "spectra": jnp.moveaxis(estimates, -2, -1),
             "source_spectra": jnp.moveaxis(truth, -2, -1),
         }
 
@@ -214,8 +216,8 @@ class OpenUnmix(SeparationModel):
 
     def observe(self, mixture: Float[Array, "batch *channels time"]) -> None:
         """Sow mean and variance of the magnitudes of every bin that is heard."""
-        heard = self.parts["input_mean"].shape[-1]
-        magnitudes = self._heard(mixture, 1).mean(-2)[..., :heard]
+        bins = self.parts["input_mean"].shape[-1]
+        magnitudes = self._heard(mixture, 1).mean(-2)[..., :bins]
         moments = jnp.stack([magnitudes.mean((0, 1)), magnitudes.var((0, 1))])
         self.sow(STATISTICS, "observed", moments)
 
@@ -223,10 +225,10 @@ class OpenUnmix(SeparationModel):
         """Waves (..., channels, time), whatever their channels are."""
         expected = (self.audio_channels,) if self.audio_channels > 1 else ()
         if waves.shape[lead:-1] not in (expected, (self.audio_channels,)):
-            given = ", ".join(map(str, (*expected, "time")))
+            axes = ", ".join(map(str, (*expected, "time")))
             raise ValueError(
                 f"a model of audio_channels={self.audio_channels} hears (batch, "
-                f"{given}), not {waves.shape}"
+                f"{axes}), not {waves.shape}"
             )
         return waves.reshape(*waves.shape[:lead], self.audio_channels, waves.shape[-1])
 
@@ -234,9 +236,9 @@ class OpenUnmix(SeparationModel):
         """Magnitudes (..., frames, channels, bins) of waves (..., *channels, time)."""
         mono = self.audio_channels == 1 and waves.ndim > lead + 1
         waves = waves if mono else self._channels(waves, lead)
-        found = jnp.abs(stft(waves, n_fft=self.n_fft, hop=self.hop, center=False))
-        found = found.mean(-3, keepdims=True) if mono else found
-        return jnp.swapaxes(found, -3, -2)
+        magnitudes = jnp.abs(stft(waves, n_fft=self.n_fft, hop=self.hop, center=False))
+        magnitudes = magnitudes.mean(-3, keepdims=True) if mono else magnitudes
+        return jnp.swapaxes(magnitudes, -3, -2)
 
 
 @MODELS.register("open_unmix")

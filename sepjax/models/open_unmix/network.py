@@ -8,11 +8,11 @@ Reference: Stöter, Uhlich, Liutkus and Mitsufuji 2019, "Open-Unmix - a referenc
 implementation for music source separation"; open-unmix-pytorch 1.3.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float, PRNGKeyArray, Shaped
 
 from sepjax.functional.recurrent import init_lstm, lstm
 
@@ -20,8 +20,8 @@ EPSILON = 1e-5
 MOMENTUM = 0.1
 NORMS = ("bn1", "bn2", "bn3")
 
-Params = dict[str, dict[str, Array] | Array]
-Statistics = dict[str, dict[str, Array]]
+Params = Mapping[str, Mapping[str, Array] | Array]
+Statistics = Mapping[str, Mapping[str, Array]]
 
 
 def magnitude_network_parts(
@@ -135,10 +135,10 @@ def magnitude_network(
         >>> magnitude_network(params, statistics, mixture)[0].shape
         (1, 7, 2, 9)
     """
-    found = {}
+    moments = {}
 
     def norm(name: str, x: Array) -> Array:
-        x, found[name] = batch_norm(
+        x, moments[name] = batch_norm(
             params[name], statistics[name], x, train=train, axis_name=axis_name
         )
         return x
@@ -147,8 +147,8 @@ def magnitude_network(
         kernel = params[name]["kernel"].astype(dtype)
         return (x.astype(dtype) @ kernel).astype(magnitudes.dtype)
 
-    heard = params["input_mean"].shape[0]
-    x = magnitudes[..., :heard] + params["input_mean"][None, None, None]
+    bins = params["input_mean"].shape[0]
+    x = magnitudes[..., :bins] + params["input_mean"][None, None, None]
     x = x * params["input_scale"][None, None, None]
     x = x.reshape(*x.shape[:2], -1)
     x = jnp.tanh(norm("bn1", dense("fc1", x)).astype(dtype))
@@ -159,10 +159,12 @@ def magnitude_network(
     x = norm("bn3", dense("fc3", x)).reshape(magnitudes.shape)
     x = x * params["output_scale"][None, None, None]
     x = x + params["output_mean"][None, None, None]
-    return jax.nn.relu(x) * magnitudes, found
+    return jax.nn.relu(x) * magnitudes, moments
 
 
-def _item_keys(key: PRNGKeyArray, count: int, axis_name: str | None) -> PRNGKeyArray:
+def _item_keys(
+    key: PRNGKeyArray, count: int, axis_name: str | None
+) -> Shaped[Array, "items ..."]:
     """A key for every item, by its number in the whole batch."""
     items = jnp.arange(count)
     if axis_name is not None:
@@ -170,9 +172,7 @@ def _item_keys(key: PRNGKeyArray, count: int, axis_name: str | None) -> PRNGKeyA
     return jax.vmap(jax.random.fold_in, (None, 0))(key, items)
 
 
-def _recurrent(
-    params: Params, x: Array, dropout: float, keys: PRNGKeyArray | None
-) -> Array:
+def _recurrent(params: Params, x: Array, dropout: float, keys: Array | None) -> Array:
     def kept(key: PRNGKeyArray, layer: int) -> Array:
         key = jax.random.fold_in(key, layer)
         return jax.random.bernoulli(key, 1 - dropout, x.shape[1:])
@@ -201,8 +201,8 @@ def initial_statistics(params: Params) -> Statistics:
 
 
 def batch_norm(
-    params: dict[str, Float[Array, " channels"]],
-    statistics: dict[str, Float[Array, " channels"]],
+    params: Mapping[str, Float[Array, " channels"]],
+    statistics: Mapping[str, Float[Array, " channels"]],
     x: Float[Array, "batch frames channels"],
     *,
     train: bool,

@@ -28,7 +28,7 @@ class BankDecoder(nn.Module):
 
     def __call__(
         self, latent: Float[Array, "*batch frames latent"], time: int
-    ) -> Float[Array, "*batch time"]:
+    ) -> Float[Array, "*axes time"]:
         """Overlap-add of the weighted synthesis filters."""
         options = dict(stride=self.stride, time=time, padding=self.padding)
         if self.channels == 1:

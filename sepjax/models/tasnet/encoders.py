@@ -32,7 +32,7 @@ class BankEncoder(nn.Module):
     dtype: str = "float32"
 
     def __call__(
-        self, wave: Float[Array, "*batch time"]
+        self, wave: Float[Array, "*axes time"]
     ) -> Float[Array, "*batch frames latent"]:
         """Correlate with the kernel at every stride."""
         wave = wave.astype(self.dtype)

@@ -111,7 +111,8 @@ def find_optimizer(name: str) -> Callable[..., optax.GradientTransformation]:
         ValueError: unknown optimiser; the nearest names are suggested.
     """
     require_optimizer(name)
-    factory, options = named_optimizers()[name], {}
+    factory = named_optimizers()[name]
+    options: dict[str, Any] = {}
     for field in ("weight_decay", "weight_decay_rate"):
         if field in inspect.signature(factory).parameters:
             options[field] = 0.0
@@ -176,8 +177,8 @@ def make_optimizer(
         0.25
     """
     name, l2 = config.optimizer, config.weight_decay_kind == "l2"
-    known = name in OPTIMIZERS
-    named = None if known else find_optimizer(name)
+    # Those of optax are complete; the others are directions, which need a rate.
+    complete = None if name in OPTIMIZERS else find_optimizer(name)
 
     def mask(params: Any) -> Any:
         frozen = frozen_leaves(params, freeze)
@@ -194,12 +195,12 @@ def make_optimizer(
         if is_used(config.clip):
             links.append(optax.clip_by_global_norm(config.clip))
         links += decay() if l2 else []
-        if known:
-            links += [OPTIMIZERS.build(name), *([] if l2 else decay())]
-            links.append(optax.scale_by_learning_rate(rate))
-            links += [LAST_LINKS[name]()] if name in LAST_LINKS else []
-            return optax.chain(*links)
-        return optax.chain(*links, named(rate), *([] if l2 else decay(-rate)))
+        if complete:
+            return optax.chain(*links, complete(rate), *([] if l2 else decay(-rate)))
+        links += [OPTIMIZERS.build(name), *([] if l2 else decay())]
+        links.append(optax.scale_by_learning_rate(rate))
+        links += [LAST_LINKS[name]()] if name in LAST_LINKS else []
+        return optax.chain(*links)
 
     rate, growth = learning_rate(config, steps), config.warmup_steps
     if not growth:

@@ -1,7 +1,7 @@
 """Reduce the learning rate when validation stops improving, as PyTorch does."""
 
 import math
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 
 class PlateauState(NamedTuple):
@@ -21,14 +21,14 @@ def plateau_step(
     patience: int,
     cooldown: int = 0,
     threshold: float = 1e-4,
-    threshold_mode: Literal["abs", "rel"] = "abs",
+    threshold_mode: str = "abs",
     smallest_change: float = 1e-8,
 ) -> PlateauState:
     """One evaluation's verdict on the learning rate; lower values are better.
 
     The rate is multiplied by ``factor`` when more than ``patience`` evaluations in
     sequence were no improvement, that is at evaluation ``patience + 1``. A value
-    improves if it is below ``best - threshold``; the relative form,
+    improves if it is below ``best - threshold``; the relative form ("rel"),
     ``best * (1 - threshold)``, accepts slightly worse values as better when losses are
     negative, as SI-SDR losses are, and serves only for comparison.
 

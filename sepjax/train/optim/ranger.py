@@ -75,7 +75,8 @@ def scale_by_rectified_adam(
 class LookaheadState(NamedTuple):
     """Where a period of :func:`lookahead` stands."""
 
-    count: Int[Array, ""]  # steps since the slow parameters moved
+    # Checkpoints know it by this name, which hides that of a tuple's method.
+    count: Int[Array, ""]  # type: ignore[assignment]  # steps since slow ones moved
     slow: Any
 
 
