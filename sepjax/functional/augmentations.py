@@ -15,7 +15,7 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Float, Key, Shaped
 
 from sepjax.functional import augment
 from sepjax.functional.augment import Excerpt, left_and_right, select_channel
@@ -73,7 +73,11 @@ def swap_channels(
     return left_and_right(jnp.swapaxes(sources, 2, 3), exchange.astype(jnp.int32))
 
 
-def shuffle(key: Key[Array, ""], sources: Sources, fraction: float = 0.5) -> Sources:
+def shuffle(
+    key: Key[Array, ""],
+    sources: Shaped[Array, "batch sources *axes"],
+    fraction: float = 0.5,
+) -> Shaped[Array, "batch sources *axes"]:
     """Sources of different items mixed in part of the batch (thesis 5.1).
 
     Among the first ``floor(fraction * batch + 1/2)`` items each source is dealt out

@@ -213,10 +213,10 @@ def test_a_mono_model_hears_the_mean_of_magnitudes():
 def test_batch_norm_of_numbers():
     rng = np.random.default_rng(0)
     x = rng.normal(3, 2, (2, 5, 4)).astype(np.float32)
-    gain, bias, mean, var = (jnp.asarray(noise(4, seed=seed)) for seed in range(1, 5))
-    params = {"gain": gain, "bias": bias}
-    known = {"mean": mean, "var": jnp.abs(var)}
-    y, new = batch_norm(params, known, jnp.asarray(x), train=True)
+    params = {"gain": noise(4, seed=1), "bias": noise(4, seed=2)}
+    known = {"mean": noise(4, seed=3), "var": np.abs(noise(4, seed=4))}
+    learned, statistics = jax.tree.map(jnp.asarray, (params, known))
+    y, new = batch_norm(learned, statistics, jnp.asarray(x), train=True)
     flat = x.reshape(10, 4).astype(float)
     expected = (flat - flat.mean(0)) / np.sqrt(flat.var(0) + 1e-5)
     expected = expected * params["gain"] + params["bias"]
@@ -225,8 +225,8 @@ def test_batch_norm_of_numbers():
     variance = 0.9 * known["var"] + 0.1 * flat.var(0, ddof=1)
     np.testing.assert_allclose(new["mean"], mean, rtol=1e-5)
     np.testing.assert_allclose(new["var"], variance, rtol=1e-5)
-    y, same = batch_norm(params, known, jnp.asarray(x), train=False)
-    assert same is known
+    y, same = batch_norm(learned, statistics, jnp.asarray(x), train=False)
+    assert same is statistics
     expected = (flat - known["mean"]) / np.sqrt(known["var"] + 1e-5)
     expected = expected * params["gain"] + params["bias"]
     np.testing.assert_allclose(y.reshape(10, 4), expected, rtol=1e-5, atol=1e-5)

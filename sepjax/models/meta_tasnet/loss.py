@@ -11,7 +11,7 @@ from sepjax.losses.latent import latent_dissimilarity, latent_similarity
 from sepjax.losses.reduction import Whole, active_sources, mean_over_active, whole_batch
 from sepjax.losses.registry import LOSSES
 from sepjax.losses.waveform import si_sdr
-from sepjax.models.meta_tasnet.model import StageOutput
+from sepjax.models.meta_tasnet.model import StageOutput, Stages
 
 TERMS = ("dissimilarity", "similarity", "reconstruction")
 
@@ -35,7 +35,7 @@ def _options(weights: LossConfig) -> dict[str, bool]:
     joint=lambda weights: _used(weights.similarity),
 )
 def meta_tasnet_loss(
-    stages: tuple[StageOutput, ...], whole: Whole, weights: LossConfig
+    stages: Stages, whole: Whole, weights: LossConfig
 ) -> tuple[Array, dict[str, Any]]:
     r"""The sum of every stage's loss.
 

@@ -56,6 +56,10 @@ class StageOutput(NamedTuple):
     reconstruction: Float[Array, "batch time"] | None
 
 
+Stages = tuple[Any, ...]
+"""The :class:`StageOutput` of every stage, each of its own length."""
+
+
 class GeneratedSeparator(nn.Module):
     """Masks of all instruments from networks that their embeddings generate.
 
@@ -219,7 +223,7 @@ class MetaTasNet(SeparationModel):
         *,
         latents: bool = True,
         reconstruction: bool = True,
-    ) -> dict[str, tuple[StageOutput, ...]]:
+    ) -> dict[str, Stages]:
         """Separate, and gather what the losses of every stage need, as ``stages``.
 
         Args:
@@ -234,12 +238,12 @@ class MetaTasNet(SeparationModel):
 
     def compare_levels(
         self,
-        mixtures: tuple[Float[Array, "batch time"], ...],
-        references: tuple[Float[Array, "batch sources time"], ...],
+        mixtures: tuple[Float[Array, "batch _"], ...],
+        references: tuple[Float[Array, "batch sources _"], ...],
         *,
         latents: bool = True,
         reconstruction: bool = True,
-    ) -> tuple[StageOutput, ...]:
+    ) -> Stages:
         """As :meth:`compare`, of music that is given at every stage's rate."""
         return tuple(
             StageOutput(
