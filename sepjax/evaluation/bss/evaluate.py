@@ -234,11 +234,7 @@ def _solve(
         )
         _wait(total)
     return projection.solve_filters(
-        total,
-        filters=filters,
-        fft_size=plan.fft_size,
-        sources=sources,
-        permute=permute,
+        total, filters=filters, fft_size=plan.fft_size, sources=sources, permute=permute
     )
 
 

@@ -57,11 +57,7 @@ def table(
     """
     groups = [
         element(
-            "th",
-            text,
-            scope="colgroup",
-            colspan=width,
-            class_="over" if text else None,
+            "th", text, scope="colgroup", colspan=width, class_="over" if text else None
         )
         for text, width in over
     ]

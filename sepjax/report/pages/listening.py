@@ -106,11 +106,7 @@ def _figure(
         "div", image, _axis(excerpt.sample_rate, seconds), class_="picture"
     )
     audio = element(
-        "audio",
-        controls=True,
-        preload="metadata",
-        src=uri,
-        aria_label=label,
+        "audio", controls=True, preload="metadata", src=uri, aria_label=label
     )
     return element("figure", element("figcaption", title), picture, audio)
 

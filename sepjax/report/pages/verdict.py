@@ -41,10 +41,7 @@ def _improvement_sentence(run: RunFolder) -> Markup:
     return join(
         [
             f"On {_songs(run)}, the model ",
-            element(
-                "b",
-                f"{verb} the mixture by {_level(abs(gain))} SI-SDR",
-            ),
+            element("b", f"{verb} the mixture by {_level(abs(gain))} SI-SDR"),
             f"{average}, from {decibels(mixture)} to {_level(model)}.",
         ]
     )
