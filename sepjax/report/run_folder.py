@@ -1,27 +1,31 @@
 """What a run folder holds, read once and tolerant of what is not there yet."""
 
-import dataclasses
 import json
 import math
 import statistics
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class RunFolder:
     """The contents of a run folder; a missing file leaves its field empty."""
 
     path: Path
-    config: dict[str, Any]
-    train: list[dict[str, Any]]  # lines of metrics.jsonl, by step
-    valid: list[dict[str, Any]]
-    unreadable_lines: int  # lines of metrics.jsonl cut off by a kill
-    results: dict[str, Any]
-    excerpts: list[dict[str, Any]]  # audio/index.json
-    filters: dict[str, np.ndarray]  # "initial/encoder/conv": (length, filters)
+    config: dict[str, Any] = field(default_factory=dict)
+    train: list[dict[str, Any]] = field(default_factory=list)
+    """Lines of metrics.jsonl, by step."""
+    valid: list[dict[str, Any]] = field(default_factory=list)
+    unreadable_lines: int = 0
+    """Lines of metrics.jsonl that a kill cut off."""
+    results: dict[str, Any] = field(default_factory=dict)
+    excerpts: list[dict[str, Any]] = field(default_factory=list)
+    """Entries of audio/index.json."""
+    filters: dict[str, np.ndarray] = field(default_factory=dict)
+    """"initial/encoder/conv": ``(length, filters)``."""
 
     @property
     def sources(self) -> tuple[str, ...]:

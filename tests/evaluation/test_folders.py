@@ -179,7 +179,7 @@ def test_subsets_of_stems_and_broken_files(copy, capsys, tmp_path):
     shown = capsys.readouterr().out
     assert "FAILED test/b: " in shown
     assert "1 of 3 tracks failed" in shown
-    old = tmp_path / "o/plots/tracks/test/a.png"
+    old = tmp_path / "o/plots/tracks/test/a.svg"
     assert old.exists()
     assert "uSDR, SI-SDR in dB: mean over tracks" in shown
     (copy / "guess/test/b/vocals.wav").unlink()

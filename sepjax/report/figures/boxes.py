@@ -1,52 +1,81 @@
-"""Scores of a set of tracks as pictures: a box for each class, SDR over time."""
+"""Scores of a set of tracks as SVG pictures: a box for each class, SDR over time.
+
+Written as text by our own hand: loading a library that draws costs more than scoring a
+short song.
+"""
 
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from sepjax.evaluation.tables import in_unit, label, measured, shown_metrics, title
-from sepjax.report.figures.grid import COLORS, INK, QUIET, render, style_axes
+from sepjax.report.figures.grid import COLORS, INK, QUIET, RULE
+from sepjax.report.html.markup import Markup, element
+from sepjax.report.html.numbers import MINUS, clock
+from sepjax.report.html.pictures import round_scale
+from sepjax.storage import write_atomically
 
-WIDTH = 9.0  # inches
-ROW = 0.3  # height of a class, inches
+WIDTH = 900  # of a picture, as all lengths here in CSS pixels
+ROW = 28  # height of a class
+NAMES = 140  # width of the names of classes
 FEW = 5  # tracks below which a box says more than is known
 LEGEND = "dot: a track. line: median. diamond: mean. box: middle half of the tracks"
 SPREAD = 0.28  # of the dots of a class, in rows
+STEPS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600)  # seconds between marks of time
+
+
+class Panel(NamedTuple):
+    """A rectangle with a linear axis along each side."""
+
+    left: float
+    top: float
+    width: float
+    height: float
+    across: tuple[float, float]  # values at the left and right end
+    up: tuple[float, float]  # values at the bottom and top
+
+    def x(self, value: float) -> float:
+        """Place of a value on the axis across."""
+        low, high = self.across
+        return round(self.left + self.width * (value - low) / (high - low), 1)
+
+    def y(self, value: float) -> float:
+        """Place of a value on the axis that goes up."""
+        low, high = self.up
+        return round(self.top + self.height * (high - value) / (high - low), 1)
+
+    def bottom(self) -> float:
+        """Where the axis across lies."""
+        return self.top + self.height
 
 
 def write_plots(folder: Path, results: Mapping[str, Any]) -> list[Path]:
-    """Write ``boxes.png`` and ``tracks/[subset/]track.png``.
+    """Write ``boxes.svg`` and ``tracks/[subset/]track.svg``.
 
     Returns:
         The picture of the boxes, if anything could be drawn, and the folder of tracks.
     """
-    files = []
+    files, classes = [], list(results["model"])
     if drawn_metrics(results):
-        files.append(folder / "boxes.png")
-        _save(files[0], box_figure(results))
-    classes = list(results["model"])
-    tracks = [track for track in results["tracks"] if has_curves(track)]
+        text = str(box_picture(results))
+        files.append(write_atomically(folder / "boxes.svg", text))
+    # Windows of which any was scored make a curve.
+    tracks = [
+        track
+        for track in results["tracks"]
+        if any(score["windows_scored"] for score in track["model"].values())
+    ]
     for track in tracks:
         seconds = results["definition"]["window_seconds"]
-        figure = windows_figure(track, classes, seconds, title(track))
-        _save(folder / "tracks" / f"{title(track)}.png", figure)
+        text = str(curve_picture(track, classes, seconds, title(track)))
+        write_atomically(folder / "tracks" / f"{title(track)}.svg", text)
     return [*files, folder / "tracks"] if tracks else files
 
 
-def has_curves(track: Mapping[str, Any]) -> bool:
-    """Whether any window of a track was scored."""
-    return any(score["windows_scored"] for score in track["model"].values())
-
-
-def _save(path: Path, figure: Any) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(render(figure, "png"))
-
-
-def box_figure(results: Mapping[str, Any]) -> Any:
+def box_picture(results: Mapping[str, Any]) -> Markup:
     """One panel for each metric, one row for each class, one dot for each track.
 
     Boxes hold the middle half of the tracks, whiskers reach the last track within one
@@ -56,25 +85,18 @@ def box_figure(results: Mapping[str, Any]) -> Any:
 
     Args:
         results: of :func:`sepjax.evaluation.scoring.make_results`.
-
-    Returns:
-        matplotlib's figure.
     """
-    from matplotlib.figure import Figure
-
     names, metrics = list(results["model"]), drawn_metrics(results)
     across = min(2, len(metrics))
-    down = -(-len(metrics) // across)
-    height = 0.3 + down * (0.75 + ROW * len(names))
-    figure = Figure((WIDTH, height), facecolor="white", layout="constrained")
-    figure.get_layout_engine().set(w_pad=0.1, h_pad=0.08, wspace=0.03)
-    panels = figure.subplots(down, across, squeeze=False).ravel()
-    for axes, metric in zip(panels, metrics):
-        _box_panel(axes, results, names, metric)
-    figure.supxlabel(LEGEND, x=0.01, ha="left", fontsize=7.5, color=QUIET)
-    for axes in panels[len(metrics) :]:
-        axes.set_axis_off()
-    return figure
+    wide, high = WIDTH / across, ROW * len(names) + 56
+    marks = []
+    for index, metric in enumerate(metrics):
+        down, right = divmod(index, across)
+        place = right * wide, down * high
+        marks += _box_panel(results, names, metric, *place, wide)
+    height = high * -(-len(metrics) // across) + 22
+    legend = _text(8, height - 8, LEGEND, fill=QUIET, font_size=11)
+    return _picture(height, marks, legend)
 
 
 def drawn_metrics(results: Mapping[str, Any]) -> list[str]:
@@ -82,10 +104,7 @@ def drawn_metrics(results: Mapping[str, Any]) -> list[str]:
     return [
         metric
         for metric in shown_metrics(results)
-        if any(
-            len(_finite(track_scores(results, name, metric)))
-            for name in results["model"]
-        )
+        if any(_finite(track_scores(results, n, metric)).size for n in results["model"])
     ]
 
 
@@ -102,69 +121,70 @@ def _finite(values: Sequence[float]) -> np.ndarray:
 
 
 def _box_panel(
-    axes: Any, results: Mapping[str, Any], names: Sequence[str], metric: str
-) -> None:
-    ticks = []
-    for row, name in enumerate(names):
-        values = track_scores(results, name, metric)
-        finite = _finite(values)
-        ticks.append(_row_label(name, len(values), len(values) - len(finite)))
-        if len(finite):
-            _box(axes, row, finite, COLORS[row % len(COLORS)])
-    style_axes(axes)
-    axes.grid(axis="y", visible=False)
-    axes.set_ylim(len(names) - 0.5, -0.5)
-    axes.set_yticks(range(len(names)), ticks)
-    axes.tick_params(axis="y", labelcolor=INK)
-    text = f"{label(results, metric)}{in_unit(results, metric, ', ')}"
-    axes.set_title(text, loc="left", fontsize=9.5, color=INK)
-    how = results["definition"]["aggregation"][metric]
-    axes.set_title(how, loc="right", fontsize=6.5, color=QUIET)
-
-
-def _row_label(name: str, tracks: int, infinite: int) -> str:
-    """Class and number of tracks.
-
-    Example:
-        >>> _row_label("electric_guitar", 3, 1)
-        'electric guitar  3 (1 infinite)'
-    """
-    return f"{name.replace('_', ' ')}  {tracks}" + (
-        f" ({infinite} infinite)" if infinite else ""
+    results: Mapping[str, Any],
+    names: Sequence[str],
+    metric: str,
+    left: float,
+    top: float,
+    width: float,
+) -> list[Markup]:
+    values = {name: track_scores(results, name, metric) for name in names}
+    finite = {name: _finite(scores) for name, scores in values.items()}
+    scale = round_scale([float(v) for some in finite.values() for v in some])
+    ends, rows = (scale.low, scale.high), len(names)
+    place = left + NAMES, top + 26, width - NAMES - 22, ROW * rows
+    panel = Panel(*place, ends, (rows - 0.5, -0.5))
+    head = f"{label(results, metric)}{in_unit(results, metric, ', ')}"
+    how, edge = results["definition"]["aggregation"][metric], left + width - 22
+    marks = [_text(panel.left, top + 17, head, fill=INK, font_weight=600)]
+    marks.append(
+        _text(edge, top + 17, how, text_anchor="end", fill=QUIET, font_size=9.5)
     )
+    marks += _ticks_across(panel, {tick: _plain(tick) for tick in scale.ticks})
+    for row, (name, known) in enumerate(finite.items()):
+        infinite = len(values[name]) - len(known)
+        text = f"{name.replace('_', ' ')}  {len(values[name])}"
+        text += f" ({infinite} infinite)" if infinite else ""
+        at = panel.left - 10, panel.y(row) + 4
+        marks.append(_text(*at, text, text_anchor="end", fill=INK))
+        marks += _box(panel, row, known) if len(known) else []
+    return marks
 
 
-def _box(axes: Any, row: int, values: np.ndarray, color: str) -> None:
+def _box(panel: Panel, row: int, values: np.ndarray) -> list[Markup]:
+    color, y = COLORS[row % len(COLORS)], panel.y(row)
+    marks = []
     if len(values) >= FEW:
-        axes.boxplot(
-            [values],
-            positions=[row],
-            widths=0.56,
-            orientation="horizontal",
-            showfliers=False,
-            patch_artist=True,
-            boxprops={"facecolor": color, "alpha": 0.22, "edgecolor": color},
-            whiskerprops={"color": color},
-            capprops={"color": color},
-            medianprops={"linewidth": 0},
-            manage_ticks=False,
-        )
+        low, high = np.percentile(values, [25, 75])
+        reach = 1.5 * (high - low)
+        inside = values[(values >= low - reach) & (values <= high + reach)]
+        ends = panel.x(inside.min()), panel.x(low), panel.x(high), panel.x(inside.max())
+        path = f"M{ends[0]} {y}H{ends[1]}M{ends[2]} {y}H{ends[3]}"
+        path += "".join(f"M{end} {y - 4}v8" for end in (ends[0], ends[3]))
+        marks.append(element("path", d=path, stroke=color))
+        size = {"width": round(ends[2] - ends[1], 1), "height": 16}
+        style = {"fill": color, "fill_opacity": 0.22, "stroke": color}
+        marks.append(element("rect", x=ends[1], y=y - 8, **size, **style))
     # Neighbors of one score are set apart, the same way in every picture.
     shift = SPREAD * (np.arange(len(values)) * 0.618034 % 1 - 0.5) * (len(values) > 1)
-    axes.plot(values, row + shift, "o", color=color, markersize=3, alpha=0.6, mew=0)
-    middle = float(np.median(values))
-    axes.plot([middle] * 2, [row - 0.28, row + 0.28], color=color, linewidth=2.2)
-    axes.plot(
-        [values.mean()], [row], "D", color="white", mec=color, markersize=4.5, mew=1.2
-    )
+    dots = [
+        element("circle", cx=panel.x(value), cy=panel.y(row + away), r=2.5)
+        for value, away in zip(values, shift)
+    ]
+    marks.append(element("g", dots, fill=color, fill_opacity=0.6))
+    middle, mean = panel.x(np.median(values)), panel.x(values.mean())
+    line = {"stroke": color, "stroke_width": 3}
+    marks.append(element("path", d=f"M{middle} {y - 8}v16", **line))
+    diamond = f"M{mean} {y - 4.5}l4.5 4.5l-4.5 4.5l-4.5 -4.5z"
+    return [*marks, element("path", d=diamond, fill="#fff", stroke=color)]
 
 
-def windows_figure(
+def curve_picture(
     track: Mapping[str, Any],
     classes: Sequence[str],
     window_seconds: float,
     heading: str = "",
-) -> Any:
+) -> Markup:
     """SDR of every window of a track over time, a line for each class.
 
     A line is broken where nothing was scored: something is silent there. Peaks beyond
@@ -175,47 +195,57 @@ def windows_figure(
         classes: of all tracks, so that a class has one color in all pictures.
         window_seconds: length of a window, seconds.
         heading: above the lines.
-
-    Returns:
-        matplotlib's figure.
     """
-    from matplotlib.figure import Figure
-
-    figure = Figure((WIDTH, 2.5), facecolor="white")
-    axes = figure.subplots()
-    figure.subplots_adjust(left=0.07, right=0.985, bottom=0.21, top=0.89)
     windows = track["windows"].items()
     curves = {name: np.array([*map(measured, c["sdr"])]) for name, c in windows}
     low, high = _range(np.concatenate([*curves.values()]))
+    seconds = track["seconds"]
+    panel = Panel(56, 30, WIDTH - 76, 160, (0, seconds), (low, high))
+    step = next((s for s in STEPS if seconds / s <= 10), seconds / 10)
+    times = np.arange(0, seconds, step).tolist()
+    marks = [_text(panel.left, 20, heading, fill=INK, font_weight=600)]
+    marks += _ticks_across(panel, {time: clock(time) for time in times})
+    for tick in round_scale([low, high]).ticks:
+        if low <= tick <= high:
+            path = f"M{panel.left} {panel.y(tick)}h{panel.width}"
+            marks.append(element("path", d=path, stroke=RULE))
+            at = panel.left - 8, panel.y(tick) + 4
+            marks.append(_text(*at, _plain(tick), text_anchor="end", fill=QUIET))
+    left = panel.left
     for name, values in curves.items():
         if np.isnan(values).all():
             continue
         place = list(classes).index(name)
-        time = (np.arange(len(values)) + 0.5) * window_seconds
-        style = "-" if place < len(COLORS) else "--"
-        axes.plot(
-            time,
-            np.clip(values, low, high),
-            style,
-            color=COLORS[place % len(COLORS)],
-            linewidth=1.5,
-            label=name.replace("_", " "),
-            marker="o",
-            markersize=3,
-            markevery=_dotted(values),
-        )
-    style_axes(axes)
-    axes.set_ylim(low, high)
-    axes.set_xlim(0, track["seconds"])
-    axes.xaxis.set_major_formatter(lambda value, _: clock(value))
-    axes.set_xticks(np.arange(0, track["seconds"], _step(track["seconds"])))
-    axes.set_ylabel(f"SDR of {window_seconds:g} s windows, dB", fontsize=8)
-    if heading:
-        axes.set_title(heading, loc="left", fontsize=9.5, color=INK)
-    figure.legend(
-        loc="lower left", ncols=8, frameon=False, fontsize=8, handlelength=1.6
-    )
-    return figure
+        color = COLORS[place % len(COLORS)]
+        dash = None if place < len(COLORS) else "6 4"
+        marks.append(_line(panel, values, window_seconds, color, dash))
+        key = {"stroke": color, "stroke_width": 2, "stroke_dasharray": dash}
+        marks.append(element("path", d=f"M{left} 226h20", **key))
+        marks.append(_text(left + 26, 230, name.replace("_", " "), fill=INK))
+        left += 54 + 7 * len(name)
+    unit = f"SDR of {window_seconds:g} s windows, dB"
+    end = {"text_anchor": "end", "fill": QUIET}
+    return _picture(240, marks, _text(WIDTH - 20, 20, unit, **end))
+
+
+def _line(
+    panel: Panel, values: np.ndarray, seconds: float, color: str, dash: str | None
+) -> Markup:
+    """A curve, with dots in a short track, and otherwise on windows without neighbors."""
+    known = np.pad(~np.isnan(values), 1)
+    alone = known[1:-1] & ~known[:-2] & ~known[2:]
+    path, dots, pen = "", [], "M"
+    for index, value in enumerate(np.clip(values, *panel.up)):
+        if np.isnan(value):
+            pen = "M"
+            continue
+        x, y = panel.x((index + 0.5) * seconds), panel.y(value)
+        path, pen = f"{path}{pen}{x} {y}", "L"
+        if alone[index] or len(values) <= 60:
+            dots.append(element("circle", cx=x, cy=y, r=2.2))
+    style = {"stroke": color, "stroke_width": 1.8, "stroke_dasharray": dash}
+    line = element("path", d=path, fill="none", stroke_linejoin="round", **style)
+    return element("g", line, element("g", dots, fill=color))
 
 
 def _range(values: np.ndarray) -> tuple[float, float]:
@@ -228,30 +258,27 @@ def _range(values: np.ndarray) -> tuple[float, float]:
     return float(low - margin), float(high + margin)
 
 
-def _dotted(values: np.ndarray) -> list[bool]:
-    """Windows that get a dot: all of a short track, else those without neighbors."""
-    known = np.pad(~np.isnan(values), 1)
-    alone = known[1:-1] & ~known[:-2] & ~known[2:]
-    return list(map(bool, alone | (len(values) <= 60)))
+def _ticks_across(panel: Panel, ticks: Mapping[float, str]) -> list[Markup]:
+    marks = []
+    for value, text in ticks.items():
+        path = f"M{panel.x(value)} {panel.top}v{panel.height}"
+        marks.append(element("path", d=path, stroke=RULE))
+        at = panel.x(value), panel.bottom() + 15
+        marks.append(_text(*at, text, text_anchor="middle", fill=QUIET))
+    return marks
 
 
-def _step(seconds: float) -> float:
-    """Seconds between the marks of a time axis: at most ten of them.
-
-    Example:
-        >>> _step(15), _step(240)
-        (2, 30)
-    """
-    steps = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600)
-    return next((step for step in steps if seconds / step <= 10), seconds / 10)
+def _plain(tick: float) -> str:
+    return f"{tick:g}".replace("-", MINUS)
 
 
-def clock(seconds: float) -> str:
-    """Minutes and seconds.
+def _text(x: float, y: float, text: str, **style: Any) -> Markup:
+    return element("text", text, x=x, y=y, **style)
 
-    Example:
-        >>> clock(7), clock(83)
-        ('0:07', '1:23')
-    """
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes}:{rest:02}"
+
+def _picture(height: float, *marks: Any) -> Markup:
+    size = {"width": WIDTH, "height": height, "viewBox": f"0 0 {WIDTH} {height:g}"}
+    font = {"font_family": "system-ui, sans-serif", "font_size": 12}
+    paper = element("rect", width=WIDTH, height=height, fill="#fff")
+    space = "http://www.w3.org/2000/svg"
+    return element("svg", paper, marks, xmlns=space, **size, **font)

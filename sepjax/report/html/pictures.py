@@ -2,6 +2,7 @@
 
 import base64
 import io
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -39,11 +40,15 @@ def round_scale(values: list[float], ticks: int = 6) -> Scale:
         >>> round_scale([-3.2, 8.9])
         Scale(low=-4.0, high=10.0, ticks=(-4.0, -2.0, 0.0, 2.0, 4.0, 6.0, 8.0, 10.0))
     """
-    from matplotlib.ticker import MaxNLocator
-
-    locator = MaxNLocator(ticks + 1, steps=[1, 2, 5, 10], min_n_ticks=3)
-    marks = [float(mark) for mark in locator.tick_values(min(values), max(values))]
-    return Scale(marks[0], marks[-1], tuple(marks))
+    low, high = min(values), max(values)
+    if low == high:
+        low, high = low - 1, high + 1
+    rough = (high - low) / (ticks + 1)
+    power = 10.0 ** math.floor(math.log10(rough))
+    step = next(power * f for f in (1, 2, 5, 10) if power * f >= rough * (1 - 1e-9))
+    first, last = math.floor(low / step), math.ceil(high / step)
+    marks = tuple(round(step * index, 10) for index in range(first, last + 1))
+    return Scale(marks[0], marks[-1], marks)
 
 
 def heat_image(decibels: np.ndarray, low: float, high: float, **attributes: Any):

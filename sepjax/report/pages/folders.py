@@ -5,9 +5,12 @@ from pathlib import Path
 from typing import Any
 
 from sepjax.evaluation.tables import in_unit, label, measured
-from sepjax.report.html.document import head, write_document
-from sepjax.report.html.markup import Markup, element, join
-from sepjax.report.pages.scores import GAP, headline, number_text, scores_section, spell
+from sepjax.report.html.document import Section, write_document
+from sepjax.report.html.document import page as html_page
+from sepjax.report.html.markup import Markup, element
+from sepjax.report.html.numbers import GAP, count
+from sepjax.report.html.parts import definitions, spell
+from sepjax.report.pages.scores import digits, headline, scores_section
 from sepjax.report.run_folder import RunFolder
 
 
@@ -27,41 +30,31 @@ def write_score_page(folder: Path, results: Mapping[str, Any]) -> Path:
 def page(results: Mapping[str, Any], folder: Path) -> Markup:
     """The whole page as one element."""
     name = Path(results["provenance"]["estimates"]).name or "estimates"
-    header = element(
-        "header",
-        element("p", "sepjax \N{MIDDLE DOT} scores of a folder", class_="kicker"),
-        element("h1", name),
-        element("p", _lead(results), class_="verdict"),
-        _facts(results),
-    )
-    scores = scores_section(RunFolder(folder, {}, [], [], 0, dict(results), [], {}))
-    main = element("main", element("section", element("h2", "Scores"), scores))
-    return element(
-        "html",
-        head(f"{name} \N{MIDDLE DOT} sepjax scores"),
-        element("body", header, main),
-        lang="en",
+    scores = scores_section(RunFolder(folder, results=dict(results)))
+    return html_page(
+        "scores of a folder",
+        name,
+        [element("p", _lead(results), class_="verdict"), _facts(results)],
+        [Section("Scores", scores)],
+        title=f"{name} \N{MIDDLE DOT} sepjax scores",
     )
 
 
-def _lead(results: Mapping[str, Any]) -> Markup | str:
+def _lead(results: Mapping[str, Any]) -> Any:
     """The one number, and what it is."""
-    metric, count = headline(results), len(results["tracks"])
-    if not count:
+    if not results["tracks"]:
         return "No track could be scored."
+    metric = headline(results)
     values = [measured(row[metric]) for row in results["model"].values()]
     classes = sum(value == value for value in values)  # NaN is not itself
     if not classes:
         return f"{label(results, metric)} could be measured in no track."
     mean = "" if classes == 1 else f", mean of {classes} classes"
-    value = number_text(results["mean"]["model"].get(metric))
-    return join(
-        [
-            element("b", f"{value}{in_unit(results, metric)} {label(results, metric)}"),
-            f"{mean}: {results['definition']['aggregation'][metric]} "
-            f"({count} track{'s' * (count != 1)}).",
-        ]
-    )
+    value = digits(results["mean"]["model"].get(metric))
+    how = results["definition"]["aggregation"][metric]
+    tracks = count(len(results["tracks"]), "track")
+    one = element("b", f"{value}{in_unit(results, metric)} {label(results, metric)}")
+    return [one, f"{mean}: {how} ({tracks})."]
 
 
 def _facts(results: Mapping[str, Any]) -> Markup:
@@ -76,9 +69,4 @@ def _facts(results: Mapping[str, Any]) -> Markup:
         "commit": origin.get("commit"),
         "versions": spell(origin.get("versions", {})),
     }
-    items = [
-        element("div", element("dt", key), element("dd", value))
-        for key, value in facts.items()
-        if value
-    ]
-    return element("dl", items, class_="facts")
+    return definitions(facts, class_="facts")

@@ -3,9 +3,11 @@
 from pathlib import Path
 
 from sepjax.evaluation.tables import title
-from sepjax.report.html.markup import Markup, element, join
+from sepjax.report.html.dots import dot, dot_chart, dot_row, vertical
+from sepjax.report.html.markup import Markup, element
 from sepjax.report.html.numbers import decibels
-from sepjax.report.html.pictures import Scale, class_color, data_uri, round_scale
+from sepjax.report.html.parts import folded
+from sepjax.report.html.pictures import Scale, data_uri, round_scale, swatch
 from sepjax.report.run_folder import RunFolder, lookup, number, score, scored
 
 PARTS = {"mixture": "Mixture", "model": "Model", "oracle": "Oracle"}
@@ -13,66 +15,46 @@ MOST_CURVES = 60  # tracks whose curves are on the page; all are among the plots
 # On a phone a picture scrolls rather than shrinks beyond reading.
 PICTURE = "display:block;width:100%;min-width:36rem;height:auto;"
 PICTURE += "background:#fff;border-radius:.4rem;margin:.4rem 0"
+KEYS = {
+    "ring": "the mixture itself",
+    "disc": "the model",
+    "wall": "oracle",
+    "speck": "the model on single tracks",
+}
 
 
-def dot_chart(run: RunFolder) -> Markup:
+def score_chart(run: RunFolder) -> Markup:
     """Rows of mixture -> model -> oracle on one common axis, a faint dot per track."""
     names = scored(run, "si_sdr")
-    values = [score(run, p, name, "si_sdr") for p in PARTS for name in names]
-    values += [value for name in names for value in _track_scores(run, name)]
+    levels = {name: [score(run, p, name, "si_sdr") for p in PARTS] for name in names}
+    tracks = {name: _track_scores(run, name) for name in names}
+    values = [value for name in names for value in levels[name] + tracks[name]]
     scale = round_scale([value for value in values if value is not None])
-    rows = [_dot_row(run, name, scale) for name in names]
-    labels = [
-        element("span", decibels(tick, 0), style=f"left:{scale.percent(tick)}")
-        for tick in scale.ticks
-    ]
-    axis = element("div", labels, element("i", "dB"), class_="dot-axis")
-    caption = element(
-        "figcaption",
-        "SI-SDR of each class; at the right the gain over the mixture. ",
-        _key("ring", "the mixture itself"),
-        _key("disc", "the model"),
-        _key("wall", "oracle"),
-        _key("speck", "the model on single tracks"),
-    )
-    described = element("div", rows, axis, class_="dots", role="img", **_label(run))
-    return element("figure", described, caption, class_="dot-chart")
+    rows = [_row(run, name, levels[name], tracks[name], scale) for name in names]
+    texts = []
+    for name in names:
+        pairs = zip(PARTS, levels[name])
+        texts.append(f"{name}: " + ", ".join(f"{p} {decibels(v)}" for p, v in pairs))
+    caption = ["SI-SDR of each class; at the right the gain over the mixture. "]
+    for mark, text in KEYS.items():
+        key = element("i", class_=f"key-{mark}")
+        caption.append(element("span", key, text, class_="key"))
+    label = "Chart of SI-SDR in dB. " + "; ".join(texts)
+    return dot_chart(rows, scale, label, caption)
 
 
-def _label(run: RunFolder) -> dict[str, str]:
-    parts = [
-        f"{name}: "
-        + ", ".join(f"{p} {decibels(score(run, p, name, 'si_sdr'))}" for p in PARTS)
-        for name in scored(run, "si_sdr")
-    ]
-    return {"aria_label": "Chart of SI-SDR in dB. " + "; ".join(parts)}
-
-
-def _dot_row(run: RunFolder, name: str, scale: Scale) -> Markup:
-    mixture, model, oracle = (score(run, p, name, "si_sdr") for p in PARTS)
-    start, end = scale.percent(mixture), scale.percent(model)
-    marks = [
-        element("line", x1=scale.percent(t), x2=scale.percent(t), y1=0, y2=40)
-        for t in scale.ticks
-    ]
-    marks += [
-        element("circle", class_="speck", cx=scale.percent(value), cy=31, r=2.5)
-        for value in _track_scores(run, name)
-    ]
-    marks.append(element("line", class_="gain", x1=start, x2=end, y1=16, y2=16))
+def _row(
+    run: RunFolder, name: str, levels: list, tracks: list[float], scale: Scale
+) -> Markup:
+    mixture, model, oracle = levels
+    ends = {"x1": scale.percent(mixture), "x2": scale.percent(model)}
+    marks = [dot(scale, value, 31, 2.5, "speck") for value in tracks]
+    marks.append(element("line", class_="gain", y1=16, y2=16, **ends))
     if oracle is not None:
-        place = scale.percent(oracle)
-        marks.append(element("line", class_="wall", x1=place, x2=place, y1=6, y2=26))
-    marks.append(element("circle", class_="ring", cx=start, cy=16, r=5))
-    marks.append(element("circle", class_="disc", cx=end, cy=16, r=7))
+        marks.append(vertical(scale, oracle, 6, 26, "wall"))
+    marks += [dot(scale, mixture, 16, 5, "ring"), dot(scale, model, 16, 7, "disc")]
     gain = decibels(score(run, "improvement", name, "si_sdr"), signed=True)
-    return element(
-        "div",
-        element("span", swatch(run, name), class_="dot-name"),
-        element("svg", marks, height=40),
-        element("span", gain, class_="dot-gain"),
-        class_="dot-row",
-    )
+    return dot_row(swatch(run.sources, name), marks, gain, scale, 40)
 
 
 def _track_scores(run: RunFolder, name: str) -> list[float]:
@@ -81,19 +63,9 @@ def _track_scores(run: RunFolder, name: str) -> list[float]:
     return [value for value in values if value is not None] if len(values) > 1 else []
 
 
-def _key(mark: str, text: str) -> Markup:
-    return element("span", element("i", class_=f"key-{mark}"), text, class_="key")
-
-
-def swatch(run: RunFolder, name: str) -> Markup:
-    """A class with its color."""
-    color = class_color(run.sources, name)
-    return join([element("i", class_=f"swatch {color}"), name])
-
-
 def boxes(run: RunFolder) -> Markup | None:
     """The picture of all metrics, if the run has one."""
-    path = run.path / "plots" / "boxes.png"
+    path = run.path / "plots" / "boxes.svg"
     if not path.exists():
         return None
     caption = (
@@ -106,7 +78,7 @@ def boxes(run: RunFolder) -> Markup | None:
 
 
 def _picture(path: Path, text: str) -> Markup:
-    uri = data_uri("image/png", path.read_bytes())
+    uri = data_uri("image/svg+xml", path.read_bytes())
     image = element("img", src=uri, alt=text, style=PICTURE, loading="lazy")
     return element("div", image, class_="wide", tabindex=0)
 
@@ -114,16 +86,15 @@ def _picture(path: Path, text: str) -> Markup:
 def curves(run: RunFolder) -> Markup | None:
     """The pictures of SDR over time, folded away if there are many."""
     tracks = [title(track) for track in run.results.get("tracks", [])]
-    files = {name: run.path / "plots" / "tracks" / f"{name}.png" for name in tracks}
+    files = {name: run.path / "plots" / "tracks" / f"{name}.svg" for name in tracks}
     drawn = {name: path for name, path in files.items() if path.exists()}
     if not drawn:
         return None
     items = [
-        element(
-            "details",
-            element("summary", f"{name}: SDR over time"),
+        folded(
+            f"{name}: SDR over time",
             _picture(path, f"SDR over time of {name}"),
-            open=len(drawn) <= 3,
+            opened=len(drawn) <= 3,
         )
         for name, path in [*drawn.items()][:MOST_CURVES]
     ]

@@ -3,9 +3,9 @@
 import re
 from typing import Any
 
-from sepjax.report.html.markup import Markup, element, join
-from sepjax.report.html.numbers import decibels, hertz
-from sepjax.report.pages.scores import spell
+from sepjax.report.html.markup import Markup, element
+from sepjax.report.html.numbers import decibels, duration, hertz
+from sepjax.report.html.parts import definitions, spell
 from sepjax.report.run_folder import (
     RunFolder,
     lookup,
@@ -24,27 +24,21 @@ def verdict(run: RunFolder) -> Markup:
     if not scored(run, "si_sdr"):
         steps = max((line["step"] for line in run.train + run.valid), default=0)
         state = f"trained for {steps:,} steps" if steps else "not trained yet"
-        return element(
-            "p", f"This run is {state} and has no scores yet.", class_="verdict"
-        )
-    sentences = [_improvement_sentence(run), _oracle_sentence(run)]
-    sentences += [_classes_sentence(run)]
+        text = f"This run is {state} and has no scores yet."
+        return element("p", text, class_="verdict")
+    sentences = [_improvement(run), _way_to_oracle(run), _best_and_worst(run)]
     return element("p", [[part, " "] for part in sentences if part], class_="verdict")
 
 
-def _improvement_sentence(run: RunFolder) -> Markup:
-    gain = mean_score(run, "improvement", "si_sdr")
-    model, mixture = (mean_score(run, p, "si_sdr") for p in ("model", "mixture"))
+def _improvement(run: RunFolder) -> list[Any]:
+    parts = ("improvement", "model", "mixture")
+    gain, model, mixture = (mean_score(run, part, "si_sdr") for part in parts)
     names = scored(run, "si_sdr")
     verb = "improves" if gain > 0 else "worsens"
     average = f" on average over {len(names)} classes" if len(names) > 1 else ""
-    return join(
-        [
-            f"On {_songs(run)}, the model ",
-            element("b", f"{verb} the mixture by {_level(abs(gain))} SI-SDR"),
-            f"{average}, from {decibels(mixture)} to {_level(model)}.",
-        ]
-    )
+    text = element("b", f"{verb} the mixture by {_level(abs(gain))} SI-SDR")
+    levels = f"from {decibels(mixture)} to {_level(model)}"
+    return [f"On {_songs(run)}, the model ", text, f"{average}, {levels}."]
 
 
 def _songs(run: RunFolder) -> str:
@@ -60,35 +54,32 @@ def _songs(run: RunFolder) -> str:
     return f"{songs}, {'all' if seen == count else seen} of which it was trained on"
 
 
-def _oracle_sentence(run: RunFolder) -> Markup | None:
-    oracle = mean_score(run, "oracle", "si_sdr")
+def _way_to_oracle(run: RunFolder) -> str:
+    parts = ("oracle", "mixture", "model")
+    oracle, mixture, model = (mean_score(run, part, "si_sdr") for part in parts)
     if oracle is None:
-        return None
-    mixture, model = (mean_score(run, p, "si_sdr") for p in ("mixture", "model"))
-    text = (
-        "The ideal-ratio-mask oracle, which is told the answer, reaches "
-        f"{_level(oracle)}"
-    )
+        return ""
+    text = "The ideal-ratio-mask oracle, which is told the answer, reaches "
+    text += _level(oracle)
     if oracle > mixture and model > mixture:
         share = 100 * (model - mixture) / (oracle - mixture)
         text += f"; the model covers {share:.0f}\N{NO-BREAK SPACE}% of the way there"
-    return join([text, "."])
+    return text + "."
 
 
-def _classes_sentence(run: RunFolder) -> Markup | None:
+def _best_and_worst(run: RunFolder) -> str:
     names = scored(run, "si_sdr")
     if len(names) < 2:
-        return None
+        return ""
     gains = {name: score(run, "improvement", name, "si_sdr") for name in names}
     best, worst = max(gains, key=gains.get), min(gains, key=gains.get)
     text = (
         f"It gains most on {best} ({_level(gains[best], signed=True)}) and "
         f"least on {worst} ({_level(gains[worst], signed=True)})."
     )
-    losers = [name for name in names if gains[name] < 0]
-    if losers:
+    if losers := [name for name in names if gains[name] < 0]:
         text += f" Worse than leaving the mixture alone: {', '.join(losers)}."
-    return join([text])
+    return text
 
 
 def _level(value: float, *, signed: bool = False) -> str:
@@ -98,34 +89,32 @@ def _level(value: float, *, signed: bool = False) -> str:
 
 def facts(run: RunFolder) -> Markup:
     """Where the run comes from, small."""
+    lines = run.train + run.valid
+    seconds = max((number(line.get("seconds")) or 0.0 for line in lines), default=0.0)
+    digest = _provenance(run, "data_sha256") or _provenance(run, "data_digest")
+    versions = _provenance(run, "versions")
+    if isinstance(versions, dict):
+        versions = ", ".join(f"{name} {version}" for name, version in versions.items())
     known = {
         "Configuration": lookup(run.config, "name"),
-        "Classes": ", ".join(run.sources) or None,
+        "Classes": ", ".join(run.sources),
         "Sample rate": hertz(run.sample_rate) if run.sample_rate else None,
         "Steps": _steps(run),
-        "Training time": _duration(run),
+        "Training time": duration(seconds) if seconds else None,
         "Parameters": _grouped(_provenance(run, "parameters")),
         "Seed": lookup(run.config, "seed"),
-        "Data": _short(_provenance(run, "data_sha256", "data_digest")),
+        "Data": _short(digest),
         "Commit": _short(_provenance(run, "commit")),
         "Device": _provenance(run, "device"),
-        "Versions": _versions(run),
+        "Versions": versions,
     }
-    items = [
-        element("div", element("dt", name), element("dd", value))
-        for name, value in known.items()
-        if value not in (None, "")
-    ]
-    return element("dl", items, class_="facts")
+    return definitions(known, class_="facts")
 
 
-def _provenance(run: RunFolder, *keys: str) -> Any:
-    """The first of the keys that any provenance knows."""
-    for tree in (run.config.get("provenance"), run.results.get("provenance")):
-        for key in keys:
-            if lookup(tree, key) is not None:
-                return lookup(tree, key)
-    return None
+def _provenance(run: RunFolder, key: str) -> Any:
+    """What the run's configuration or its results know."""
+    value = lookup(run.config, "provenance", key)
+    return lookup(run.results, "provenance", key) if value is None else value
 
 
 def _steps(run: RunFolder) -> str | None:
@@ -134,16 +123,6 @@ def _steps(run: RunFolder) -> str | None:
     if done is None or planned is None or done >= planned:
         return _grouped(planned if done is None else done)
     return f"{done:,} of {planned:,.0f}"
-
-
-def _duration(run: RunFolder) -> str | None:
-    seconds = [number(line.get("seconds")) for line in run.train + run.valid]
-    longest = max((s for s in seconds if s is not None), default=0.0)
-    if not longest:
-        return None
-    units = {"h": 3600, "min": 60, "s": 1}
-    unit = next(unit for unit, size in units.items() if longest > size or size == 1)
-    return f"{longest / units[unit]:.3g} {unit}"
 
 
 def _grouped(value: Any) -> str | None:
@@ -160,10 +139,3 @@ def _short(digest: Any) -> str | None:
     if digest is None:
         return None
     return re.sub(r"\b([0-9a-f]{12})[0-9a-f]{8,}\b", r"\1", spell(digest))
-
-
-def _versions(run: RunFolder) -> str | None:
-    versions = _provenance(run, "versions")
-    if not isinstance(versions, dict):
-        return None if versions is None else str(versions)
-    return ", ".join(f"{name} {version}" for name, version in versions.items())
