@@ -6,6 +6,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from sepjax.registry import import_extensions
+
 # Heavy imports wait inside the functions: the options are wanted for every --help.
 
 
@@ -72,6 +74,14 @@ def _score_options(two: Any) -> None:
         "multi_mel_snr; without isr, sir and sar it takes a tenth of the time",
     )
     two.add_argument(
+        "--extensions",
+        type=_names,
+        default=(),
+        metavar="A,B",
+        help="modules to import first, such as my_parts: they register metrics of "
+        "your own for --metrics (a run imports those of its configuration)",
+    )
+    two.add_argument(
         "--channels",
         choices=("flatten", "mean"),
         help="SI-SDR: one scale for all channels, or the mean over channels (flatten)",
@@ -97,13 +107,14 @@ def _names(text: str) -> tuple[str, ...]:
 def evaluate(arguments: argparse.Namespace) -> int:
     """``sepjax evaluate``: score a run or two folders. 1 if a track failed."""
     if arguments.references or arguments.estimates:
+        _check_command(arguments)
         return _evaluate_folders(arguments)
     if arguments.run is None:
         raise ValueError(
             "name a run folder, `sepjax evaluate RUN`, or two folders of stems, "
             "`sepjax evaluate --references DIR --estimates DIR`"
         )
-    _start_quickly()
+    _start_quickly(arguments)
     from data_pipelines.pipeline import open_data
     from sepjax.config import from_dict
     from sepjax.evaluation.run import run_protocol
@@ -118,8 +129,7 @@ def evaluate(arguments: argparse.Namespace) -> int:
 
 
 def _evaluate_folders(arguments: argparse.Namespace) -> int:
-    _check_command(arguments)
-    _start_quickly()
+    _start_quickly(arguments)
     from sepjax.evaluation.folders.evaluate import evaluate_folders
     from sepjax.evaluation.protocol import make_protocol
     from sepjax.evaluation.score_files import write_scores
@@ -153,14 +163,15 @@ def _changes(arguments: argparse.Namespace) -> dict[str, Any]:
     return {name: value for name, value in options.items() if value is not None}
 
 
-def _start_quickly() -> None:
-    """Keep compiled programs from one call to the next, and one thread for LAPACK."""
+def _start_quickly(arguments: argparse.Namespace) -> None:
+    """Import extensions, keep compiled programs for the next call, tame LAPACK."""
     # Its threads wait for one another longer than they compute; read on loading NumPy.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from sepjax.evaluation.scoring import keep_programs
 
     cache = os.environ.get("SEPJAX_CACHE") or "~/.cache/sepjax"
     keep_programs(Path(cache).expanduser() / "programs")
+    import_extensions(arguments.extensions)
 
 
 def _prepare_output(folder: Path) -> None:

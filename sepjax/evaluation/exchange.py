@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from sepjax.evaluation.excerpts import Collector, Excerpt
+from sepjax.storage import atomic_file
 
 SCRATCH = "scores.part"  # folder in the run folder
 PATIENCE = 7 * 24 * 3600 * 1000  # ms; some processes have longer songs than others
@@ -38,10 +39,10 @@ def bring_together(rows: Rows, collector: Collector, run: Path, part: slice) -> 
 
     scratch = run / SCRATCH
     if process:
-        scratch.mkdir(parents=True, exist_ok=True)
         facts = [list(rows.items()), [excerpt[:-1] for excerpt in collector.kept]]
         waves = [excerpt.waves for excerpt in collector.kept]
-        np.savez(scratch / f"{process}.npz", *waves, facts=json.dumps(facts))
+        with atomic_file(scratch / f"{process}.npz") as file:
+            np.savez(file, *waves, facts=json.dumps(facts))
     # By way of the coordinator: a collective of devices would not wait for hours.
     multihost.get_barrier_sync_fn()(key=f"scores of {run}", timeout_ms=PATIENCE)
     if process:

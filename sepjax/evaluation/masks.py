@@ -67,9 +67,7 @@ def ideal_ratio_mask(
         Stöter, Liutkus and Ito 2018, "The 2018 signal separation evaluation
         campaign"; thesis sections 2 and 4.
     """
-    # An integer power is a few products, any other a logarithm and an exponential.
-    power = int(power) if power == int(power) else power
-    mask = _ratio_masked(power, n_fft)
+    mask = _masked("ratio", power, n_fft)
     return separate_blocks(mask, references, mixture, n_fft=n_fft, hop=hop)
 
 
@@ -94,8 +92,7 @@ def ideal_binary_mask(
         >>> ideal_binary_mask(references, references.sum(0), n_fft=512).shape
         (2, 5000, 1)
     """
-    power = int(power) if power == int(power) else power
-    mask = _binary_masked(power, n_fft)
+    mask = _masked("binary", power, n_fft)
     return separate_blocks(mask, references, mixture, n_fft=n_fft, hop=hop)
 
 
@@ -130,15 +127,13 @@ def separate_blocks(
         hop: samples between frames; 0 for half a window.
     """
     hop = check_shapes(references, mixture, n_fft, hop)
-    time, block = mixture.shape[0], BLOCK_FRAMES * hop
-    padded = -(-time // block) * block
-    shape = (len(references), padded, mixture.shape[1])
-    estimates = np.empty(shape, references.dtype)
+    estimates = np.empty(references.shape, references.dtype)
     with float64_enabled():
         for start, piece in blocks(references, mixture, n_fft, hop):
             separated = _mask_block(piece, constants, masked, n_fft, hop)
-            estimates[:, start : start + block] = np.moveaxis(separated, 0, -1)
-    return estimates[:, :time]
+            part = estimates[:, start : start + BLOCK_FRAMES * hop]
+            part[:] = np.moveaxis(separated, 0, -1)[:, : part.shape[1]]
+    return estimates
 
 
 def check_shapes(
@@ -185,22 +180,20 @@ def _mask_block(
     return separated[..., n_fft:-n_fft]
 
 
-# The reference implementation divides transforms by the sum of the window, which
-# matters only beside eps. A mask is made once, so that it is compiled once.
-@functools.cache
-def _ratio_masked(power: float, n_fft: int) -> Callable[..., jax.Array]:
-    def masked(sources: jax.Array, mixture: jax.Array) -> jax.Array:
-        masks = masking.ratio_mask(sources * (2 / n_fft), power=power, eps=EPS)
+@functools.cache  # so that a mask is compiled once
+def _masked(kind: str, power: float, n_fft: int) -> Callable[..., jax.Array]:
+    # An integer power is a few products, any other a logarithm and an exponential.
+    power = int(power) if power == int(power) else power
+    # The reference implementation divides transforms by the sum of the window, which
+    # matters only beside eps.
+    scale = 2 / n_fft
+
+    def ratio(sources: jax.Array, mixture: jax.Array) -> jax.Array:
+        masks = masking.ratio_mask(sources * scale, power=power, eps=EPS)
         return masking.apply_masks(mixture, masks)
 
-    return masked
-
-
-@functools.cache
-def _binary_masked(power: float, n_fft: int) -> Callable[..., jax.Array]:
-    def masked(sources: jax.Array, mixture: jax.Array) -> jax.Array:
-        part = jnp.abs(sources * (2 / n_fft)) ** power
-        whole = jnp.abs(mixture * (2 / n_fft)) ** power
+    def binary(sources: jax.Array, mixture: jax.Array) -> jax.Array:
+        part, whole = (jnp.abs(x * scale) ** power for x in (sources, mixture))
         return (part / (EPS + whole[:, None]) >= 0.5) * mixture[:, None]
 
-    return masked
+    return ratio if kind == "ratio" else binary

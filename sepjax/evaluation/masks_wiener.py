@@ -77,14 +77,12 @@ def _covariances(
             frames = None if index == last else BLOCK_FRAMES
             total += np.asarray(_block_covariance(piece[:, :-1], n_fft, hop, frames))
     # The mean over frames differs from this sum by a factor, which the trace removes.
-    if bug:
-        trace = np.trace(total, axis1=1, axis2=2)[:, None, None]
-    else:
-        trace = np.trace(total, axis1=2, axis2=3)[..., None, None]
+    axes = (1, 2) if bug else (2, 3)
+    trace = np.trace(total, axis1=axes[0], axis2=axes[1])
+    trace = trace[:, None, None] if bug else trace[..., None, None]
     # A source that is silent in a bin has no direction there.
-    scaled = np.divide(
-        total * channels, trace, out=np.zeros_like(total), where=trace != 0
-    )
+    nothing = np.zeros_like(total)
+    scaled = np.divide(total * channels, trace, out=nothing, where=trace != 0)
     return scaled + EPS * np.eye(channels)
 
 
@@ -94,7 +92,8 @@ def _block_covariance(
 ) -> jax.Array:
     spectra = spectral.stft(waves, n_fft=n_fft, hop=hop, center=False)
     spectra = spectra[:, :, :frames] * (2 / n_fft)
-    weight = 1 / (EPS + jnp.mean(_power(spectra), axis=0))
+    power = jnp.square(spectra.real) + jnp.square(spectra.imag)
+    weight = 1 / (EPS + jnp.mean(power, axis=0))
     return jnp.einsum("istf,jstf,stf->sfij", spectra, spectra.conj(), weight)
 
 
@@ -111,10 +110,6 @@ def _filtered(n_fft: int):
         return jnp.einsum("stf,sfij,jtf->istf", power, covariance, whitened)
 
     return masked
-
-
-def _power(spectra: jax.Array) -> jax.Array:
-    return jnp.square(spectra.real) + jnp.square(spectra.imag)
 
 
 def _inverse(matrices: jax.Array) -> jax.Array:

@@ -6,22 +6,18 @@ the results, which are the same for both.
 
 import functools
 import math
-import multiprocessing
 import os
-import signal
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
-from data_pipelines.workers import EXPECTED
+from data_pipelines.workers import end_with_parent, reason, run_jobs
+from sepjax.evaluation.averages import mean, median
 from sepjax.evaluation.metrics import LEAKAGE, METRICS, measure
 from sepjax.evaluation.protocol import Protocol
 
-# What bad files and data raise; anything else is a bug of ours and stops everything.
 MAIN = "model"  # the column of the estimates that are scored, whoever made them
 COLUMNS = (MAIN, "mixture", "oracle")
 CLEAN = (MAIN, "mixture", "recorded")  # of live music, against what was played
@@ -119,75 +115,51 @@ def score_all(
         load: reads or separates.
         protocol: what is measured.
         jobs: processes; with more than one, items and ``load`` are pickled.
-        total: number of items, for the bar.
+        total: number of items.
         progress: show a bar with the expected time on stderr.
 
     Yields:
         The row of :func:`score_track`, or ``{"error": text}``: a track that fails does
         not stop the others.
     """
-    attempt = functools.partial(_attempt, load, protocol)
-    if jobs == 1:
-        done: Iterable[Any] = ((i, attempt(item)) for i, item in enumerate(items))
-    else:
-        done = score_in_processes(list(items), attempt, jobs)
-    if progress:
-        from tqdm import tqdm
-
-        done = tqdm(done, desc="evaluate", unit="track", total=total or None)
-    yield from done
-
-
-def _attempt(load: Callable[[Any], Track], protocol: Protocol, item: Any) -> dict:
-    try:
-        return score_track(load(item), protocol)
-    except EXPECTED as error:
-        return {"error": str(error) or type(error).__name__}
+    start = functools.partial(
+        _start_worker, jax.config.jax_compilation_cache_dir, {**METRICS}
+    )
+    done = run_jobs(
+        functools.partial(_score, load, protocol),
+        _Counted(items, total),
+        "evaluate",
+        workers=jobs,
+        unit="track",
+        progress=progress,
+        start=start,
+        again=True,
+    )
+    for index, row, error in done:
+        yield index, row if error is None else {"error": reason(error)}
 
 
-def score_in_processes(
-    items: Sequence[Any], attempt: Callable[[Any], dict], jobs: int
-) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Places and rows, as :func:`score_all`, by several processes."""
-    left = dict(enumerate(items))
-    for index, row in _pool(left, attempt, min(jobs, len(items))):
-        yield index, row
-        del left[index]
-    # A process has died, mostly for want of memory, and took its siblings' tracks
-    # with it: each of these gets a process for itself.
-    for index, item in left.items():
-        alone = dict(_pool({index: item}, attempt, 1))
-        died = "its process died, probably for want of memory: free some, or cut the "
-        yield index, alone.get(index, {"error": died + "track into shorter ones"})
+class _Counted:
+    """Jobs that are read one after the other; their number is known before."""
+
+    def __init__(self, items: Iterable[Any], total: int):
+        self.items, self.total = items, total
+
+    def __iter__(self) -> Iterator[tuple[Any]]:
+        return ((item,) for item in self.items)
+
+    def __len__(self) -> int:
+        return self.total
 
 
-def _pool(
-    items: Mapping[int, Any], attempt: Callable[[Any], dict], jobs: int
-) -> Iterator[tuple[int, dict[str, Any]]]:
-    # A fork of this process would leave JAX's threads behind in mid-air: workers come
-    # from a server that has imported everything and started nothing.
-    kinds = multiprocessing.get_all_start_methods()
-    kind = "forkserver" if "forkserver" in kinds else "spawn"
-    context = multiprocessing.get_context(kind)
-    if kind == "forkserver":
-        context.set_forkserver_preload([__name__])
-    settings = jax.config.jax_compilation_cache_dir, {**METRICS}
-    with ProcessPoolExecutor(jobs, context, _start_worker, settings) as pool:
-        futures = {pool.submit(attempt, item): index for index, item in items.items()}
-        try:
-            for future in as_completed(futures):
-                yield futures[future], future.result()
-        except BrokenProcessPool:
-            return
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+def _score(load: Callable[[Any], Track], protocol: Protocol, item: Any) -> dict:
+    return score_track(load(item), protocol)
 
 
 def _start_worker(cache: str | None, metrics: Mapping[str, Any]) -> None:
+    end_with_parent()
     METRICS.update(metrics)  # those of a user's file, too
-    # Ctrl-C ends the workers without a word; and many processes would quarrel about
-    # the memory of an accelerator.
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    # Many processes would quarrel about the memory of an accelerator.
     jax.config.update("jax_platforms", "cpu")
     if cache:
         keep_programs(cache)
@@ -200,40 +172,7 @@ def keep_programs(folder: str | os.PathLike) -> None:
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
 
-def processors() -> int:
-    """How many of them this process may use."""
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:  # only Linux can tell what we may use
-        return os.cpu_count() or 1
-
-
 # --- averages ------------------------------------------------------------------------
-
-
-def median(values: Iterable[float]) -> float:
-    """Median of what is not NaN; infinities keep their rank.
-
-    Example:
-        >>> median([1.0, math.nan, 3.0, math.inf])
-        3.0
-    """
-    known = sorted(value for value in values if not math.isnan(value))
-    if not known:
-        return math.nan
-    low, high = known[(len(known) - 1) // 2], known[len(known) // 2]
-    return float(low if low == high else (low + high) / 2)
-
-
-def mean(values: Iterable[float]) -> float:
-    """Mean of what is not NaN.
-
-    Example:
-        >>> mean([1.0, math.nan, 3.0])
-        2.0
-    """
-    known = [value for value in values if not math.isnan(value)]
-    return float(np.mean(known)) if known else math.nan
 
 
 def summarize(tracks: Sequence[Scores], protocol: Protocol) -> dict[str, dict]:

@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from sepjax.evaluation.averages import mean_and_deviation
+from sepjax.evaluation.tables import measured
+from sepjax.registry import aligned
 from sepjax.storage import write_json
 
 COLUMNS = ("model", "improvement", "mixture", "oracle")
@@ -44,17 +45,12 @@ def combine(results: Sequence[dict[str, Any]], metric: str = "si_sdr") -> dict:
     band: dict[str, Any] = {"definition": definitions[0], "seeds": seeds}
     for column in COLUMNS:
         tables = [one[column] | {"mean": one["mean"][column]} for one in results]
-        band[column] = {
-            name: _spread([table[name][metric] for table in tables])
-            for name in tables[0]
-        }
+        band[column] = {}
+        for name in tables[0]:
+            values = [measured(table[name][metric]) for table in tables]
+            mean, spread = map(float, mean_and_deviation(values))
+            band[column][name] = {"mean": mean, "sd": spread, "values": values}
     return band
-
-
-def _spread(values: Sequence[float | None]) -> dict[str, Any]:
-    known = np.array([np.nan if value is None else value for value in values], float)
-    spread = float(np.std(known, ddof=1)) if len(known) > 1 else 0.0
-    return {"mean": float(np.mean(known)), "sd": spread, "values": known.tolist()}
 
 
 def summarize_band(workdir: Path, folders: Sequence[Path]) -> str:
@@ -65,12 +61,9 @@ def summarize_band(workdir: Path, folders: Sequence[Path]) -> str:
     tracks = results[0].get("tracks", ())
     seen = sum(bool(track.get("seen")) for track in tracks)
     count = f", SEEN: {seen} of {len(tracks)} tracks" if seen else ""
-    lines = [
-        f"SI-SDR (dB), mean ± deviation over {len(band['seeds'])} seeds{count}",
-        f"{'class':18s} {'model':>15s} {'improvement':>15s}",
-    ]
+    rows = [["class", "model", "improvement"]]
     for name in band["model"]:
-        cells = (band[column][name] for column in ("model", "improvement"))
-        text = (f"{c['mean']:8.2f} ± {c['sd']:.2f}" for c in cells)
-        lines.append(f"{name:18s} " + " ".join(f"{cell:>15s}" for cell in text))
-    return "\n".join(lines)
+        cells = (band[column][name] for column in rows[0][1:])
+        rows.append([name, *(f"{c['mean']:.2f} ± {c['sd']:.2f}" for c in cells)])
+    title = f"SI-SDR (dB), mean ± deviation over {len(band['seeds'])} seeds{count}"
+    return f"{title}\n{aligned(rows)}"

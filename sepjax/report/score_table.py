@@ -7,11 +7,17 @@ from typing import Any
 
 import numpy as np
 
+from sepjax.evaluation.averages import mean_and_deviation
 from sepjax.evaluation.tables import in_unit, label, measured
 from sepjax.registry import nearest
 
 # Facts of a definition that may differ between rows of one table.
 OWN = ("seed", "commit", "estimates")
+OTHERS = {
+    "mixture": "(the mixture)",
+    "oracle": "(ideal ratio masks)",
+    "recorded": "(the recorded stems)",
+}
 PARTS = {
     "model": "{}",
     "improvement": "{} improvement over the mixture",
@@ -41,19 +47,33 @@ def score_table(runs: Sequence[Path], metric: str = "si_sdr") -> str:
     known = first["mean"]["model"]
     if metric not in known:
         raise ValueError(f"not scored by {metric!r}: {nearest(metric, known)}")
-    unit = in_unit(first, metric, " (") + ")"
-    blocks = []
+    unit = in_unit(first, metric, " (")
+    names, blocks = [*first["model"], "mean"], []
     for part, title in PARTS.items():
         if part not in first:
             continue
-        rows = _references(first, part, metric)
-        rows += [
-            (name + marked(found), _cells(found, part, metric))
+        home, column = ("clean", "model") if part == "clean" else ("", part)
+        runs_of = {
+            name + marked(found): [one[home] if home else one for one in found]
             for name, found in scored.items()
-            if metric in found[0]["mean"][part if part != "clean" else "model"]
+        }
+        others = OTHERS if part != "improvement" else {}
+        first_home = first[home] if home else first
+        rows = [
+            (text, [scores_of(first_home, other, metric)])
+            for other, text in others.items()
         ]
-        heading = title.format(label(first, metric)) + unit * (unit != ")")
-        blocks.append(_markdown(heading, list(first["model"]), rows))
+        rows += [
+            (name, [scores_of(one, column, metric) for one in found])
+            for name, found in runs_of.items()
+        ]
+        lines = [[title.format(label(first, metric)) + unit + ")" * bool(unit), *names]]
+        lines.append(["---", *["---:"] * len(names)])
+        for name, found in rows:
+            if found[0]:
+                cells = [_cell([values[n] for values in found]) for n in names]
+                lines.append([name, *cells])
+        blocks.append("\n".join(f"| {' | '.join(line)} |" for line in lines))
     return "\n\n".join(blocks)
 
 
@@ -93,71 +113,34 @@ def _results(run: Path) -> list[dict[str, Any]]:
 
 
 def _require_same(scored: Mapping[str, list[dict[str, Any]]]) -> None:
-    plain = {
-        name: [
-            {k: v for k, v in one["definition"].items() if k not in OWN}
-            for one in found
-        ]
-        for name, found in scored.items()
-    }
-    wanted = next(iter(plain.values()))[0]
-    for name, found in plain.items():
-        for one in found:
-            changed = [k for k in wanted | one if wanted.get(k) != one.get(k)]
-            if changed:
+    first = next(iter(scored))
+    one = scored[first][0]["definition"]
+    for name, found in scored.items():
+        for other in (results["definition"] for results in found):
+            keys = [key for key in one | other if key not in OWN]
+            if changed := [key for key in keys if one.get(key) != other.get(key)]:
                 raise ValueError(
                     f"{name} was scored by another definition ({', '.join(changed)}) "
-                    f"than {next(iter(scored))}: such scores do not share a table"
+                    f"than {first}: such scores do not share a table"
                 )
 
 
 def scores_of(
     results: Mapping[str, Any], column: str, metric: str = "si_sdr"
 ) -> dict[str, float]:
-    """Class -> value of a column, and its mean over classes; NaN for no score."""
+    """Class -> value of a column, and its mean over classes; NaN for no score.
+
+    Empty where the column was not scored by the metric.
+    """
+    means = results["mean"].get(column, {})
+    if metric not in means:
+        return {}
     table = {name: row.get(metric) for name, row in results[column].items()}
-    table["mean"] = results["mean"][column].get(metric)
-    return {name: measured(value) for name, value in table.items()}
-
-
-def _references(
-    results: Mapping[str, Any], part: str, metric: str
-) -> list[tuple[str, dict]]:
-    if part == "improvement":
-        return []
-    home = results["clean"] if part == "clean" else results
-    names = {"mixture": "(the mixture)", "oracle": "(ideal ratio masks)"}
-    names |= {"recorded": "(the recorded stems)"}
-    return [
-        (text, {k: _cell([v]) for k, v in scores_of(home, column, metric).items()})
-        for column, text in names.items()
-        if metric in home["mean"].get(column, {})
-    ]
-
-
-def _cells(
-    found: Sequence[Mapping[str, Any]], part: str, metric: str
-) -> dict[str, str]:
-    live = part == "clean"
-    tables = [
-        scores_of(one["clean"] if live else one, "model" if live else part, metric)
-        for one in found
-    ]
-    return {name: _cell([table[name] for table in tables]) for name in tables[0]}
+    return {n: measured(v) for n, v in (table | {"mean": means[metric]}).items()}
 
 
 def _cell(values: Sequence[float]) -> str:
-    known = np.array(values)
-    if np.isnan(known).all():
+    mean, deviation = mean_and_deviation(values)
+    if np.isnan(values).all():
         return "-"
-    spread = f" ± {known.std(ddof=1):.2f}" if len(known) > 1 else ""
-    return f"{known.mean():.2f}{spread}"
-
-
-def _markdown(title: str, classes: list[str], rows: list[tuple[str, dict]]) -> str:
-    names = [*classes, "mean"]
-    lines = [f"| {title} | " + " | ".join(names) + " |"]
-    lines.append("|---|" + "---:|" * len(names))
-    for name, cells in rows:
-        lines.append(f"| {name} | " + " | ".join(cells[n] for n in names) + " |")
-    return "\n".join(lines)
+    return f"{mean:.2f}" + f" ± {deviation:.2f}" * (len(values) > 1)

@@ -10,10 +10,8 @@ import pytest
 import soundfile
 
 from sepjax.commands import cli
-from sepjax.evaluation import scoring
 from sepjax.evaluation.folders.evaluate import evaluate_folders
-from sepjax.evaluation.folders.pairing import pair_tracks
-from sepjax.evaluation.metrics import leakage
+from sepjax.evaluation.metrics import METRICS, leakage
 from sepjax.evaluation.protocol import make_protocol
 from sepjax.evaluation.score_files import write_scores
 from sepjax.evaluation.tables import summary, title
@@ -111,25 +109,6 @@ def test_many_processes_give_the_numbers_of_one(music):
                 right["model"][name], rel=1e-9, nan_ok=True
             )
     assert one["definition"] == many["definition"]
-
-
-def test_a_process_that_dies_takes_no_track_with_it(music, monkeypatch):
-    pairs, _ = pair_tracks(music / "true", music / "guess")
-    calls = []
-
-    def pool(left, attempt, jobs):
-        calls.append((sorted(left), jobs))
-        # The pool breaks after the first track; alone, track 1 kills its process again.
-        if jobs == 2:
-            yield 0, {}
-        elif 1 not in left:
-            yield from ((index, {}) for index in left)
-
-    monkeypatch.setattr(scoring, "_pool", pool)
-    done = dict(scoring.score_in_processes(pairs, None, 2))
-    assert calls == [([0, 1, 2], 2), ([1], 1), ([2], 1)]
-    assert done[0] == done[2] == {}
-    assert "want of memory" in done[1]["error"]
 
 
 def test_perfect_estimates_are_infinitely_good(music, tmp_path):
@@ -289,6 +268,42 @@ def test_page_without_a_single_score(copy, tmp_path):
     assert "3 of 3 tracks failed" in summary(results)
 
 
+LOUDEST = """
+from sepjax.evaluation.metrics import METRICS
+
+@METRICS.register("loudest_error", label="loudest", definition="largest error", unit="")
+def loudest_error(reference, estimate):
+    return abs(estimate - reference).max()
+"""
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_metric_of_a_users_file_scores_folders(
+    jobs, music, tmp_path, monkeypatch, capsys
+):
+    module = f"my_part_for_{jobs}"  # another one each time: modules are imported once
+    (tmp_path / f"{module}.py").write_text(LOUDEST)
+    monkeypatch.syspath_prepend(tmp_path)
+    command = ["evaluate", "--extensions", module, "--classes", "bass"]
+    command += ["--metrics", "loudest_error", "--jobs", str(jobs)]
+    command += [
+        "--references",
+        str(music / "true"),
+        "--estimates",
+        str(music / "guess"),
+    ]
+    try:
+        assert cli.main([*command, "-o", str(tmp_path / "o")]) == 0
+    finally:
+        METRICS.pop("loudest_error")
+    assert "loudest: mean over tracks" in capsys.readouterr().out
+    results = json.loads((tmp_path / "o/results.json").read_text())
+    truth, guess = (read(music, s, "test/a/bass.wav") for s in ("true", "guess"))
+    stored = results["tracks"][0]["model"]["bass"]["loudest_error"]
+    assert stored == pytest.approx(np.abs(guess - truth).max(), abs=1e-7)  # float32
+    assert "loudest" in (tmp_path / "o/report.html").read_text()
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -299,6 +314,10 @@ def test_page_without_a_single_score(copy, tmp_path):
         (
             ["--references", "x", "--estimates", "y", "--metrics", "sdrr"],
             "unknown metric 'sdrr': did you mean 'sdr'",
+        ),
+        (
+            ["--references", "x", "--estimates", "y", "--extensions", "no_parts"],
+            "there is no module 'no_parts'",
         ),
     ],
 )

@@ -169,21 +169,24 @@ def _gram(between: Array) -> Array:
 
 def _factorize(between: Array) -> tuple[Array, Array]:
     """Lower Cholesky factor with the first of LOADINGS that makes it finite."""
-    diagonal = np.arange(between.shape[0])
-
-    def attempt(loading: float, _: Array | None = None) -> Array:
-        loaded = between.at[diagonal, diagonal, 0].add(loading)
-        return lax.linalg.cholesky(_gram(loaded), symmetrize_input=False)
-
     # Branches rather than a loop, and the attempt as the first of them: the compiler
     # then holds two matrices at a time instead of four.
-    factor, used = attempt(LOADINGS[0]), jnp.float64(LOADINGS[0])
+    factor, used = _attempt(between, LOADINGS[0]), jnp.float64(LOADINGS[0])
     for loading in LOADINGS[1:]:
         failed = ~jnp.isfinite(jnp.diagonal(factor)).all()
         used = jnp.where(failed, loading, used)
-        again = functools.partial(attempt, loading)
+        again = functools.partial(
+            lambda loading, _: _attempt(between, loading), loading
+        )
         factor = lax.cond(failed, again, lambda factor: factor, factor)
     return factor, used
+
+
+@jax.jit  # traced once for all loadings
+def _attempt(between: Array, loading: float) -> Array:
+    diagonal = np.arange(between.shape[0])
+    loaded = between.at[diagonal, diagonal, 0].add(loading)
+    return lax.linalg.cholesky(_gram(loaded), symmetrize_input=False)
 
 
 def _solve(factor: Array, right: Array) -> Array:
@@ -193,7 +196,8 @@ def _solve(factor: Array, right: Array) -> Array:
 
 def _eigenvalue_ratio(factor: Array, iterations: int = 5) -> Array:
     """Smallest over largest eigenvalue, by (inverse) power iteration on the factor."""
-    start = jax.random.normal(jax.random.key(0), (len(factor), 1), jnp.float64)
+    # A chirp has something of every eigenvector, and no generator to be compiled.
+    start = jnp.cos(jnp.square(jnp.arange(len(factor), dtype=float)))[:, None]
     start = start / jnp.linalg.norm(start)
 
     def step(_: int, state: tuple[Array, ...]) -> tuple[Array, ...]:

@@ -4,7 +4,6 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
 from sepjax.evaluation.bss.projection import ENERGIES, LOADINGS, SINGULAR, Projection
 from sepjax.evaluation.bss.windows import numpy_of
@@ -128,6 +127,8 @@ def _order(sir: Any, mode: str, silence: str) -> Any:
 
 
 def _assign(sir: Any, mode: str, silence: str) -> np.ndarray:
+    from scipy.optimize import linear_sum_assignment  # slow to load, seldom needed
+
     sir = np.asarray(sir)
     if mode == "v3":
         each = [_assign(sir[..., t, None], "v4", silence) for t in range(sir.shape[-1])]

@@ -11,7 +11,6 @@ from typing import Any, Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import scipy.fft
 
 PANNED = 1e-12  # energy of a residual to another channel that float32 explains
 SILENCE = ("drop", "source", "museval")
@@ -68,9 +67,22 @@ def plan_blocks(length: int, filters: int, most: int) -> Blocks:
         samples = math.ceil(length / (count * steps))
     else:
         count = most
-    fft_size = scipy.fft.next_fast_len(samples + filters - 1, real=True)
+    fft_size = _fast_length(samples + filters - 1)
     block = fft_size - filters + 1
     return Blocks(block, fft_size, count, math.ceil(length / (count * block)))
+
+
+def _fast_length(least: int) -> int:
+    """The next length that has no prime factor above 5.
+
+    Example:
+        >>> _fast_length(8191), _fast_length(121)
+        (8192, 125)
+    """
+    # SciPy knows it, too, but takes longer to be imported than a song to be scored.
+    most = 2 ** (least - 1).bit_length()
+    odd = [3**a * 5**b for a in range(24) for b in range(16) if 3**a * 5**b <= most]
+    return min(n << max(0, (-(-least // n) - 1).bit_length()) for n in odd)
 
 
 def segment(wave: Any, start: int, stop: int, bounds: slice) -> Any:

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from sepjax.evaluation.averages import mean, median
+
 MARK = 6.0  # dB of SI-SDR that an oracle should reach before training is worth while
 REFERENCE = "adaptive"  # the procedure whose scores decide
 METRICS = ("si_sdr", "sdr")
@@ -38,7 +40,7 @@ def summarize(
         for procedure in procedures
     }
     matrices = np.array([song["overlap"] for song in songs], float)
-    matrix = _nan_mean(matrices)
+    matrix = np.apply_along_axis(mean, 0, matrices)
     return {
         "classes": {
             name: _class(songs, name)
@@ -62,14 +64,9 @@ def median_scores(
         {'bass': {'si_sdr': 2.0, 'sdr': 3.0}}
     """
     return {
-        name: {metric: _median([s[name][metric] for s in songs]) for metric in METRICS}
+        name: {metric: median([s[name][metric] for s in songs]) for metric in METRICS}
         for name in songs[0]
     }
-
-
-def _median(values: Sequence[float]) -> float:
-    known = [value for value in values if not math.isnan(value)]
-    return float(np.median(known)) if known else math.nan
 
 
 def reaches(scores: Mapping[str, float], mark: float) -> bool:
@@ -140,7 +137,7 @@ def _class(songs: Sequence[Mapping[str, Any]], name: str) -> dict[str, Any]:
     return {
         "songs": len(heard),
         "activity": sum(r["seconds"] for r in rows) / sum(s["seconds"] for s in songs),
-        "level": _median(heard),
+        "level": median(heard),
     }
 
 
@@ -154,13 +151,6 @@ def _clipped(songs: Sequence[Mapping[str, Any]], procedure: str) -> dict[str, An
         "songs": sum(row["mixture"] + sum(row["stems"].values()) > 0 for row in rows),
         "samples": sum(song["samples"] for song in songs),
     }
-
-
-def _nan_mean(matrices: np.ndarray) -> np.ndarray:
-    known = ~np.isnan(matrices)
-    count = known.sum(0)
-    total = np.where(known, matrices, 0.0).sum(0)
-    return np.divide(total, count, where=count > 0, out=np.full(total.shape, np.nan))
 
 
 def _pairs(matrix: np.ndarray, classes: Sequence[str]) -> list[dict[str, Any]]:

@@ -11,6 +11,7 @@ import numpy as np
 from tqdm import tqdm
 
 import sepjax
+from data_pipelines.audio.int16 import to_float
 from data_pipelines.collections.mixing import PROCEDURES, mix
 from data_pipelines.workers import reason, run_jobs
 from sepjax.evaluation.feasibility import grouping
@@ -42,10 +43,7 @@ def report(
     Raises:
         ValueError: no song could be measured.
     """
-
-    def measure(song: Any) -> dict[str, Any]:
-        return measure_song(song, classes, settings)
-
+    measure = functools.partial(measure_song, classes, settings)
     tracks, failed = over_songs(measure, songs, settings.jobs, "oracle")
     if not tracks:
         raise ValueError(f"none of the {len(songs)} songs could be measured, see above")
@@ -67,7 +65,7 @@ def report(
 
 
 def measure_song(
-    song: Any, classes: Sequence[str], settings: Settings
+    classes: Sequence[str], settings: Settings, song: Any
 ) -> dict[str, Any]:
     """All numbers of one song, mixed in four ways."""
     loaded = song.read()
@@ -84,29 +82,25 @@ def measure_song(
         scores[procedure] = _by_class(classes, known[key])
         clipped[procedure] = {"mixture": whole, "stems": dict(zip(classes, stems))}
     mixed = mix(loaded.tracks, grouping.REFERENCE, beta=settings.beta)
-    waves, rate = _full_scale(mixed.stems), loaded.sample_rate
+    waves, rate = to_float(mixed.stems), loaded.sample_rate
+    frames, channels = mixed.mixture.shape
+    presence = {}  # how much of a class there is, at the level of its recording
+    for name, group in zip(classes, loaded.tracks):
+        total = np.sum(group, 0, np.int32) if len(group) else np.zeros((frames, 1))
+        facts = activity(to_float(total), rate)
+        presence[name] = {"tracks": len(group), **facts._asdict()}
     return {
         "name": song.name,
-        **_facts(loaded, mixed.mixture.shape),
-        "classes": {
-            name: _presence(group, mixed.mixture.shape, rate)
-            for name, group in zip(classes, loaded.tracks)
-        },
-        "scores": scores,
-        "clipped": clipped,
-        "overlap": overlap(waves, sample_rate=rate, power=settings.power).tolist(),
-    }
-
-
-def _facts(loaded: Any, shape: tuple[int, int]) -> dict[str, Any]:
-    frames, channels = shape
-    return {
-        "seconds": frames / loaded.sample_rate,
-        "sample_rate": loaded.sample_rate,
+        "seconds": frames / rate,
+        "sample_rate": rate,
         "channels": channels,
         "samples": frames * channels,
         "digest": loaded.digest,
         "clipped_in_files": loaded.clipped,
+        "classes": presence,
+        "scores": scores,
+        "clipped": clipped,
+        "overlap": overlap(waves, sample_rate=rate, power=settings.power).tolist(),
     }
 
 
@@ -142,8 +136,6 @@ def _score_groups(
     groups: Any, classes: Sequence[str], settings: Settings, song: Any
 ) -> dict[str, Any]:
     """Mix a song from the tracks of groups of classes, and score it."""
-    from data_pipelines.collections.mixing import mix
-
     loaded, rank = song.read(), {name: i for i, name in enumerate(classes)}
     merged = [
         [track for name in group for track in loaded.tracks[rank[name]]]
@@ -210,8 +202,8 @@ def definition(
 
 def _scores(mixed: Any, rate: int, settings: Settings) -> dict[str, list]:
     return oracle_scores(
-        _full_scale(mixed.stems),
-        _full_scale(mixed.mixture),
+        to_float(mixed.stems),
+        to_float(mixed.mixture),
         sample_rate=rate,
         power=settings.power,
         window=settings.window,
@@ -223,15 +215,3 @@ def _by_class(names: Sequence[str], scores: dict[str, list]) -> dict[str, Any]:
         name: {metric: values[i] for metric, values in scores.items()}
         for i, name in enumerate(names)
     }
-
-
-def _full_scale(samples: Any) -> Any:
-    return samples.astype(np.float32) / np.float32(32768)
-
-
-def _presence(group: Sequence[Any], shape: tuple[int, int], rate: int) -> dict:
-    """How much of a class there is, before any procedure changes its level."""
-    total = np.zeros(shape, np.int32)
-    for track in group:
-        total += track
-    return {"tracks": len(group), **activity(_full_scale(total), rate)._asdict()}

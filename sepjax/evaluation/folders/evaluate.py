@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from data_pipelines.audio.files import probe
+from data_pipelines.workers import processors
 from sepjax.evaluation.folders.pairing import Pair, pair_tracks
 from sepjax.evaluation.folders.reading import read_pair
 from sepjax.evaluation.protocol import Protocol
-from sepjax.evaluation.scoring import make_results, processors, score_all
+from sepjax.evaluation.scoring import make_results, score_all
 from sepjax.evaluation.tables import title
 
 MOST_JOBS = 4  # by default: each holds a whole track in memory
@@ -56,10 +57,8 @@ def evaluate_folders(
     options = {"total": len(pairs), "progress": progress}
     jobs = min(jobs or _useful_jobs(pairs), len(pairs))
     done = score_all(pairs, read_pair, protocol, jobs=jobs, **options)
-    rows = [
-        {"name": pairs[index].title} | row
-        for index, row in sorted(done, key=lambda item: item[0])
-    ]
+    ordered = sorted(done, key=lambda item: item[0])
+    rows = [{"name": pairs[index].title} | row for index, row in ordered]
     origin = {"references": str(references), "estimates": str(estimates)}
     return make_results(
         rows,
@@ -77,7 +76,7 @@ def _useful_jobs(pairs: Sequence[Pair]) -> int:
             seconds += file.frames / file.sample_rate
         except (OSError, ValueError):  # told when it is read
             continue
-    return 1 if seconds < SHORT else min(processors(), MOST_JOBS)
+    return 1 if seconds < SHORT else processors(MOST_JOBS)
 
 
 def _definition(tracks: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

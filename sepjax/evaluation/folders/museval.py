@@ -17,6 +17,8 @@ from typing import Any
 
 import numpy as np
 
+from sepjax.storage import write_atomically
+
 METRICS = ("SDR", "SIR", "SAR", "ISR")
 Curves = Mapping[str, Mapping[str, Sequence[float]]]  # class -> metric -> windows
 
@@ -67,10 +69,8 @@ def _stored(value: float) -> float:
 
 def write_museval(path: Path, curves: Curves, **seconds: float) -> None:
     """Write :func:`museval_tree`; museval reads ``<folder>/test/**/<track>.json``."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     tree = museval_tree(curves, **seconds)
-    path.write_text(json.dumps(tree, indent=2, ensure_ascii=False), encoding="utf-8")
+    write_atomically(path, json.dumps(tree, indent=2, ensure_ascii=False))
 
 
 def read_museval(path: Path) -> dict[str, dict[str, np.ndarray]]:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from sepjax.evaluation.averages import mean_and_deviation
 from sepjax.report.figures.grid import COLORS, INK, canvas, save, style_axes
 from sepjax.report.score_table import read_scores, scores_of
 
@@ -68,33 +69,18 @@ def _draw(
     style_axes(axes)
     place, width = np.arange(len(classes)), 0.8 / len(bars)
     for index, (name, values) in enumerate(bars.items()):
-        spread = values.std(0, ddof=1) if len(values) > 1 else None
-        axes.bar(
-            place + (index - (len(bars) - 1) / 2) * width,
-            values.mean(0),
-            width=0.9 * width,
-            color=COLORS[index % len(COLORS)],
-            label=name,
-            yerr=spread,
-        )
-    axes.hlines(
-        oracle,
-        place - 0.42,
-        place + 0.42,
-        color=INK,
-        linewidth=1.4,
-        label="ideal ratio masks",
-    )
+        mean, spread = mean_and_deviation(values)
+        style = {"width": 0.9 * width, "color": COLORS[index % len(COLORS)]}
+        style |= {"yerr": spread if len(values) > 1 else None, "label": name}
+        axes.bar(place + (index - (len(bars) - 1) / 2) * width, mean, **style)
+    ends = place - 0.42, place + 0.42
+    style = {"color": INK, "linewidth": 1.4, "label": "ideal ratio masks"}
+    axes.hlines(oracle, *ends, **style)
     axes.axhline(0, color=INK, linewidth=0.6)
     axes.set_xticks(place, [name.replace("_", " ") for name in classes])
     axes.set_ylabel("dB", fontsize=8)
-    figure.legend(
-        loc="upper left",
-        bbox_to_anchor=(0.05, below),
-        ncols=4,
-        fontsize=8,
-        frameon=False,
-    )
+    place = {"loc": "upper left", "bbox_to_anchor": (0.05, below)}
+    figure.legend(ncols=4, fontsize=8, frameon=False, **place)
     return figure
 
 

@@ -231,7 +231,7 @@ def curve_picture(
 def _line(
     panel: Panel, values: np.ndarray, seconds: float, color: str, dash: str | None
 ) -> Markup:
-    """A curve, with dots in a short track, and otherwise on windows without neighbors."""
+    """A curve, dotted in a short track, otherwise where a window has no neighbor."""
     known = np.pad(~np.isnan(values), 1)
     alone = known[1:-1] & ~known[:-2] & ~known[2:]
     path, dots, pen = "", [], "M"

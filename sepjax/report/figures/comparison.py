@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from sepjax.evaluation.averages import mean_and_deviation
 from sepjax.report.run_folder import RunFolder, lookup, number, read_run
 
 DEPTH = 3  # folders of folders of runs are searched this deep
@@ -60,7 +61,7 @@ class Line(NamedTuple):
         columns = {"mean": [-line["loss"] for line in picked]} | {
             name: [_value(line, name) for line in picked] for name in self.curves
         }
-        return {name: (np.mean(v), _deviation(v)) for name, v in columns.items()}
+        return {name: mean_and_deviation(v) for name, v in columns.items()}
 
 
 def find_runs(path: Path, depth: int = DEPTH) -> list[Path]:
@@ -184,9 +185,7 @@ def _line(runs: tuple[RunFolder, ...]) -> Line:
         table = [
             [_value(x, name) for x in r.valid if x["step"] in common] for r in runs
         ]
-        values = np.array(table, float)
-        spread = values.std(0, ddof=1) if len(runs) > 1 else np.zeros(len(steps))
-        curves[name] = Curve(values.mean(0), spread)
+        curves[name] = Curve(*mean_and_deviation(table))
     path = runs[0].path
     row = str(runs[0].config.get("name") or path.name)
     return Line(row, row, runs, np.array(steps, int), curves)
@@ -195,10 +194,6 @@ def _line(runs: tuple[RunFolder, ...]) -> Line:
 def _value(line: dict, name: str) -> float:
     value = number(line.get(f"si_sdr/{name}"))
     return np.nan if value is None else value
-
-
-def _deviation(values: Sequence[float]) -> float:
-    return float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
 
 
 def _distinct(lines: list[Line]) -> list[Line]:

@@ -20,7 +20,7 @@ from sepjax.report.figures.comparison import (
 )
 from sepjax.report.html.document import Section, document, page
 from sepjax.report.html.markup import Markup, element, join
-from sepjax.report.html.numbers import decibels
+from sepjax.report.html.numbers import with_spread
 from sepjax.report.html.pictures import data_uri
 from sepjax.report.html.table import table
 from sepjax.storage import write_atomically
@@ -319,14 +319,8 @@ def _table(lines: Sequence[Line]) -> Markup:
     columns, rows = ["mean", *names], []
     for line in lines:
         best = line.best()
-        cells = [_score(*best[name]) if name in best else "" for name in columns]
+        cells = [with_spread(*best[name]) if name in best else "" for name in columns]
         seeds = f" ({len(line.runs)} seeds)" if len(line.runs) > 1 else ""
         rows.append([line.name + seeds, *cells])
     note = "Validation SI-SDR in dB at the best evaluation of each run."
     return join([element("p", note, class_="note"), table(["run", *columns], rows)])
-
-
-def _score(mean: float, deviation: float) -> str:
-    return decibels(mean, 2) + (
-        f" \N{PLUS-MINUS SIGN} {deviation:.2f}" if deviation else ""
-    )

@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 
+from sepjax.evaluation.averages import mean_and_deviation
 from sepjax.report.figures.bars import improvements
 from sepjax.report.figures.grid import COLORS, LEFT, canvas, save, style_axes
 from sepjax.report.html.document import Section
 from sepjax.report.html.markup import Markup
-from sepjax.report.html.numbers import decibels
+from sepjax.report.html.numbers import with_spread
 from sepjax.report.html.table import table
 from sepjax.report.score_table import read_scores
 
@@ -121,8 +122,8 @@ def _draw(
         axes = figure.add_subplot(grid[index // across, index % across])
         for color, (label, names) in zip(COLORS * len(lines), lines.items()):
             x = np.array([points[name][field] for name in names])
-            values = np.stack([_statistics(surface[name][:, index]) for name in names])
-            mean, deviation = values.T
+            values = [mean_and_deviation(surface[name][:, index]) for name in names]
+            mean, deviation = np.transpose(values)
             low, high = mean - deviation, mean + deviation
             axes.fill_between(x, low, high, color=color, alpha=0.18, linewidth=0)
             axes.plot(x, mean, "o-", color=color, label=label, linewidth=1.6)
@@ -139,17 +140,9 @@ def _draw(
     return figure
 
 
-def _statistics(values: np.ndarray) -> tuple[float, float]:
-    return values.mean(), values.std(ddof=1) if len(values) > 1 else 0.0
-
-
 def _table(surface: Mapping[str, np.ndarray], classes: Sequence[str]) -> Markup:
-    rows = []
-    for name, values in surface.items():
-        cells = []
-        for column in values.T:
-            mean, deviation = _statistics(column)
-            spread = f" \N{PLUS-MINUS SIGN} {deviation:.2f}" if deviation else ""
-            cells.append(decibels(mean, 2) + spread)
-        rows.append([name, *cells])
+    rows = [
+        [name, *map(with_spread, *mean_and_deviation(values))]
+        for name, values in surface.items()
+    ]
     return table(["variation", *classes], rows)

@@ -24,6 +24,16 @@ def decibels(value: float | None, digits: int = 1, *, signed: bool = False) -> s
     return f"{value:{'+' if signed and value else ''}.{digits}f}".replace("-", MINUS)
 
 
+def with_spread(mean: float, deviation: float) -> str:
+    """A mean in dB and its deviation, if there is one.
+
+    Example:
+        >>> with_spread(-3.14159, 0.5), with_spread(2, 0)
+        ('−3.14 ± 0.50', '2.00')
+    """
+    return decibels(mean, 2) + (f" ± {deviation:.2f}" if deviation else "")
+
+
 def percent(share: float, digits: int = 0) -> str:
     """A share of one.
 
