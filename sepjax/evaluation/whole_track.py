@@ -4,17 +4,21 @@ Both scores are computed over all samples and channels at once; how they are ave
 over tracks is the subject of :mod:`sepjax.evaluation.scoring`.
 """
 
-import functools
 from typing import Literal
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from sepjax import losses
 from sepjax.evaluation.device import float64_enabled
 
-# Silence is told apart below, so no floor need keep the training loss's values finite.
-_exact_si_sdr = jax.jit(functools.partial(losses.si_sdr, eps=0.0))
+
+@jax.jit
+def _exact_si_sdr(reference: jax.Array, estimate: jax.Array) -> jax.Array:
+    # Silence is told apart below: no floor need keep values finite, as in training.
+    waves = (wave.astype(jnp.float64) for wave in (reference, estimate))
+    return losses.si_sdr(*waves, eps=0.0)
 
 
 def si_sdr(
@@ -55,7 +59,8 @@ def si_sdr(
     reference, estimate = _channel_first(reference, estimate)
     if zero_mean:
         reference, estimate = (
-            wave - wave.mean(-1, keepdims=True) for wave in (reference, estimate)
+            wave - wave.mean(-1, keepdims=True, dtype=np.float64)
+            for wave in (reference, estimate)
         )
     if channels == "flatten":
         reference, estimate = (
@@ -96,8 +101,9 @@ def usdr(
         Mitsufuji et al., "Music Demixing Challenge 2021", eq. 1.
     """
     reference, estimate = _channel_first(reference, estimate)
-    signal = np.square(reference).sum((-2, -1))
-    error = np.square(reference - estimate).sum((-2, -1))
+    signal = np.square(reference, dtype=np.float64).sum((-2, -1))
+    error = np.subtract(reference, estimate, dtype=np.float64)
+    error = np.square(error, out=error).sum((-2, -1))
     return 10 * np.log10((signal + eps) / (error + eps))
 
 
@@ -107,7 +113,9 @@ def _channel_first(*waves: np.ndarray) -> list[np.ndarray]:
         raise ValueError(f"reference {shapes[0]} and estimate {shapes[1]} differ")
     if 0 in shapes[0] or not shapes[0]:
         raise ValueError(f"nothing to score: the signals have shape {shapes[0]}")
-    arrays = [np.asarray(wave, np.float64) for wave in waves]
+    # A float32 track stays what it is: a copy in float64 takes longer than its score.
+    arrays = [np.asarray(wave) for wave in waves]
+    arrays = [a if a.dtype.kind == "f" else a.astype(np.float64) for a in arrays]
     return [
         array[None] if array.ndim == 1 else np.swapaxes(array, -1, -2)
         for array in arrays

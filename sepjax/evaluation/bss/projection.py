@@ -175,9 +175,7 @@ def _factorize(between: Array) -> tuple[Array, Array]:
     for loading in LOADINGS[1:]:
         failed = ~jnp.isfinite(jnp.diagonal(factor)).all()
         used = jnp.where(failed, loading, used)
-        again = functools.partial(
-            lambda loading, _: _attempt(between, loading), loading
-        )
+        again = lambda _, loading=loading: _attempt(between, loading)  # noqa: E731
         factor = lax.cond(failed, again, lambda factor: factor, factor)
     return factor, used
 

@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from sepjax.evaluation.averages import median
 from sepjax.evaluation.bss import sdr_frames
 from sepjax.evaluation.masks import BLOCK_FRAMES, fft_size, ideal_ratio_mask
 from sepjax.evaluation.whole_track import si_sdr
@@ -98,9 +99,7 @@ def oracle_scores(
     whole = [float(si_sdr(s, e)) for s, e in zip(stems, estimates)]
     frames = max(1, round(window * sample_rate))
     windows = sdr_frames(stems, estimates, window=frames, hop=frames, silence="source")
-    heard = [row[~np.isnan(row)] for row in windows]
-    sdr = [float(np.median(row)) if len(row) else math.nan for row in heard]
-    return {"si_sdr": whole, "sdr": sdr}
+    return {"si_sdr": whole, "sdr": [median(row) for row in windows]}
 
 
 def overlap(stems: np.ndarray, *, sample_rate: int, power: float = 2.0) -> np.ndarray:

@@ -29,35 +29,19 @@ class Curve(NamedTuple):
 def curves_section(run: RunFolder) -> Markup:
     """The chart and its caption; metrics.jsonl must have been read."""
     curves = _curves(run)
-    steps = [step for curve in curves for step in curve.steps]
-    along = round_scale([0.0, float(max(steps))])
+    last = float(max(step for curve in curves for step in curve.steps))
     # The axis fits what was trained for, and ends at the last step, not a round one.
-    along = Scale(0.0, float(max(max(steps), 1)), along.ticks)
-    up = _vertical_scale(curves)
-    best = best_step(run)
-    drops = learning_rate_drops(run)
-    plot = element(
-        "div",
-        _grid(along, up),
-        [
-            element("i", class_="drop", style=f"left:{along.percent(step)}")
-            for step, _, _ in drops
-        ],
-        _lines(curves, along, up),
-        _ends(curves, along, up),
-        _best(best, along),
-        class_="plot",
-    )
-    chart = element(
-        "div",
-        _left_labels(up),
-        plot,
-        _end_labels(curves, up),
-        _bottom_labels(along),
-        class_="chart",
-        role="img",
-        aria_label=_description(curves, best),
-    )
+    along = Scale(0.0, max(last, 1.0), round_scale([0.0, last]).ticks)
+    up, best, drops = _vertical_scale(curves), best_step(run), learning_rate_drops(run)
+    cuts = [
+        element("i", class_="drop", style=f"left:{along.percent(step)}")
+        for step, _, _ in drops
+    ]
+    lines = _grid(up), cuts, _lines(curves, along, up), _ends(curves, along, up)
+    plot = element("div", lines, _best(best, along), class_="plot")
+    labels = plot, _end_labels(curves, up), _bottom_labels(along)
+    style = {"class_": "chart", "role": "img", "aria_label": _description(curves, best)}
+    chart = element("div", _left_labels(up), labels, **style)
     return element("figure", chart, _caption(run, best, drops))
 
 
@@ -84,25 +68,22 @@ def learning_rate_drops(run: RunFolder) -> list[tuple[int, float, float]]:
 
 def _curves(run: RunFolder) -> list[Curve]:
     """Training first, so that it lies under the rest."""
+
+    def curve(name: str, style: str, lines: list, values: list) -> Curve:
+        return Curve(name, style, [line["step"] for line in lines], values)
+
     curves = []
     if run.train:
-        values = [_negative_loss(line) for line in run.train]
-        curves.append(
-            Curve("training", "training", [line["step"] for line in run.train], values)
-        )
+        losses = [_negative_loss(line) for line in run.train]
+        curves.append(curve("training", "training", run.train, losses))
     for name in run.sources:
         style = f"source {class_color(run.sources, name)}"
-        key = f"si_sdr/{name}"
-        values = [number(line.get(key)) for line in run.valid]
+        values = [number(line.get(f"si_sdr/{name}")) for line in run.valid]
         if any(value is not None for value in values):
-            curves.append(
-                Curve(name, style, [line["step"] for line in run.valid], values)
-            )
+            curves.append(curve(name, style, run.valid, values))
     if run.valid:
-        values = [_negative_loss(line) for line in run.valid]
-        curves.append(
-            Curve("mean", "mean", [line["step"] for line in run.valid], values)
-        )
+        losses = [_negative_loss(line) for line in run.valid]
+        curves.append(curve("mean", "mean", run.valid, losses))
     return curves
 
 
@@ -122,13 +103,12 @@ def _vertical_scale(curves: list[Curve]) -> Scale:
     return round_scale(values or [0.0, 1.0])
 
 
-def _grid(along: Scale, up: Scale) -> Markup:
-    lines = [
-        element("line", x1="0%", x2="100%", y1=y, y2=y, class_=zero)
-        for y, zero in (
-            (_from_top(up, tick), "zero" if tick == 0 else None) for tick in up.ticks
-        )
-    ]
+def _grid(up: Scale) -> Markup:
+    lines = []
+    for tick in up.ticks:
+        ends = {"x1": "0%", "x2": "100%", "y1": up.from_top(tick)}
+        style = {"y2": up.from_top(tick), "class_": "zero" if tick == 0 else None}
+        lines.append(element("line", **ends, **style))
     return element("svg", lines, class_="grid", aria_hidden="true")
 
 
@@ -139,13 +119,8 @@ def _lines(curves: list[Curve], along: Scale, up: Scale) -> Markup:
         for curve in curves
         if (d := _path(curve, along, up))
     ]
-    return element(
-        "svg",
-        paths,
-        class_="lines",
-        viewBox="0 0 1000 1000",
-        preserveAspectRatio="none",
-    )
+    stretch = {"viewBox": "0 0 1000 1000", "preserveAspectRatio": "none"}
+    return element("svg", paths, class_="lines", **stretch)
 
 
 def _ends(curves: list[Curve], along: Scale, up: Scale) -> Markup:
@@ -155,7 +130,7 @@ def _ends(curves: list[Curve], along: Scale, up: Scale) -> Markup:
         known = [pair for pair in zip(curve.steps, curve.values) if pair[1] is not None]
         if known and curve.style != "training":
             step, value = known[-1]
-            place = {"cx": along.percent(step), "cy": _from_top(up, value)}
+            place = {"cx": along.percent(step), "cy": up.from_top(value)}
             dots.append(element("circle", r=3.5, class_=curve.style, **place))
     return element("svg", dots, class_="ends", aria_hidden="true")
 
@@ -183,40 +158,36 @@ def _best(step: int | None, along: Scale) -> Markup | None:
 
 def _left_labels(up: Scale) -> Markup:
     labels = [
-        element("span", decibels(tick, 0 if tick == round(tick) else 1), style=style)
-        for tick, style in ((t, f"top:{_from_top(up, t)}") for t in up.ticks)
+        element(
+            "span",
+            decibels(tick, 0 if tick == round(tick) else 1),
+            style=f"top:{up.from_top(tick)}",
+        )
+        for tick in up.ticks
     ]
     return element("div", labels, class_="chart-left")
 
 
 def _bottom_labels(along: Scale) -> Markup:
-    inside = [tick for tick in along.ticks if along.low <= tick <= along.high]
     labels = [
         element("span", f"{tick:,.0f}", style=f"left:{along.percent(tick)}")
-        for tick in inside
+        for tick in along.ticks
+        if along.low <= tick <= along.high
     ]
     return element("div", labels, element("i", "steps"), class_="chart-bottom")
 
 
 def _end_labels(curves: list[Curve], up: Scale) -> Markup:
     """Names at the ends of the lines, pushed apart where they would overlap."""
-    ends = [(curve.last(), curve) for curve in curves]
-    ends = sorted(
-        ((value, curve) for value, curve in ends if value is not None),
-        key=lambda end: -end[0],
-    )
-    places = _spread([100 * (up.high - v) / (up.high - up.low) for v, _ in ends])
-    labels = [
-        element(
-            "span",
-            element("b", curve.name),
-            # One batch says little: the noisy line gets no figure.
-            None if curve.style == "training" else f" {decibels(value)}",
-            class_=curve.style,
-            style=f"top:{place:.2f}%",
-        )
-        for (value, curve), place in zip(ends, places)
-    ]
+    ends = [(curve, curve.last()) for curve in curves if curve.last() is not None]
+    ends.sort(key=lambda end: -end[1])
+    places = _spread([float(up.from_top(value)[:-1]) for _, value in ends])
+    labels = []
+    for (curve, value), place in zip(ends, places):
+        # One batch says little: the noisy line gets no figure.
+        figure = None if curve.style == "training" else f" {decibels(value)}"
+        style = {"class_": curve.style, "style": f"top:{place:.2f}%"}
+        labels.append(element("span", element("b", curve.name), figure, **style))
     return element("div", labels, class_="chart-right")
 
 
@@ -234,10 +205,6 @@ def _spread(places: list[float]) -> list[float]:
         places[index] = min(places[index], limit)
         limit = places[index] - LABEL_GAP
     return places
-
-
-def _from_top(up: Scale, value: float) -> str:
-    return f"{100 * (up.high - value) / (up.high - up.low):.2f}%"
 
 
 def _description(curves: list[Curve], best: int | None) -> str:

@@ -133,9 +133,7 @@ def _responses(axes: Any, taps: np.ndarray, rate: float) -> None:
     axes.set_xlabel("kHz", fontsize=8)
     axes.set_ylabel("dB", fontsize=8)
     axes.set_title("peaks at", loc="left", fontsize=8, color=QUIET)
-    spacing = {"borderaxespad": 0, "borderpad": 0.15, "columnspacing": 1.2}
-    spacing |= {"handlelength": 1.2, "bbox_to_anchor": (0.14, 0.995)}
-    axes.legend(
-        loc="lower left", ncols=len(SHARES), frameon=False, fontsize=8, **spacing
-    )
+    legend = {"borderaxespad": 0, "borderpad": 0.15, "columnspacing": 1.2}
+    legend |= {"handlelength": 1.2, "bbox_to_anchor": (0.14, 0.995), "fontsize": 8}
+    axes.legend(loc="lower left", ncols=len(SHARES), frameon=False, **legend)
     style_axes(axes)

@@ -5,6 +5,7 @@ where a row was run with several seeds. Every figure is a PNG, an SVG and a page
 the numbers; its caption says what the curves are made of and which rows are missing.
 """
 
+import functools
 import io
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -32,6 +33,7 @@ PANEL = 2.35  # height of a panel, inches
 LINE = 0.19  # height of a line of text, inches
 GAP = 0.5  # between rows of panels, inches
 LEFT = 0.065  # margin, of the width
+FORMATS = (".html", ".png", ".svg")
 INK, QUIET, RULE = "#23211f", "#6a655f", "#ddd8d0"
 
 
@@ -86,20 +88,15 @@ def save(
     """
     suffixes = [output.suffix] if output.suffix in FORMATS else list(FORMATS)
     output = output.with_suffix("") if output.suffix in FORMATS else output
-    return [
-        write_atomically(
-            output.with_name(output.name + suffix),
-            FORMATS[suffix](title, text, draw, sections),
-        )
-        for suffix in suffixes
-    ]
-
-
-def _image(kind: str) -> Any:
-    def write(title: str, text: str, draw: Any, sections: Sequence[Section]) -> bytes:
-        return render(draw(title, text), kind)
-
-    return write
+    files = []
+    for suffix in suffixes:
+        if suffix == ".html":
+            content: Any = _page(title, text, draw, sections)
+        else:
+            content = render(draw(title, text), suffix[1:])
+        path = output.with_name(output.name + suffix)
+        files.append(write_atomically(path, content))
+    return files
 
 
 def render(figure: Any, kind: str) -> bytes:
@@ -113,17 +110,13 @@ def render(figure: Any, kind: str) -> bytes:
     return content.getvalue()
 
 
-def _page(title: str, text: str, draw: Any, sections: Sequence[Section]) -> bytes:
+def _page(title: str, text: str, draw: Any, sections: Sequence[Section]) -> str:
     drawing = data_uri("image/svg+xml", render(draw("", ""), "svg"))
-    image = element(
-        "img", src=drawing, alt=text, style="width:100%;background:#fff;margin:1rem 0"
-    )
+    style = "width:100%;background:#fff;margin:1rem 0"
+    image = element("img", src=drawing, alt=text, style=style)
     caption = element("figcaption", text, style="max-width:none")
     figure = element("figure", image, caption)
-    return document(page("comparison of runs", title, figure, sections)).encode()
-
-
-FORMATS = {".html": _page, ".png": _image("png"), ".svg": _image("svg")}
+    return document(page("comparison of runs", title, figure, sections))
 
 
 def caption(title: str, blocks: Sequence[Sequence[Line]], rows: Mapping) -> str:
@@ -181,27 +174,25 @@ def _draw(blocks: Sequence[Sequence[Line]], rows: Mapping[str, str]) -> Any:
     """``draw(title, caption)`` of the panels of every block."""
     lines = [line for block in blocks for line in block]
     # A row keeps its color when another is missing; what is no row comes after them.
-    order = list(rows)
-    order += [line.name for line in lines if line.name not in rows]
-    colors = {line.name: order.index(line.name) for line in lines}
-    unit = _batches_differ(lines)
-
-    def draw(title: str, text: str) -> Any:
-        return _figure(blocks, rows, colors, unit, title, text)
-
-    return draw
+    names = [*rows, *(line.name for line in lines if line.name not in rows)]
+    styles = {}
+    for line in lines:
+        place = names.index(line.name)
+        unsure = rows.get(line.row) == "alternative" or place >= len(COLORS)
+        color, dash = COLORS[place % len(COLORS)], "--" if unsure else "-"
+        styles[line.name] = {"color": color, "linestyle": dash, "linewidth": 1.6}
+    return functools.partial(_figure, blocks, styles, _batches_differ(lines))
 
 
 def _figure(
     blocks: Sequence[Sequence[Line]],
-    rows: Mapping[str, str],
-    colors: Mapping[str, int],
+    styles: Mapping[str, Mapping],
     by_chunk: bool,
     title: str,
     text: str,
 ) -> Any:
     """Title, legend, panels and caption on a page as high as they need."""
-    names = list(colors)
+    names = list(styles)
     columns = 2 if len(names) > 3 and max(map(len, names)) < 48 else 1
     top = 0.4 + (0.3 if title else 0) + LINE * -(-len(names) // columns)
     across = 2 if max(len(block[0].curves) for block in blocks) <= 4 else 3
@@ -211,7 +202,7 @@ def _figure(
     for block, down in zip(blocks, downs):
         for index, name in enumerate(block[0].curves):
             axes = figure.add_subplot(grid[row + index // across, index % across])
-            _panel(axes, block, name, rows, colors, by_chunk)
+            _panel(axes, block, name, styles, by_chunk)
             if index + across >= len(block[0].curves):
                 axes.set_xlabel("chunks heard" if by_chunk else "steps", fontsize=8)
             if index % across == 0:
@@ -223,13 +214,8 @@ def _figure(
     handles = {h.get_label(): h for axes in figure.axes for h in axes.lines}
     spacing = {"borderaxespad": 0, "borderpad": 0, "labelspacing": 0.35}
     spacing |= {"handlelength": 2.4, "ncols": columns, "bbox_to_anchor": (LEFT, start)}
-    figure.legend(
-        handles=list(handles.values()),
-        loc="upper left",
-        frameon=False,
-        fontsize=8.5,
-        **spacing,
-    )
+    spacing |= {"loc": "upper left", "frameon": False, "fontsize": 8.5}
+    figure.legend(handles=list(handles.values()), **spacing)
     return figure
 
 
@@ -267,20 +253,16 @@ def _panel(
     axes: Any,
     lines: Sequence[Line],
     name: str,
-    rows: Mapping[str, str],
-    colors: Mapping[str, int],
+    styles: Mapping[str, Mapping],
     by_chunk: bool,
 ) -> None:
     for line in lines:
-        place = colors[line.name]
-        unsure = rows.get(line.row) == "alternative" or place >= len(COLORS)
-        color = COLORS[place % len(COLORS)]
+        style, curve = styles[line.name], line.curves[name]
         x = line.steps * (line.field("train", "batch_size") if by_chunk else 1)
-        curve = line.curves[name]
         if len(line.runs) > 1:
             low, high = curve.mean - curve.deviation, curve.mean + curve.deviation
-            axes.fill_between(x, low, high, color=color, alpha=0.18, linewidth=0)
-        style = {"color": color, "linewidth": 1.6, "linestyle": "--" if unsure else "-"}
+            band = {"color": style["color"], "alpha": 0.18, "linewidth": 0}
+            axes.fill_between(x, low, high, **band)
         marker = "o" if len(x) == 1 else None
         axes.plot(x, curve.mean, label=line.name, marker=marker, **style)
     axes.set_title(name.replace("_", " "), loc="left", fontsize=9.5, color=INK)

@@ -32,6 +32,10 @@ class Scale(NamedTuple):
         """
         return f"{100 * (value - self.low) / (self.high - self.low):.2f}%"
 
+    def from_top(self, value: float) -> str:
+        """Place of a value along an axis that goes up."""
+        return f"{100 * (self.high - value) / (self.high - self.low):.2f}%"
+
 
 def round_scale(values: list[float], ticks: int = 6) -> Scale:
     """An axis that holds all values, between round numbers.
