@@ -9,6 +9,7 @@ import numpy as np
 from data_pipelines.audio.int16 import to_int16
 from sepjax.storage import atomic_folder, write_json
 
+STEMS = ("reference", "estimate")
 FLOOR = -60.0  # dB of full scale: a class below this counts as not sounding
 
 
@@ -105,34 +106,26 @@ def sounding_places(
 
 
 def _write_excerpt(folder: Path, number: int, excerpt: Excerpt) -> dict:
+    import soundfile
+
     name = re.sub(r"[^\w.-]+", "_", excerpt.track).strip("._") or "track"
-    (folder / f"{number:02d}-{name}").mkdir()
-    mixture, *stems = excerpt.waves
-    sources = len(excerpt.classes)
+    home, rate = f"{number:02d}-{name}", excerpt.sample_rate
+    (folder / home).mkdir()
     # One gain for all that is played side by side, so that loudness compares.
     gain = 1 / max(1.0, float(np.abs(excerpt.waves).max()))
-
-    def write(file: str, wave: np.ndarray) -> str:
-        import soundfile
-
-        path = f"{number:02d}-{name}/{file}.flac"
-        samples, _ = to_int16(wave * gain)
-        soundfile.write(folder / path, samples, excerpt.sample_rate, "PCM_16")
-        return path
-
-    def write_all(kind: str, waves: list[np.ndarray]) -> dict[str, str]:
-        return {
-            source: write(f"{source}.{kind}", wave)
-            for source, wave in zip(excerpt.classes, waves)
-        }
-
+    names = ["mixture"]
+    names += [f"{c}.{kind}" for kind in STEMS for c in excerpt.classes]
+    paths = [f"{home}/{name}.flac" for name in names]
+    for path, wave in zip(paths, excerpt.waves):
+        soundfile.write(folder / path, to_int16(wave * gain)[0], rate, "PCM_16")
+    count = len(excerpt.classes)
     return {
         "track": excerpt.track,
         "start": excerpt.start,
-        "seconds": len(mixture) / excerpt.sample_rate,
-        "sample_rate": excerpt.sample_rate,
+        "seconds": excerpt.waves.shape[1] / rate,
+        "sample_rate": rate,
         "gain": gain,
-        "mixture": write("mixture", mixture),
-        "references": write_all("reference", stems[:sources]),
-        "estimates": write_all("estimate", stems[sources:]),
+        "mixture": paths[0],
+        "references": dict(zip(excerpt.classes, paths[1 : 1 + count])),
+        "estimates": dict(zip(excerpt.classes, paths[1 + count :])),
     }

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from sepjax.evaluation.bss import bss_eval, sdr_frames
+from sepjax.evaluation.bss.windows import windows
 from sepjax.evaluation.perceptual import bleeding, log_wmse, multi_mel_snr
 from sepjax.evaluation.whole_track import si_sdr, usdr
 from sepjax.registry import Registry
@@ -121,15 +122,9 @@ for _name, _definition in {
     "sir": "source to interference of the other classes that were scored, dB",
     "sar": "sources to artifacts, which no scored class explains, dB",
 }.items():
-    METRICS.register(
-        _name,
-        label=_name.upper(),
-        definition=_definition,
-        windowed=True,
-        median=True,
-        part=_name,
-        together=True,
-    )(bss_windows)
+    _how = {"windowed": True, "median": True, "part": _name, "together": True}
+    _words = {"label": _name.upper(), "definition": _definition}
+    METRICS.register(_name, **_words, **_how)(bss_windows)
 
 METRICS.register(
     "si_sdr",
@@ -197,8 +192,6 @@ def leakage(reference: np.ndarray, estimate: np.ndarray, *, window: int) -> floa
         >>> print(f"{leakage(reference, estimate, window=2):.2f}")
         -20.00
     """
-    from sepjax.evaluation.bss.windows import windows
-
     parts = windows(len(reference), window, window)
     silent = [part for part in parts if not reference[part].any()]
     if not silent:
@@ -242,19 +235,15 @@ def measure(
     notes: list[str] = []
     for metric in map(METRICS.find, metrics):
         key = metric.function, metric.windowed, metric.silence
-        if key not in results:
-            compute = _all_sources if metric.together else _each_source
-            results[key] = compute(metric, references, estimates, facts)
-            if metric.together and "note" in results[key]:
-                notes.append(results[key]["note"])
+        if key not in results and metric.together:
+            options = metric.options(facts)
+            results[key] = metric.function(references, estimates, **options)
+            if note := results[key].get("note"):
+                notes.append(note)
+        elif key not in results:
+            results[key] = _each_source(metric, references, estimates, facts)
         values[metric.name] = _picked(metric, results[key])
     return values, notes
-
-
-def _all_sources(
-    metric: Metric, references: np.ndarray, estimates: np.ndarray, facts: dict[str, Any]
-) -> Any:
-    return metric.function(references, estimates, **metric.options(facts))
 
 
 def _each_source(
@@ -263,8 +252,6 @@ def _each_source(
     """For each class the results of its windows, of which a whole track is one."""
     parts = [slice(None)]
     if metric.windowed:
-        from sepjax.evaluation.bss.windows import windows
-
         parts = windows(references.shape[1], facts["window"], facts["window"])
     options = metric.options(facts)
     mixture = options.get("mixture")
@@ -276,20 +263,12 @@ def _each_source(
                 options["mixture"] = mixture[part]
             sounds = metric.silence or reference[part].any()
             waves = reference[part], estimate[part]
-            rows[-1].append(metric.function(*waves, **options) if sounds else None)
+            rows[-1].append(metric.function(*waves, **options) if sounds else np.nan)
     return rows
 
 
 def _picked(metric: Metric, result: Any) -> np.ndarray:
     if metric.together:
         return np.asarray(result[metric.part], np.float64)
-    rows = [
-        [
-            np.nan
-            if value is None
-            else float(getattr(value, metric.part) if metric.part else value)
-            for value in row
-        ]
-        for row in result
-    ]
+    rows = [[float(getattr(v, metric.part or "real", v)) for v in r] for r in result]
     return np.array(rows)[:, slice(None) if metric.windowed else 0]

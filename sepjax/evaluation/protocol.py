@@ -70,14 +70,13 @@ class Protocol:
         if self.channels == "mean":
             channels = "mean over the channels in which the reference sounds"
         taps = f"{self.filters} taps, one set for the track (BSS Eval v4)"
-        whole = [
-            m.label for m in found.values() if not m.windowed and m.name != LEAKAGE
-        ]
+        windowed = {name for name, m in found.items() if m.windowed} | {LEAKAGE}
+        whole = [m.label for name, m in found.items() if name not in windowed]
         return {
             "preset": self.preset,
-            **{name: metric.definition for name, metric in found.items()},
-            "labels": {name: metric.label for name, metric in found.items()},
-            "units": {name: metric.unit for name, metric in found.items()},
+            **{name: m.definition for name, m in found.items()},
+            "labels": {name: m.label for name, m in found.items()},
+            "units": {name: m.unit for name, m in found.items()},
             "window_seconds": self.window_seconds,
             "window": f"{self.window_seconds:g} s, one after the other, the rest left "
             f"out ({', '.join(whole) or 'others'}: the whole track)",

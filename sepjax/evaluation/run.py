@@ -37,22 +37,20 @@ def evaluate(
     """Score every track, write the files of scores and the excerpts in ``audio/``.
 
     Args:
-        model: as for :func:`sepjax.separate`; an ideal mask
-            (``model.oracle``) is given the references.
+        model: as for :func:`sepjax.separate`; an ideal mask is given the references.
         variables: its parameters.
         config: a :class:`sepjax.config.Config`; ``config.eval`` counts.
         tracks: with ``name``, ``sample_rate``, ``classes``, ``mixture (time,
             channels)`` and ``references (sources, time, channels)``.
         workdir: the run folder.
-        seen: names of the tracks that the model was trained on: they are marked.
-            Their values, if they have any, say why: "same audio as train/...".
-        seen_unknown: why it is not known of the others; written along and told.
+        seen: names of tracks that the model was trained on, perhaps with the reason.
+        seen_unknown: why it is not known of the others.
         provenance: where model and data come from; written along.
-        total: number of tracks, for the progress bar, where ``len`` cannot tell.
+        total: number of tracks, where ``len`` cannot tell.
         progress: show a bar with the expected time on stderr.
-        part: which tracks of the split these are: in a distributed run every process
-            p of P calls this with ``slice(p, None, P)``.
-        protocol: what is measured, as :func:`run_protocol` where None.
+        part: which tracks of the split these are: process p of P of a distributed run
+            gives ``slice(p, None, P)``.
+        protocol: what is measured; :func:`run_protocol` by default.
 
     Returns:
         What was written to ``results.json``. A track that fails does not stop the
@@ -66,19 +64,17 @@ def evaluate(
     workdir, protocol = Path(workdir), protocol or run_protocol(config)
     collector = Collector(config.eval.excerpts, config.eval.excerpt_seconds)
     names: list[str] = []
-    total = total or operator.length_hint(tracks)
 
     def load(track: Any) -> Track:
         names.append(track.name)
         place = part.start + part.step * (len(names) - 1)
         offer = functools.partial(collector.add, place, track.name)
-        facts = _seen(track.name, seen)
         song = separate_track(model, variables, config, track, offer)
-        return song._replace(facts=facts)
+        return song._replace(facts=_seen(track.name, seen))
 
     rows: Rows = {}
-    show = progress and not part.start
-    options = {"total": total, "progress": show}
+    options = {"total": total or operator.length_hint(tracks)}
+    options["progress"] = progress and not part.start
     for index, row in score_all(tracks, load, protocol, **options):
         rows[part.start + part.step * index] = {"name": names[index]} | row
         if "error" in row and not part.start:
@@ -88,11 +84,9 @@ def evaluate(
         return None
     if not rows:
         raise ValueError(f"split {config.eval.split!r} has no track to score")
-    ordered = (rows[place] for place in sorted(rows))
-    facts = definition(config, provenance)
-    results = make_results(
-        ordered, protocol, facts, provenance, seen_unknown=seen_unknown
-    )
+    ordered = [rows[place] for place in sorted(rows)]
+    about = definition(config, provenance), provenance
+    results = make_results(ordered, protocol, *about, seen_unknown=seen_unknown)
     workdir.mkdir(parents=True, exist_ok=True)
     collector.write(workdir / "audio")
     write_scores(workdir, results)
@@ -148,12 +142,12 @@ def _live_definition(live: Any) -> dict[str, Any]:
         for name in ("bleed", "reverb", "direct", "crowd")
     }
     folders = [live.impulse_responses, live.crowd_recordings]
-    named = {"references": live.targets}
+    named = {"drawn_from": "the track's name", "references": live.targets}
     if live.targets == "recorded":
-        named["clean"] = "the same estimates against what was played; 'recorded': the "
-        named["clean"] += "recorded stems as estimates of it"
-    named |= {"own_recordings": list(filter(None, folders))}
-    return {"live": {"drawn_from": "the track's name"} | named | bounds}
+        text = "the same estimates against what was played; 'recorded': the recorded "
+        named["clean"] = text + "stems as estimates of it"
+    named["own_recordings"] = [folder for folder in folders if folder]
+    return {"live": named | bounds}
 
 
 def _seen(name: str, seen: Collection[str] | Mapping[str, str]) -> dict[str, Any]:
@@ -181,24 +175,14 @@ def separate_track(
         raise ValueError(f"no reference of the classes {', '.join(sorted(missing))}")
     order = [track.classes.index(name) for name in model.sources]
     references = track.references[order]
-    stems = separate(
-        model,
-        variables,
-        track.mixture,
-        sample_rate=track.sample_rate,
-        chunk=config.eval.chunk_seconds,
-        overlap=config.eval.overlap,
-        normalize=config.data.normalize,
-        rescale=config.eval.rescale,
-        references=references,
-    )
+    how = {"chunk": config.eval.chunk_seconds, "overlap": config.eval.overlap}
+    how |= {"normalize": config.data.normalize, "rescale": config.eval.rescale}
+    how |= {"sample_rate": track.sample_rate, "references": references}
+    stems = separate(model, variables, track.mixture, **how)
     estimates = np.stack([stems[name] for name in model.sources])
-    masked = oracle.ideal_ratio_mask(
-        references,
-        track.mixture,
-        power=config.eval.oracle_power,
-        n_fft=oracle.fft_size(track.sample_rate),
-    )
+    how = {"power": config.eval.oracle_power}
+    how["n_fft"] = oracle.fft_size(track.sample_rate)
+    masked = oracle.ideal_ratio_mask(references, track.mixture, **how)
     untouched = np.broadcast_to(track.mixture, references.shape)
     columns = dict(zip(COLUMNS, (estimates, untouched, masked)))
     if (clean := getattr(track, "clean", None)) is not None:

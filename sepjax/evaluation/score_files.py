@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sepjax.evaluation.folders.museval import write_museval
-from sepjax.evaluation.metrics import METRICS
+from sepjax.evaluation.metrics import LEAKAGE, METRICS
 from sepjax.evaluation.scoring import COLUMNS
 from sepjax.evaluation.tables import title
 from sepjax.storage import write_atomically, write_json
@@ -90,21 +90,22 @@ def spelled(tree: Any) -> Any:
 def _csv_rows(results: Mapping[str, Any]) -> Iterator[tuple[Any, ...]]:
     """A row for each track, column, class and metric; empty: not measured."""
     definition = results["definition"]
-    seconds = definition["window_seconds"]
     ends = definition["preset"], definition["silence"].partition(":")[0]
-    for track in results["tracks"]:
-        for column in (column for column in COLUMNS if column in track):
-            for name, scores in track[column].items():
-                start = track.get("subset", ""), track["name"], column, name
-                counts = scores["windows_scored"], scores["windows"], seconds
-                for metric, value in scores.items():
-                    if metric not in METRICS:
-                        continue
-                    facts = METRICS[metric]
-                    averaged, over = "whole track", ("", "", "")
-                    if facts.windowed:
-                        averaged, over = "median over windows", counts
-                    elif metric == "leakage_dbfs":
-                        averaged = "silent windows"
-                    text = "" if math.isnan(value) else value
-                    yield (*start, metric, text, facts.unit, averaged, *over, *ends)
+    cells = (
+        (track, column, name, scores)
+        for track in results["tracks"]
+        for column in COLUMNS
+        for name, scores in track.get(column, {}).items()
+    )
+    for track, column, name, scores in cells:
+        start = track.get("subset", ""), track["name"], column, name
+        counts = scores["windows_scored"], scores["windows"]
+        for metric in (metric for metric in scores if metric in METRICS):
+            averaged, over = "whole track", ("", "", "")
+            if METRICS[metric].windowed:
+                averaged = "median over windows"
+                over = *counts, definition["window_seconds"]
+            elif metric == LEAKAGE:
+                averaged = "silent windows"
+            value = "" if math.isnan(scores[metric]) else scores[metric]
+            yield (*start, metric, value, METRICS[metric].unit, averaged, *over, *ends)

@@ -125,17 +125,9 @@ def score_all(
     start = functools.partial(
         _start_worker, jax.config.jax_compilation_cache_dir, {**METRICS}
     )
-    done = run_jobs(
-        functools.partial(_score, load, protocol),
-        _Counted(items, total),
-        "evaluate",
-        workers=jobs,
-        unit="track",
-        progress=progress,
-        start=start,
-        again=True,
-    )
-    for index, row, error in done:
+    work = functools.partial(_score, load, protocol), _Counted(items, total), "evaluate"
+    options = {"workers": jobs, "unit": "track", "progress": progress}
+    for index, row, error in run_jobs(*work, start=start, again=True, **options):
         yield index, row if error is None else {"error": reason(error)}
 
 
@@ -195,18 +187,17 @@ def summarize(tracks: Sequence[Scores], protocol: Protocol) -> dict[str, dict]:
     summary: dict[str, dict[str, Any]] = {}
     for name in dict.fromkeys(name for track in tracks for name in track):
         rows = [track[name] for track in tracks if name in track]
-        row, counts = summary.setdefault(name, {}), {}
-        for metric in rows[0]:
+        counts = [key for key in ("windows", "windows_scored") if key in rows[0]]
+        metrics = [key for key in rows[0] if key not in counts]
+        row = summary.setdefault(name, {})
+        for metric in metrics:
             values = [score[metric] for score in rows]
-            if metric in ("windows", "windows_scored"):
-                counts[metric] = sum(values)
-                continue
             average = median if protocol.median(metric) else mean
             row |= {metric: average(values), f"{metric}_median": median(values)}
             row[f"{metric}_tracks"] = sum(not math.isnan(value) for value in values)
-        sounding = [m for m in rows[0] if m not in counts and not METRICS[m].silence]
-        row["tracks"] = max((row[f"{m}_tracks"] for m in sounding), default=len(rows))
-        row |= counts
+        sounding = [row[f"{m}_tracks"] for m in metrics if not METRICS[m].silence]
+        row["tracks"] = max(sounding, default=len(rows))
+        row |= {key: sum(score[key] for score in rows) for key in counts}
     return summary
 
 

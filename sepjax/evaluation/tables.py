@@ -30,8 +30,14 @@ def summary(results: Mapping[str, Any]) -> str:
         lines.append(comparison(results, metric))
     if tracks:
         lines += ["", table(results), "", *_captions(results)]
-    lines += _live(results)
-    if marked := [_marked(track) for track in tracks if track.get("seen")]:
+    if "clean" in results:
+        means = results["clean"]["mean"]
+        names = {"model": "model", "mixture": "mixture", "recorded": "recorded stems"}
+        each = [f"{text} {cell(means[c].get('si_sdr'))}" for c, text in names.items()]
+        lines.append(f"SI-SDR against what was played: {', '.join(each)}")
+    if seen := [track for track in tracks if track.get("seen")]:
+        why = {t["name"]: t.get("seen_because") for t in seen}
+        marked = [f"{name} ({text})" if text else name for name, text in why.items()]
         lines.append(f"SEEN in training ({len(marked)}): {', '.join(marked)}")
     if unknown := results.get("seen_unknown"):
         lines.append(f"SEEN or not is unknown: {unknown}")
@@ -53,17 +59,16 @@ def comparison(results: Mapping[str, Any], metric: str) -> str:
     Returns:
         Aligned lines, the last one the mean over classes.
     """
-
-    def cells(values: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    rows = [("class", *COLUMNS, "tracks")]
+    means = results["mean"]
+    lines = [*results["model"].items(), ("mean", {"tracks": ""})]
+    for name, scores in lines:
+        of_class = {c: results.get(c, {}).get(name, {}) for c in COLUMNS}
+        values = means if name == "mean" else of_class
         *levels, gain = (measured(values.get(c, {}).get(metric)) for c in COLUMNS)
         signed = "-" if math.isnan(gain) else f"{gain:+.2f}"
-        return [*map(_cell, levels), signed]
-
-    rows = [("class", *COLUMNS, "tracks")]
-    for name, scores in results["model"].items():
-        of_class = {c: results.get(c, {}).get(name, {}) for c in COLUMNS}
-        rows.append((name, *cells(of_class), str(scores["tracks"])))
-    return aligned([*rows, ("mean", *cells(results["mean"]), "")])
+        rows.append((name, *map(cell, levels), signed, scores["tracks"]))
+    return aligned(rows)
 
 
 def table(results: Mapping[str, Any]) -> str:
@@ -73,11 +78,11 @@ def table(results: Mapping[str, Any]) -> str:
     rows = [["class", *heads, "tracks", "windows"]]
     for name, row in results["model"].items():
         windows = f"{row['windows_scored']}/{row['windows']}"
-        cells = [_cell(row[metric]) for metric in metrics]
+        cells = [cell(row[metric]) for metric in metrics]
         rows.append([name, *cells, tracks_scored(results, row), windows])
     if len(results["model"]) > 1:
         means = results["mean"]["model"]
-        rows.append(["mean", *(_cell(means.get(m)) for m in metrics), "", ""])
+        rows.append(["mean", *(cell(means.get(m)) for m in metrics), "", ""])
     return aligned(rows)
 
 
@@ -153,36 +158,21 @@ def tracks_scored(results: Mapping[str, Any], row: Mapping[str, Any]) -> str:
         '4-5'
     """
     # SIR does not count: with a single class nothing can interfere.
-    metrics = [m for m in shown_metrics(results) if m not in (LEAKAGE, "sir")] or [
-        "sir"
-    ]
-    counts = [
-        min(row.get(f"{m}_tracks", row["tracks"]), row["tracks"]) for m in metrics
-    ]
+    metrics = [m for m in shown_metrics(results) if m not in (LEAKAGE, "sir")]
+    most = row["tracks"]
+    counts = [min(row.get(f"{m}_tracks", most), most) for m in metrics or ["sir"]]
     return "-".join(map(str, sorted({min(counts), max(counts)})))
 
 
-def _cell(value: Any) -> str:
+def cell(value: Any) -> str:
+    """Two digits, or a dash where nothing was measured.
+
+    Example:
+        >>> cell(3.14159), cell(None)
+        ('3.14', '-')
+    """
     number = measured(value)
     return "-" if math.isnan(number) else f"{number:.2f}"
-
-
-def _marked(track: Mapping[str, Any]) -> str:
-    why = track.get("seen_because")
-    return f"{track['name']} ({why})" if why else track["name"]
-
-
-def _live(results: Mapping[str, Any]) -> Iterator[str]:
-    if "clean" in results:
-        means = results["clean"]["mean"]
-        model, mixture, recorded = (
-            _cell(means[column].get("si_sdr"))
-            for column in ("model", "mixture", "recorded")
-        )
-        yield (
-            f"SI-SDR against what was played: model {model}, mixture {mixture}, "
-            f"recorded stems {recorded}"
-        )
 
 
 def _captions(results: Mapping[str, Any]) -> Iterator[str]:

@@ -96,25 +96,20 @@ def bss_eval(
         reference, estimate = framing.check(reference, estimate)
         parts = framing.windows(reference.shape[1], window, hop)
         scored = _scored_pairs(reference, estimate, parts, silence, permute)
-        pieces = [(reference, estimate)]
+        channels = reference.shape[2]
+        pieces = [slice(None)]
         if framing.panned(reference):
             # One channel spans what all do: a problem of its own for each channel, with
             # an eighth of the work of two together.
-            each = [
-                slice(channel, channel + 1) for channel in range(reference.shape[2])
-            ]
-            pieces = [(reference[..., one], estimate[..., one]) for one in each]
-        energies, solved = zip(
-            *(
-                _measure(*waves, parts, scored, mode, filters, permute)
-                for waves in pieces
-            )
-        )
-        return score(
-            [sum(windows) for windows in zip(*energies)],
-            *(scored, [one for some in solved for one in some], mode, variant, silence),
-            channels=reference.shape[2],
-        )
+            pieces = [slice(channel, channel + 1) for channel in range(channels)]
+        energies, solved = [], []
+        for piece in pieces:
+            waves = reference[..., piece], estimate[..., piece]
+            more = _measure(*waves, parts, scored, mode, filters, permute)
+            energies.append(more[0])
+            solved += more[1]
+        total = [sum(windows) for windows in zip(*energies)]
+        return score(total, scored, solved, mode, variant, silence, channels)
 
 
 def sdr_frames(
@@ -160,10 +155,8 @@ def sdr_frames(
 
 
 def _check_choices(mode: str, variant: str, filters: int) -> None:
-    for name, value, known in (
-        ("mode", mode, ("v4", "v3")),
-        ("variant", variant, ("images", "sources")),
-    ):
+    choices = {"mode": (mode, "v4", "v3"), "variant": (variant, "images", "sources")}
+    for name, (value, *known) in choices.items():
         if value not in known:
             raise ValueError(f"{name}={value!r} must be one of {', '.join(known)}")
     if filters != int(filters) or filters < 1:
@@ -212,7 +205,7 @@ def _measure(
             spectra[plan.fft_size] = projection.filter_spectra(
                 solved[-1].together, solved[-1].alone, fft_size=plan.fft_size
             )
-        energies.append(_energies(spectra[plan.fft_size], *waves, part, plan, filters))
+        energies.append(_energies(spectra[plan.fft_size], waves, part, plan, filters))
     return energies, solved
 
 
@@ -245,19 +238,14 @@ def _wait(value: Any) -> None:
 
 
 def _energies(
-    spectra: Any,
-    reference: Any,
-    estimate: Any,
-    part: slice,
-    plan: framing.Blocks,
-    filters: int,
+    spectra: Any, waves: Any, part: slice, plan: framing.Blocks, filters: int
 ) -> Any:
     """Energies of one window, filtered without history and with its tail."""
     step, total = plan.block * plan.count, 0.0
     for i in range(plan.steps):
         start = part.start + i * step - (filters - 1)
         stop = part.start + (i + 1) * step
-        pieces = [framing.segment(w, start, stop, part) for w in (reference, estimate)]
+        pieces = [framing.segment(wave, start, stop, part) for wave in waves]
         total = total + projection.window_energies(
             spectra, *pieces, filters=filters, fft_size=plan.fft_size
         )

@@ -45,9 +45,7 @@ class Projection(NamedTuple):
 
 def channels_first(wave: Array) -> Array:
     """(sources, time, channels) to (sources * channels, time) float64 at full scale."""
-    scale = 1.0
-    if wave.dtype == jnp.int16:
-        scale = 1 / 32768
+    scale = 1 / 32768 if wave.dtype == jnp.int16 else 1.0
     flat = wave.transpose(0, 2, 1).reshape(-1, wave.shape[1])
     return flat.astype(jnp.float64) * scale
 
@@ -99,19 +97,13 @@ def solve_filters(
     towards = lags[:, width:] * scale[:, None, None]
     keep = _independent(between[..., 0], power > 0)
     together, *found = _project(between, towards, keep)
-    own = jnp.stack(
-        [between[_own(j, channels)][:, _own(j, channels)] for j in range(sources)]
-    )
-    own_keep = jnp.stack(
-        [
-            _independent(own[j, ..., 0], power[_own(j, channels)] > 0)
-            for j in range(sources)
-        ]
-    )
+    mine = [slice(j * channels, (j + 1) * channels) for j in range(sources)]
+    own = jnp.stack([between[part][:, part] for part in mine])
+    sounds = power.reshape(sources, channels) > 0
+    own_keep = jax.vmap(_independent)(own[..., 0], sounds)
     right = towards.reshape(sources, channels, sources * channels, filters)
     if not permute:
-        own_columns = [right[j][:, _own(j, channels)] for j in range(sources)]
-        right = jnp.stack(own_columns)
+        right = jnp.stack([right[j][:, part] for j, part in enumerate(mine)])
     if sources == 1:
         alone, own_found = together[None], [jnp.stack([value]) for value in found]
     else:
@@ -124,10 +116,6 @@ def solve_filters(
         jnp.minimum(found[1], own_found[1].min()),
         ~own_keep,
     )
-
-
-def _own(source: int, channels: int) -> slice:
-    return slice(source * channels, (source + 1) * channels)
 
 
 def _independent(correlation: Array, sounds: Array) -> Array:
@@ -161,9 +149,8 @@ def _gram(between: Array) -> Array:
     lags = jnp.concatenate([before, between], -1)
     delay, channel = np.arange(filters), np.arange(width)
     index = delay[:, None, None] - delay[None, None, :] + filters - 1
-    matrix = lags[
-        channel[:, None, None, None], channel[None, None, :, None], index[None]
-    ]
+    rows, columns = channel[:, None, None, None], channel[None, None, :, None]
+    matrix = lags[rows, columns, index[None]]
     return matrix.reshape(width * filters, width * filters)
 
 
@@ -260,9 +247,5 @@ def window_energies(
     s = x[:, filters - 1 :].reshape(sources, 1, channels, -1, block)
     e = paired(channels_first(estimate)[:, filters - 1 :])
     waves = (s, e - s, own - s, own, whole - own, e - own, whole, e - whole)
-    return jnp.stack(
-        [
-            jnp.broadcast_to(jnp.square(wave).sum((2, 3, 4)), own.shape[:2])
-            for wave in waves
-        ]
-    )
+    sums = (jnp.square(wave).sum((2, 3, 4)) for wave in waves)
+    return jnp.stack([jnp.broadcast_to(energy, own.shape[:2]) for energy in sums])

@@ -152,9 +152,11 @@ def _trust(solved: list[Projection], shape: tuple[int, int], xp: Any) -> dict[st
             np.ones(shape, bool),
         )
     else:
-        loading = xp.stack([xp.asarray(each.loading) for each in solved]).max()
-        ratio = xp.stack([xp.asarray(each.eigenvalue_ratio) for each in solved]).min()
-        dropped = xp.stack([xp.asarray(each.dropped) for each in solved]).any(0)
+        loading, ratio, dropped = (
+            xp.stack([xp.asarray(getattr(each, name)) for each in solved])
+            for name in ("loading", "eigenvalue_ratio", "dropped")
+        )
+        loading, ratio, dropped = loading.max(), ratio.min(), dropped.any(0)
     ill_conditioned = loading > LOADINGS[0]
     if dropped.shape[1] < shape[1]:  # channels like the first were never looked at
         dropped = np.pad(dropped, ((0, 0), (0, shape[1] - 1)), constant_values=True)

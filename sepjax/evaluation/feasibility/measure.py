@@ -201,13 +201,9 @@ def definition(
 
 
 def _scores(mixed: Any, rate: int, settings: Settings) -> dict[str, list]:
-    return oracle_scores(
-        to_float(mixed.stems),
-        to_float(mixed.mixture),
-        sample_rate=rate,
-        power=settings.power,
-        window=settings.window,
-    )
+    options = {"power": settings.power, "window": settings.window}
+    waves = to_float(mixed.stems), to_float(mixed.mixture)
+    return oracle_scores(*waves, sample_rate=rate, **options)
 
 
 def _by_class(names: Sequence[str], scores: dict[str, list]) -> dict[str, Any]:

@@ -48,16 +48,11 @@ def museval_tree(
         missing = [metric for metric in METRICS if metric not in upper]
         if missing:
             raise ValueError(f"{name!r} has no {', '.join(missing)}; museval needs it")
-        frames = [
-            {
-                "time": index * float(hop_seconds),
-                "duration": float(window_seconds),
-                "metrics": {
-                    metric: _stored(upper[metric][index]) for metric in METRICS
-                },
-            }
-            for index in range(len(upper["SDR"]))
-        ]
+        frames = []
+        for index in range(len(upper["SDR"])):
+            scores = {metric: _stored(upper[metric][index]) for metric in METRICS}
+            time, length = index * float(hop_seconds), float(window_seconds)
+            frames.append({"time": time, "duration": length, "metrics": scores})
         targets.append({"name": name, "frames": frames})
     return {"targets": targets, "museval_version": "0.4.1"}
 
@@ -81,15 +76,14 @@ def read_museval(path: Path) -> dict[str, dict[str, np.ndarray]]:
     """
     try:
         targets = json.loads(Path(path).read_text("utf-8"))["targets"]
-        return {
-            target["name"]: {
-                metric: np.array(
-                    [frame["metrics"][metric] for frame in target["frames"]], float
-                )
+        curves = {}
+        for target in targets:
+            frames = [frame["metrics"] for frame in target["frames"]]
+            curves[target["name"]] = {
+                metric: np.array([frame[metric] for frame in frames], float)
                 for metric in METRICS
             }
-            for target in targets
-        }
+        return curves
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path} is not a track of museval: {error!r}") from error
 

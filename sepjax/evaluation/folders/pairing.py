@@ -17,6 +17,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from sepjax.evaluation.tables import title
+
 AUDIO = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".aif", ".aiff", ".w64", ".rf64")
 SUBSETS = ("train", "valid", "validation", "val", "test")
 MIXTURES = ("mixture", "mix", "linear_mixture")
@@ -39,7 +41,7 @@ class Pair(NamedTuple):
     @property
     def title(self) -> str:
         """Subset and name, as they are shown and as museval names its files."""
-        return f"{self.subset}/{self.name}" if self.subset else self.name
+        return title(self._asdict())
 
 
 class Pairing(NamedTuple):
@@ -114,38 +116,37 @@ def find_songs(root: Path, classes: Sequence[str] = ()) -> Songs:
             plain.append(folder)
     found = _songs_in(root, known, plain)
     songs |= {("", name): files for name, files in found.items()}
-    songs = {key: _wanted(files, known) for key, files in songs.items()}
-    songs = {key: files for key, files in songs.items() if files}
-    if not songs:
+    kept: Songs = {}
+    for key, files in songs.items():
+        names = known or [name for name in files if name not in MIXTURES]
+        if wanted := {name: files[name] for name in names if name in files}:
+            kept[key] = wanted
+    if not kept:
         raise ValueError(_no_songs(root, classes))
-    return songs
+    return kept
 
 
 def _songs_in(
     folder: Path, known: Sequence[str], subfolders: Iterable[Path] | None = None
 ) -> dict[str, Files]:
     songs: dict[str, Files] = {}
+
+    def add(song: str, name: str, path: Path) -> None:
+        if song:  # "notes.wav" beside songs: no class of anything
+            files = songs.setdefault(unicodedata.normalize("NFC", song), {})
+            files.setdefault(_key(name), []).append(path)
+
     for child in _subfolders(folder) if subfolders is None else subfolders:
         for path in _audio(child):
-            name = path.stem.removeprefix(f"{child.name}_")
-            _file(songs, child.name, name, path)
+            add(child.name, path.stem.removeprefix(f"{child.name}_"), path)
     paths = _audio(folder)
     names = {_key(path.stem) for path in paths}
     alone = bool(names & {*known, *(() if known else COMMON)})
     alone |= bool(names) and not any("_" in name for name in names)
     for path in paths:
-        if alone:
-            _file(songs, folder.resolve().name, path.stem, path)
-        else:
-            _file(songs, *_split(path.stem, known), path)
+        whole = folder.resolve().name, path.stem
+        add(*(whole if alone else _split(path.stem, known)), path)
     return songs
-
-
-def _file(songs: dict[str, Files], song: str, name: str, path: Path) -> None:
-    song = unicodedata.normalize("NFC", song)
-    if not song:  # "notes.wav" beside songs: no class of anything
-        return
-    songs.setdefault(song, {}).setdefault(_key(name), []).append(path)
 
 
 def _split(stem: str, known: Iterable[str]) -> tuple[str, str]:
@@ -160,11 +161,6 @@ def _split(stem: str, known: Iterable[str]) -> tuple[str, str]:
             return stem[: -len(name) - 1], name
     song, _, name = stem.rpartition("_")
     return song, name
-
-
-def _wanted(files: Files, known: Sequence[str]) -> Files:
-    wanted = known or [name for name in files if name not in MIXTURES]
-    return {name: files[name] for name in wanted if name in files}
 
 
 def _key(name: str) -> str:
@@ -185,14 +181,11 @@ def _audio(folder: Path) -> list[Path]:
 
 
 def _no_songs(root: Path, classes: Sequence[str]) -> str:
-    packed = next(root.rglob("*.stem.mp4"), None)
     below = next((p for p in sorted(root.rglob("*")) if p.suffix in AUDIO), None)
     hint = ""
-    if packed:
-        hint = (
-            f"; {packed.name} is packed: unpack the dataset into WAV files with "
-            f"`musdbconvert {root} OTHER_FOLDER` (pip install musdb)"
-        )
+    if packed := next(root.rglob("*.stem.mp4"), None):
+        hint = f"; {packed.name} is packed: unpack the dataset into WAV files with "
+        hint += f"`musdbconvert {root} OTHER_FOLDER` (pip install musdb)"
     elif below and classes:
         hint = f"; there are other files, such as {below}: check the names of --classes"
     elif below:

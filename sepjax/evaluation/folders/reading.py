@@ -35,7 +35,12 @@ def read_pair(pair: Pair) -> Track:
     for index, (name, reference, estimate) in enumerate(
         zip(names, references, estimates)
     ):
-        _check_rate(estimate, rate)
+        if estimate.sample_rate != rate:
+            raise ValueError(
+                f"{estimate.path}: has {estimate.sample_rate} Hz where the references "
+                f"have {rate} Hz; scores need the same rate: "
+                + _ffmpeg(estimate.path, f"-ar {rate}")
+            )
         _read_into(truth[index], reference)
         if estimate.channels == width:
             _read_into(guess[index], estimate)
@@ -65,25 +70,17 @@ def _probe(name: str, files: Files) -> AudioFile:
 
 def _check_references(names: tuple[str, ...], files: list[AudioFile]) -> None:
     facts = {
-        "lengths (samples)": [(n, file.frames) for n, file in zip(names, files)],
-        "sample rates (Hz)": [(n, file.sample_rate) for n, file in zip(names, files)],
-        "channels": [(n, f.channels) for n, f in zip(names, files) if f.channels > 1],
+        "lengths (samples)": {n: file.frames for n, file in zip(names, files)},
+        "sample rates (Hz)": {n: file.sample_rate for n, file in zip(names, files)},
+        "channels": {n: f.channels for n, f in zip(names, files) if f.channels > 1},
     }
     for what, values in facts.items():
-        if len({value for _, value in values}) > 1:
-            listed = ", ".join(f"{name} {value}" for name, value in values)
+        if len({*values.values()}) > 1:
+            listed = ", ".join(f"{name} {value}" for name, value in values.items())
             folder = Path(files[0].path).parent
             raise ValueError(
                 f"{folder}: references of different {what}: {listed}; export them alike"
             )
-
-
-def _check_rate(file: AudioFile, rate: int) -> None:
-    if file.sample_rate != rate:
-        raise ValueError(
-            f"{file.path}: has {file.sample_rate} Hz where the references have {rate} "
-            f"Hz; scores need the same rate: {_ffmpeg(file.path, f'-ar {rate}')}"
-        )
 
 
 def _ffmpeg(path: str, option: str) -> str:

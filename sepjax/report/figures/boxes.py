@@ -47,10 +47,6 @@ class Panel(NamedTuple):
         low, high = self.up
         return round(self.top + self.height * (high - value) / (high - low), 1)
 
-    def bottom(self) -> float:
-        """Where the axis across lies."""
-        return self.top + self.height
-
 
 def write_plots(folder: Path, results: Mapping[str, Any]) -> list[Path]:
     """Write ``boxes.svg`` and ``tracks/[subset/]track.svg``.
@@ -60,8 +56,7 @@ def write_plots(folder: Path, results: Mapping[str, Any]) -> list[Path]:
     """
     files, classes = [], list(results["model"])
     if drawn_metrics(results):
-        text = str(box_picture(results))
-        files.append(write_atomically(folder / "boxes.svg", text))
+        files.append(write_atomically(folder / "boxes.svg", box_picture(results)))
     # Windows of which any was scored make a curve.
     tracks = [
         track
@@ -70,8 +65,8 @@ def write_plots(folder: Path, results: Mapping[str, Any]) -> list[Path]:
     ]
     for track in tracks:
         seconds = results["definition"]["window_seconds"]
-        text = str(curve_picture(track, classes, seconds, title(track)))
-        write_atomically(folder / "tracks" / f"{title(track)}.svg", text)
+        picture = curve_picture(track, classes, seconds, title(track))
+        write_atomically(folder / "tracks" / f"{title(track)}.svg", picture)
     return [*files, folder / "tracks"] if tracks else files
 
 
@@ -263,7 +258,7 @@ def _ticks_across(panel: Panel, ticks: Mapping[float, str]) -> list[Markup]:
     for value, text in ticks.items():
         path = f"M{panel.x(value)} {panel.top}v{panel.height}"
         marks.append(element("path", d=path, stroke=RULE))
-        at = panel.x(value), panel.bottom() + 15
+        at = panel.x(value), panel.top + panel.height + 15
         marks.append(_text(*at, text, text_anchor="middle", fill=QUIET))
     return marks
 

@@ -198,15 +198,10 @@ def _value(line: dict, name: str) -> float:
 
 def _distinct(lines: list[Line]) -> list[Line]:
     """Lines of one row told apart by their folders."""
-    names = [line.row for line in lines]
-
-    def folder(line: Line) -> str:
+    names, distinct = [line.row for line in lines], []
+    for line in lines:
         path = line.runs[0].path.resolve()
-        return path.parent.name if path.name.startswith("seed_") else path.name
-
-    return [
-        line
-        if names.count(line.row) == 1
-        else line._replace(name=f"{line.row} ({folder(line)})")
-        for line in lines
-    ]
+        folder = path.parent.name if path.name.startswith("seed_") else path.name
+        alone = names.count(line.row) == 1
+        distinct.append(line if alone else line._replace(name=f"{line.row} ({folder})"))
+    return distinct

@@ -1,6 +1,7 @@
 """Excerpts of a run: reading them, and encoding them for the page."""
 
 import dataclasses
+import functools
 import io
 from pathlib import Path
 from typing import Any
@@ -42,14 +43,12 @@ def read_excerpt(run: Path, entry: dict[str, Any]) -> ExcerptAudio:
     def read(name: str) -> np.ndarray:
         return _read(run / "audio", name, rate)
 
-    return ExcerptAudio(
-        track=str(entry["track"]),
-        start=float(entry.get("start", 0.0)),
-        sample_rate=rate,
-        mixture=read(entry["mixture"]),
-        references={name: read(path) for name, path in entry["references"].items()},
-        estimates={name: read(path) for name, path in entry["estimates"].items()},
+    references, estimates = (
+        {name: read(path) for name, path in entry[side].items()}
+        for side in ("references", "estimates")
     )
+    where = str(entry["track"]), float(entry.get("start", 0.0)), rate
+    return ExcerptAudio(*where, read(entry["mixture"]), references, estimates)
 
 
 def _read(folder: Path, name: str, sample_rate: int) -> np.ndarray:
@@ -82,25 +81,13 @@ def encode(excerpts: list[ExcerptAudio]) -> tuple[list[list[str]], str]:
     Returns:
         URIs in the order of ``excerpt.clips``, and the note, empty for WAV.
     """
-    encoded = [[_wav(clip, e.sample_rate) for clip in e.clips] for e in excerpts]
-    if _size(encoded) <= BUDGET:
-        return _uris("audio/wav", encoded), ""
-    for compression in MP3_COMPRESSION:
-        encoded = [
-            [_mp3(clip, e.sample_rate, compression) for clip in e.clips]
-            for e in excerpts
-        ]
-        if _size(encoded) <= BUDGET:
+    ways = [_wav, *(functools.partial(_mp3, c) for c in MP3_COMPRESSION)]
+    for write in ways:
+        encoded = [[write(clip, e.sample_rate) for clip in e.clips] for e in excerpts]
+        if sum(len(clip) for clips in encoded for clip in clips) <= BUDGET:
             break
-    return _uris("audio/mpeg", encoded), "MP3"
-
-
-def _size(encoded: list[list[bytes]]) -> int:
-    return sum(len(clip) for clips in encoded for clip in clips)
-
-
-def _uris(media_type: str, encoded: list[list[bytes]]) -> list[list[str]]:
-    return [[data_uri(media_type, clip) for clip in clips] for clips in encoded]
+    kind, note = ("audio/wav", "") if write is _wav else ("audio/mpeg", "MP3")
+    return [[data_uri(kind, clip) for clip in clips] for clips in encoded], note
 
 
 def _wav(clip: np.ndarray, sample_rate: int) -> bytes:
@@ -111,7 +98,7 @@ def _wav(clip: np.ndarray, sample_rate: int) -> bytes:
     return file.getvalue()
 
 
-def _mp3(clip: np.ndarray, sample_rate: int, compression: float) -> bytes:
+def _mp3(compression: float, clip: np.ndarray, sample_rate: int) -> bytes:
     import soundfile
     import soxr
 

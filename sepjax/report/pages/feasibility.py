@@ -112,11 +112,9 @@ def _class_row(results: Mapping[str, Any], name: str) -> list[Any]:
 def _groups(results: Mapping[str, Any]) -> Markup:
     steps, mark = results["groupings"], results["definition"]["mark"]
     if len(steps) < 2:
-        text = (
-            "All classes reach the mark as they are: nothing to merge."
-            if steps and steps[0]["reaches_mark"]
-            else "There are too few classes to merge any."
-        )
+        text = "There are too few classes to merge any."
+        if steps and steps[0]["reaches_mark"]:
+            text = "All classes reach the mark as they are: nothing to merge."
         return element("p", text, class_="absent")
     markup = table(
         ["Groups", "", "Lowest, dB"],
@@ -124,11 +122,9 @@ def _groups(results: Mapping[str, Any]) -> Markup:
         columns=["", "chips"],
         class_="groups",
     )
-    rest = (
-        "The last line is the suggestion."
-        if steps[-1]["reaches_mark"]
-        else "Even two groups do not reach it."
-    )
+    rest = "Even two groups do not reach it."
+    if steps[-1]["reaches_mark"]:
+        rest = "The last line is the suggestion."
     note = element(
         "p",
         "The class farthest below the mark is merged with the one it overlaps most, "

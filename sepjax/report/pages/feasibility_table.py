@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from sepjax.evaluation.tables import cell
 from sepjax.registry import aligned
 
 PROCEDURES = ("summing", "averaging", "scaling", "adaptive")  # columns of Table 4.1
@@ -42,13 +43,13 @@ def _scores(results: Mapping[str, Any]) -> str:
     rows += [["class", "songs", "active", "dBFS", *PROCEDURES, *PROCEDURES, "mark"]]
     for name, row in results["classes"].items():
         cells = [
-            number(results["scores"][procedure][name][metric])
+            cell(results["scores"][procedure][name][metric])
             for metric in METRICS
             for procedure in PROCEDURES
         ]
         active = f"{100 * row['activity']:.0f} %"
         mark = "yes" if row["reaches_mark"] else "no"
-        facts = [str(row["songs"]), active, number(row["level"])]
+        facts = [str(row["songs"]), active, cell(row["level"])]
         rows.append([name, *facts, *cells, mark])
     note = f"mark: SI-SDR of at least {define['mark']:g} dB under adaptive mixing"
     return f"{title}{aligned(rows)}\n{note}"
@@ -73,7 +74,7 @@ def _groupings(results: Mapping[str, Any]) -> list[str]:
         reached = row["si_sdr"] is not None and (
             row["si_sdr"] >= results["definition"]["mark"]
         )
-        rows.append([name, number(row["si_sdr"]), "yes" if reached else "no"])
+        rows.append([name, cell(row["si_sdr"]), "yes" if reached else "no"])
     return [aligned(rows)]
 
 
@@ -84,13 +85,3 @@ def _clipped(results: Mapping[str, Any]) -> str:
         stems = sum(row["stems"].values())
         rows.append([name, str(row["mixture"]), str(stems), str(row["songs"])])
     return aligned(rows)
-
-
-def number(value: float | None) -> str:
-    """Two digits, or a dash where nothing was measured.
-
-    Example:
-        >>> number(3.14159), number(None)
-        ('3.14', '-')
-    """
-    return "-" if value is None else f"{value:.2f}"

@@ -55,11 +55,8 @@ def filters_section(run: RunFolder) -> Markup:
     names = sorted({name.partition("/")[2] for name in run.filters})
     figures = []
     for name in names:
-        kernels = {
-            time: run.filters[f"{time}/{name}"]
-            for time in TIMES
-            if f"{time}/{name}" in run.filters
-        }
+        both = {time: run.filters.get(f"{time}/{name}") for time in TIMES}
+        kernels = {time: taps for time, taps in both.items() if taps is not None}
         figures.append(_figure(name, kernels, run.sample_rate))
     note = element(
         "p",
@@ -126,25 +123,16 @@ def _magnitude(
     alt = f"Magnitude responses of {name}, {when.lower()}, filters sorted by peak"
     scale = round_scale([0.0, unit / 2], 4)
     ticks = [tick for tick in scale.ticks if 0 <= tick <= unit / 2]
-    labels = [
-        element(
-            "span",
-            f"{tick:,.0f} Hz" if rate else f"{tick:.2g}",
-            style=f"bottom:{200 * tick / unit:.2f}%",
-        )
-        for tick in ticks
-    ]
-    return element(
-        "div",
-        element("h4", when),
-        element(
-            "div",
-            element("div", labels, class_="axis-left", aria_hidden="true"),
-            heat_image(levels, -RANGE, 0.0, alt=alt, class_="heat"),
-            class_="with-axis",
-        ),
-        element("p", f"filters 1 \N{EN DASH} {kernel.shape[1]:,}", class_="axis-under"),
-    )
+    labels = []
+    for tick in ticks:
+        text = f"{tick:,.0f} Hz" if rate else f"{tick:.2g}"
+        labels.append(element("span", text, style=f"bottom:{200 * tick / unit:.2f}%"))
+    axis = element("div", labels, class_="axis-left", aria_hidden="true")
+    image = heat_image(levels, -RANGE, 0.0, alt=alt, class_="heat")
+    picture = element("div", axis, image, class_="with-axis")
+    under = f"filters 1 \N{EN DASH} {kernel.shape[1]:,}"
+    under = element("p", under, class_="axis-under")
+    return element("div", element("h4", when), picture, under)
 
 
 def _impulses(
@@ -156,13 +144,11 @@ def _impulses(
     places = np.linspace(0, len(order) - 1, min(SHOWN, len(order))).round().astype(int)
     same = [k for k in kernels.values() if k.shape == last.shape]
     styles = ["after" if kernel is last else "before" for kernel in same]
-    cells = [
-        element(
-            "li",
-            [_impulse(k[:, i], style, unit, rate) for k, style in zip(same, styles)],
-        )
-        for i in order[places]
-    ]
+    cells = []
+    for i in order[places]:
+        pairs = zip(same, styles)
+        drawn = [_impulse(k[:, i], style, unit, rate) for k, style in pairs]
+        cells.append(element("li", drawn))
     label = f"Impulse responses of {len(cells)} filters of {name}, before and after"
     return element("ol", cells, class_="impulses", aria_label=label)
 
@@ -171,19 +157,12 @@ def _impulse(taps: np.ndarray, style: str, unit: float, rate: float | None) -> M
     """One response, and the frequency of its peak."""
     height = max(float(np.abs(taps).max()), np.finfo(float).tiny)
     across = 100 / max(len(taps) - 1, 1)
-    points = " ".join(
-        f"{index * across:.2f},{50 - 45 * tap / height:.1f}"
-        for index, tap in enumerate(taps)
-    )
-    drawing = element(
-        "svg",
-        element("line", x1=0, x2=100, y1=50, y2=50),
-        element("polyline", points=points),
-        viewBox="0 0 100 100",
-        preserveAspectRatio="none",
-        class_=style,
-        aria_hidden="true",
-    )
+    heights = 50 - 45 * taps / height
+    points = " ".join(f"{i * across:.2f},{y:.1f}" for i, y in enumerate(heights))
+    marks = element("line", x1=0, x2=100, y1=50, y2=50)
+    marks = [marks, element("polyline", points=points)]
+    stretch = {"viewBox": "0 0 100 100", "preserveAspectRatio": "none"}
+    drawing = element("svg", marks, class_=style, aria_hidden="true", **stretch)
     peak = float(peak_frequencies(taps[:, None], unit)[0])
     return join([drawing, element("span", _frequency(peak, rate))])
 
