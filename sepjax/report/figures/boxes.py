@@ -131,7 +131,7 @@ def _box_panel(
     panel = Panel(*place, ends, (rows - 0.5, -0.5))
     head = f"{label(results, metric)}{in_unit(results, metric, ', ')}"
     how, edge = results["definition"]["aggregation"][metric], left + width - 22
-    marks = [_text(panel.left, top + 17, head, fill=INK, font_weight=600)]
+    marks = [_text(left + 8, top + 17, head, fill=INK, font_weight=600)]
     marks.append(
         _text(edge, top + 17, how, text_anchor="end", fill=QUIET, font_size=9.5)
     )
