@@ -189,8 +189,8 @@ def _masked(kind: str, power: float, n_fft: int) -> Callable[..., jax.Array]:
     scale = 2 / n_fft
 
     def ratio(sources: jax.Array, mixture: jax.Array) -> jax.Array:
-        masks = masking.ratio_mask(sources * scale, power=power, eps=EPS)
-        return masking.apply_masks(mixture, masks)
+        masks = masking.ratio_mask(jnp.abs(sources * scale), power=power, eps=EPS)
+        return mixture[:, None] * masks
 
     def binary(sources: jax.Array, mixture: jax.Array) -> jax.Array:
         part, whole = (jnp.abs(x * scale) ** power for x in (sources, mixture))
