@@ -156,18 +156,18 @@ def _gram(between: Array) -> Array:
 
 def _factorize(between: Array) -> tuple[Array, Array]:
     """Lower Cholesky factor with the first of LOADINGS that makes it finite."""
+    attempt = jax.jit(_attempt)  # traced once for all loadings
     # Branches rather than a loop, and the attempt as the first of them: the compiler
     # then holds two matrices at a time instead of four.
-    factor, used = _attempt(between, LOADINGS[0]), jnp.float64(LOADINGS[0])
+    factor, used = attempt(between, LOADINGS[0]), jnp.float64(LOADINGS[0])
     for loading in LOADINGS[1:]:
         failed = ~jnp.isfinite(jnp.diagonal(factor)).all()
         used = jnp.where(failed, loading, used)
-        again = lambda _, loading=loading: _attempt(between, loading)  # noqa: E731
+        again = lambda _, loading=loading: attempt(between, loading)  # noqa: E731
         factor = lax.cond(failed, again, lambda factor: factor, factor)
     return factor, used
 
 
-@jax.jit  # traced once for all loadings
 def _attempt(between: Array, loading: float) -> Array:
     diagonal = np.arange(between.shape[0])
     loaded = between.at[diagonal, diagonal, 0].add(loading)
