@@ -24,7 +24,7 @@ EXAMPLES = {
     "an encoder": "deep",
     "a model family": "demucs",
     "a loss": "l1_snr",
-    "a metric": "usdr",
+    "a metric": "fullness",
     "a dataset": "moisesdb",
 }
 """What people add, and one of each: files that name it are those that one touches."""
