@@ -11,12 +11,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from toy import TIME, toy_config
 
 from sepjax.config import to_dict
 from sepjax.models.build import model_of
 from sepjax.train import PlateauState, checkpoint, init_state, make_optimizer
 from sepjax.train.checkpoint import CheckpointError, Progress
+from tests.support.toy import TIME, toy_config
 
 RECORD = {"provenance": {"commit": "abc"}}
 
