@@ -98,9 +98,7 @@ def learned(family, dtype):
     """Value, outputs and gradient of the loss."""
     model, variables = build(family, dtype), dict(variables_of(family))
     gradient = jax.value_and_grad(loss_of(model), has_aux=True)
-    options = {"xla_backend_optimization_level": 0}
-    run = jax.jit(gradient, compiler_options=options)
-    return run(variables.pop("params"), variables, *music(model))
+    return jax.jit(gradient)(variables.pop("params"), variables, *music(model))
 
 
 def products(jaxpr, times=1):

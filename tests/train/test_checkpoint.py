@@ -25,10 +25,7 @@ RECORD = {"provenance": {"commit": "abc"}}
 def fresh():
     config = toy_config()
     model, optimizer = model_of(config), make_optimizer(config.optim)
-    init = jax.jit(
-        lambda key: init_state(model, optimizer, key, TIME),
-        compiler_options={"xla_backend_optimization_level": 0},
-    )
+    init = jax.jit(lambda key: init_state(model, optimizer, key, TIME))
     return config, init(jax.random.key(0))
 
 
