@@ -46,7 +46,7 @@ class Lesson:
 
 @pytest.fixture(scope="module")
 def lesson():
-    config = toy_config(optim__weight_decay=0.0)
+    config = toy_config(model__encoding="hybrid", optim__weight_decay=0.0)
     model, optimizer = model_of(config), make_optimizer(config.optim)
     init = jax.jit(lambda key: init_state(model, optimizer, key, TIME))
     return Lesson(
