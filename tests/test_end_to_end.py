@@ -62,6 +62,7 @@ def test_one_command_trains_scores_and_reports(whole):
 
 def test_several_seeds_are_several_runs_and_a_band(tmp_path):
     short = dict(train__seeds=2, train__steps=3, model__ideal_mask=True)
+    short |= dict(model__encoding="simple")
     (output,) = finish(start(*flags(tmp_path, **short)))
     assert "± " in output
     assert "over 2 seeds" in output

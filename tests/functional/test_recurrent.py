@@ -7,7 +7,7 @@ import pytest
 from jax.test_util import check_grads
 
 from sepjax.functional.recurrent import init_lstm, lstm
-from tests.support.signals import noise_array as noise
+from tests.support.signals import noise
 
 
 def sigmoid(x):
