@@ -236,7 +236,8 @@ def test_spectrogram_statistics_are_those_of_the_training_data(tmp_path, seeds):
     folder = tmp_path / "run" / ("" if seeds == 1 else "seed_2")
     params = latest(folder)["encoder"]["filterbanks_0"]
     data = ToyData(toy_config())
-    waves = [prepare_excerpts(data.batch(step)).mixture for step in range(3)]
+    prepare = jax.jit(prepare_excerpts)
+    waves = [prepare(data.batch(step)).mixture for step in range(3)]
     power = log_power(jnp.concatenate(waves), n_fft=1024, hop=256)
     power = np.asarray(power, np.float64).reshape(-1, 513)
     # Decades of power; where there is next to none, they are those of rounding errors.
