@@ -8,14 +8,11 @@ import pytest
 
 from sepjax.train import checkpoint
 from sepjax.train.log import read_log
+from tests.support.forks import finish_forks
+from tests.support.toy import log
 from tests.tiny_run import finish, flags, start
 
 LONGER = dict(train__steps=60, train__eval_every=20, train__checkpoint_every=7)
-
-
-def log(folder):
-    records = read_log(folder / "metrics.jsonl")
-    return [{k: v for k, v in r.items() if k != "seconds"} for r in records]
 
 
 def interrupt(workdir, number, step, *more):
@@ -65,6 +62,7 @@ def test_one_command_trains_scores_and_reports(whole):
 
 def test_several_seeds_are_several_runs_and_a_band(tmp_path):
     short = dict(train__seeds=2, train__steps=3, model__ideal_mask=True)
+    short |= dict(model__encoding="simple")
     (output,) = finish(start(*flags(tmp_path, **short)))
     assert "± " in output
     assert "over 2 seeds" in output
@@ -158,21 +156,15 @@ MISTAKES = {
 
 @pytest.fixture(scope="module")
 def complaints(tmp_path_factory):
-    """Outputs of all mistakes, three at a time."""
-    folder, outputs, names = tmp_path_factory.mktemp("mistakes"), {}, list(MISTAKES)
+    """Outputs of all mistakes."""
+    folder = tmp_path_factory.mktemp("mistakes")
     file = folder / "file"
     file.touch()
-    for some in (names[i : i + 3] for i in range(0, len(names), 3)):
-        processes = [
-            start(
-                f"--workdir={folder / name}",
-                *(flag.format(file=file) for flag in MISTAKES[name][0]),
-                devices=4,
-            )
-            for name in some
-        ]
-        outputs |= zip(some, finish(*processes, code=1))
-    return file, outputs
+    calls = [
+        [f"--workdir={folder / name}", *(flag.format(file=file) for flag in flags)]
+        for name, (flags, _) in MISTAKES.items()
+    ]
+    return file, dict(zip(MISTAKES, finish_forks(calls, devices=4, code=1)))
 
 
 @pytest.mark.parametrize("name", MISTAKES)

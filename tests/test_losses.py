@@ -1,5 +1,7 @@
 """SI-SDR against its definition in float64, its invariances, and silence."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -15,6 +17,7 @@ from sepjax.losses import (
     whole_batch,
 )
 from sepjax.train.objective import reduce_share
+from tests.support import signals
 
 
 def reduced(sources, estimates, name="si_sdr", **weights):
@@ -24,8 +27,7 @@ def reduced(sources, estimates, name="si_sdr", **weights):
     return reduce_share(LOSSES.find(name), facts | dict(sample_rate=8000))
 
 
-def noise(seed, *shape):
-    return np.random.default_rng(seed).normal(size=shape)
+noise = functools.partial(signals.noise, dtype=np.float64)
 
 
 def definition(reference, estimate, zero_mean=False):
@@ -40,8 +42,8 @@ def definition(reference, estimate, zero_mean=False):
 
 @pytest.mark.parametrize("zero_mean", [False, True])
 def test_definition(zero_mean):
-    reference = noise(0, 3, 4, 1000) + 0.3
-    estimate = reference + noise(1, 3, 4, 1000) * np.logspace(-2, 1, 4)[:, None]
+    reference = noise(3, 4, 1000, seed=0) + 0.3
+    estimate = reference + noise(3, 4, 1000, seed=1) * np.logspace(-2, 1, 4)[:, None]
     found = si_sdr(
         jnp.asarray(reference, jnp.float32),
         jnp.asarray(estimate, jnp.float32),
@@ -81,14 +83,14 @@ def test_equals_asteroid(shared_data, zero_mean):
 
 
 def test_invariant_to_the_scale_of_the_estimate():
-    reference, estimate = (jnp.asarray(noise(i, 500), jnp.float32) for i in (0, 1))
+    reference, estimate = (jnp.asarray(noise(500, seed=i), jnp.float32) for i in (0, 1))
     values = [si_sdr(reference, c * estimate) for c in (0.1, 1.0, -20.0)]
     np.testing.assert_allclose(values, values[0], atol=1e-3)
 
 
 @pytest.mark.parametrize("which", ["reference", "estimate", "both", "none"])
 def test_finite_for_silence_and_perfection(which):
-    wave = jnp.asarray(noise(2, 1, 2, 100), jnp.float32)
+    wave = jnp.asarray(noise(1, 2, 100, seed=2), jnp.float32)
     silent = jnp.zeros_like(wave)
     reference = silent if which in ("reference", "both") else wave
     estimate = silent if which in ("estimate", "both") else wave
@@ -101,17 +103,17 @@ def test_finite_for_silence_and_perfection(which):
 
 
 def test_gradient():
-    reference = jnp.asarray(noise(3, 2, 60), jnp.float32)
-    estimate = reference + jnp.asarray(noise(4, 2, 60), jnp.float32)
+    reference = jnp.asarray(noise(2, 60, seed=3), jnp.float32)
+    estimate = reference + jnp.asarray(noise(2, 60, seed=4), jnp.float32)
     ratio = jax.jit(lambda e: si_sdr(reference, e))
     check_grads(ratio, (estimate,), 1, modes=["rev"], rtol=2e-2)
 
 
 def test_silent_sources_count_nowhere():
-    reference = noise(5, 3, 4, 80)
+    reference = noise(3, 4, 80, seed=5)
     reference[0, 1] = reference[:, 3] = 0
     reference = jnp.asarray(reference, jnp.float32)
-    estimate = reference + jnp.asarray(noise(6, 3, 4, 80), jnp.float32)
+    estimate = reference + jnp.asarray(noise(3, 4, 80, seed=6), jnp.float32)
     loss, metrics = reduced(reference, estimate)
     values = np.array(si_sdr(reference, estimate))
     expected = [values[:, 0].mean(), values[1:, 1].mean(), values[:, 2].mean()]
@@ -120,8 +122,8 @@ def test_silent_sources_count_nowhere():
 
 
 def test_shares_of_a_batch_add_up_to_its_mean():
-    reference = jnp.asarray(noise(7, 4, 2, 50), jnp.float32).at[0, 1].set(0.0)
-    estimate = jnp.asarray(noise(8, 4, 2, 50), jnp.float32)
+    reference = jnp.asarray(noise(4, 2, 50, seed=7), jnp.float32).at[0, 1].set(0.0)
+    estimate = jnp.asarray(noise(4, 2, 50, seed=8), jnp.float32)
     active = active_sources(reference)
     values = si_sdr(reference, estimate)
     whole, _ = mean_over_active(values, active)

@@ -47,6 +47,7 @@ def train(
     *,
     provenance: dict[str, Any],
     allow_config_change: bool = False,
+    program: Program | None = None,
 ) -> bool:
     """Train to ``config.train.steps``, from the run's latest checkpoint if it has one.
 
@@ -60,6 +61,7 @@ def train(
         mesh: of all devices.
         provenance: saved with every checkpoint.
         allow_config_change: continue a run whose configuration differs.
+        program: of this configuration, if it was made before; runs may share one.
 
     Returns:
         Whether the run came to its end; ``False`` if a signal asked it to stop.
@@ -68,7 +70,7 @@ def train(
         NonFiniteError: the loss is not finite.
         CheckpointError: a checkpoint cannot be written, or does not fit the config.
     """
-    program = make_program(spelled_out(config, workdir), mesh)
+    program = program or make_program(spelled_out(config, workdir), mesh)
     last, processes = config.train.steps, (jax.process_index(), jax.process_count())
     with contextlib.ExitStack() as stack:
         runs = open_runs(stack, config, workdir, provenance)

@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from recordings import collection, write
 
 from data_pipelines.audio.files import probe
 from data_pipelines.collections.collection import Recording
 from data_pipelines.manifest import Manifest, Stem, Track, check
+from tests.support.recordings import collection, write
 
 
 @pytest.fixture(autouse=True)

@@ -3,11 +3,11 @@ import sys
 import numpy as np
 import pytest
 import soundfile
-from stem_file import tone, write_streams
 
 from data_pipelines.audio.decode import Decoded, open_part, read_part
 from data_pipelines.audio.int16 import to_int16
 from data_pipelines.manifest import DataError
+from tests.support.stem_file import tone, write_streams
 
 FRAMES = 11025 + 7  # a quarter of a second, and no whole number of packets
 

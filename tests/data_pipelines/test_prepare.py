@@ -7,7 +7,6 @@ import pytest
 import soundfile
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from recordings import CLASSES, RATE, collection, read, tree, write
 
 from data_pipelines.collections.collection import (
     Filters,
@@ -23,6 +22,7 @@ from data_pipelines.manifest import DataError
 from data_pipelines.prepare import prepare
 from data_pipelines.registry import build_manifest
 from data_pipelines.songs.prepared import read_prepared
+from tests.support.recordings import CLASSES, RATE, collection, read, tree, write
 
 
 def test_songs_are_the_mix_of_their_tracks(songs, tmp_path):

@@ -11,7 +11,6 @@ import time
 from pathlib import Path
 
 import pytest
-from recordings import tree, write
 
 from data_pipelines.collections.collection import (
     Filters,
@@ -20,6 +19,7 @@ from data_pipelines.collections.collection import (
 from data_pipelines.collections.file import write_collection
 from data_pipelines.manifest import DataError
 from data_pipelines.prepare import prepare, recording, run
+from tests.support.recordings import tree, write
 
 
 def test_any_number_of_workers_writes_the_same_bytes(songs, tmp_path):

@@ -5,13 +5,13 @@ import dataclasses
 import numpy as np
 import pytest
 import soundfile
-from stem_file import tone, write_streams
 
 from data_pipelines.audio.decode import read_part
 from data_pipelines.collections.collection import Output
 from data_pipelines.prepare import prepare
 from data_pipelines.readers import demo_takes, read_dataset
 from data_pipelines.readers.musdb import STREAMS
+from tests.support.stem_file import tone, write_streams
 
 FRAMES = 22050 + 5  # half a second
 

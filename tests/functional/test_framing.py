@@ -15,10 +15,7 @@ from sepjax.functional.framing import (
     overlap_add,
     synthesize,
 )
-
-
-def noise(seed, *shape):
-    return jnp.asarray(np.random.default_rng(seed).normal(size=shape), jnp.float32)
+from tests.support.signals import noise_array as noise
 
 
 def jit(function, *static, **named):
@@ -45,8 +42,8 @@ def test_frame_cuts_where_it_says(size):
 def test_overlap_add_is_the_adjoint_of_frame(size):
     length, stride, extra = size
     time = (extra // stride) * stride + length
-    x = noise(1, 2, time)
-    y = noise(2, 2, extra // stride + 1, length)
+    x = noise(2, time, seed=1)
+    y = noise(2, extra // stride + 1, length, seed=2)
     left = jnp.sum(jit(frame, length, stride)(x) * y)
     right = jnp.sum(x * jit(overlap_add, stride)(y))
     # Sums of at most 2 * 114 * 24 products of unit normals.
@@ -58,10 +55,10 @@ def test_overlap_add_is_the_adjoint_of_frame(size):
 def test_synthesize_is_the_adjoint_of_analyze(size):
     length, stride, time = size
     length = max(length, stride)
-    kernel, x = noise(3, length, 7), noise(4, time)
+    kernel, x = noise(length, 7, seed=3), noise(time, seed=4)
     latent = jit(analyze, kernel, stride)(x)
     assert latent.shape == (frames_for(time, stride), 7)
-    y = noise(5, *latent.shape)
+    y = noise(*latent.shape, seed=5)
     back = jit(synthesize, kernel.T, stride, time=time)(y)
     assert back.shape == x.shape
     scale = float(jnp.linalg.norm(latent) * jnp.linalg.norm(y))
@@ -71,7 +68,7 @@ def test_synthesize_is_the_adjoint_of_analyze(size):
 
 
 def test_shift_by_a_stride_shifts_frames_by_one():
-    wave, kernel = noise(6, 400), noise(7, 20, 5)
+    wave, kernel = noise(400, seed=6), noise(20, 5, seed=7)
     latent = analyze(wave, kernel, 10)
     later = analyze(jnp.roll(wave, 10), kernel, 10)
     np.testing.assert_allclose(later[3:-3], latent[2:-4], atol=1e-5)
@@ -79,7 +76,7 @@ def test_shift_by_a_stride_shifts_frames_by_one():
 
 @pytest.mark.parametrize(("length", "stride"), [(20, 20), (20, 10), (25, 10), (8, 3)])
 def test_analyze_equals_a_convolution(length, stride):
-    wave, kernel = noise(8, 2, 333), noise(9, length, 6)
+    wave, kernel = noise(2, 333, seed=8), noise(length, 6, seed=9)
     left = (length - stride) // 2
     frames = frames_for(333, stride)
     right = (frames - 1) * stride + length - left - 333
@@ -99,8 +96,8 @@ def test_a_signal_shorter_than_a_frame_is_an_error():
 
 
 def test_works_under_vmap_and_grad():
-    kernel = noise(10, 12, 4)
-    waves = noise(11, 3, 100)
+    kernel = noise(12, 4, seed=10)
+    waves = noise(3, 100, seed=11)
     mapped = jax.vmap(lambda wave: analyze(wave, kernel, 5))(waves)
     np.testing.assert_array_equal(mapped, analyze(waves, kernel, 5))
     again = jax.jit(lambda k: synthesize(analyze(waves, k, 5), k.T, 5, time=100))

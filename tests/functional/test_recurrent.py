@@ -7,10 +7,7 @@ import pytest
 from jax.test_util import check_grads
 
 from sepjax.functional.recurrent import init_lstm, lstm
-
-
-def noise(*shape, seed=0):
-    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+from tests.support.signals import noise
 
 
 def sigmoid(x):

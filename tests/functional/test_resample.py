@@ -8,6 +8,7 @@ import soxr
 
 from sepjax.functional.resample import decimate, windowed_sinc
 from tests.support.annotations import unchecked
+from tests.support.signals import noise_array as noise
 
 EDGE = 200  # decimated samples, beyond the reach of the taps: 64 zero crossings
 
@@ -19,10 +20,6 @@ def decibels(gain):
 def tone(pitch, factor, time=8192, phase=0.3):
     """A sine at ``pitch`` times the Nyquist frequency after decimation."""
     return np.sin(np.pi * pitch / factor * np.arange(time) + phase).astype(np.float32)
-
-
-def noise(*shape, seed=0):
-    return jax.random.normal(jax.random.key(seed), shape)
 
 
 @pytest.mark.parametrize("factor", [2, 3, 4])

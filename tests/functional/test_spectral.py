@@ -8,11 +8,7 @@ import scipy.signal
 from jax.test_util import check_grads
 
 from sepjax.functional.spectral import hann, istft, stft
-
-
-def noise(*shape, seed=0):
-    wave = np.random.default_rng(seed).normal(size=shape)
-    return jnp.asarray(wave, jnp.float32)
+from tests.support.signals import noise_array as noise
 
 
 def test_window_is_scipys():

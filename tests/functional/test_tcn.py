@@ -22,7 +22,6 @@ from sepjax.functional.tcn import (
 from sepjax.functional.tcn.depthwise import depthwise_conv
 
 LAYERS, STACKS, BOTTLENECK, HIDDEN = 2, 2, 8, 16
-QUICK = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
 SHAPE = dict(layers=LAYERS, stacks=STACKS)
 
 
@@ -38,7 +37,7 @@ def parameters(seed: int = 0, **options) -> dict:
         noise = functools.partial(jax.random.normal, key)
         return jax.tree.map(lambda leaf: leaf + 0.1 * noise(leaf.shape), params)
 
-    return jax.jit(build, compiler_options=QUICK)(jax.random.key(seed))
+    return jax.jit(build)(jax.random.key(seed))
 
 
 def plain_tcn(params: dict, x: jax.Array, **options) -> jax.Array:
@@ -54,7 +53,7 @@ def plain_tcn(params: dict, x: jax.Array, **options) -> jax.Array:
     return skips if skips.shape[-1] else x
 
 
-def gradients_and_output(network, params: dict, x: jax.Array, **options) -> tuple:
+def gradients_and_output(network, params: dict, x: jax.Array) -> tuple:
     """Gradients of a random projection of the output, and the output."""
     weights = draw(9, *x.shape)
 
@@ -63,7 +62,7 @@ def gradients_and_output(network, params: dict, x: jax.Array, **options) -> tupl
         return jnp.vdot(weights, output), output
 
     differentiate = jax.grad(loss, argnums=(0, 1), has_aux=True)
-    return jax.jit(differentiate, compiler_options=options)(params, x)
+    return jax.jit(differentiate)(params, x)
 
 
 def relative_error(x: jax.Array, y: jax.Array) -> float:
@@ -171,7 +170,7 @@ def test_written_gradients_are_those_of_autodiff(norm, frames, options):
     params, x = parameters(**options), draw(2, 2, frames, BOTTLENECK)
     oracle = functools.partial(plain_tcn, norm=norm)
     network = functools.partial(tcn, **SHAPE, norm=norm)
-    expected = gradients_and_output(oracle, params, x, **QUICK)
+    expected = gradients_and_output(oracle, params, x)
     assert_close(gradients_and_output(network, params, x), expected, 1e-5)
 
 
@@ -221,8 +220,8 @@ def test_one_network_per_source_by_vmap():
         leaves = [jax.tree.map(lambda leaf, i=i: leaf[i], params) for i in range(3)]
         return sum(network(tree, x) for tree in leaves)
 
-    expected = gradients_and_output(looped, stacked, x, **QUICK)
-    assert_close(gradients_and_output(grouped, stacked, x, **QUICK), expected, 1e-5)
+    expected = gradients_and_output(looped, stacked, x)
+    assert_close(gradients_and_output(grouped, stacked, x), expected, 1e-5)
 
 
 def test_bfloat16_is_float32_but_for_two_percent():

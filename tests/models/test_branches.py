@@ -12,12 +12,9 @@ from sepjax.models.tasnet.branches import SpectrogramBranch
 from sepjax.models.tasnet.config import TasNetConfig
 from sepjax.models.tasnet.encoders import branch_widths
 from tests.support.models import config_of, make_model
+from tests.support.signals import noise_array as noise
 
 SMALL = dict(N=16, L=20, W=20, B=4, H=4, layers=1, stack=1)
-
-
-def noise(*shape, seed=0):
-    return jnp.asarray(np.random.default_rng(seed).normal(size=shape), jnp.float32)
 
 
 def test_spectrogram_branch_is_what_the_paper_says():

@@ -19,6 +19,7 @@ from sepjax.models.tasnet.registry import (
     SEPARATORS,
 )
 from tests.support.models import config_of, make_model
+from tests.support.signals import noise
 
 SMALL = dict(N=16, L=32, W=16, B=8, H=16, layers=2, stack=1)
 # Every encoder with every decoder that fits it, over every bank.
@@ -89,17 +90,7 @@ def initialized(name, time=320):
         jnp.zeros((1, *channels, time)),
         jnp.zeros((1, 4, *channels, time)),
     )
-    return config, model, quick(model.init)(jax.random.key(0), mixture, sources)
-
-
-def quick(function, **more):
-    """Jit for a function that runs once or twice."""
-    options = {"xla_backend_optimization_level": 0}
-    return jax.jit(function, compiler_options=options, **more)
-
-
-def noise(*shape, seed=0):
-    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+    return config, model, jax.jit(model.init)(jax.random.key(0), mixture, sources)
 
 
 def call(part, name):
@@ -110,7 +101,7 @@ def call(part, name):
         return getattr(module, part)(*inputs)
 
     # The second input of a decoder is the number of samples, which is static.
-    return quick(
+    return jax.jit(
         lambda x, *time: model.apply(variables, x, *time, method=run), static_argnums=1
     )
 
@@ -189,7 +180,7 @@ def test_ideal_mask_of_a_single_source_is_encode_and_decode(name):
     _, model, variables = initialized(name)
     wave = noise(2, 320)
     sources = np.stack([wave] + [np.zeros_like(wave)] * 3, axis=1)
-    found = quick(model.apply)(variables, wave, sources)
+    found = jax.jit(model.apply)(variables, wave, sources)
     plain = call("decoder", name)(call("encoder", name)(wave), 320)
     # The mask is |y| / (|y| + 1e-8).
     scale = np.abs(plain).max()
@@ -206,7 +197,7 @@ def test_overcomplete_pseudo_inverse_reconstructs():
     wave = noise(1, 320)
     sources = np.stack([wave] + [np.zeros_like(wave)] * 3, axis=1)
 
-    @quick
+    @jax.jit
     def run(wave, sources):
         return model.init_with_output(jax.random.key(0), wave, sources)[0].estimates
 
@@ -229,7 +220,7 @@ def test_masks_and_consistency(mask_act, consistency):
     _, model = build("simple-conv", mask_act=mask_act, consistency=consistency)
     mixture = noise(2, 320)
 
-    @quick
+    @jax.jit
     def run(mixture):
         return model.init_with_output(jax.random.key(0), mixture)[0]
 
@@ -267,8 +258,8 @@ def test_causal_model_does_not_see_the_future():
     wave = noise(1, 320)
     changed = wave.copy()
     changed[:, 160:] = noise(1, 160, seed=5)
-    variables = quick(model.init)(jax.random.key(0), wave)
-    apply = quick(lambda wave: model.apply(variables, wave).estimates)
+    variables = jax.jit(model.init)(jax.random.key(0), wave)
+    apply = jax.jit(lambda wave: model.apply(variables, wave).estimates)
     before, after = apply(wave), apply(changed)
     np.testing.assert_allclose(before[..., :160], after[..., :160], rtol=0, atol=1e-6)
     assert np.abs(before[..., 160:] - after[..., 160:]).max() > 1e-3
@@ -289,7 +280,7 @@ def test_learned_filters_are_named():
 
 def test_same_seed_same_parameters_other_seed_others():
     _, model = build("hybrid-pmpgtf-conv")
-    init = quick(lambda key: model.init(key, jnp.zeros((1, 320)))["params"])
+    init = jax.jit(lambda key: model.init(key, jnp.zeros((1, 320)))["params"])
     one, same, other = (init(jax.random.key(seed)) for seed in (0, 0, 1))
     jax.tree.map(np.testing.assert_array_equal, one, same)
     kernels = (params["separator"]["mask"]["kernel"] for params in (one, other))

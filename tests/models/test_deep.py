@@ -7,12 +7,9 @@ import pytest
 
 from sepjax.models.tasnet.deep import analyze_channels, synthesize_channels
 from tests.support.models import make_model
+from tests.support.signals import noise_array as noise
 
 SMALL = dict(encoding="deep", N=6, L=8, W=4, B=4, H=4, layers=1, stack=1)
-
-
-def noise(*shape, seed=0):
-    return jnp.asarray(np.random.default_rng(seed).normal(size=shape), jnp.float32)
 
 
 @pytest.mark.parametrize("depthwise", [False, True])

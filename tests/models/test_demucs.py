@@ -17,18 +17,9 @@ from sepjax.models.demucs.model import (
     valid_length,
 )
 from tests.support.models import config_of, make_model
+from tests.support.signals import noise
 
 SMALL = dict(name="demucs", channels=4, depth=3, growth=1.5)
-
-
-def quick(function):
-    """Jit for a function that runs once or twice."""
-    options = {"xla_backend_optimization_level": 0}
-    return jax.jit(function, compiler_options=options)
-
-
-def noise(*shape, seed=0):
-    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
 
 
 def shapes(stereo=False, **fields):
@@ -85,7 +76,7 @@ def test_module_says_what_it_is():
     model = make_model(**SMALL, sources=("a", "b"), sample_rate=22050)
     assert (model.sources, model.sample_rate) == (("a", "b"), 22050)
     assert (model.audio_channels, model.needs_sources) == (1, False)
-    variables = quick(model.init)(jax.random.key(0), jnp.zeros((1, 500)))
+    variables = jax.jit(model.init)(jax.random.key(0), jnp.zeros((1, 500)))
     taps = model.apply(variables, method="kernels")["encoder/filters"]
     assert taps.shape == (8, 4)
 
@@ -96,10 +87,10 @@ def test_shift_by_all_strides_shifts_the_estimates():
     model = make_model(**SMALL, lstm_layers=1)
     length = valid_length(2000, 3)
     wave = noise(1, length + 64)
-    params = quick(model.init)(jax.random.key(1), wave[:, :length])["params"]
+    params = jax.jit(model.init)(jax.random.key(1), wave[:, :length])["params"]
     silent = jax.tree.map(jnp.zeros_like, params["linear"])
     variables = {"params": params | {"linear": silent}}
-    network = quick(lambda x: model.apply(variables, x, method="network"))
+    network = jax.jit(lambda x: model.apply(variables, x, method="network"))
     here, later = network(wave[:, :length]), network(wave[:, 64:])
     # At the ends fewer frames overlap.
     here, later = here[..., 364:-300], later[..., 300:-364]

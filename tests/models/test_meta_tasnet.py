@@ -14,6 +14,7 @@ from sepjax.functional.masking import apply_masks
 from sepjax.losses import whole_batch
 from sepjax.train.objective import make_objective
 from tests.support.models import make_model
+from tests.support.signals import noise
 
 NAMES = ("vocals", "drums", "bass", "guitar", "wind", "other", "strings")
 LOSS = LossConfig(
@@ -29,19 +30,9 @@ def build(instruments=4, stages=1, names=None, **more):
     return make_model(**fields)
 
 
-def quick(function):
-    """Jit for a function that runs once or twice."""
-    options = {"xla_backend_optimization_level": 0}
-    return jax.jit(function, compiler_options=options)
-
-
-def noise(*shape, seed=0):
-    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
-
-
 @functools.cache
 def drawn(model, time=800):
-    return quick(model.init)(jax.random.key(0), jnp.zeros((1, time)))
+    return jax.jit(model.init)(jax.random.key(0), jnp.zeros((1, time)))
 
 
 @pytest.mark.parametrize("instruments", [1, 4, 7])
@@ -62,7 +53,7 @@ def test_shapes(instruments, stages):
 
 def test_masks_sum_to_one():
     model = build(4)
-    found = quick(model.apply)(drawn(model), noise(2, 800))
+    found = jax.jit(model.apply)(drawn(model), noise(2, 800))
     np.testing.assert_allclose(found.masks.sum(1), 1, rtol=1e-5)
     assert float(found.masks.std()) > 1e-3
     assert bool(jnp.isfinite(found.estimates).all())
@@ -80,7 +71,7 @@ def two_stages():
         value, metrics = objective.loss(stages, excerpt, whole_batch(sources, None))
         return value, metrics["terms"]
 
-    return model, quick(jax.value_and_grad(loss, has_aux=True))
+    return model, jax.jit(jax.value_and_grad(loss, has_aux=True))
 
 
 def test_silence_is_finite(two_stages):
@@ -90,7 +81,7 @@ def test_silence_is_finite(two_stages):
 
 
 def logits(model, params, latent):
-    run = quick(
+    run = jax.jit(
         lambda p, x: model.apply(
             p, x, method=lambda m, x: m.stages[0].separator.logits(x)
         )
@@ -116,8 +107,8 @@ def test_order_of_the_instruments_is_that_of_the_names():
     names = ("drums", "vocals", "guitar", "bass")
     one, other = build(4), build(names=names)
     variables, wave = drawn(one), noise(1, 800)
-    expected = quick(one.apply)(variables, wave).estimates
-    found = quick(other.apply)(variables, wave).estimates
+    expected = jax.jit(one.apply)(variables, wave).estimates
+    found = jax.jit(other.apply)(variables, wave).estimates
     order = [NAMES.index(name) for name in names]
     np.testing.assert_allclose(found, expected[:, order], atol=1e-5)
     assert float(jnp.abs(found - expected).max()) > 1e-3
@@ -139,11 +130,13 @@ def test_levels_are_sums_of_sources_and_equally_loud():
 def test_the_stage_after_is_given_the_masked_latents():
     model = build(2, stages=2)
     variables, wave = drawn(model), noise(1, 800)
-    first, second = quick(functools.partial(model.apply, method="separate_levels"))(
+    first, second = jax.jit(functools.partial(model.apply, method="separate_levels"))(
         variables, (wave[:, ::2], wave)
     )
     context = apply_masks(first.latent, first.masks)
-    run = quick(lambda v, *x: model.apply(v, *x, method=lambda m, *x: m.stages[1](*x)))
+    run = jax.jit(
+        lambda v, *x: model.apply(v, *x, method=lambda m, *x: m.stages[1](*x))
+    )
     alone = run(variables, wave, context)
     np.testing.assert_allclose(alone.estimates, second.estimates, atol=1e-5)
     without = run(variables, wave, jnp.zeros_like(context))
@@ -158,7 +151,7 @@ def test_the_loss_of_every_stage_falls(two_stages):
     sources = jnp.asarray(np.stack([tones, tones * [[0.5], [1.0]]]), jnp.float32)
     optimizer = optax.adam(1e-2)
 
-    @quick
+    @jax.jit
     def update(params, state, grads):
         updates, state = optimizer.update(grads, state)
         return optax.apply_updates(params, updates), state
@@ -178,8 +171,8 @@ def test_bfloat16_stays_close():
     wave = noise(2, 800)
     full = build(4)
     half = build(4, compute_dtype="bfloat16")
-    expected = quick(full.apply)(drawn(full), wave).masks
-    found = quick(half.apply)(drawn(full), wave).masks
+    expected = jax.jit(full.apply)(drawn(full), wave).masks
+    found = jax.jit(half.apply)(drawn(full), wave).masks
     assert found.dtype == jnp.bfloat16
     # Eight bits of mantissa, twice five layers deep; the norms are float32.
     assert float(jnp.abs(found - expected).max()) < 0.1

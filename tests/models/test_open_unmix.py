@@ -16,25 +16,16 @@ from sepjax.models.open_unmix.network import (
     magnitude_network_parts,
 )
 from tests.support.models import config_of, make_model
+from tests.support.signals import noise
 
 SMALL = dict(name="open_unmix", hidden=8, layers=2, n_fft=64, hop=16)
-
-
-def quick(function, **options):
-    """Jit for a function that runs once or twice."""
-    found = {"xla_backend_optimization_level": 0}
-    return jax.jit(function, compiler_options=found, **options)
-
-
-def noise(*shape, seed=0):
-    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
 
 
 def built(stereo=False, **fields):
     config = config_of(**SMALL | fields, audio_channels=1 + stereo)
     model = model_of(config)
     wave = jnp.zeros((1, *(2,) * stereo, 200))
-    return model, quick(model.init)(jax.random.key(0), wave)
+    return model, jax.jit(model.init)(jax.random.key(0), wave)
 
 
 @pytest.mark.parametrize(
@@ -93,7 +84,7 @@ def test_module_says_what_it_is():
 def test_sources_do_not_share_anything_but_the_filter(stereo):
     model, variables = built(stereo, wiener_iterations=0, sources=("a", "b", "c"))
     wave = noise(1, *(2,) * stereo, 300)
-    run = quick(model.apply)
+    run = jax.jit(model.apply)
     before = run(variables, wave).estimates
     changed = jax.tree.map(lambda leaf: leaf.at[1].mul(1.5), variables)
     change = np.abs(run(changed, wave).estimates - before)
@@ -103,7 +94,7 @@ def test_sources_do_not_share_anything_but_the_filter(stereo):
     assert np.abs(before[:, 0] - before[:, 1]).max() > 1e-3
     alone = model_of(lone_config(stereo, sources=("c",)))
     third = jax.tree.map(lambda leaf: leaf[2:], variables)
-    found = quick(alone.apply)(third, wave).estimates
+    found = jax.jit(alone.apply)(third, wave).estimates
     np.testing.assert_allclose(found[:, 0], before[:, 2], atol=1e-6)
 
 
@@ -117,7 +108,7 @@ def test_with_the_residual_the_sources_sum_to_the_mixture():
         model, variables = built(
             True, wiener_residual=True, wiener_iterations=iterations
         )
-        estimates = quick(model.apply)(variables, wave).estimates
+        estimates = jax.jit(model.apply)(variables, wave).estimates
         # The filter's regularization takes a little.
         np.testing.assert_allclose(estimates.sum(1), wave, atol=tolerance * 4)
 
@@ -132,7 +123,7 @@ def test_silence_stays_silence_and_gradients_finite():
     silence = np.zeros((1, 2, 300), np.float32)
     half = noise(1, 2, 300)
     half[..., :200] = 0
-    slopes = quick(jax.value_and_grad(power, argnums=(0, 1)))
+    slopes = jax.jit(jax.value_and_grad(power, argnums=(0, 1)))
     for wave in (silence, half):
         value, gradients = slopes(wave, variables["params"])
         assert (value == 0) == (not wave.any())
@@ -142,7 +133,7 @@ def test_silence_stays_silence_and_gradients_finite():
 def test_a_network_of_the_past_hears_no_future():
     model, variables = built(bidirectional=False)
     assert variables["params"]["lstm_0"]["state"].shape == (4, 1, 8, 32)
-    run = quick(lambda x: model.apply(variables, x, method="magnitudes"))
+    run = jax.jit(lambda x: model.apply(variables, x, method="magnitudes"))
     x = np.abs(noise(1, 12, 1, 33))
     later = x.copy()
     later[:, 7:] += 1
@@ -167,7 +158,7 @@ def test_training_spectra():
             mutable=["batch_stats"],
         )
 
-    run = quick(run)
+    run = jax.jit(run)
     spectra, new = run(variables, jax.random.key(1))
     found, truth = spectra["spectra"], spectra["source_spectra"]
     frames = (200 - 64) // 16 + 1
@@ -182,7 +173,7 @@ def test_training_spectra():
         lambda a, b: np.abs(a - b).max(), new["batch_stats"], variables["batch_stats"]
     )
     assert min(jax.tree.leaves(moved)) > 1e-3
-    tested = quick(
+    tested = jax.jit(
         lambda v: model.apply(v, mixture, sources, train=False, method="spectra")
     )
     np.testing.assert_array_equal(tested(variables)["source_spectra"], truth)
@@ -198,16 +189,16 @@ def test_a_mono_model_hears_the_mean_of_magnitudes():
         )
         return found["spectra"], found["source_spectra"]
 
-    found, truth = quick(spectra)(waves)
+    found, truth = jax.jit(spectra)(waves)
     assert found.shape == truth.shape == (3, 4, 9, 33, 1)
     expected = np.abs(stft(waves, n_fft=64, hop=16, center=False)).mean(2)
     np.testing.assert_allclose(truth[..., 0], expected, atol=1e-4)
     # Opposite channels are not silent.
     opposite = np.stack([waves[:, :, 0], -waves[:, :, 0]], 2)
-    mono = quick(spectra)(waves[:, :, :1])
-    for one, other in zip(quick(spectra)(opposite), mono):
+    mono = jax.jit(spectra)(waves[:, :, :1])
+    for one, other in zip(jax.jit(spectra)(opposite), mono):
         np.testing.assert_allclose(one, other, atol=1e-5)
-    np.testing.assert_allclose(quick(spectra)(waves[:, :, 0])[0], mono[0], atol=1e-6)
+    np.testing.assert_allclose(jax.jit(spectra)(waves[:, :, 0])[0], mono[0], atol=1e-6)
 
 
 def test_batch_norm_of_numbers():

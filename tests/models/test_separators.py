@@ -13,12 +13,9 @@ from sepjax.models.tasnet.separators import (
     TcnSeparator,
     tcn_separator,
 )
+from tests.support.signals import noise
 
 SMALL = TasNetConfig(N=12, B=4, H=8, layers=2, stack=1, large_tcn=True)
-
-
-def noise(*shape, seed=0):
-    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
 
 
 @pytest.mark.parametrize("width", ["per_source", "total"])

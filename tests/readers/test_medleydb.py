@@ -4,10 +4,10 @@ import shutil
 
 import pytest
 import yaml
-from layouts import MEDLEY_STEMS, write_medleydb, write_yaml
 
 from data_pipelines.manifest import DataError
 from data_pipelines.readers import read_dataset
+from tests.support.layouts import MEDLEY_STEMS, write_medleydb, write_yaml
 
 CLEAN = {key: MEDLEY_STEMS[key] for key in ("S01", "S02", "S04")}
 

@@ -3,11 +3,11 @@
 import json
 
 import pytest
-from layouts import write_moisesdb
 
 from data_pipelines.manifest import DataError
 from data_pipelines.readers import read_dataset
 from data_pipelines.readers.moisesdb import STEMS, class_of
+from tests.support.layouts import write_moisesdb
 
 FEW = "2 songs; the whole set has 240"
 

@@ -1,11 +1,11 @@
 """The four layouts of MSST in miniature, told apart, and songs that validate."""
 
 import pytest
-from layouts import write_audio, write_songs
 
 from data_pipelines.manifest import DataError
 from data_pipelines.readers import read_dataset
 from data_pipelines.readers.msst import infer_type
+from tests.support.layouts import write_audio, write_songs
 
 
 def read(root, **options):

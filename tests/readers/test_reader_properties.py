@@ -9,7 +9,15 @@ import pytest
 import soundfile
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from layouts import (
+
+from data_pipelines.collections.collection import Filters, Output
+from data_pipelines.collections.file import read_collection, write_collection
+from data_pipelines.collections.rules import check_collection
+from data_pipelines.manifest import DataError
+from data_pipelines.prepare import prepare
+from data_pipelines.readers import read_dataset
+from data_pipelines.songs.prepared import read_prepared
+from tests.support.layouts import (
     RATE,
     slakh_stem,
     touch,
@@ -19,14 +27,6 @@ from layouts import (
     write_slakh,
     write_songs,
 )
-
-from data_pipelines.collections.collection import Filters, Output
-from data_pipelines.collections.file import read_collection, write_collection
-from data_pipelines.collections.rules import check_collection
-from data_pipelines.manifest import DataError
-from data_pipelines.prepare import prepare
-from data_pipelines.readers import read_dataset
-from data_pipelines.songs.prepared import read_prepared
 
 # Counts of the whole sets are told of every miniature; tests of each reader look at it.
 pytestmark = pytest.mark.filterwarnings("ignore:.*:UserWarning")

@@ -1,11 +1,11 @@
 """Slakh2100 in miniature: programs to classes, splits, and stems without audio."""
 
 import pytest
-from layouts import SLAKH_STEMS, slakh_stem, write_slakh
 
 from data_pipelines.manifest import DataError
 from data_pipelines.readers import read_dataset
 from data_pipelines.readers.slakh import DRUMS, NO_AUDIO, ORIGINAL, REDUX, class_of
+from tests.support.layouts import SLAKH_STEMS, slakh_stem, write_slakh
 
 FIVE = ("drums", "bass", "electric_guitar", "wind", "other")
 

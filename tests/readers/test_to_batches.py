@@ -5,15 +5,6 @@ import os
 
 import numpy as np
 import pytest
-from layouts import (
-    RATE,
-    write_audio,
-    write_medleydb,
-    write_moisesdb,
-    write_slakh,
-    write_songs,
-)
-from stem_file import tone, write_streams
 
 from data_pipelines.audio.decode import read_part
 from data_pipelines.collections.collection import Filters, Output, SplitRules
@@ -23,6 +14,15 @@ from data_pipelines.prepare import prepare
 from data_pipelines.readers import read_dataset
 from sepjax.config import Config, resolve
 from sepjax.models.tasnet.config import TasNetConfig
+from tests.support.layouts import (
+    RATE,
+    write_audio,
+    write_medleydb,
+    write_moisesdb,
+    write_slakh,
+    write_songs,
+)
+from tests.support.stem_file import tone, write_streams
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*:UserWarning")
 

@@ -8,14 +8,13 @@ from typing import NamedTuple
 
 import jax
 import pytest
-from toy import ToyData, one_device, toy_config
-from toy import shared_programs as shared_programs
 
 from data_pipelines.pipeline import open_data
 from sepjax.config import resolve
 from sepjax.experiment.check import check_run, describe
 from sepjax.train import checkpoint, loop
 from sepjax.train.program import make_program
+from tests.support.toy import ToyData, one_device, run, shared_program, toy_config
 
 FILES = {
     name: importlib.import_module(f"configs.{name}")
@@ -77,7 +76,7 @@ def test_a_step_and_audio_that_do_not_fit_together_are_refused(tmp_path):
     # All of a device's share of this machine: audio alone would fit.
     data.resident_bytes = machine() // jax.local_device_count()
     with pytest.raises(ValueError, match="does not fit") as caught:
-        loop.train(data.config, tmp_path, data, one_device(), provenance={})
+        run(tmp_path, data.config, data=data)
     told = str(caught.value)
     assert re.search(r"step \d+ MiB \+ resident audio (\d+) MiB of \1 MiB", told)
     for remedy in ("feeder=streaming", "train.accumulate", "train.batch_size"):
@@ -94,17 +93,15 @@ class OnlyLowered(NamedTuple):
 
 
 @pytest.mark.parametrize("seeds", [1, pytest.param(2, marks=pytest.mark.slow)])
-def test_a_step_that_was_measured_is_not_compiled_again(tmp_path, monkeypatch, seeds):
-    made = loop.make_program
-
-    def make(config, mesh):
-        program = made(config, mesh)
-        return program._replace(train_step=OnlyLowered(program.train_step))
-
-    monkeypatch.setattr(loop, "make_program", make)
+def test_a_step_that_was_measured_is_not_compiled_again(tmp_path, seeds):
+    mesh = one_device()
     for steps in (3, 5):  # and then from a checkpoint
         data = ToyData(toy_config(train__seeds=seeds, train__steps=steps))
         data.resident_bytes = 1
-        assert loop.train(data.config, tmp_path, data, one_device(), provenance={})
+        program = shared_program(data.config, mesh)
+        program = program._replace(train_step=OnlyLowered(program.train_step))
+        assert loop.train(
+            data.config, tmp_path, data, mesh, provenance={}, program=program
+        )
     folder = tmp_path if seeds == 1 else tmp_path / "seed_2"
     assert checkpoint.describe(folder)["step"] == 5

@@ -11,12 +11,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from toy import TIME, toy_config
 
 from sepjax.config import to_dict
 from sepjax.models.build import model_of
 from sepjax.train import PlateauState, checkpoint, init_state, make_optimizer
 from sepjax.train.checkpoint import CheckpointError, Progress
+from tests.support.toy import TIME, toy_config
 
 RECORD = {"provenance": {"commit": "abc"}}
 
@@ -25,10 +25,7 @@ RECORD = {"provenance": {"commit": "abc"}}
 def fresh():
     config = toy_config()
     model, optimizer = model_of(config), make_optimizer(config.optim)
-    init = jax.jit(
-        lambda key: init_state(model, optimizer, key, TIME),
-        compiler_options={"xla_backend_optimization_level": 0},
-    )
+    init = jax.jit(lambda key: init_state(model, optimizer, key, TIME))
     return config, init(jax.random.key(0))
 
 

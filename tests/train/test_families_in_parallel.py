@@ -6,12 +6,12 @@ Batch norm, dropout and the terms that compare items with each other are on.
 import jax
 import numpy as np
 import pytest
-from families import FAMILIES, family_config, family_parts
 
 from sepjax.train.mesh import AXIS, make_mesh, spread
 from sepjax.train.objective import make_objective
 from sepjax.train.program import make_program
 from sepjax.train.step import objective_gradient
+from tests.support.families import FAMILIES, family_config, family_parts
 
 DEVICES = 4
 

@@ -1,19 +1,18 @@
 """A new instrument is fitted, and whatever else was trained stays as it is."""
 
-import os
 import shutil
-import signal
 
 import jax
 import numpy as np
 import pytest
-from toy import ToyData, one_device, toy_config
-from toy import shared_programs as shared_programs
 
 from data_pipelines.songs import demo
-from sepjax.train import checkpoint, loop
+from sepjax.train import checkpoint
 from sepjax.train.checkpoint import CheckpointError
 from sepjax.train.pretrained import fitted_parts
+from tests.support.toy import latest as latest_params
+from tests.support.toy import run as train
+from tests.support.toy import stop, toy_config
 
 KNOWN, ALL = ("bass", "vocals"), ("bass", "vocals", "wind")
 
@@ -33,15 +32,8 @@ def fitting(run="known", **fields):
     return meta(**dict(data__sources=ALL, optim__weight_decay=0.1) | new | fields)
 
 
-def train(folder, config, before=lambda step: None):
-    folder.mkdir(parents=True, exist_ok=True)
-    data = ToyData(config, before=before)
-    return loop.train(config, folder, data, one_device(), provenance={"commit": "x"})
-
-
 def latest(folder):
-    params = checkpoint.load(folder, which="latest")[1]["params"]
-    leaves, _ = jax.tree_util.tree_flatten_with_path(params)
+    leaves, _ = jax.tree_util.tree_flatten_with_path(latest_params(folder))
     return {
         jax.tree_util.keystr(path, simple=True, separator="/"): leaf
         for path, leaf in leaves
@@ -105,11 +97,7 @@ def test_resumed_without_the_first_run(known, fitted, tmp_path):
     shutil.copytree(known, tmp_path / "known")
     folder, config = tmp_path / "new", fitting()
 
-    def stop(step):
-        if step == 4:
-            os.kill(os.getpid(), signal.SIGTERM)
-
-    assert train(folder, config, before=stop) is False
+    assert train(folder, config, before=lambda step: step == 4 and stop()) is False
     shutil.rmtree(tmp_path / "known")
     assert train(folder, config) is True
     found, straight = latest(folder), latest(fitted)

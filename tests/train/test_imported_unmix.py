@@ -3,17 +3,17 @@
 import jax
 import numpy as np
 import pytest
-from toy import TIME, ToyData, one_device, toy_config
-from toy import shared_programs as shared_programs
 
 import sepjax
 from sepjax.models.build import model_of
-from sepjax.train import checkpoint, loop
+from sepjax.train import checkpoint
 from sepjax.train.checkpoint import CheckpointError
 from sepjax.train.pretrained import start_from
 from sepjax.train.program import make_program
 from sepjax.train.step import init_variables
 from sepjax.weights import write_imported
+from tests.support.toy import TIME, one_device, toy_config
+from tests.support.toy import run as train
 
 
 def unmix(**fields):
@@ -36,12 +36,6 @@ def imported(tmp_path_factory):
     )
     write_imported(folder, config, tree, {"family": "umxhq", "files": []})
     return folder
-
-
-def train(folder, config):
-    folder.mkdir(parents=True, exist_ok=True)
-    data = ToyData(config)
-    return loop.train(config, folder, data, one_device(), provenance={"commit": "x"})
 
 
 def leaves(variables):

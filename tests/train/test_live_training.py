@@ -31,7 +31,7 @@ def batch_of(rows):
 @pytest.mark.parametrize("devices", [1, 4])
 def test_each_seed_hears_the_concert_of_its_rows(devices):
     mesh = make_mesh(jax.devices()[:devices])
-    prepare = partial(prepare_excerpts, live=DRY)
+    prepare = jax.jit(partial(prepare_excerpts, live=DRY))
     run = jax.jit(
         partial(map_seeds, prepare, count=2),
         in_shardings=batch_sharding(mesh),
@@ -47,9 +47,9 @@ def test_each_seed_hears_the_concert_of_its_rows(devices):
 def test_the_configuration_decides_whether_excerpts_are_live():
     config, batch = Config(model=TasNetConfig()), batch_of(2)
     config.data.normalize = False
-    dry = preparation(config)(batch)
+    dry = jax.jit(preparation(config))(batch)
     config.live.train, config.live.targets = True, "clean"
     config.live.reverb_low = config.live.reverb_high = 0.1
-    live = preparation(config)(batch)
+    live = jax.jit(preparation(config))(batch)
     np.testing.assert_array_equal(live.sources, dry.sources)
     assert np.abs(live.mixture - dry.mixture).max() > 0.01

@@ -7,35 +7,15 @@ import signal
 import jax
 import numpy as np
 import pytest
-from toy import ToyData, one_device, toy_config
-from toy import shared_programs as shared_programs
 
 from sepjax.train import checkpoint, loop
 from sepjax.train.log import read_log
-
-
-def run(folder, config, **data):
-    folder.mkdir(exist_ok=True)
-    return loop.train(
-        config,
-        folder,
-        ToyData(config, **data),
-        one_device(),
-        provenance={"commit": "x"},
-    )
-
-
-def log(folder):
-    records = read_log(folder / "metrics.jsonl")
-    return [{k: v for k, v in r.items() if k != "seconds"} for r in records]
+from sepjax.train.program import make_program
+from tests.support.toy import ToyData, log, one_device, run, stop, toy_config
 
 
 def at(step, action):
     return lambda now: action() if now == step else None
-
-
-def stop():
-    os.kill(os.getpid(), signal.SIGTERM)
 
 
 # A threshold that nothing reaches: the rate is halved at every third evaluation.
@@ -119,7 +99,7 @@ def test_prolonged_run_is_a_longer_run(tmp_path):
 
 def test_a_step_is_compiled_once():
     config = toy_config(train__steps=4)
-    program = loop.make_program(config, one_device())
+    program = make_program(config, one_device())
     state = program.init(jax.random.key(0))
     sizes = []
     for step in range(3):

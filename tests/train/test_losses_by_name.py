@@ -14,13 +14,13 @@ from sepjax.losses import LOSSES, hearing_weight, whole_batch
 from sepjax.models import Separation, SeparationModel
 from sepjax.train.mesh import AXIS
 from sepjax.train.objective import loss_terms, make_objective, reduce_share
+from tests.support import signals
 
 RATE = 8000
 WAVES = ("si_sdr", "sdr", "l1", "mse", "l1_snr", "log_wmse", "multi_resolution_stft")
 
 
-def noise(*shape, seed=0):
-    return np.random.default_rng(seed).normal(size=shape)
+noise = functools.partial(signals.noise, dtype=np.float64)
 
 
 @functools.cache
@@ -34,9 +34,19 @@ def excerpt(silent=True):
 
 def values(name, sources, estimates, mixture):
     known = dict(sources=sources, estimates=estimates, mixture=mixture)
-    known |= dict(sample_rate=RATE)
+    return np.asarray(value_of(name)(known))
+
+
+@functools.cache
+def value_of(name):
+    """The jitted values of a loss, of all that losses of waves may need."""
     loss = LOSSES[name]
-    return np.asarray(loss.function(**{need: known[need] for need in loss.needs}))
+
+    def value(known):
+        known = known | dict(sample_rate=RATE)
+        return loss.function(**{need: known[need] for need in loss.needs})
+
+    return jax.jit(value)
 
 
 def by_another_way(name, s, e, x):
@@ -110,20 +120,22 @@ def test_hearing_weight_is_four_filters_of_scipy():
 def test_silence_and_perfection_have_finite_values_and_slopes(name):
     wave = jnp.asarray(noise(1, 1, 600), jnp.float32)
     silent = jnp.zeros_like(wave)
-    loss = LOSSES[name]
+
+    @jax.jit
+    def slope(sources, estimates):
+        def total(estimates):
+            known = dict(sources=sources, mixture=sources[:, 0], estimates=estimates)
+            return jnp.sum(value_of(name)(known))
+
+        return jax.value_and_grad(total)(estimates)
+
     for sources, estimates in (
         (silent, silent),
         (silent, wave),
         (wave, silent),
         (wave,) * 2,
     ):
-        facts = dict(sources=sources, mixture=sources[:, 0], sample_rate=RATE)
-
-        def value(estimates, facts=facts):
-            known = facts | {"estimates": estimates}
-            return jnp.sum(loss.function(**{need: known[need] for need in loss.needs}))
-
-        for array in jax.value_and_grad(value)(estimates):
+        for array in slope(sources, estimates):
             assert np.isfinite(array).all()
 
 

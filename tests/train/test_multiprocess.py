@@ -24,6 +24,7 @@ FEW = dict(train__batch_size=16, train__eval_every=100)
 
 # Checkpoints alone make reports: whoever agrees every log_every steps never does.
 LONG = dict(
+    model__encoding="simple",  # compiles quickest
     train__steps=10**6,
     train__eval_every=10**6,
     train__log_every=10**6,

@@ -1,14 +1,10 @@
 """What a run may ask of its optimiser and its program, at the size of a toy."""
 
-import functools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from toy import ToyData, one_device, toy_config
-from toy import shared_programs as shared_programs
 
 from sepjax.config import (
     OptimConfig,
@@ -19,26 +15,13 @@ from sepjax.config import (
 )
 from sepjax.experiment.names import name_problems
 from sepjax.functional.augment import Excerpt
-from sepjax.train import TrainState, checkpoint, loop
+from sepjax.train import TrainState, checkpoint
 from sepjax.train.checkpoint import CheckpointError
 from sepjax.train.log import read_log
 from sepjax.train.objective import Objective
 from sepjax.train.optim import make_optimizer, matrix_axes, named_optimizers
 from sepjax.train.step import make_train_step
-
-tiny = functools.partial(toy_config, model__encoding="simple")  # compiles quickest
-
-
-def run(folder, config, mesh=None):
-    folder.mkdir(exist_ok=True, parents=True)
-    record = {"commit": "x", "data_sha256": "d" * 64}
-    return loop.train(
-        config, folder, ToyData(config), mesh or one_device(), provenance=record
-    )
-
-
-def params_of(folder, which="latest"):
-    return checkpoint.load(folder, which=which)[1]["params"]
+from tests.support.toy import latest, run, toy_config
 
 
 def largest_difference(one, two):
@@ -56,7 +39,7 @@ def losses(folder, kind="train"):
 
 def test_microbatches_train_as_the_whole_batch_does(tmp_path):
     whole, parts = (
-        tiny(train__batch_size=8, train__steps=6, train__accumulate=count)
+        toy_config(train__batch_size=8, train__steps=6, train__accumulate=count)
         for count in (1, 4)
     )
     assert run(tmp_path / "whole", whole)
@@ -65,7 +48,7 @@ def test_microbatches_train_as_the_whole_batch_does(tmp_path):
         losses(tmp_path / "parts"), losses(tmp_path / "whole"), rtol=1e-4
     )
     # Six steps at rate 0.01 move a parameter by up to 0.06.
-    apart = largest_difference(*(params_of(tmp_path / n) for n in ("parts", "whole")))
+    apart = largest_difference(*(latest(tmp_path / n) for n in ("parts", "whole")))
     assert apart < 1e-3
 
 
@@ -73,30 +56,30 @@ def test_microbatches_train_as_the_whole_batch_does(tmp_path):
 
 
 def test_the_average_is_scored_saved_and_resumed(tmp_path):
-    config = tiny(optim__ema=0.9)
+    config = toy_config(optim__ema=0.9)
     assert run(tmp_path / "straight", config)
-    short = tiny(optim__ema=0.9, train__steps=8)
+    short = toy_config(optim__ema=0.9, train__steps=8)
     assert run(tmp_path / "resumed", short)
     assert run(tmp_path / "resumed", config)
-    assert params_equal(*(params_of(tmp_path / n) for n in ("straight", "resumed")))
+    assert params_equal(*(latest(tmp_path / n) for n in ("straight", "resumed")))
     assert losses(tmp_path / "straight", "valid") == losses(
         tmp_path / "resumed", "valid"
     )
 
-    plain = tiny()
+    plain = toy_config()
     assert run(tmp_path / "plain", plain)
     # The same steps were taken: only what is scored differs.
     assert losses(tmp_path / "plain") == losses(tmp_path / "straight")
     assert losses(tmp_path / "plain", "valid") != losses(tmp_path / "straight", "valid")
-    assert not params_equal(*(params_of(tmp_path / n) for n in ("plain", "straight")))
+    assert not params_equal(*(latest(tmp_path / n) for n in ("plain", "straight")))
 
 
 def test_an_average_begins_with_the_parameters_of_another_run(tmp_path):
-    config = tiny(train__steps=4)
+    config = toy_config(train__steps=4)
     assert run(tmp_path / "first", config)
     start = dict(train__pretrained_from="first", train__steps=0, optim__ema=0.9)
-    assert run(tmp_path / "second", tiny(**start))
-    assert params_equal(*(params_of(tmp_path / n) for n in ("first", "second")))
+    assert run(tmp_path / "second", toy_config(**start))
+    assert params_equal(*(latest(tmp_path / n) for n in ("first", "second")))
 
 
 def params_equal(one, two):
@@ -244,7 +227,7 @@ def test_warm_up_and_cosine():
 
 def test_a_cosine_over_the_whole_run_is_not_prolonged_unnoticed(tmp_path):
     def prolong(**fields):
-        short, longer = (tiny(train__steps=n, **fields) for n in (4, 8))
+        short, longer = (toy_config(train__steps=n, **fields) for n in (4, 8))
         meta = {"config": to_dict(short), "provenance": {}}
         checkpoint.require_same(tmp_path, meta, longer, "")
 
@@ -255,7 +238,7 @@ def test_a_cosine_over_the_whole_run_is_not_prolonged_unnoticed(tmp_path):
 
 
 def test_the_plateau_lowers_a_rate_that_warms_up(tmp_path):
-    config = tiny(
+    config = toy_config(
         optim__warmup_steps=6, optim__plateau_threshold=1e3, optim__lr_decay_patience=0
     )
     assert run(tmp_path, config)
@@ -270,21 +253,21 @@ def test_the_plateau_lowers_a_rate_that_warms_up(tmp_path):
 
 
 def test_a_member_that_diverges_does_not_end_the_others(tmp_path, capsys):
-    config = tiny(**VARIED, train__steps=8)
+    config = toy_config(**VARIED, train__steps=8)
     assert run(tmp_path, config)
     lost, kept = member_folders(config, tmp_path)
     assert capsys.readouterr().out.count(f"note: {lost}, seed 1, step") == 1
     assert checkpoint.describe(kept)["best"]["step"] == 8
     assert checkpoint.describe(lost)["best"]["loss"] == "Infinity"
     assert np.isfinite(losses(kept)).all()
-    assert run(tmp_path, tiny(**VARIED | dict(train__steps=12)))  # both go on
+    assert run(tmp_path, toy_config(**VARIED | dict(train__steps=12)))  # both go on
 
 
 VARIED = dict(train__vary="optim.lr=1e30:0.01", optim__weight_decay=0.0)
 
 
 def test_variations_are_the_runs_that_they_would_be_alone(tmp_path):
-    config = tiny(
+    config = toy_config(
         train__vary="optim.lr=0.01:0.002,optim.weight_decay=0:0.5",
         train__seeds=2,
         train__steps=8,
@@ -299,12 +282,11 @@ def test_variations_are_the_runs_that_they_would_be_alone(tmp_path):
     assert run(tmp_path / "alone", alone)
     # One program rounds otherwise than the other; eight steps move by up to 0.016.
     own = tmp_path / "alone"
-    assert largest_difference(params_of(folder), params_of(own)) < 2e-4
+    assert largest_difference(latest(folder), latest(own)) < 2e-4
     np.testing.assert_allclose(losses(folder), losses(own), atol=0.02)
     # Every value makes a difference.
     apart = [
-        largest_difference(params_of(folders[0]), params_of(folders[i]))
-        for i in (1, 2, 4)
+        largest_difference(latest(folders[0]), latest(folders[i])) for i in (1, 2, 4)
     ]
     assert min(apart) > 1e-3
     # A member goes on alone, from its own checkpoint.
@@ -325,7 +307,7 @@ def test_variations_are_the_runs_that_they_would_be_alone(tmp_path):
 )
 def test_variations_that_cannot_be(entry, message):
     with pytest.raises(ValueError, match=message):
-        resolve(tiny(train__vary=entry), name_problems)
+        resolve(toy_config(train__vary=entry), name_problems)
 
 
 def test_a_batch_that_does_not_divide_names_the_nearest_that_do():

@@ -5,7 +5,6 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from toy import ToyData, toy_config
 
 from sepjax.config import with_values
 from sepjax.functional.augment import Excerpt, prepare_excerpts
@@ -14,6 +13,7 @@ from sepjax.train import TrainState, make_optimizer
 from sepjax.train.loop import make_program
 from sepjax.train.mesh import make_mesh, replicated, shard_batch
 from tests.support.models import gradient_of
+from tests.support.toy import ToyData, toy_config
 
 BATCH, DEVICES = 8, 4
 

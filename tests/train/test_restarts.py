@@ -1,20 +1,23 @@
 """Learning rates that restart: Meta-TasNet's law, and whole runs under it."""
 
 import json
-import os
-import signal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from toy import ToyData, one_device, toy_config
-from toy import shared_programs as shared_programs
 
 from sepjax.config import OptimConfig
-from sepjax.train import checkpoint, loop, make_optimizer
-from sepjax.train.log import read_log
+from sepjax.train import checkpoint, make_optimizer
 from sepjax.train.optim.restarts import cosine_restarts
+from tests.support.toy import (
+    log,
+    one_device,
+    run,
+    shared_program,
+    stop,
+    toy_config,
+)
 
 
 @pytest.mark.parametrize("case", ["default", "small"])
@@ -83,22 +86,6 @@ RECIPE = dict(
 )
 
 
-def run(folder, config, **data):
-    folder.mkdir(exist_ok=True)
-    return loop.train(
-        config,
-        folder,
-        ToyData(config, **data),
-        one_device(),
-        provenance={"commit": "x"},
-    )
-
-
-def log(folder):
-    records = read_log(folder / "metrics.jsonl")
-    return [{k: v for k, v in r.items() if k != "seconds"} for r in records]
-
-
 @pytest.fixture(scope="module")
 def straight(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "straight"
@@ -117,12 +104,8 @@ def test_log_shows_the_rate_of_each_step(straight):
 @pytest.mark.parametrize("step", [4, 8])
 def test_stopped_and_resumed_is_the_straight_run(tmp_path, straight, step):
     # Neither step + 1 is a multiple of Lookahead's six steps or of a period.
-    def stop(now):
-        if now == step:
-            os.kill(os.getpid(), signal.SIGTERM)
-
     config = toy_config(**RECIPE)
-    assert run(tmp_path, config, before=stop) is False
+    assert run(tmp_path, config, before=lambda now: now == step and stop()) is False
     assert checkpoint.describe(tmp_path)["step"] == step + 1
     assert run(tmp_path, config) is True
     assert log(tmp_path)[-1] == log(straight)[-1]
@@ -133,7 +116,7 @@ def test_stopped_and_resumed_is_the_straight_run(tmp_path, straight, step):
 
 def saved_state(folder, config):
     """All that the last checkpoint holds, the optimizer's state among it."""
-    program = loop.make_program(config, one_device())
+    program = shared_program(config, one_device())
     with checkpoint.open_manager(folder) as manager:
         fresh = program.init(jax.random.key(0))
         return checkpoint.restore(manager, fresh, config, force=False)[0]

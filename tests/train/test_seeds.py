@@ -1,45 +1,23 @@
 """Several seeds in one program, and runs that start from other runs."""
 
 import json
-import os
 import shutil
-import signal
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from toy import ToyData, one_device, toy_config
-from toy import shared_programs as shared_programs
 
 from sepjax.functional.augment import prepare_excerpts
 from sepjax.functional.spectral import log_power
 from sepjax.models.build import model_of
-from sepjax.train import checkpoint, loop, start
+from sepjax.train import checkpoint, start
 from sepjax.train.checkpoint import CheckpointError
 from sepjax.train.log import read_log
 from sepjax.train.mesh import make_mesh
 from sepjax.train.optim.freeze import frozen_leaves
-
-
-def run(folder, config, mesh=None, **data):
-    folder.mkdir(exist_ok=True, parents=True)
-    return loop.train(
-        config,
-        folder,
-        ToyData(config, **data),
-        mesh or one_device(),
-        provenance={"commit": "x", "data_sha256": "d" * 64},
-    )
-
-
-def stop():
-    os.kill(os.getpid(), signal.SIGTERM)
-
-
-def latest(folder):
-    return checkpoint.load(folder, which="latest")[1]["params"]
+from tests.support.toy import ToyData, latest, run, stop, toy_config
 
 
 def assert_close(one, two, tolerance):
@@ -218,8 +196,8 @@ def test_a_pretrained_run_that_is_missing_or_does_not_fit(oracle, tmp_path):
     wrong = toy_config(train__pretrained_from=str(oracle), data__sample_rate=4000)
     with pytest.raises(CheckpointError, match="sample_rate: 8000 -> 4000"):
         run(tmp_path / "z", wrong)
-    wrong = toy_config(train__pretrained_from=str(oracle), model__fb_act="relu")
-    with pytest.raises(CheckpointError, match="fb_act: 'none' -> 'relu'"):
+    wrong = toy_config(train__pretrained_from=str(oracle), model__encoder_act="relu")
+    with pytest.raises(CheckpointError, match="encoder_act: 'none' -> 'relu'"):
         run(tmp_path / "w", wrong)
     # The oracle has no separator: frozen, it would stay as it was drawn.
     bare = dict(train__pretrained_from=str(oracle), train__freeze=("separator/mask",))
@@ -251,13 +229,15 @@ def test_freezing_what_is_not_there_suggests_what_is():
 
 @pytest.mark.parametrize("seeds", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_spectrogram_statistics_are_those_of_the_training_data(tmp_path, seeds):
-    fields = dict(model__fb_type="stft", train__statistics_excerpts=12)
+    fields = dict(model__encoding="hybrid", model__fb_type="stft")
+    fields |= dict(train__statistics_excerpts=12)
     config = toy_config(**fields, train__steps=2, train__seeds=seeds)
     assert run(tmp_path / "run", config) is True
     folder = tmp_path / "run" / ("" if seeds == 1 else "seed_2")
     params = latest(folder)["encoder"]["filterbanks_0"]
     data = ToyData(toy_config())
-    waves = [prepare_excerpts(data.batch(step)).mixture for step in range(3)]
+    prepare = jax.jit(prepare_excerpts)
+    waves = [prepare(data.batch(step)).mixture for step in range(3)]
     power = log_power(jnp.concatenate(waves), n_fft=1024, hop=256)
     power = np.asarray(power, np.float64).reshape(-1, 513)
     # Decades of power; where there is next to none, they are those of rounding errors.

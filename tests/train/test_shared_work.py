@@ -7,7 +7,6 @@ the work, and what moves between devices is gradients and metrics, never audio.
 import jax
 import jax.numpy as jnp
 import pytest
-from families import FAMILIES, family_batch, family_config
 
 from benchmarks.hlo import read_work, totals
 from data_pipelines.feeding import resident
@@ -15,6 +14,7 @@ from data_pipelines.feeding.schedule import Plan
 from sepjax.config import member_configs
 from sepjax.train.mesh import batch_sharding, make_mesh
 from sepjax.train.program import make_program, state_shapes
+from tests.support.families import FAMILIES, family_batch, family_config
 
 DEVICES = 4
 

@@ -6,13 +6,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from toy import TIME, toy_config, toy_excerpt
 
 from sepjax.functional.augment import Excerpt, normalize
 from sepjax.models.build import model_of
 from sepjax.train import init_state, make_optimizer, make_train_step
 from sepjax.train.objective import make_objective
 from tests.support.models import gradient_of
+from tests.support.toy import TIME, toy_config, toy_excerpt
 
 SINC, GAMMATONE = dict(fb_type="param_sinc"), dict(fb_type="pmpgtf")
 FAMILIES = {
@@ -46,7 +46,7 @@ class Lesson:
 
 @pytest.fixture(scope="module")
 def lesson():
-    config = toy_config(optim__weight_decay=0.0)
+    config = toy_config(model__encoding="hybrid", optim__weight_decay=0.0)
     model, optimizer = model_of(config), make_optimizer(config.optim)
     init = jax.jit(lambda key: init_state(model, optimizer, key, TIME))
     return Lesson(

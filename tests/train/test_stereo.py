@@ -6,7 +6,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from toy import TIME, ToyData, one_device, toy_config
 
 from data_pipelines.manifest import LoadedTrack
 from sepjax.evaluation.run import evaluate
@@ -14,12 +13,13 @@ from sepjax.functional.augment import prepare_excerpts
 from sepjax.functional.spectral import stft
 from sepjax.losses import si_sdr, source_si_sdr
 from sepjax.models.build import model_of
-from sepjax.train import checkpoint, init_state, loop, make_optimizer, make_train_step
+from sepjax.train import checkpoint, init_state, make_optimizer, make_train_step
 from sepjax.train.log import read_log
 from sepjax.train.objective import make_objective
 from sepjax.train.program import make_program, preparation
 from sepjax.train.statistics import gather
 from sepjax.train.step import make_eval_step
+from tests.support.toy import TIME, ToyData, one_device, run, toy_config
 
 STEREO = dict(
     model__encoding="simple", model__audio_channels=2, model__layers=1, model__L=40
@@ -50,9 +50,7 @@ def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("stereo")
     seldom = dict(train__checkpoint_every=40, train__log_every=20)
     config = toy_config(**STEREO, **seldom, train__steps=40, train__eval_every=20)
-    data = PannedData(config)
-    provenance = {"commit": "x"}
-    assert loop.train(config, folder, data, one_device(), provenance=provenance)
+    assert run(folder, config, data=PannedData(config))
     return folder, config
 
 
@@ -138,7 +136,9 @@ def test_one_scale_for_both_channels():
 
 def test_loudness_reaches_the_statistics():
     # Ten times the level is two decades of power, unless it is normalized away.
-    fields = dict(model__fb_type="stft", model__ideal_mask=True)
+    fields = dict(
+        model__encoding="hybrid", model__fb_type="stft", model__ideal_mask=True
+    )
     mesh, means = one_device(), {}
     params = make_program(toy_config(**fields), mesh).init(jax.random.key(0)).params
     for normalize in (True, False):

@@ -2,16 +2,20 @@
 
 import dataclasses
 import json
+import os
+import signal
 from collections.abc import Callable
 
 import jax
 import numpy as np
-import pytest
 from jax.sharding import AxisType
 
 from sepjax.config import Config, resolve, to_dict
 from sepjax.functional.augment import Excerpt
-from sepjax.train import loop
+from sepjax.train import checkpoint, loop
+from sepjax.train.log import read_log
+from sepjax.train.program import make_program
+from sepjax.train.start import spelled_out
 from tests.support.models import config_of
 
 TIME = 2000
@@ -24,9 +28,11 @@ def toy_config(**fields) -> Config:
     config.data.sources = ("bass", "vocals")
     config.data.chunk_seconds = 0.25
     model = config.model
-    for name, size in dict(N=16, B=8, H=16, layers=2, stack=1).items():
-        if config.model.name in ("tasnet", "meta_tasnet"):
+    if model.name in ("tasnet", "meta_tasnet"):
+        for name, size in dict(N=16, B=8, H=16, layers=2, stack=1).items():
             setattr(model, name, size)
+    if model.name == "tasnet":
+        model.encoding = "simple"  # compiles quickest
     train = config.train
     train.steps, train.batch_size = 12, 4
     train.eval_every, train.checkpoint_every, train.log_every = 4, 3, 2
@@ -97,33 +103,50 @@ class ToyData:
         }
 
 
-@pytest.fixture(scope="module", autouse=True)
-def shared_programs():
-    """Compile once for all runs of a module that have the same model and data.
+def run(folder, config, mesh=None, data=None, **how) -> bool:
+    """Train on toy music; runs of a process share what they compile."""
+    folder.mkdir(exist_ok=True, parents=True)
+    mesh, data = mesh or one_device(), data or ToyData(config, **how)
+    program = shared_program(spelled_out(config, folder), mesh)
+    record = {"commit": "x", "data_sha256": "d" * 64}
+    return loop.train(config, folder, data, mesh, provenance=record, program=program)
 
-    For every test of a module that imports it.
-    """
-    make, made = loop.make_program, {}
 
-    def cached(config, mesh):
-        tree = to_dict(config)
-        # What neither the steps nor the first state depend on.
-        if config.optim.schedule == "cosine":
-            tree["steps"] = config.train.steps
-        for name in ("seed", "name", "train", "eval"):
-            del tree[name]
-        for name in ("gain_low", "feeder", "root"):
-            del tree["data"][name]
-        for name in ("patience", "gamma"):
-            del tree["optim"][f"lr_decay_{name}"]
-        del tree["optim"]["plateau_threshold"]
-        train = config.train
-        parts = train.freeze, train.fit, train.vary, train.accumulate, train.parallel
-        key = (json.dumps(tree), train.batch_size, train.seeds, parts, mesh)
-        if key not in made:
-            made[key] = make(config, mesh)
-        return made[key]
+PROGRAMS = {}
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loop, "make_program", cached)
-        yield
+
+def shared_program(config, mesh):
+    """One program for all runs that have the same model, data and updates."""
+    tree = to_dict(config)
+    # What neither the steps nor the first state depend on.
+    if config.optim.schedule == "cosine":
+        tree["steps"] = config.train.steps
+    for name in ("seed", "name", "train", "eval"):
+        del tree[name]
+    for name in ("gain_low", "feeder", "root"):
+        del tree["data"][name]
+    for name in ("patience", "gamma"):
+        del tree["optim"][f"lr_decay_{name}"]
+    del tree["optim"]["plateau_threshold"]
+    train = config.train
+    parts = train.freeze, train.fit, train.vary, train.accumulate, train.parallel
+    key = (json.dumps(tree), train.batch_size, train.seeds, parts, mesh)
+    if key not in PROGRAMS:
+        PROGRAMS[key] = make_program(config, mesh)
+    return PROGRAMS[key]
+
+
+def stop() -> None:
+    """As a signal asks a run to stop."""
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def log(folder) -> list[dict]:
+    """The records of a run but for their times."""
+    records = read_log(folder / "metrics.jsonl")
+    return [{k: v for k, v in r.items() if k != "seconds"} for r in records]
+
+
+def latest(folder):
+    """The parameters of a run's last checkpoint."""
+    return checkpoint.load(folder, which="latest")[1]["params"]

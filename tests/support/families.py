@@ -2,13 +2,13 @@
 
 import jax
 import numpy as np
-from toy import toy_config, toy_excerpt
 
 from sepjax.functional.augment import Excerpt
 from sepjax.models.build import model_of
 from sepjax.train.objective import initial_memory
 from sepjax.train.program import preparation
 from sepjax.train.step import init_variables
+from tests.support.toy import toy_config, toy_excerpt
 
 FAMILIES = {
     "tasnet": dict(model__encoding="simple"),
