@@ -3,8 +3,8 @@
 import os
 from pathlib import Path
 
-# Programs of tests run a few times: XLA's older emitters compile three times as quickly.
-# Read as jax is imported, here and in every process that a test starts.
+# Programs of tests run a few times; XLA's older emitters compile in a third of the
+# time. Read as jax is imported, here and in every process that a test starts.
 QUICK = "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
 os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {QUICK}".strip()
 
