@@ -131,6 +131,8 @@ class Registry(MutableMapping[str, Any]):
     def __getitem__(self, name: str) -> Any:
         if name not in self._entries and (home := self._homes_by_name().get(name)):
             importlib.import_module(home)
+            if name not in self._entries:
+                raise KeyError(f"{home} registers no {self.kind} {name!r}")
         return self._entries[name]
 
     def __setitem__(self, name: str, builder: Any) -> None:

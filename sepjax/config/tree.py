@@ -132,12 +132,13 @@ def upgrade(tree: Mapping[str, Any]) -> Mapping[str, Any]:
     every family, some of them under other names (``ModelConfig.former``).
 
     Example:
-        >>> old = {"model": {"name": "demucs", "sources": ["bass"], "demucs_depth": 4}}
-        >>> upgrade(old)["model"], upgrade(old)["data"]
+        >>> old = {"name": "demucs", "sources": ["bass"], "demucs_depth": 4}
+        >>> new = upgrade({"model": old | {"umx_fft": 4096}})
+        >>> new["model"], new["data"]
         ({'name': 'demucs', 'depth': 4}, {'sources': ['bass']})
     """
     model = tree.get("model", {})
-    if not isinstance(model, Mapping) or "sources" not in model:
+    if not isinstance(model, Mapping) or not {"sources", "umx_fft"} <= set(model):
         return tree
     family = MODEL_CONFIGS.find(model.get("name", ""))
     known = {field.name for field in dataclasses.fields(family)}
@@ -214,7 +215,7 @@ def resolve(
             f"model.name={config.model.name!r} has fields of its own: a file of "
             f"configurations chooses it, Config(model={family.__name__}())"
         )
-    config = from_dict(to_dict(config))
+    config = copy.deepcopy(config)
     for section in (config, *(getattr(config, f.name) for f in fields(config))):
         for field in fields(section) if dataclasses.is_dataclass(section) else ():
             value = getattr(section, field.name)
@@ -222,5 +223,6 @@ def resolve(
                 # A flag turns --config.data.sources=vocals,bass into one name.
                 parts = (part.strip() for name in value for part in name.split(","))
                 setattr(section, field.name, tuple(filter(None, parts)))
+    import_extensions(config.extensions)
     validate(config, more(config))
-    return config
+    return from_dict(to_dict(config))

@@ -21,6 +21,7 @@ from sepjax.experiment.check import check_run
 from sepjax.experiment.flags import Options, run_folder
 from sepjax.experiment.names import name_problems
 from sepjax.experiment.score import score
+from sepjax.models.build import model_of
 from sepjax.report.figures.surface import write_surface
 from sepjax.storage import atomic_file
 from sepjax.train import loop, make_optimizer
@@ -28,6 +29,7 @@ from sepjax.train import mesh as meshes
 from sepjax.train.checkpoint import CheckpointError, describe, require_same
 from sepjax.train.filters import learned_filters
 from sepjax.train.loop import NonFiniteError
+from sepjax.train.objective import make_objective
 from sepjax.train.provenance import provenance
 from sepjax.train.workdir import held
 
@@ -78,6 +80,7 @@ def _run(config: Config, options: Options, stack: contextlib.ExitStack) -> bool:
         batch_size, accumulate = config.train.batch_size, config.train.accumulate
         meshes.require_divisible(batch_size, mesh.size, accumulate)
         make_optimizer(config.optim, steps=1)  # its name is known
+        make_objective(model_of(config), config.loss)  # the model feeds its losses
     data = open_data(config, sharding=meshes.batch_sharding(mesh))
     _announce(data, data.require_unseen() if mode != "evaluate" else [])
     if mode == "check":

@@ -35,6 +35,11 @@ def build_model(
         >>> model.apply(variables, jnp.ones((2, 800))).estimates.shape
         (2, 2, 800)
     """
+    if type(config).__hash__ is None:
+        raise ValueError(
+            f"{type(config).__name__} cannot be hashed, as models that are compiled "
+            "must be: decorate it with @dataclasses.dataclass(unsafe_hash=True)"
+        )
     facts = dict(sources=tuple(sources), sample_rate=sample_rate)
     return MODELS.build(config.name, copy.deepcopy(config), **facts)
 

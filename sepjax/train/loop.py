@@ -233,7 +233,8 @@ def validate(
 
     The loss is the one that is trained, without classes that sound nowhere in the
     validation split; for a loss that compares items with each other, or has other terms
-    beside values per source, the mean negative SI-SDR over classes.
+    beside values per source, the mean negative SI-SDR over classes. SI-SDR itself is
+    always a mean, whatever ``loss.over_sources`` says.
     """
     config = runs[0].config
     processes = jax.process_index(), jax.process_count()

@@ -30,6 +30,9 @@ from sepjax.train.optim.freeze import within
 Metrics = dict[str, Any]
 Terms = tuple[tuple[float, Loss], ...]
 
+RESERVED = ("loss", "grad_norm", "terms", "items", "count", "learning_rate")
+"""Names in metrics and logs that are no loss's label."""
+
 RNGS = "dropout"
 """Where training keeps the key of the random streams of the next step."""
 
@@ -65,14 +68,22 @@ def loss_terms(config: LossConfig, default: str) -> Terms:
         default: what ``loss.name="auto"`` means, a model's ``objective``.
 
     Raises:
-        ValueError: there is no such loss; the nearest names are suggested.
+        ValueError: there is no such loss (the nearest names are suggested), or two of
+            them have one label.
 
     Example:
         >>> [weight for weight, _ in loss_terms(LossConfig("l1+0.5*l1_snr"), "si_sdr")]
         [1.0, 0.5]
     """
     name = default if config.name == "auto" else config.name
-    return tuple((weight, LOSSES.find(term)) for weight, term in parse_loss(name))
+    terms = tuple((weight, LOSSES.find(term)) for weight, term in parse_loss(name))
+    labels = [term.label for _, term in terms]
+    if clash := sorted({x for x in labels if x in RESERVED or labels.count(x) > 1}):
+        raise ValueError(
+            f"loss.name={name!r}: {', '.join(clash)} would be the name of several "
+            "values in the log: register the loss with another label"
+        )
+    return terms
 
 
 def make_objective(
@@ -109,6 +120,8 @@ def make_objective(
         parts: Metrics = {}
         facts = outputs | dict(sources=excerpt.sources, mixture=excerpt.mixture)
         facts |= dict(sample_rate=model.sample_rate, whole=whole, weights=config)
+        if "estimates" in outputs:  # a model may estimate one more, what is left
+            facts["estimates"] = outputs["estimates"][:, : excerpt.sources.shape[1]]
         for weight, term in terms:
             part, own = reduce_share(term, facts)
             total, metrics = total + weight * part, metrics | own
@@ -267,7 +280,8 @@ def evaluation_sums(
         excerpt: mixtures and sources.
         weight: 0 for rows that only fill up the batch.
     """
-    estimates = model.apply(variables, *model_inputs(model, excerpt)).estimates
+    separation = model.apply(variables, *model_inputs(model, excerpt))
+    estimates = separation.estimates[:, : excerpt.sources.shape[1]]
     rows = weight > 0
     counted = active_sources(excerpt.sources) & rows[:, None]
     values = _si_sdr(excerpt, estimates)
@@ -276,7 +290,8 @@ def evaluation_sums(
         "count": jnp.sum(counted, 0),
     }
     facts: dict[str, Any] = dict(sources=excerpt.sources, mixture=excerpt.mixture)
-    facts |= dict(sample_rate=model.sample_rate, estimates=estimates)
+    facts |= separation._asdict() | {"estimates": estimates}
+    facts["sample_rate"] = model.sample_rate
     for _, term in terms:
         if term.reduces or term.label == "si_sdr":
             continue

@@ -14,7 +14,7 @@ import numpy as np
 from data_pipelines.audio.files import probe
 from data_pipelines.manifest import Manifest, Stem, Track
 from data_pipelines.registry import DATASETS
-from sepjax.config import MODEL_CONFIGS, ModelConfig, positive
+from sepjax.config import MODEL_CONFIGS, ModelConfig, positive, setting
 from sepjax.evaluation.metrics import METRICS
 from sepjax.losses import LOSSES
 from sepjax.models import MODELS, Separation, SeparationModel
@@ -29,7 +29,7 @@ from sepjax.models.tasnet.registry import ENCODERS
 class CosineConfig(TasNetConfig):
     """Conv-TasNet with an encoder of its own, which has one more field."""
 
-    name: str = "cosine_tasnet"
+    name: str = setting("cosine_tasnet", "free")
     encoding: str = "cosine"
     highest: float = positive(3000.0)  # Hz of the last filter
 

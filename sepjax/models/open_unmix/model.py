@@ -107,7 +107,7 @@ class OpenUnmix(SeparationModel):
             )
             for name, draw in parts.items()
         }
-        self.statistics = {
+        self.running = {
             name: self.variable(
                 "batch_stats",
                 name,
@@ -175,12 +175,12 @@ class OpenUnmix(SeparationModel):
         def network(parts: dict, statistics: dict, key: Array | None) -> tuple:
             return magnitude_network(parts, statistics, mixture, key=key, **options)
 
-        known = {name: variable.value for name, variable in self.statistics.items()}
+        known = {name: variable.value for name, variable in self.running.items()}
         estimates, new = jax.vmap(network, out_axes=(1, 0))(
             dict(self.parts), known, keys
         )
         if train and self.is_mutable_collection("batch_stats"):
-            for name, variable in self.statistics.items():
+            for name, variable in self.running.items():
                 variable.value = new[name]
         return estimates
 
