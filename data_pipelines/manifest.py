@@ -24,11 +24,11 @@ SPLITS = ("train", "valid", "test")
 
 
 class DataError(ValueError):
-    """A dataset cannot be used; the message lists every problem that was found."""
+    """A dataset cannot be used; the message lists every problem."""
 
     @classmethod
     def of(cls, what: str, problems: Iterable[str], limit: int = 30) -> "DataError":
-        """One error for many problems, of which the first ``limit`` are listed."""
+        """Make one error of many problems; the message lists the first ``limit``."""
         problems = list(problems)
         more = len(problems) - limit
         lines = problems[:limit] + ([f"... and {more} more"] if more > 0 else [])
@@ -101,11 +101,11 @@ class Manifest:
     tracks: tuple[Track, ...]
 
     def path(self, file: AudioFile) -> str:
-        """The path of a file on this machine."""
+        """Return the path of a file on this machine."""
         return os.path.join(self.root, file.path)
 
     def file_digest(self, file: AudioFile) -> str:
-        """SHA-256 of the file's bytes."""
+        """Return the SHA-256 of the file's bytes."""
         return file.digest or hash_file(self.path(file))
 
     @property
@@ -114,7 +114,7 @@ class Manifest:
         return max((file.channels for file in self.files), default=1)
 
     def split(self, name: str) -> tuple[Track, ...]:
-        """The tracks of a split, in order.
+        """Return the tracks of a split, in order.
 
         Raises:
             DataError: the split is empty.
@@ -130,15 +130,15 @@ class Manifest:
         return tracks
 
     def with_songs(self, count: int) -> "Manifest":
-        """The same with the first ``count`` tracks of the training split alone."""
+        """Keep only the first ``count`` tracks of the training split."""
         kept = {track.name for track in self.split("train")[:count]}
         tracks = (t for t in self.tracks if t.split != "train" or t.name in kept)
         return dataclasses.replace(self, tracks=tuple(tracks))
 
     def digest(self) -> str:
-        """SHA-256 of what is heard: tracks, stems and the bytes of every file.
+        """SHA-256 of the audio: tracks, stems and the bytes of every file.
 
-        Where the files lie and what they are called does not enter.
+        The places and names of the files do not matter.
         """
         files = [
             (file.frames, file.channels, file.sample_rate, self.file_digest(file))
@@ -148,7 +148,7 @@ class Manifest:
         return text_sha256(json.dumps(tree, sort_keys=True))
 
     def to_json(self) -> str:
-        """Inverse of :meth:`from_json`."""
+        """Write the text that :meth:`from_json` reads."""
         return json.dumps(_to_tree(self))
 
     @classmethod
@@ -198,7 +198,7 @@ def _track(tree: dict[str, Any]) -> Track:
 
 
 def check(manifest: Manifest) -> Manifest:
-    """The manifest itself, if it is sound.
+    """Return the manifest itself, if it is sound.
 
     Raises:
         DataError: everything that contradicts itself, or a missing file.
@@ -243,7 +243,7 @@ def _problems(manifest: Manifest, track: Track) -> Iterable[str]:
 
 
 def hash_file(path: str) -> str:
-    """SHA-256 of a file's bytes, remembered while its size and time stay the same."""
+    """Hash a file's bytes (SHA-256), once while its size and time stay the same."""
     status = os.stat(path)
     return _hash_file(path, status.st_size, status.st_mtime_ns)
 

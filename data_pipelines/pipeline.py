@@ -48,7 +48,7 @@ class Data:
         process_index: int = 0,
         process_count: int = 1,
     ) -> Iterator[dict]:
-        """This process's rows of the batches of steps start_step to stop_step - 1.
+        """Yield this process's rows of batches of steps start_step to stop_step - 1.
 
         Yields:
             ``chunks`` int16 (batch, sources, time, file channels), ``gains`` float32
@@ -114,7 +114,7 @@ class Data:
             yield batch | {"weight": weight}
 
     def track_names(self, step: int) -> list[str]:
-        """The training tracks in the batch of a step, each once."""
+        """Return the training tracks in the batch of a step, each once."""
         tracks, config = self.manifest.split("train"), self.config
         shape = len(tracks), len(self.manifest.classes)
         size, mix = config.train.batch_size, config.data.mix
@@ -126,13 +126,13 @@ class Data:
 
     @functools.cached_property
     def twins(self) -> dict[str, Pair]:
-        """Tracks of valid and test that are trained on under another name."""
+        """Tracks of valid and test that training uses under another name."""
         manifest = self.distributed or self.manifest
         return overlap.trained_twins(manifest, cache=self.cache)
 
     @property
     def seen(self) -> dict[str, str]:
-        """Every track that is trained on, and how: by its own name ("") or as what."""
+        """Every track used in training -> "" if by its own name, else the reason."""
         twins = {name: overlap.reason(pair) for name, pair in self.twins.items()}
         return dict.fromkeys((t.name for t in self.manifest.split("train")), "") | twins
 
@@ -155,7 +155,7 @@ class Data:
         return range(self.config.seed, self.config.seed + self.config.train.seeds)
 
     def tracks(self, split: str, part: slice = slice(None)) -> Iterator[LoadedTrack]:
-        """The whole songs of a split, one after another; with ``live.eval`` live."""
+        """Yield the whole songs of a split, one by one; with ``live.eval`` live."""
         tracks = self.manifest.split(split)[part]
         return (self._heard(host.load_track(self.manifest, track)) for track in tracks)
 
@@ -242,7 +242,7 @@ def open_data(
 
 
 def summary(manifest: Manifest) -> dict[str, dict[str, float]]:
-    """Tracks and hours of each split, and in how many tracks each class sounds."""
+    """List tracks and hours of each split, and in how many tracks a class sounds."""
     return {
         split: {
             "tracks": len(tracks),

@@ -19,7 +19,7 @@ register = DATASETS.register
 
 
 def build_manifest(name: str, root: str, sources: Sequence[str]) -> Manifest:
-    """The checked manifest of a registered dataset.
+    """Build and check the manifest of a registered dataset.
 
     Raises:
         ValueError: the name is not known; the nearest are suggested.

@@ -208,7 +208,7 @@ def build(
 ) -> Path:
     """Write the songs of a prepared folder as a TensorFlow dataset, without Beam.
 
-    What was written there before under the same name is replaced.
+    An earlier dataset of the same name there is replaced.
 
     Args:
         folder: what ``sepjax prepare`` made.

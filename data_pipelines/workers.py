@@ -42,7 +42,7 @@ def run_jobs(
     start: Callable[[], None] | None = None,
     again: bool = False,
 ) -> Iterator[Outcome]:
-    """The outcome of every job as soon as it is done.
+    """Yield the outcome of every job as soon as it is done.
 
     Args:
         function: what each job calls.
@@ -83,7 +83,7 @@ def run_jobs(
 def in_order(
     function: Callable[..., Any], jobs: Sequence[tuple], what: str, workers: int = 0
 ) -> list[Any]:
-    """The result of every job, or the :class:`DataError` that it raised."""
+    """Return the result of every job, or the :class:`DataError` that the job raised."""
     from data_pipelines.manifest import DataError  # with numpy; --help goes without
 
     outcomes = run_jobs(function, jobs, what, workers=workers, expected=DataError)
@@ -92,7 +92,7 @@ def in_order(
 
 
 def reason(error: BaseException) -> str:
-    """The message of an error; its kind where it has none.
+    """Return the message of an error, or its type if there is no message.
 
     Example:
         >>> reason(ValueError("no such file")), reason(MemoryError())
@@ -102,7 +102,7 @@ def reason(error: BaseException) -> str:
 
 
 def processors(most: int = 8) -> int:
-    """The number of processors that this process may use, at most ``most``."""
+    """Return the number of processors that this process may use, at most ``most``."""
     try:
         return min(len(os.sched_getaffinity(0)), most)
     except AttributeError:  # only Linux can tell what we may use
@@ -110,7 +110,7 @@ def processors(most: int = 8) -> int:
 
 
 def end_with_parent() -> None:
-    """For ``start``: leave Ctrl-C to the command, and end when that does."""
+    """For ``start``: ignore Ctrl-C, and end when the command ends."""
 
     def follow() -> None:
         # Otherwise a worker would go on writing after the command was killed.

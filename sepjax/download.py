@@ -65,7 +65,7 @@ def fetch(
     pause: float = 1.0,
     timeout: float = 30.0,
 ) -> Path:
-    """Download a file, unless it is there.
+    """Download a file, unless it exists already.
 
     Args:
         url: of ``https``, ``http`` or ``file``.

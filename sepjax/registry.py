@@ -20,9 +20,9 @@ from typing import Any
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """The end of an error message about an unknown name.
+    """Return the end of an error message about an unknown name.
 
-    Capitals make no difference, and what continues the name is near.
+    Capitals make no difference, and names that continue the name are near.
 
     Example:
         >>> nearest("vocal", ["vocals", "drums"])
@@ -40,7 +40,7 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 
 def aligned(rows: Iterable[Sequence[Any]], left: Collection[int] = (0,)) -> str:
-    """Lines of text whose columns are as wide as they need to be, two spaces apart.
+    """Align lines of text: columns as wide as they need to be, two spaces apart.
 
     Args:
         rows: cells, the same number in each row.
@@ -115,7 +115,7 @@ class Registry(MutableMapping[str, Any]):
         return add
 
     def find(self, name: str) -> Any:
-        """The builder of ``name``.
+        """Return the builder of ``name``.
 
         Raises:
             ValueError: nothing has this name; the nearest names are suggested.

@@ -22,8 +22,8 @@ import numpy as np
 def atomic_file(path: str | Path) -> Iterator[BinaryIO]:
     """A new file beside ``path`` that takes its place at the end, if nothing failed.
 
-    Its folder is made where it is missing; what was written is on the disk (fsync)
-    before it has its name.
+    A missing folder is made. The content is on the disk (fsync) before the file
+    has its name.
 
     Raises:
         OSError: the folder cannot be written, or the disk is full.
@@ -82,9 +82,9 @@ def _part(path: Path) -> Path:
 
 
 def move(source: str | Path, target: str | Path) -> Path:
-    """Give a finished file or folder its final name; returns that.
+    """Give a finished file or folder its final name; return the final path.
 
-    A file that has the name is replaced at once. Both names are on one disk.
+    An existing file of that name is replaced at once. Both names are on one disk.
 
     Raises:
         OSError: a folder has the name, or ``target`` cannot be written.
@@ -94,14 +94,14 @@ def move(source: str | Path, target: str | Path) -> Path:
 
 
 def write_atomically(path: str | Path, content: str | bytes) -> Path:
-    """Write text (UTF-8) or bytes; returns the path."""
+    """Write text (UTF-8) or bytes; return the path."""
     with atomic_file(path) as file:
         file.write(content.encode("utf-8") if isinstance(content, str) else content)
     return Path(path)
 
 
 def finite(tree: Any, digits: int | None = None) -> Any:
-    """The same tree with NaN and infinities as None, which strict JSON can spell.
+    """Return the tree with NaN and infinities as None, which strict JSON can spell.
 
     NumPy's numbers and arrays become Python's, tuples lists.
 
@@ -134,7 +134,7 @@ def to_json(tree: Any, indent: int | None = 1) -> str:
 
 
 def write_json(path: str | Path, tree: Any, indent: int | None = 1) -> Path:
-    """Write strict JSON atomically; returns the path."""
+    """Write strict JSON atomically; return the path."""
     return write_atomically(path, to_json(tree, indent) + "\n")
 
 

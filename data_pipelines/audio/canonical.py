@@ -29,7 +29,7 @@ LARGEST = 2**32 - 65  # bytes of samples that a WAV can hold
 def canonicalize(
     manifest: Manifest, sample_rate: int, cache: str | Path | None = None
 ) -> Manifest:
-    """The same dataset, from 16-bit PCM WAV files at ``sample_rate``.
+    """Return the same dataset, read from 16-bit PCM WAV files at ``sample_rate``.
 
     Files are resampled by soxr; files that loop, circularly, so that their ends still
     meet. Frames and starts are rounded to the new rate. Samples beyond full scale are
@@ -69,7 +69,7 @@ def canonicalize(
 
 
 def cache_folder(cache: str | Path | None = None) -> Path:
-    """The given folder, else ``$SEPJAX_CACHE``, else ``~/.cache/sepjax``."""
+    """Return the given folder, else ``$SEPJAX_CACHE``, else ``~/.cache/sepjax``."""
     return Path(
         cache or os.environ.get("SEPJAX_CACHE") or "~/.cache/sepjax"
     ).expanduser()
@@ -113,7 +113,7 @@ def _write_wav(path: Path, samples: np.ndarray, sample_rate: int) -> None:
 def open_wav(
     file: BinaryIO | str | Path, channels: int, sample_rate: int, width: int = 2
 ) -> wave.Wave_write:
-    """A PCM WAV file to be written, of ``width`` bytes per sample.
+    """Open a PCM WAV file for writing, of ``width`` bytes per sample.
 
     Its bytes follow from the samples alone: there is no date in it.
     """

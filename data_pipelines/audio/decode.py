@@ -34,7 +34,7 @@ class Decoded(NamedTuple):
 
 
 def open_part(path: str | os.PathLike, stream: int = 0) -> Decoded:
-    """Length and format of a file or an audio stream of a container, from its header.
+    """Read length and format of a file or a container's audio stream, from its header.
 
     Args:
         path: of the file.
@@ -66,11 +66,11 @@ def open_part(path: str | os.PathLike, stream: int = 0) -> Decoded:
 def read_part(
     path: str | os.PathLike, stream: int = 0, frames: int = 1 << 18
 ) -> Iterator[np.ndarray]:
-    """The samples, float32 (n, channels), in blocks of ``frames``; the last is shorter.
+    """Read float32 samples (n, channels) in blocks of ``frames``; the last is shorter.
 
     Streams of containers are decoded to 16 bits as ``ffmpeg -map 0:a:<stream>
     -f s16le`` does (tools of MUSDB18 read them so) and divided by 32768. The delay of
-    the encoder and the padding of the last packet are cut off where the container tells
+    the encoder and the padding of the last packet are cut off where the container gives
     them; FFmpeg does the second itself from version 9 on.
 
     Raises:
@@ -93,7 +93,7 @@ def read_part(
 
 
 def is_plain(path: str) -> bool:
-    """Whether libsndfile reads such a file.
+    """Return whether libsndfile reads such a file.
 
     Example:
         >>> is_plain("a.WAV"), is_plain("song.stem.mp4")

@@ -15,7 +15,7 @@ UNKNOWN_SIZE = 0xFFFFFFFF  # written by programs that stream into a pipe
 
 
 def wav_data(path: str) -> tuple[int, int] | None:
-    """Byte offset and bytes of the samples of a 16-bit PCM WAV file.
+    """Find the byte offset and bytes of the samples of a 16-bit PCM WAV file.
 
     Understands plain and extensible format chunks, other chunks before the data, and
     the padding byte after a chunk of odd size.
@@ -89,7 +89,7 @@ def probe(path: str) -> AudioFile:
 def read_blocks(
     file: AudioFile, frames: int = 1 << 18, start: int = 0, stop: int | None = None
 ):
-    """The samples of a file, float32 (frames, channels) in [-1, 1], block by block.
+    """Read samples of a file, float32 (frames, channels) in [-1, 1], block by block.
 
     Args:
         file: as :func:`probe` found it.
@@ -132,14 +132,14 @@ def read_blocks(
 
 
 def subfolders(folder: Path) -> list[Path]:
-    """Visible folders within a folder, by name."""
+    """Return the visible folders within a folder, by name."""
     return sorted(
         one for one in folder.iterdir() if one.is_dir() and one.name[0] != "."
     )
 
 
 def audio_files(folder: Path, extensions: Sequence[str]) -> list[Path]:
-    """Visible files of audio within a folder, by name."""
+    """Return the visible files of audio within a folder, by name."""
     return sorted(
         one
         for one in folder.iterdir()
@@ -148,7 +148,7 @@ def audio_files(folder: Path, extensions: Sequence[str]) -> list[Path]:
 
 
 def evened(blocks: Iterator[np.ndarray], frames: int) -> Iterator[np.ndarray]:
-    """The same samples in blocks of ``frames``, so that streams stay side by side.
+    """Yield the samples in blocks of ``frames``, so that streams stay side by side.
 
     Example:
         >>> [len(block) for block in evened(iter([np.ones(3), np.ones(4)]), 5)]

@@ -12,7 +12,7 @@ FULL_SCALE = 32768
 
 
 def to_int16(audio: np.ndarray) -> tuple[np.ndarray, int]:
-    """Round to 16 bits; also how many samples had to be clipped.
+    """Round to 16 bits; also return how many samples were clipped.
 
     Example:
         >>> samples, clipped = to_int16(np.array([0.5, -1.0, 1.5]))
@@ -26,7 +26,7 @@ def to_int16(audio: np.ndarray) -> tuple[np.ndarray, int]:
 
 
 def to_float(samples: np.ndarray, dtype: Any = np.float32) -> np.ndarray:
-    """Integers of 16 bits, or their sums, as floats at full scale 1; floats stay.
+    """Convert integers of 16 bits, or their sums, to full scale 1; floats stay.
 
     Example:
         >>> to_float(np.array([16384, -32768], np.int16))
@@ -38,7 +38,7 @@ def to_float(samples: np.ndarray, dtype: Any = np.float32) -> np.ndarray:
 
 
 def quantize(audio: np.ndarray, bits: int) -> np.ndarray:
-    """Samples as integers of so many bits; those of int16 stay as they are.
+    """Convert samples to integers of so many bits; int16 samples stay as they are.
 
     Example:
         >>> quantize(np.array([0.5, 1.0, -1.0]), 24).tolist()
@@ -51,7 +51,7 @@ def quantize(audio: np.ndarray, bits: int) -> np.ndarray:
 
 
 def packed(samples: np.ndarray, width: int) -> bytes:
-    r"""Integers as the bytes of a PCM WAV, little end first.
+    r"""Pack integers as the bytes of a PCM WAV, little end first.
 
     Example:
         >>> packed(np.array([1, -1]), 3)

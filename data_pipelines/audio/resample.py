@@ -9,7 +9,7 @@ import numpy as np
 
 
 def resample(audio: np.ndarray, old: int, new: int, loop: bool = False) -> np.ndarray:
-    """Audio (frames, channels) at another rate.
+    """Resample audio (frames, channels) to another rate.
 
     Args:
         audio: floats.
@@ -39,7 +39,7 @@ def resample_blocks(
     frames: int | None = None,
     quality: str = "VHQ",
 ) -> Iterator[np.ndarray]:
-    """Blocks (time, ...) at another rate, float32, one after the other.
+    """Resample blocks (time, ...) to another rate, float32, one after the other.
 
     Args:
         blocks: of any lengths.
@@ -84,7 +84,7 @@ def resample_blocks(
 
 
 def scale_frames(frames: int, old: int, new: int) -> int:
-    """Frames at another rate, rounded to the nearest.
+    """Convert a number of frames to another rate, rounded to the nearest.
 
     Example:
         >>> scale_frames(44100, 44100, 8000)

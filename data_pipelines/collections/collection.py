@@ -55,7 +55,7 @@ class Recording:
 
 @dataclass(frozen=True)
 class MixRules:
-    """From tracks to the stems of classes and their mixture (``mixing.py``)."""
+    """How tracks become the stems of classes and their mixture (``mixing.py``)."""
 
     mode: str = "adaptive"  # summing | averaging | scaling | adaptive
     beta: str = "when_needed"  # scaling, adaptive: when_needed | always | never
@@ -65,7 +65,7 @@ class MixRules:
 
 @dataclass(frozen=True)
 class Filters:
-    """Which songs are kept."""
+    """The conditions that a song must meet to be kept."""
 
     require_classes: Any = ()  # "all", or a list of classes that must be active
     min_active_seconds: float = 5.0  # what counts as active, in all
@@ -76,7 +76,7 @@ class Filters:
 
 @dataclass(frozen=True)
 class SplitRules:
-    """Which split a song falls into that does not say so itself."""
+    """How songs without a split of their own are split."""
 
     seed: int = 42
     by: str = "song"  # song | group: groups are never divided
@@ -112,7 +112,7 @@ class Collection:
     output: Output = Output()
 
     def class_of(self, label: str) -> str:
-        """The class of a label, "" for one that nothing maps.
+        """Return the class of a label, "" for a label without a class.
 
         Example:
             >>> found = Collection(("wind",), (), label_map={"brass": "wind"})
@@ -133,13 +133,13 @@ class Collection:
         return Path(self.root, part.path).expanduser()
 
     def digest(self) -> str:
-        """SHA-256 of everything but where the files lie."""
+        """SHA-256 of everything but the place of the files."""
         tree = to_tree(self) | {"root": ""}
         return text_sha256(json.dumps(tree, sort_keys=True))
 
 
 def to_tree(value: Any) -> Any:
-    """Plain lists and dictionaries, without what has its default value.
+    """Return plain lists and dictionaries, without fields at their defaults.
 
     Example:
         >>> to_tree(Part("a.wav", "vocals", start=1.5))

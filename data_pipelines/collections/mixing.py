@@ -43,7 +43,7 @@ class Gains(NamedTuple):
 
 
 class Mix(NamedTuple):
-    """A song that is ready to be separated; of the dtype of its tracks."""
+    """A song that is ready to be separated; its dtype is that of its tracks."""
 
     mixture: np.ndarray  # (time, channels)
     stems: np.ndarray  # (classes, time, channels)
@@ -54,7 +54,7 @@ class Mix(NamedTuple):
 
 
 class Sums(NamedTuple):
-    """The tracks of every class, summed: all that a procedure looks at."""
+    """The sum of each class's tracks: the only input of a procedure."""
 
     waves: np.ndarray  # (classes, time, channels), int32 or float64
     counts: Sequence[int]  # tracks of each class
@@ -188,7 +188,7 @@ def full_scale(dtype: np.dtype) -> float:
 
 
 def align(tracks: Tracks, channels: int) -> list[list[np.ndarray]]:
-    """The same tracks with one length and number of channels, ready to be mixed.
+    """Bring the tracks to one length and number of channels, ready to be mixed.
 
     Shorter tracks are followed by zeros. Mono tracks, and the mean over the channels
     of tracks with any other number of them, go to all channels.
@@ -218,7 +218,7 @@ def _aligned(track: np.ndarray, time: int, channels: int) -> np.ndarray:
 
 
 def saturate(wave: np.ndarray, dtype: np.dtype) -> tuple[np.ndarray, int]:
-    """Round to the kind of audio that is asked for and clip; also how many samples.
+    """Round to the given kind of audio and clip; also return how many samples clipped.
 
     Example:
         >>> saturate(np.array([40000.0, -0.6, -32768.0]), np.dtype("int16"))

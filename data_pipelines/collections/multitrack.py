@@ -46,7 +46,7 @@ class Multitrack(NamedTuple):
 
 
 class SongReader(NamedTuple):
-    """A song that was found; ``read`` decodes it."""
+    """A song on disk; ``read`` decodes it."""
 
     name: str
     read: Callable[[], Multitrack]
@@ -55,7 +55,7 @@ class SongReader(NamedTuple):
 def open_recordings(
     data: str, sources: Sequence[str] = (), split: str = ""
 ) -> tuple[tuple[str, ...], list[SongReader]]:
-    """The classes and songs of a folder, or of the embedded demo music.
+    """Open the classes and songs of a folder, or of the embedded demo music.
 
     Args:
         data: the folder, the file of a collection, or "demo".

@@ -19,7 +19,7 @@ UNITS = ("song", "group")
 
 
 def check_collection(collection: Collection, where: str = "") -> Collection:
-    """The collection itself, if it is sound.
+    """Return the collection itself, if it is sound.
 
     Raises:
         DataError: every problem that can be seen without opening audio.

@@ -39,7 +39,7 @@ class Offset(NamedTuple):
 
 
 def find_offset(stem: np.ndarray, mixture: np.ndarray, margin: int) -> Offset:
-    """The lag of a mixture behind a stem.
+    """Find the lag of a mixture behind a stem.
 
     Args:
         stem: (time,), an excerpt in which it is not silent.
@@ -81,7 +81,7 @@ def find_offset(stem: np.ndarray, mixture: np.ndarray, margin: int) -> Offset:
 
 
 def best_excerpt(stem: np.ndarray, mixture: np.ndarray, count: int) -> int:
-    """The excerpt in which a stem stands out most.
+    """Find the excerpt in which a stem stands out most.
 
     Args:
         stem: (blocks,) its peak, or level, in consecutive blocks.

@@ -23,7 +23,7 @@ class Diagnosis(NamedTuple):
 
     @property
     def serious(self) -> tuple[Problem, ...]:
-        """Problems to mend before anything is trained."""
+        """Problems to solve before training."""
         return tuple(one for one in self.problems if one.severity == SERIOUS)
 
     def to_tree(self) -> dict[str, Any]:
@@ -86,7 +86,7 @@ def diagnose(
 
 
 def definition() -> dict[str, Any]:
-    """Meanings of the numbers, and the thresholds of problems."""
+    """Explain the numbers, and the thresholds of problems."""
     return {
         "peak": "largest sample, dBFS",
         "loudness": "integrated, LUFS, ITU-R BS.1770-4",

@@ -76,7 +76,7 @@ class LevelMeter:
         self._spectrum = np.zeros(SPECTRUM // 2 + 1)
 
     def add(self, block: np.ndarray, raw: np.ndarray | None = None) -> None:
-        """Hear the next frames.
+        """Add the next frames.
 
         Args:
             block: (frames, channels) at full scale 1.
@@ -97,7 +97,7 @@ class LevelMeter:
         self._hear_spectrum(block)
 
     def levels(self) -> Levels:
-        """The levels of all blocks until now."""
+        """Return the levels of all blocks until now."""
         peaks, stereo = self.peaks, self._channels == 2
         both = self._both or 1.0
         frames = max(self._frames, 1)
@@ -152,12 +152,12 @@ class ClipMeter:
         self._open: dict[int, tuple[float, int]] = {}  # channel -> value, length
 
     def add(self, block: np.ndarray) -> None:
-        """Look at the next frames, (frames, channels)."""
+        """Add the next frames, (frames, channels)."""
         for channel, wave in enumerate(block.T):
             self._add(channel, wave)
 
     def count(self) -> int:
-        """All that was clipped until now."""
+        """Return the number of samples that were clipped until now."""
         last = sum(n for _, n in self._open.values() if n >= CLIPPED_RUN)
         return self._done + last
 
@@ -183,10 +183,10 @@ def energy(wave: np.ndarray) -> float:
 
 
 def edge(spectrum: np.ndarray, rate: int) -> float | None:
-    """The frequency in Hz at which a power spectrum falls off a cliff.
+    """Find the frequency in Hz at which a power spectrum falls off a cliff.
 
-    Lossy coders cut steeply (MP3 at 128 kbit/s at 16 kHz); instruments do not. Looked
-    for above a quarter of half the rate and below :data:`EDGE_SHARE` of it.
+    Lossy coders cut steeply (MP3 at 128 kbit/s at 16 kHz); instruments do not. Searched
+    from a quarter of half the rate up to :data:`EDGE_SHARE` of it.
     """
     width = max(2, round(EDGE_HZ / rate * SPECTRUM))
     if not spectrum.any() or len(spectrum) < 8 * width:

@@ -22,7 +22,7 @@ CANCELED = -20.0  # dB of a mean of channels against them: too little to listen 
 
 
 class Listener(NamedTuple):
-    """Compares tracks of a manifest by ear."""
+    """Compares tracks of a manifest by their sound."""
 
     manifest: Manifest
     folder: Path  # of what is remembered
@@ -34,11 +34,11 @@ class Listener(NamedTuple):
         references: Sequence[Track],
         wanted: Callable[[Track, Track], bool],
     ) -> Iterator[tuple[Track, Track, float]]:
-        """A query, a reference, and the part of the shorter that both hold.
+        """Yield a query, a reference, and the part of the shorter that both contain.
 
         Args:
-            queries: tracks that are looked for.
-            references: tracks among which they are looked for.
+            queries: tracks to look for.
+            references: tracks among which to look.
             wanted: whether a query and a reference are to be compared.
 
         Raises:
@@ -53,7 +53,7 @@ class Listener(NamedTuple):
             yield *job[:2], share
 
     def fingerprints(self, tracks: Sequence[Track]) -> list[Fingerprint]:
-        """One for every track; those known are not computed again."""
+        """Return a fingerprint of every track; stored ones are not computed again."""
         new = sum(not self._path(track).exists() for track in tracks)
         if new and not sys.stderr.isatty():  # where no progress is shown
             songs = f"{new} song" + "s" * (new != 1)
@@ -129,7 +129,7 @@ def _digest(what: Sequence) -> str:
 
 
 def mono_wave(manifest: Manifest, track: Track) -> np.ndarray:
-    """A track in mono, (time,) at the rate of fingerprints, float32.
+    """Read a track in mono, (time,) at the rate of fingerprints, float32.
 
     The mean of its channels; the first one where they cancel each other
     (:data:`CANCELED`).

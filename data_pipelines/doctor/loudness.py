@@ -82,7 +82,7 @@ class LoudnessMeter:
         self._energies: list[np.ndarray] = []  # mean squares of steps, all channels
 
     def add(self, block: np.ndarray) -> None:
-        """Hear the next frames, (frames, channels) at full scale 1."""
+        """Add the next frames, (frames, channels) at full scale 1."""
         from scipy.signal import sosfilt
 
         wave, self._state = sosfilt(self._sections, block, axis=0, zi=self._state)
@@ -93,7 +93,7 @@ class LoudnessMeter:
         self._rest = wave[whole:]
 
     def loudness(self) -> float:
-        """LUFS of all that was heard; -inf where nothing passes the gates."""
+        """Return the LUFS of all frames so far; -inf where nothing passes the gates."""
         steps = np.concatenate([np.zeros(0), *self._energies])
         if len(steps) < BLOCK_STEPS:
             return -math.inf

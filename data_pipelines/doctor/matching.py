@@ -46,7 +46,7 @@ class Index(NamedTuple):
 
 
 class Candidate(NamedTuple):
-    """A song of the index that may hold what was asked for."""
+    """A song of the index that may contain the query."""
 
     song: int
     pairs: int  # in common, at the best offset
@@ -65,10 +65,10 @@ def build_index(prints: Sequence[Fingerprint]) -> Index:
 
 
 def candidates(index: Index, query: Fingerprint) -> list[Candidate]:
-    """Songs with enough pairs of the query at one offset, best first.
+    """Return songs with enough pairs of the query at one offset, best first.
 
-    Enough: :data:`LEAST_PAIRS`, and :data:`LEAST_SHARE` of the shorter one's; at other
-    offsets, those of its pieces if it was cut, :data:`LEAST_PAIRS` are. The time
+    Enough: :data:`LEAST_PAIRS`, and :data:`LEAST_SHARE` of the shorter song's pairs; at
+    other offsets, of the pieces of a cut song, :data:`LEAST_PAIRS` are enough. The time
     depends on how often the query's hashes occur, not on how many songs there are whose
     hashes are others.
     """
@@ -105,7 +105,7 @@ def candidates(index: Index, query: Fingerprint) -> list[Candidate]:
 def shared_part(
     wave: np.ndarray, other: np.ndarray, offsets: Sequence[int], block: int = BLOCK
 ) -> float:
-    """The part of a wave that is in another one, from 0 to 1.
+    """Measure the part of a wave that is in another one, from 0 to 1.
 
     Args:
         wave: (time,) at :data:`~.fingerprint.RATE`.
@@ -146,7 +146,7 @@ def shared_part(
 
 
 def likeness(wave: np.ndarray, other: np.ndarray) -> float:
-    r"""Likeness of two aligned waves, whatever equalizer was between them.
+    r"""Measure the likeness of two aligned waves, whatever equalizer is between them.
 
     .. math:: \sum_b w_b c_b / \sum_b w_b, \quad
         c_b = |\langle X, Y \rangle_b| / (\|X\|_b \|Y\|_b), \quad

@@ -16,7 +16,7 @@ HELD_OUT = ("valid", "test")
 def trained_twins(
     manifest: Manifest, *, cache: str | Path | None = None
 ) -> dict[str, Pair]:
-    """For every track of valid and test that is in train as well, where.
+    """Find every track of valid and test that is in train as well, and where.
 
     Args:
         manifest: the set, as distributed, with the training tracks that are used.
@@ -38,7 +38,7 @@ def trained_twins(
 
 
 def reason(pair: Pair) -> str:
-    """Why the first track of a pair counts as seen.
+    """Explain why the first track of a pair counts as seen.
 
     Example:
         >>> from data_pipelines.manifest import Track
@@ -50,7 +50,7 @@ def reason(pair: Pair) -> str:
 
 
 def refuse(manifest: Manifest, twins: dict[str, Pair]) -> None:
-    """Do nothing if there are no twins.
+    """Raise an error if there are twins.
 
     Raises:
         DataError: there are; all are named, with what to do.

@@ -29,7 +29,7 @@ LENGTH = 0.05  # s: more than what coders add, and less than anyone cuts on purp
 
 
 class Problem(NamedTuple):
-    """One kind of problem and all places where it was found."""
+    """One kind of problem and all places where it occurs."""
 
     severity: str  # serious | warning | note
     kind: str
@@ -45,7 +45,7 @@ class Problem(NamedTuple):
 def find_problems(
     songs: Sequence[SongFacts], pairs: Sequence[Pair]
 ) -> tuple[Problem, ...]:
-    """All problems of a set, the most severe first.
+    """Return all problems of a set, the most severe first.
 
     Example:
         >>> broken = SongFacts("test/a", "test", 1.0, 8000, {}, {}, error="empty file")

@@ -18,18 +18,18 @@ BLOCK = 1 << 17  # frames at a time: 3 s at 44.1 kHz, 1 MB in stereo
 
 
 def heard(track: Track) -> tuple[Stem, ...]:
-    """The stems that make a track's mixture: the distributed one, else all stems."""
+    """Return the stems that make the mixture: the distributed one, else all stems."""
     return (track.mixture,) if track.mixture else tuple(track.stems.values())
 
 
 def rate_of(manifest: Manifest, track: Track) -> int:
-    """The rate at which the frames of a track count, in Hz."""
+    """Return the rate at which the frames of a track count, in Hz."""
     stems = [*heard(track), *track.stems.values()]
     return manifest.files[stems[0].file].sample_rate if stems else manifest.sample_rate
 
 
 def width_of(manifest: Manifest, stems: Sequence[Stem]) -> int:
-    """Channels in which stems can be summed."""
+    """Return the number of channels in which stems can be summed."""
     return max(
         (max(manifest.files[s.file].channels, len(s.gains)) for s in stems), default=1
     )
@@ -38,7 +38,7 @@ def width_of(manifest: Manifest, stems: Sequence[Stem]) -> int:
 def raw_blocks(
     manifest: Manifest, track: Track, stem: Stem, frames: int = BLOCK
 ) -> Iterator[np.ndarray]:
-    """``track.frames`` frames of a stem's file, before its gains.
+    """Read ``track.frames`` frames of a stem's file, before its gains.
 
     Yields:
         float32 (frames, file channels), the last one shorter; silence beyond the end
@@ -77,14 +77,14 @@ def _sounding(
 def mixture_blocks(
     manifest: Manifest, track: Track, frames: int = BLOCK
 ) -> Iterator[np.ndarray]:
-    """The mixture of a track, float32 (frames, channels)."""
+    """Read the mixture of a track, float32 (frames, channels)."""
     streams = [evened(raw_blocks(manifest, track, s), frames) for s in heard(track)]
     for blocks in zip(*streams):
         yield sum(map(with_gains, blocks, heard(track)))
 
 
 def sounds(manifest: Manifest, track: Track, stem: Stem) -> bool:
-    """Whether a stem's peak exceeds -60 dBFS; read until it does.
+    """Return whether a stem's peak exceeds -60 dBFS; stop reading at such a peak.
 
     Raises:
         DataError: the file cannot be decoded.
@@ -96,14 +96,14 @@ def sounds(manifest: Manifest, track: Track, stem: Stem) -> bool:
 
 
 def with_gains(block: np.ndarray, stem: Stem) -> np.ndarray:
-    """A block as it enters its track: (frames, channels)."""
+    """Apply a stem's gains to a block: (frames, channels)."""
     return block * np.float32(stem.gains)
 
 
 def excerpt(
     manifest: Manifest, track: Track, stem: Stem, start: int, stop: int
 ) -> np.ndarray:
-    """Frames ``start`` to ``stop`` of a stem in its track, float32 (frames, channels).
+    """Read a stem's track frames ``start`` to ``stop``, float32 (frames, channels).
 
     Silence before the track's first frame and after its last.
     """

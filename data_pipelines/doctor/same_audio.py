@@ -39,7 +39,7 @@ class Pair(NamedTuple):
 
     @property
     def how(self) -> str:
-        """In which respect they are alike.
+        """How the two tracks are alike.
 
         Example:
             >>> one = Track("one", "test", "", 8, {})
@@ -56,7 +56,7 @@ class Pair(NamedTuple):
 
 
 def name_of(track: Track) -> str:
-    """A track with its split.
+    """Name a track with its split.
 
     Example:
         >>> name_of(Track("some song", "test", "", 8, {}))
@@ -73,7 +73,7 @@ def same_audio(
     jobs: int = 0,
     cache: str | Path | None = None,
 ) -> list[Pair]:
-    """Pairs of a query and a reference that share a tenth of the shorter, or more.
+    """Find pairs of a query and a reference that share a tenth of the shorter, or more.
 
     Args:
         manifest: the dataset of both, as distributed.

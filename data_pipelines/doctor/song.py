@@ -46,7 +46,7 @@ class SumFit(NamedTuple):
 
 
 class SongFacts(NamedTuple):
-    """A song and what was measured; ``error`` says why nothing was."""
+    """A song and its measurements; ``error`` says why there are none."""
 
     name: str  # split/song
     split: str

@@ -101,7 +101,7 @@ def feed(manifest: Manifest, plans: Iterator[Plan], chunk: int) -> Iterator[Batc
 
 
 def load_track(manifest: Manifest, track: Track) -> LoadedTrack:
-    """A whole song: the distributed mixture where there is one, else the exact sum."""
+    """Load a whole song: the distributed mixture if it exists, else the exact sum."""
     stems = [track.stems.get(name) for name in manifest.classes]
     present = [stem for stem in (*stems, track.mixture) if stem is not None]
     channels = max(

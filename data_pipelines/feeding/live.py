@@ -32,7 +32,7 @@ _simulate = jax.jit(simulate_live, static_argnames="settings")
 
 
 class Venue(NamedTuple):
-    """The user's own halls and audiences; where there are none, synthetic ones."""
+    """The user's own halls and audiences; synthetic ones if the user has none."""
 
     tails: np.ndarray | None = None  # float32 (responses, taps), after the direct sound
     audience: Manifest | None = None  # canonical, mapped into memory
@@ -41,14 +41,14 @@ class Venue(NamedTuple):
 class LiveTrack(NamedTuple):
     """A song as its microphones recorded it, and with its clean references.
 
-    The mixture of both is the same, so that one estimate can be held against both.
+    Both have the same mixture, so that one estimate can be scored against both.
     """
 
     recorded: LoadedTrack
     clean: LoadedTrack
 
     def scored(self, targets: str) -> LoadedTrack:
-        """The one whose references ``live.targets`` names."""
+        """Return the track with the references that ``live.targets`` names."""
         return self.clean if targets == "clean" else self.recorded
 
 
@@ -79,7 +79,7 @@ def open_venue(config: Config, cache: str | Path | None = None) -> Venue:
 def train_rows(
     config: Config, venue: Venue, seeds: Sequence[int], step: int, rows: slice
 ) -> dict[str, np.ndarray]:
-    """Draws and recordings beside the chunks: a process's rows of a training step.
+    """Return draws and recordings for a process's rows of a training step.
 
     Returns:
         ``draws`` float32 (rows, draws) and, from a venue of one's own, ``tails``
@@ -99,9 +99,9 @@ def train_rows(
 def valid_rows(
     config: Config, venue: Venue, first: int, count: int, time: int
 ) -> dict[str, np.ndarray]:
-    """As :func:`train_rows`, of validation chunks ``first`` to ``first + count - 1``.
+    """Do as :func:`train_rows` for chunks ``first`` to ``first + count - 1``.
 
-    Whatever the seed, a chunk meets the same concert.
+    A chunk has the same concert for every seed.
     """
     sources = len(config.data.sources)
     words = schedule.uniform(0, schedule.LIVE_VALID, first, count, _width(sources))
@@ -109,7 +109,7 @@ def valid_rows(
 
 
 def live_track(track: LoadedTrack, config: Config, venue: Venue) -> LiveTrack:
-    """A whole song at a concert, which is drawn from the song's name.
+    """Play a whole song at a concert, which is drawn from the song's name.
 
     As the thesis prepares its concerts (Montreux, section 6): channels are averaged,
     recorded by mono microphones and duplicated, and one factor keeps the mixture

@@ -30,7 +30,7 @@ class Store(NamedTuple):
 
 
 def gather_chunks(store: Store, plan: Plan, chunk: int) -> jax.Array:
-    """The chunks of a plan, int16 (batch, sources, chunk, channels).
+    """Gather the chunks of a plan, int16 (batch, sources, chunk, channels).
 
     Jittable (``chunk`` static), so that a training step may contain its data.
     """
@@ -50,7 +50,7 @@ def gather_chunks(store: Store, plan: Plan, chunk: int) -> jax.Array:
 
 
 def store_bytes(manifest: Manifest, tracks: tuple[Track, ...], chunk: int) -> int:
-    """Memory that the store of these tracks takes on each device."""
+    """Return the memory that the store of these tracks takes on each device."""
     blocks = sum(_blocks(manifest, file, chunk) for file in _files(tracks).items())
     return 2 * (blocks + _span(chunk)) * BLOCK * manifest.file_channels
 
@@ -63,7 +63,7 @@ def build_store(
 ) -> Store:
     """Read every file of the tracks' stems onto the device.
 
-    That it fits there is the trainer's to check, which knows what a step takes.
+    The trainer checks that the audio fits, since it knows the memory of a step.
 
     Args:
         manifest: A canonical manifest.

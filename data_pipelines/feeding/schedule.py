@@ -35,7 +35,7 @@ class Plan(NamedTuple):
     channel: np.ndarray  # int32 (..., sources), the first one heard, -1: all alike
 
     def augmentation(self) -> dict[str, np.ndarray]:
-        """Arrays for :mod:`sepjax.functional.augment`, beside the audio."""
+        """Return arrays for :mod:`sepjax.functional.augment`, beside the audio."""
         return {"gains": self.gains, "channel": self.channel}
 
 
@@ -76,7 +76,7 @@ def train_plans(
     stop_step: int,
     channels: int = 1,
 ) -> Plan:
-    """Plans of steps ``start_step`` to ``stop_step - 1``, the same in every window.
+    """Plan steps ``start_step`` to ``stop_step - 1``, the same in every window.
 
     A chunk starts uniformly in its track; with ``config.mix`` "random" every source
     has a track (:func:`source_tracks`) and a start of its own. Every source gets its
@@ -117,11 +117,11 @@ def train_plans(
 def shuffled_rows(
     fraction: float, shape: tuple[int, int], seed: int, start_step: int, stop_step: int
 ) -> np.ndarray | None:
-    """The row from which every source of every row comes: new songs from old.
+    """Draw the row from which every source of every row comes: new songs from old.
 
     Among the first ``n = floor(fraction * batch + 1/2)`` rows of a step, each source
     is dealt out anew by a permutation of its own, drawn from (seed, step), so that
-    every excerpt is still heard once (thesis 5.1). The other rows stay as they are.
+    every excerpt still occurs once (thesis 5.1). The other rows stay as they are.
 
     Args:
         fraction: part of the batch that is shuffled.
@@ -158,7 +158,7 @@ def source_tracks(
     start_step: int,
     stop_step: int,
 ) -> np.ndarray:
-    """The track of every source of every row of every step.
+    """Draw the track of every source of every row of every step.
 
     Args:
         mix: "track": one of :func:`visited_tracks` for all sources of a row; "random":
@@ -190,7 +190,7 @@ def source_tracks(
 def visited_tracks(
     tracks: int, seed: int, batch_size: int, start_step: int, stop_step: int
 ) -> np.ndarray:
-    """The track of every row of every step, int64 (steps, batch).
+    """Return the track of every row of every step, int64 (steps, batch).
 
     Position ``step * batch_size + row`` walks through one permutation of the tracks
     after another, so each pass visits every track once.
@@ -249,7 +249,7 @@ def take(plan: Plan, index) -> Plan:
 
 
 def interleave(plans: list[Plan]) -> Plan:
-    """K plans with the leading axes (steps, batch) as one.
+    """Interleave K plans with the leading axes (steps, batch) to one.
 
     Row ``b K + k`` of a step is row ``b`` of plan ``k``.
     """
@@ -260,7 +260,7 @@ def interleave(plans: list[Plan]) -> Plan:
 
 
 def windows(start: int, stop: int, length: int = 1024) -> Iterator[tuple[int, int]]:
-    """Consecutive pieces of a range of steps, so that plans stay small.
+    """Cut a range of steps into consecutive pieces, so that plans stay small.
 
     Example:
         >>> list(windows(3, 10, 4))
@@ -309,7 +309,7 @@ def _channel(rule: str, channels: int, words: np.ndarray) -> np.ndarray:
 
 
 def uniform(seed: int, stream: int, first: int, count: int, width: int) -> np.ndarray:
-    """Uniform numbers in [0, 1), (count, width): row r depends on first + r alone."""
+    """Draw uniforms in [0, 1), (count, width): row r depends on first + r alone."""
     blocks = -(-width // 4)  # one count of Philox gives four 64-bit words
     key = np.array([seed % 2**64, stream], np.uint64)
     generator = np.random.Philox(key=key, counter=int(first) * blocks)

@@ -14,7 +14,7 @@ SPARE = 100 << 20  # bytes of a disk that are left free
 
 
 def unpack(archive: str | Path, folder: str | Path, *, progress: bool = False) -> Path:
-    """Unpack an archive; what is there already, as large as it should be, stays.
+    """Unpack an archive; files that exist with the right size stay.
 
     Args:
         archive: a ZIP file.

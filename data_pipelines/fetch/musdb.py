@@ -51,7 +51,7 @@ def download(
     unverified: bool = False,
     progress: bool = False,
 ) -> Path:
-    """Fetch a data set and unpack it; what is there already stays.
+    """Fetch a data set and unpack it; existing files stay.
 
     Args:
         name: "musdb18", or "musdb18_7s", the sample.

@@ -37,7 +37,7 @@ class Cut(NamedTuple):
 
 
 def song_names(recording: Recording) -> list[str]:
-    """The songs of a recording, as their folders are called.
+    """Name the songs of a recording, as their folders are called.
 
     Example:
         >>> from data_pipelines.collections.collection import Part
@@ -50,14 +50,14 @@ def song_names(recording: Recording) -> list[str]:
 
 
 def sample_bytes(collection: Collection) -> int:
-    """Bytes of a sample that is written."""
+    """Return the bytes of an output sample."""
     return 2 if collection.output.subtype == "PCM_16" else 3
 
 
 def prepare_recording(
     collection: Collection, recording: Recording, folder: Path
 ) -> list[dict[str, Any]]:
-    """Write the songs of a recording into ``folder/<song>``; a record for each.
+    """Write the songs of a recording into ``folder/<song>``; return a record for each.
 
     Raises:
         DataError: a file of it cannot be used; nothing of it is left then.

@@ -41,7 +41,7 @@ FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class Prepared(NamedTuple):
-    """The songs that were made of a collection."""
+    """The songs made from a collection."""
 
     folder: Path
     header: dict[str, Any]
@@ -64,7 +64,7 @@ def prepare(
     """Make the songs of a collection: ``folder/<split>/<song>/<class>.wav``.
 
     The same collection gives the same bytes, whatever the number of workers and
-    however often it was interrupted: what is done is not done again. A recording with
+    however often it was interrupted: finished songs are not redone. A recording with
     a broken file is left out, with a reason, and tried again the next time.
 
     Args:

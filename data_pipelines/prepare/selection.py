@@ -13,7 +13,7 @@ DROPPED, FAILED = "dropped", "failed"
 
 
 def excluded(collection: Collection, recording: Recording) -> str:
-    """Why nothing of a recording needs to be read; "" if it does.
+    """Say why a recording need not be read; "" if it must be.
 
     Example:
         >>> from data_pipelines.collections.collection import Filters, Part
@@ -31,10 +31,10 @@ def excluded(collection: Collection, recording: Recording) -> str:
 def select(
     collection: Collection, songs: Sequence[dict[str, Any]]
 ) -> list[dict[str, Any]]:
-    """The same records with ``split``, and ``reason`` where that is "dropped".
+    """Return the records with ``split``, and ``reason`` where that is "dropped".
 
-    Songs that are dropped take part in the draw where filters apply after the split;
-    those that failed always do, so that mending one moves no other.
+    Dropped songs take part in the draw where filters apply after the split; failed
+    songs always do, so that mending a song moves no other song.
     """
     reasons = {song["song"]: _reason(collection, song) for song in songs}
     before = collection.filters.apply == "before_split"
@@ -98,7 +98,7 @@ def _aliases(song: dict[str, Any]) -> set[str]:
 
 
 def unread(recording: Recording, reason: str) -> list[dict[str, Any]]:
-    """Records of songs that were not even read."""
+    """Return records of the songs that were not even read."""
     return [
         {
             "song": name,

@@ -26,15 +26,15 @@ class Candidate(NamedTuple):
 
 
 def assign_splits(songs: Sequence[Candidate], rules: SplitRules) -> dict[str, str]:
-    """Song to split.
+    """Assign each song to a split.
 
-    Declared splits stay, by group those of its other songs as well. The others are
+    Declared splits stay, by group for the group's other songs as well. The others are
     dealt in the proportions of ``rules.counts``, within each stratum by largest
     remainders, so that the totals are exact as well; if one of the counts is -1, the
     others are numbers of songs and this one takes what is left. By group, the largest
     first, each into the split that lacks most.
 
-    A split that ought to have songs and gets none is told as a warning.
+    A split that should have songs and gets none causes a warning.
 
     Raises:
         DataError: fewer songs than are asked for, no counts where they are needed, or a
@@ -95,7 +95,7 @@ def _tell_empty(splits: Mapping[str, str], rules: SplitRules) -> None:
 
 
 def draw(seed: int, name: str) -> str:
-    """Key of a name in the draw of a seed; sort by it.
+    """Return a name's key in the draw of a seed; sort by this key.
 
     Example:
         >>> draw(42, "a") == draw(42, "a"), draw(42, "a") == draw(43, "a")
@@ -105,7 +105,7 @@ def draw(seed: int, name: str) -> str:
 
 
 def apportion(sizes: Sequence[int], targets: Sequence[int]) -> list[list[int]]:
-    """Numbers of each stratum for each split: both totals are met exactly.
+    """Divide each stratum among the splits: both totals are met exactly.
 
     Every stratum gets the integer part of its share of every target; what is left goes
     to the largest remainders whose stratum and split still want one.

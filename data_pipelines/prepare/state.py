@@ -81,7 +81,7 @@ class State:
             )
 
     def load(self, key: str, recording: Recording) -> list[dict[str, Any]] | None:
-        """The songs of a recording, if it is done and has not changed since."""
+        """Load the songs of a recording, if it is done and has not changed since."""
         try:
             record = json.loads(self._record(recording).read_text())
             return record["songs"] if record["key"] == key else None
@@ -89,7 +89,7 @@ class State:
             return None
 
     def save(self, key: str, recording: Recording, songs: list[dict[str, Any]]) -> None:
-        """Say that a recording is done; its songs have been written."""
+        """Record that a recording is done; its songs have been written."""
         write_json(self._record(recording), {"key": key, "songs": songs}, indent=None)
 
     def _record(self, recording: Recording) -> Path:
@@ -98,14 +98,14 @@ class State:
         return self.records / f"{name}.json"
 
     def places(self, name: str) -> list[Path]:
-        """The folders in which a song of this name may lie."""
+        """Return the folders in which a song of this name may lie."""
         return [
             place / name
             for place in (self.songs, *(self.folder / split for split in SPLITS))
         ]
 
     def find(self, song: dict[str, Any]) -> Path | None:
-        """The folder of a song, if its audio is complete."""
+        """Find the folder of a song, if its audio is complete."""
         sizes = {name: file["bytes"] for name, file in song["files"].items()}
         for place in self.places(song["song"]) if sizes else ():
             if all(_size(place / f"{name}.wav") == n for name, n in sizes.items()):
@@ -113,14 +113,14 @@ class State:
         return None
 
     def remove(self, name: str, but: Path | None = None) -> None:
-        """Delete a song wherever it lies, but in one place: no old copy stays."""
+        """Delete a song in all places but one, so that no old copy stays."""
         for place in self.places(name):
             if place != but:
                 shutil.rmtree(place, ignore_errors=True)
 
 
 def owner(collection: Collection) -> str:
-    """Digest of the owner of a folder: filters and splits may change, songs stay."""
+    """Hash the owner of a folder: filters and splits may change, songs stay."""
     marks = Filters(active_dbfs=collection.filters.active_dbfs)
     return dataclasses.replace(collection, splits=SplitRules(), filters=marks).digest()
 
@@ -130,7 +130,7 @@ def _size(path: Path) -> int:
 
 
 def recording_key(collection: Collection, recording: Recording) -> str:
-    """Changes when anything does that a recording's songs depend on."""
+    """Hash everything that a recording's songs depend on."""
     rules = [
         VERSION,
         to_tree(collection.mix),

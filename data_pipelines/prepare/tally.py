@@ -23,7 +23,7 @@ class Tally:
         self.energy = self.difference = 0.0
 
     def add(self, samples: Sequence[np.ndarray], clipped: np.ndarray) -> None:
-        """A block of the mixture and the stems, (time, channels) each, as stored."""
+        """Add a block of mixture and stems, (time, channels) each, as stored."""
         self.clipped += clipped
         self.peaks.append(np.stack([self._peaks(wave) for wave in samples[1:]], axis=1))
         mixture, *stems = (wave.astype(np.int32) for wave in samples)
@@ -38,11 +38,11 @@ class Tally:
 
     @property
     def sounds(self) -> np.ndarray:
-        """Which stems have a sample that is not zero."""
+        """Return which stems have a sample that is not zero."""
         return np.concatenate(self.peaks).any(axis=0)
 
     def active(self, dbfs: float) -> np.ndarray:
-        """In how many hops the peak of each stem exceeds a level."""
+        """Count the hops in which the peak of each stem exceeds a level."""
         return (np.concatenate(self.peaks) > self.full * 10 ** (dbfs / 20)).sum(axis=0)
 
     def error(self) -> float | None:

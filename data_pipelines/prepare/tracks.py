@@ -27,7 +27,7 @@ CANCELLED = 1e-2  # mono energy below -20 dB of the channels': they cancel
 
 
 class Header(NamedTuple):
-    """A part of a recording and what its file says."""
+    """A part of a recording and the facts in its file's header."""
 
     part: Part
     path: Path
@@ -36,7 +36,7 @@ class Header(NamedTuple):
 
 
 class Summed(NamedTuple):
-    """A recording: what plays in each class, and the distributed mixture."""
+    """A recording: the sum of each class, and the distributed mixture."""
 
     waves: np.ndarray  # (classes, time, channels), int32 or float64
     counts: list[int]  # tracks of each class
@@ -46,7 +46,7 @@ class Summed(NamedTuple):
 
 
 def read_headers(collection: Collection, recording: Recording) -> list[Header]:
-    """All parts of a recording, the mixture last.
+    """Read the headers of all parts of a recording, the mixture last.
 
     Raises:
         DataError: every file that is missing, broken or of an undeclared rate.
@@ -82,7 +82,7 @@ def song_channels(collection: Collection, headers: Sequence[Header]) -> int:
 
 
 def expected_frames(headers: Sequence[Header], rate: int) -> int:
-    """Frames at the rate of the output, as far as headers tell."""
+    """Return the frames at the rate of the output, as far as headers tell."""
     return max(
         round((h.decoded.frames / h.decoded.sample_rate + h.part.start) * rate)
         for h in headers
@@ -90,7 +90,7 @@ def expected_frames(headers: Sequence[Header], rate: int) -> int:
 
 
 def bytes_on_disk(collection: Collection, headers: Sequence[Header]) -> int:
-    """Size on disk of the sums of a recording; 0: they are kept in memory."""
+    """Return the size on disk of a recording's sums; 0: they are kept in memory."""
     frames = expected_frames(headers, collection.output.rate)
     rows = len(collection.classes) + (headers[-1].name == MIXTURE)
     wide = 4 if collection.mix.dtype == "int16" else 8
@@ -133,14 +133,14 @@ def sum_recording(
 
 
 class PartReader:
-    """A part of a recording as it enters the sum; tells what went wrong on the way."""
+    """Reads a part of a recording as it enters the sum; collects warnings."""
 
     def __init__(self, header: Header):
         self.header, self.mono, self.energy = header, 0.0, 0.0
         self.clipped = 0  # samples beyond full scale, after the gain
 
     def blocks(self, rate: int, channels: int, kind: np.dtype) -> Iterator[np.ndarray]:
-        """All of it, (time, channels), of this kind of audio and rate."""
+        """Read the whole part, (time, channels), as this kind of audio at this rate."""
         gain = 10 ** (self.header.part.gain_db / 20)
         old = self.header.decoded.sample_rate
         for block in resample_blocks(self._chosen(channels), old, rate):

@@ -20,7 +20,7 @@ register = READERS.register
 
 
 def read_dataset(name: str, root: str, **options: Any) -> Collection:
-    """The checked collection of a data set.
+    """Read a data set and return its checked collection.
 
     Args:
         name: of a registered reader.
@@ -37,7 +37,7 @@ def read_dataset(name: str, root: str, **options: Any) -> Collection:
 def call(
     reader: Callable[..., Collection], root: str, options: Mapping[str, Any]
 ) -> Collection:
-    """Call a reader once all options are known to be its own.
+    """Call a reader if it has all given options.
 
     Options named as the fields of :class:`~data_pipelines.readers.checks.Draw` are
     those of its parameter ``draw``.

@@ -16,7 +16,7 @@ LISTED = 10  # entries of a warning
 
 
 def choose(option: str, value: str, known: Iterable[str]) -> str:
-    """The value of an option, if it is one of the known ones.
+    """Return the value of an option, if the value is known.
 
     Raises:
         DataError: it is not; the nearest are suggested.
@@ -28,7 +28,7 @@ def choose(option: str, value: str, known: Iterable[str]) -> str:
 
 
 def open_root(root: str, name: str, inner: Sequence[str] = ()) -> Path:
-    """The folder of a set, also where the folder above it is named.
+    """Open the folder of a set, also if the folder above it is given.
 
     Args:
         root: what the user named.
@@ -48,7 +48,7 @@ def open_root(root: str, name: str, inner: Sequence[str] = ()) -> Path:
 
 
 def read_tree(path: Path, problems: list[str]) -> dict[str, Any]:
-    """The content of a JSON or YAML file; {} and one more problem where that fails."""
+    """Read a JSON or YAML file; {} and one more problem if that fails."""
     import yaml
 
     # The parser in C is ten times as fast, where it is there: sets have 2000 files.
@@ -68,7 +68,7 @@ def read_tree(path: Path, problems: list[str]) -> dict[str, Any]:
 
 
 def entries(tree: Any, where: str, problems: list[str]) -> list[dict[str, Any]]:
-    """The sections of a list; whatever else it holds is a problem more."""
+    """Return the sections of a list; everything else in the list becomes a problem."""
     if not isinstance(tree, list):
         problems.append(f"{where}: a list is wanted, not {str(tree)[:40]!r}")
         return []
@@ -83,7 +83,7 @@ def entries(tree: Any, where: str, problems: list[str]) -> list[dict[str, Any]]:
 def sections(
     tree: Any, where: str, problems: list[str]
 ) -> list[tuple[str, dict[str, Any]]]:
-    """Names and sections in the order of the names, as S00, S01."""
+    """Return names and sections in the order of the names, as S00, S01."""
     if not isinstance(tree, dict):
         problems.append(f"{where}: names with sections are wanted, not {tree!r}")
         return []
@@ -94,7 +94,7 @@ def sections(
 
 
 def truth(value: Any) -> bool:
-    """The truth of a word in metadata: true, yes, 1 or their opposites.
+    """Read a word of metadata as a truth value: true, yes, 1 or their opposites.
 
     Example:
         >>> [truth(one) for one in ("yes", True, 1, "No", "false", 0, None, "")]
@@ -104,7 +104,7 @@ def truth(value: Any) -> bool:
 
 
 def relative(path: Path, base: Path) -> str:
-    """A path for a collection whose root is ``base``.
+    """Make a path for a collection whose root is ``base``.
 
     Example:
         >>> relative(Path("/set/a/b.wav"), Path("/set"))
@@ -116,7 +116,7 @@ def relative(path: Path, base: Path) -> str:
 
 
 def file_problem(path: Path) -> str:
-    """Why a file cannot be read, as far as can be seen without opening it; or ""."""
+    """Say why a file cannot be read, as far as is known without opening it; or ""."""
     try:
         size = path.stat().st_size
     except (OSError, ValueError):  # ValueError: no name that a file can have
@@ -127,7 +127,7 @@ def file_problem(path: Path) -> str:
 def count_problem(
     counts: Mapping[str, int], *expected: Mapping[str, int], what: str = "songs"
 ) -> str:
-    """A message that counts are not those of the whole set; "" if they are.
+    """Say that counts differ from those of the whole set; "" if they do not.
 
     Example:
         >>> count_problem({"train": 3}, {"train": 86}, {"train": 100})
@@ -146,7 +146,7 @@ def count_problem(
 
 
 def listed(names: Iterable[str]) -> str:
-    """Names for a warning, the first few and how many there are beside.
+    """Write names for a warning: the first few, and the number of the others.
 
     Example:
         >>> listed(f"song {n}" for n in range(12))[-25:]
@@ -158,12 +158,12 @@ def listed(names: Iterable[str]) -> str:
 
 
 def remark(text: str, names: Sequence[str]) -> list[str]:
-    """A warning about things by name, none if there are none."""
+    """Make a warning that lists names; none if there are no names."""
     return [f"{text}: {listed(names)}"] if names else []
 
 
 def several(value: Sequence[str]) -> tuple[str, ...]:
-    """Names of an option, of which a single one may stand for itself.
+    """Return the names of an option, which may be a single name.
 
     Example:
         >>> several("vocals"), several(["vocals", "drums"])
@@ -175,7 +175,7 @@ def several(value: Sequence[str]) -> tuple[str, ...]:
 def excluding(
     names: Sequence[str], songs: Sequence[str], problems: list[str]
 ) -> Filters:
-    """Filters that leave out songs, all of which have to be there."""
+    """Make filters that leave out songs; every one of the songs must exist."""
     known, names = set(songs), several(names)
     problems += [
         f"exclude: no song '{name}': {suggest(name, known)}"
@@ -186,7 +186,7 @@ def excluding(
 
 
 class Draw(NamedTuple):
-    """Shares of the splits of a set that has none of its own, and the seed of the draw.
+    """Shares and seed of the drawn splits, for a set without splits of its own.
 
     As options of a reader: ``train``, ``valid``, ``test`` and ``seed``.
     """
@@ -197,7 +197,7 @@ class Draw(NamedTuple):
     seed: int = 42
 
     def rules(self, **fields: Any) -> SplitRules:
-        """Splits in these shares; artists are never divided unless ``by`` says so."""
+        """Make splits in these shares; artists are undivided unless ``by`` says so."""
         train, valid, test, seed = self
         counts = {"train": train, "valid": valid, "test": test}
         return SplitRules(**{"seed": seed, "by": "group", "counts": counts} | fields)
@@ -206,7 +206,7 @@ class Draw(NamedTuple):
 def conclude(
     collection: Collection, problems: Sequence[str], remarks: Sequence[str] = ()
 ) -> Collection:
-    """The checked collection; remarks become warnings.
+    """Return the checked collection; remarks become warnings.
 
     Raises:
         DataError: all problems.

@@ -40,7 +40,7 @@ INCOMPLETE = 5  # every song, and concert, of this number lacks an instrument
 
 
 def write_karaoke(folder: str | Path, sessions: Iterable[int] = SESSIONS) -> Path:
-    """Songs as a file per instrument, and ``tracks.csv``.
+    """Write songs as a file per instrument, and ``tracks.csv``.
 
     Every fifth song has no wind, as ``all_instruments`` is a choice then.
 
@@ -69,7 +69,7 @@ def write_karaoke(folder: str | Path, sessions: Iterable[int] = SESSIONS) -> Pat
 
 
 def write_concerts(folder: str | Path, sessions: Iterable[int] = SESSIONS) -> Path:
-    """Concerts as a file per instrument, ``tracks.csv`` and ``intervals.csv``.
+    """Write concerts as a file per instrument, ``tracks.csv`` and ``intervals.csv``.
 
     Every fifth concert is played without bass, and left out by the reader.
 

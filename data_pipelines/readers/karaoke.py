@@ -49,11 +49,11 @@ def read_karaoke(
     draw: Draw = DRAW,
     by: str = "song",
 ) -> Collection:
-    """Songs of single tracks, mixed, filtered and split as chapter 4 does.
+    """Read songs of single tracks, mixed, filtered and split as chapter 4 does.
 
     Songs are drawn for training and validation, all others are the pool for testing.
-    Then those are dropped in which one of the classes does not sound for 5 s, and
-    ``test`` of what is left of the pool are kept. From the 1500 songs of the thesis
+    Then songs in which one of the classes does not sound for 5 s are dropped, and
+    ``test`` of the pool's remaining songs are kept. From the 1500 songs of the thesis
     this left 287, 38 and 48 of ``all_instruments``.
 
     Args:

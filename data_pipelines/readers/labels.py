@@ -140,10 +140,10 @@ def normalize(name: str) -> str:
 
 
 def kind_of(name: str) -> str:
-    """The kind of an instrument by name, "" where no name in the table fits.
+    """Return the kind of an instrument by name, "" if no name in the table fits.
 
-    A name that is not in the table itself has the kind of those within it, if they
-    agree; of names within one another the longer counts.
+    Any other name has the kind of the table's names that it contains, if these agree;
+    of two such names, one inside the other, the longer counts.
 
     Example:
         >>> kind_of("Lead Male Singer"), kind_of("bass drum 2"), kind_of("guitar")

@@ -60,7 +60,7 @@ def read_medleydb(
     exclude: Sequence[str] = (),
     draw: checks.Draw = DRAW,
 ) -> Collection:
-    """The songs of MedleyDB; the label of a track is its instrument.
+    """Read the songs of MedleyDB; the label of a track is its instrument.
 
     Tracks that hold several classes, and microphones that hear everybody ("Main
     System"), are in no class: they are left out, with a warning. An unknown or
@@ -120,7 +120,7 @@ def read_medleydb(
 
 
 def class_of(label: str, classes: str = "six") -> str:
-    """The class of an instrument, or of several that share a track; "" if none fits.
+    """Return the class of an instrument, or of several on one track; "" if none fits.
 
     Example:
         >>> class_of("trumpet section"), class_of("male singer + male rapper")

@@ -48,13 +48,13 @@ def read_moisesdb(
     partial: bool = False,
     draw: checks.Draw = DRAW,
 ) -> Collection:
-    """The songs of MoisesDB; the label of a track is "stemName/trackType".
+    """Read the songs of MoisesDB; the label of a track is "stemName/trackType".
 
     Args:
         root: the folder of the songs, or the one above it.
         classes: "six" (chapter 4 of the thesis), "four" (vocals, drums, bass, other) or
             "stems", the eleven that the set itself has; see :func:`class_of`.
-        bleed: False leaves out the tracks in which other instruments are heard; a song
+        bleed: False leaves out the tracks in which other instruments sound; a song
             keeps its others, and is left out if it has none.
         exclude: songs to leave out, by UUID.
         partial: fewer songs than the whole set are a warning, not an error.

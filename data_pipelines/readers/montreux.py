@@ -67,10 +67,10 @@ def read_montreux(
     exclude: Sequence[str] = (),
     draw: Draw = DRAW,
 ) -> Collection:
-    """Concerts, mixed and split into songs as chapter 6 does.
+    """Read concerts, mixed and split into songs as chapter 6 does.
 
     The channels of every instrument are averaged. One factor per concert brings the sum
-    of all tracks to full scale where it is above; with it all of them are multiplied,
+    of all tracks to full scale where it is above; the factor multiplies all tracks,
     so that a mixture is the sum of its stems. Concerts without a track of each of
     vocals, drums, bass and other are left out (4 of 16 in the thesis). The songs are
     split in the proportions 88:16:52, with equal shares of each ``crowd``.
@@ -83,7 +83,7 @@ def read_montreux(
             :mod:`data_pipelines.readers.labels` do not know it.
         default_class: of labels that nothing knows; by default that is an error.
         by: "song", as in the thesis: songs of one concert are in several splits, and
-            what is tested was heard in training on another song. "group" keeps
+            the test's concert was in training with another song. "group" keeps
             concerts whole.
         guard: "total": no mixture is clipped. A class can still be, where others cancel
             it: "all" looks at the peaks of classes, too.

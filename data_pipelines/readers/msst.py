@@ -43,7 +43,7 @@ MOST_CLASSES = 32  # more are songs that were taken for classes
 def read_msst(
     root: str, *, type: int = 0, valid: str = "", classes: Sequence[str] = ()
 ) -> Collection:
-    """Songs or files for training in one of the four layouts, and songs that validate.
+    """Read songs or files for training in one of four layouts, and validation songs.
 
     Args:
         root: the folder; of type 3 the CSV file, whose paths count from its folder.
@@ -88,7 +88,7 @@ def read_msst(
 
 
 def infer_type(root: str) -> int:
-    """Which layout it is, if the names of stems tell: 1 (or 4, its like), 2 or 3.
+    """Infer the layout from the names of stems: 1 (or 4, which looks like 1), 2 or 3.
 
     Raises:
         DataError: both or neither of folders and files are called as instruments.

@@ -57,7 +57,7 @@ VALIDATION = (
 
 
 class SongPath(NamedTuple):
-    """A song as it was found."""
+    """A song on disk."""
 
     name: str
     folder: str  # train | valid | test
@@ -67,10 +67,10 @@ class SongPath(NamedTuple):
 def read_musdb18(
     root: str, *, exclude: Sequence[str] = (), partial: bool = False
 ) -> Collection:
-    """MUSDB18 as distributed: 150 ``.stem.mp4`` files, 86 + 14 + 50 songs.
+    """Read MUSDB18 as distributed: 150 ``.stem.mp4`` files, 86 + 14 + 50 songs.
 
-    The mixture of a song is the distributed one, which the compression of each stream
-    for itself has made differ from the sum of the stems.
+    A song's mixture is the distributed one. It differs from the sum of the stems, since
+    each stream is compressed on its own.
 
     Args:
         root: the folder that holds ``train`` and ``test``.
@@ -86,14 +86,14 @@ def read_musdb18(
 def read_musdb18_7s(
     root: str, *, exclude: Sequence[str] = (), partial: bool = False
 ) -> Collection:
-    """The sample of MUSDB18: 7 s each of 144 songs, 80 + 14 + 50."""
+    """Read the sample of MUSDB18: 7 s each of 144 songs, 80 + 14 + 50."""
     return _read("musdb18_7s", root, _stem_files, (94, 50), exclude, partial)
 
 
 def read_musdb18hq(
     root: str, *, exclude: Sequence[str] = (), partial: bool = False
 ) -> Collection:
-    """MUSDB18-HQ: the same songs without compression, five WAV files each."""
+    """Read MUSDB18-HQ: the same songs without compression, five WAV files each."""
     return _read("musdb18hq", root, subfolders, (100, 50), exclude, partial)
 
 

@@ -101,7 +101,7 @@ def read_slakh2100(
     exclude: Sequence[str] = (),
     partial: bool = False,
 ) -> Collection:
-    """The songs of Slakh2100; the label of a stem is "inst_class/program_num".
+    """Read the songs of Slakh2100; the label of a stem is "inst_class/program_num".
 
     Args:
         root: the folder of train, validation and test, or the one above it.

@@ -27,7 +27,7 @@ class Row(NamedTuple):
 
 
 def read_table(path: Path, columns: Sequence[str], problems: list[str]) -> list[Row]:
-    r"""The rows of a table.
+    r"""Read the rows of a table.
 
     Args:
         path: of the file, UTF-8.
@@ -83,7 +83,7 @@ def read_table(path: Path, columns: Sequence[str], problems: list[str]) -> list[
 
 
 def suggest(name: str, known: Iterable[str]) -> str:
-    """The nearest known names, or all of a few; "" where no name is near.
+    """Suggest the nearest known names, or all of a few; "" where no name is near.
 
     Example:
         >>> suggest("vocal", map(str, range(20))), suggest("vocal", ["vocals"])
@@ -95,7 +95,7 @@ def suggest(name: str, known: Iterable[str]) -> str:
 
 
 def grouped(rows: Iterable[Row], column: str) -> dict[str, list[Row]]:
-    """Rows by the value of a column, in order of appearance."""
+    """Group rows by the value of a column, in order of appearance."""
     groups: dict[str, list[Row]] = {}
     for row in rows:
         groups.setdefault(row[column], []).append(row)
@@ -103,7 +103,7 @@ def grouped(rows: Iterable[Row], column: str) -> dict[str, list[Row]]:
 
 
 def shared(rows: Sequence[Row], column: str, where: str, problems: list[str]) -> str:
-    """The one value that a column has in rows that belong together; cells may be empty.
+    """Return the one value of a column in rows that belong together, or "".
 
     Args:
         rows: of a song, say.
@@ -121,7 +121,7 @@ def shared(rows: Sequence[Row], column: str, where: str, problems: list[str]) ->
 def check_files(
     rows: Iterable[Row], root: Path, table: str, problems: list[str]
 ) -> None:
-    """Add files that do not exist, or belong twice to one thing, to the problems."""
+    """Add to the problems each file that is missing or belongs twice to one thing."""
     seen: dict[str, int] = {}
     for row in rows:
         name, where = row["file"], f"{table} line {row.line}"
@@ -140,7 +140,7 @@ def label_map(
     table: str,
     problems: list[str],
 ) -> dict[str, str]:
-    """Every label of a table to its class.
+    """Map every label of a table to its class.
 
     Args:
         rows: with a column ``label``.
@@ -177,7 +177,7 @@ def label_map(
 
 
 def seconds(text: str) -> float | None:
-    """Seconds of ``83.5``, ``1:23.5`` or ``0:01:23.5``; None where it is none of them.
+    """Convert ``83.5``, ``1:23.5`` or ``0:01:23.5`` to seconds; None for other texts.
 
     Example:
         >>> seconds("83,5"), seconds("1:23.5"), seconds("1:00:00"), seconds("x")

@@ -43,7 +43,7 @@ SPLIT_FOLDERS = {"train": "train", "valid": "valid", "validation": "valid"} | {
 
 
 class SongFolder(NamedTuple):
-    """A song as it was found; ``split`` is empty where no folder says it."""
+    """A song on disk; ``split`` is empty where no folder says it."""
 
     name: str
     split: str
@@ -52,7 +52,7 @@ class SongFolder(NamedTuple):
 
 
 class Measured(NamedTuple):
-    """A song that was read: files that are not silent, the error of their sum."""
+    """A song after reading: files that are not silent, the error of their sum."""
 
     song: SongFolder
     frames: int
@@ -65,8 +65,8 @@ def build_manifest(root: str, sources: Sequence[str]) -> Manifest:
 
     Without split folders the songs are ordered by the number of classes that sound in
     them (most first), then by name; the last fifth is the test split, the fifth before
-    it validation, each at least one song. So a class that few songs have is one that
-    is trained. With split folders but none for validation, the last fifth of the
+    it validation, each at least one song. So a class of few songs is in the
+    training split. With split folders but none for validation, the last fifth of the
     training songs, in the same order, validates.
 
     Raises:

@@ -20,7 +20,7 @@ MIXTURE = "mixture"
 
 
 def read_prepared(folder: str | Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """The header of ``prepared.jsonl``, and its songs, those without audio as well.
+    """Read the header of ``prepared.jsonl``, and its songs, also those without audio.
 
     Raises:
         DataError: it is not there, or damaged.
@@ -47,7 +47,7 @@ def build_manifest(root: str, sources: Sequence[str]) -> Manifest:
     """Index a prepared folder.
 
     A song's mixture file is its mixture if all classes that sound in it are among the
-    sources; else it is the sum of those that are. Songs without any of the sources are
+    sources; else the sum of the classes that are. Songs without any of the sources are
     left out, with a warning.
 
     Raises:

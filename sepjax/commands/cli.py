@@ -35,7 +35,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """All subcommands and their options."""
+    """Build the parser of all subcommands and their options."""
     parser = argparse.ArgumentParser(
         prog="sepjax", description="A JAX laboratory for music source separation."
     )

@@ -10,7 +10,7 @@ from typing import Any
 def run(
     data: str, dataset: str, sources: Sequence[str], output: Path | None, jobs: int
 ) -> int:
-    """Examine a set, print what was found and write ``doctor.json``.
+    """Examine a set, print the findings and write ``doctor.json``.
 
     Args:
         data: its folder; of the demo nothing, or "demo".

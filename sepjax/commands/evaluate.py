@@ -12,7 +12,7 @@ from sepjax.registry import import_extensions
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """The options for a run, and those for two folders."""
+    """Add the options for a run, and those for two folders."""
     parser.usage = (
         "sepjax evaluate RUN [--split SPLIT] [--root DIR] [options]\n"
         "       sepjax evaluate --references DIR --estimates DIR [-o DIR] [options]"
@@ -105,7 +105,7 @@ def _names(text: str) -> tuple[str, ...]:
 
 
 def evaluate(arguments: argparse.Namespace) -> int:
-    """``sepjax evaluate``: score a run or two folders. 1 if a track failed."""
+    """Score a run or two folders (``sepjax evaluate``); return 1 if a track failed."""
     if arguments.references or arguments.estimates:
         _check_command(arguments)
         return _evaluate_folders(arguments)

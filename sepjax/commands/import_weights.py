@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """The options of the subcommand."""
+    """Add the options of the subcommand."""
     parser.add_argument(
         "family",
         metavar="FAMILY",
@@ -57,7 +57,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def import_weights(arguments: argparse.Namespace) -> int:
-    """Import, check, write, and say what it is."""
+    """Import, check and write a model, and print a description of it."""
     options = _options(arguments)
     files = _files(arguments, options)
     from sepjax.models.build import model_of

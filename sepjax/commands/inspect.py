@@ -8,12 +8,12 @@ from pathlib import Path
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """The options of ``sepjax inspect``."""
+    """Add the options of ``sepjax inspect``."""
     parser.add_argument("run", type=Path, help="run folder, or imported weights")
 
 
 def inspect(arguments: argparse.Namespace) -> int:
-    """Print everything that is known without data."""
+    """Print every fact that can be known without data."""
     from sepjax.train.load import describe
 
     print(json.dumps(describe(arguments.run), indent=1, ensure_ascii=False))

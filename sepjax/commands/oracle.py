@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """The options of ``sepjax oracle``."""
+    """Add the options of ``sepjax oracle``."""
     parser.add_argument(
         "data",
         metavar="DATA",
@@ -47,7 +47,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def oracle(arguments: argparse.Namespace) -> int:
-    """Measure, print a table, write JSON and a page; 1 if a song could not be read."""
+    """Measure, print, write JSON and a page; return 1 if a song could not be read."""
     _check(arguments)
     from data_pipelines.collections.multitrack import open_recordings
     from sepjax.evaluation.feasibility.measure import Settings, report

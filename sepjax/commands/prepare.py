@@ -11,7 +11,7 @@ FORMATS = ("array_record", "tfrecord")
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """The options of ``sepjax prepare``."""
+    """Add the options of ``sepjax prepare``."""
     parser.add_argument(
         "source",
         metavar="SOURCE",
@@ -60,7 +60,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def prepare(arguments: argparse.Namespace) -> int:
-    """Prepare, check or export; 1 if a song failed or the doctor found a reason."""
+    """Prepare, check or export; return 1 if a song failed or the doctor objects."""
     if arguments.jobs < 1:
         raise ValueError("--jobs must be one or more")
     folder, status = _folder(arguments), 0

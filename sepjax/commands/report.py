@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """The options of ``sepjax report``."""
+    """Add the options of ``sepjax report``."""
     parser.add_argument(
         "runs", nargs="*", type=Path, metavar="RUN", help="run folder, or one of runs"
     )

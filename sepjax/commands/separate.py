@@ -14,7 +14,7 @@ from data_pipelines.workers import EXPECTED, reason
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """The options of ``sepjax separate``."""
+    """Add the options of ``sepjax separate``."""
     parser.add_argument(
         "files", nargs="+", type=Path, metavar="FILE", help="WAV, FLAC, OGG or MP3"
     )
@@ -48,7 +48,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def separate(arguments: argparse.Namespace) -> int:
-    """Separate every file; 1 if one of them failed."""
+    """Separate every file; return 1 if a file failed."""
     if arguments.float32 and arguments.format == "flac":
         raise ValueError("--float32 needs --format wav: FLAC stores integers only")
     _check_writable(arguments.output)
@@ -94,7 +94,7 @@ def separate(arguments: argparse.Namespace) -> int:
 
 
 def track_names(files: Sequence[Path]) -> dict[Path, str]:
-    """A folder name for each file: its own, with its parent's where several share it.
+    """Name each file's folder: by the file, and by its parent where files share a name.
 
     Example:
         >>> names = track_names([Path("a/mixture.wav"), Path("b/mixture.wav")])

@@ -49,7 +49,7 @@ def validate(config: Config, more: Iterable[str] = ()) -> None:
 
 
 def problems(config: Config) -> Iterable[str]:
-    """Every problem of a configuration, as a message of its own."""
+    """Return every problem of a configuration, each as a message."""
     yield from value_problems(config)
     yield from data_problems(config)
     if config.model.name not in MODEL_CONFIGS:
@@ -66,7 +66,7 @@ def problems(config: Config) -> Iterable[str]:
 
 
 def value_problems(node: Any, prefix: str = "") -> Iterable[str]:
-    """Fields that take other values than their type says (choices, signs)."""
+    """Return fields with values that their types exclude (choices, signs)."""
     for field in dataclasses.fields(node):
         path, value = f"{prefix}{field.name}", getattr(node, field.name)
         choices = field.metadata.get("choices")
@@ -79,7 +79,7 @@ def value_problems(node: Any, prefix: str = "") -> Iterable[str]:
 
 
 def data_problems(config: Config) -> Iterable[str]:
-    """Problems of the section ``data``."""
+    """Return the problems of the section ``data``."""
     data: DataConfig = config.data
     if not data.sources or len(set(data.sources)) != len(data.sources):
         yield f"data.sources={data.sources!r} must name each class once"
@@ -99,7 +99,7 @@ def data_problems(config: Config) -> Iterable[str]:
 
 
 def train_problems(config: Config) -> Iterable[str]:
-    """Problems of the section ``train``."""
+    """Return the problems of the section ``train``."""
     train: TrainConfig = config.train
     if train.steps < 0 or (train.steps == 0 and not train.pretrained_from):
         yield (
@@ -151,7 +151,7 @@ def _vary_problems(name: str, values: str) -> Iterable[str]:
 
 
 def optim_problems(optim: OptimConfig) -> Iterable[str]:
-    """Problems of the section ``optim``."""
+    """Return the problems of the section ``optim``."""
     if not 0 <= optim.ema < 1:
         yield f"optim.ema={optim.ema} must be in [0, 1)"
     for name in ("warmup_steps", "cosine_steps", "weight_decay", "clip"):
@@ -160,7 +160,7 @@ def optim_problems(optim: OptimConfig) -> Iterable[str]:
 
 
 def live_problems(live: LiveConfig) -> Iterable[str]:
-    """Every problem of the section, as a message of its own.
+    """Return every problem of the section, each as a message.
 
     Example:
         >>> list(live_problems(LiveConfig(bleed_low=-5.0)))

@@ -40,7 +40,7 @@ def setting(default: Any, role: str) -> Any:
 
 @dataclasses.dataclass
 class DataConfig:
-    """What is heard: the dataset, its rate, the classes and the augmentation."""
+    """The audio: the dataset, its rate, the classes and the augmentation."""
 
     dataset: str = "demo"  # a name of data_pipelines.registry.DATASETS
     root: str = ""  # folder of the dataset; empty for the embedded demo music
@@ -81,7 +81,7 @@ class ModelConfig:
     compute_dtype: str = choice("float32", "bfloat16", role="free")  # matmuls
 
     def problems(self, config: "Config") -> Iterable[str]:
-        """Every problem of the family's fields, as a message of its own."""
+        """Return every problem of the family's fields, each as a message."""
         return ()
 
     @property
@@ -92,7 +92,7 @@ class ModelConfig:
 
 @dataclasses.dataclass
 class LossConfig:
-    """What is minimised."""
+    """The loss that training minimises."""
 
     name: str = "auto"  # of sepjax.losses.LOSSES, or a sum: l1+0.5*l1_snr; the family's
     over_sources: str = choice("auto", "mean", "sum")  # auto: as the loss does
@@ -147,7 +147,7 @@ class TrainConfig:
 
 @dataclasses.dataclass
 class EvalConfig:
-    """What the final scores are computed on, and what the report plays."""
+    """The tracks and metrics of the final scores, and the excerpts of the report."""
 
     metrics: tuple[str, ...] = ("sdr", "isr", "sir", "sar", "si_sdr", "usdr")
     split: str = choice("test", "train", "valid")

@@ -14,7 +14,7 @@ from sepjax.registry import import_extensions, nearest
 
 
 def variations(config: Config) -> tuple[dict[str, float], ...]:
-    """The values of the varied fields, in all combinations; the first varies slowest.
+    """Return the varied fields' values in all combinations; the first varies slowest.
 
     Example:
         >>> config = Config()
@@ -30,7 +30,7 @@ def variations(config: Config) -> tuple[dict[str, float], ...]:
 
 
 def with_values(config: Config, values: Mapping[str, Any]) -> Config:
-    """A configuration with other values of some fields, by dotted name.
+    """Return a configuration with other values of some fields, by dotted name.
 
     Example:
         >>> with_values(Config(), {"optim.lr": 0.5}).optim.lr
@@ -46,7 +46,7 @@ def with_values(config: Config, values: Mapping[str, Any]) -> Config:
 
 
 def member_configs(config: Config) -> tuple[Config, ...]:
-    """One configuration for each member of a run: of each variation, each seed.
+    """Return a configuration for each member of a run: each variation with each seed.
 
     Example:
         >>> config = Config(seed=7)
@@ -64,7 +64,7 @@ def member_configs(config: Config) -> tuple[Config, ...]:
 
 
 def member_folders(config: Config, workdir: Path) -> tuple[Path, ...]:
-    """Where each member's run lies: in the run folder itself if there is but one.
+    """Return each member's folder: the run folder itself if there is only one member.
 
     Example:
         >>> config = Config(seed=7)
@@ -85,7 +85,7 @@ def member_folders(config: Config, workdir: Path) -> tuple[Path, ...]:
 
 
 def variation_name(values: Mapping[str, float]) -> str:
-    """The folder's name of a variation.
+    """Name the folder of a variation.
 
     Example:
         >>> variation_name({"optim.lr": 0.003, "optim.clip": 5.0})
@@ -95,7 +95,7 @@ def variation_name(values: Mapping[str, float]) -> str:
 
 
 def to_dict(config: Config) -> dict[str, Any]:
-    """Plain JSON-ready nested dictionaries."""
+    """Return plain nested dictionaries, ready for JSON."""
     return _plain(dataclasses.asdict(config))
 
 
@@ -106,7 +106,7 @@ def _plain(value: Any) -> Any:
 
 
 def from_dict(tree: Mapping[str, Any]) -> Config:
-    """Inverse of :func:`to_dict`; the model's family is that of ``model.name``.
+    """Invert :func:`to_dict`; ``model.name`` chooses the model's family.
 
     Runs of the time before families had configurations of their own are read as well.
 
@@ -126,7 +126,7 @@ def from_dict(tree: Mapping[str, Any]) -> Config:
 
 
 def upgrade(tree: Mapping[str, Any]) -> Mapping[str, Any]:
-    """A tree of today from one of the time when all families shared one section.
+    """Convert a tree from the time when all families shared one section.
 
     That section had the classes and the rate of the data as well, and the fields of
     every family, some of them under other names (``ModelConfig.former``).
@@ -180,7 +180,7 @@ def require_field(node: Any, name: str, prefix: str = "") -> None:
 
 
 def differences(old: Config, new: Config) -> list[str]:
-    """Lines ``field: old -> new`` for every field in which two configs differ."""
+    """Return lines ``field: old -> new`` for every field in which configs differ."""
     flat_old, flat_new = (dict(_flatten(to_dict(c))) for c in (old, new))
     return [
         f"{name}: {flat_old.get(name)!r} -> {flat_new.get(name)!r}"
@@ -200,7 +200,7 @@ def _flatten(tree: dict[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]
 def resolve(
     config: Config, more: Callable[[Config], Iterable[str]] = lambda config: ()
 ) -> Config:
-    """A validated copy, with names that flags have joined by commas apart.
+    """Return a validated copy; names that flags joined by commas are split.
 
     Args:
         config: as it was given.

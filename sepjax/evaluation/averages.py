@@ -8,7 +8,7 @@ import numpy as np
 
 
 def median(values: Iterable[float]) -> float:
-    """Median of what is not NaN; infinities keep their rank.
+    """Return the median without NaN; infinities keep their rank.
 
     Example:
         >>> median([1.0, math.nan, 3.0, math.inf])
@@ -22,7 +22,7 @@ def median(values: Iterable[float]) -> float:
 
 
 def mean(values: Iterable[float]) -> float:
-    """Mean of what is not NaN.
+    """Return the mean without NaN.
 
     Example:
         >>> mean([1.0, math.nan, 3.0])

@@ -29,8 +29,8 @@ class Excerpt(NamedTuple):
 class Collector:
     """Picks the best excerpts of a stream of tracks, holding only those.
 
-    Every track is heard once before any is heard twice; among equals, those come
-    first in which more of the classes sound.
+    Every track gives one piece before any track gives two; among equals, pieces in
+    which more of the classes sound come first.
 
     Args:
         count: excerpts to keep.
@@ -72,7 +72,7 @@ class Collector:
 def sounding_places(
     references: np.ndarray, length: int, count: int
 ) -> list[tuple[int, float]]:
-    """The starts of up to ``count`` disjoint pieces in which most classes sound.
+    """Find the starts of up to ``count`` disjoint pieces in which most classes sound.
 
     A piece is worth the mean over classes of its level in dB, no lower than
     ``FLOOR``, so that one silent class costs more than any balance of the others.
@@ -80,7 +80,7 @@ def sounding_places(
     Args:
         references: ``(sources, time, channels)``.
         length: of a piece, samples.
-        count: pieces wanted.
+        count: the most pieces to return.
 
     Returns:
         Pairs of start sample and worth, the best first.

@@ -17,7 +17,7 @@ Rows = dict[int, dict[str, Any]]  # place of a song in its split -> what is know
 
 
 def bring_together(rows: Rows, collector: Collector, run: Path, part: slice) -> bool:
-    """Give the first process what all have, through files in the run folder.
+    """Send all processes' rows and excerpts to the first, by files in the run folder.
 
     Args:
         rows: of this process; those of the others are added. Ready for JSON, but

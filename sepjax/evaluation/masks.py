@@ -97,7 +97,7 @@ def ideal_binary_mask(
 
 
 def mixture_as_estimate(references: np.ndarray, mixture: np.ndarray) -> np.ndarray:
-    """The mixture, shared out equally: what doing nothing scores (MIX).
+    """Return the mixture in equal shares: the score of doing nothing (MIX).
 
     Example:
         >>> mixture_as_estimate(np.zeros((2, 3, 1)), np.ones((3, 1)))[0, 0]
@@ -139,7 +139,7 @@ def separate_blocks(
 def check_shapes(
     references: np.ndarray, mixture: np.ndarray, n_fft: int, hop: int
 ) -> int:
-    """The hop, after making sure that all fits together."""
+    """Return the hop, after a check that all shapes fit together."""
     hop = hop or n_fft // 2
     if n_fft % hop:
         raise ValueError(f"hop={hop} must divide n_fft={n_fft}")

@@ -26,12 +26,12 @@ LEAKAGE = "leakage_dbfs"
 
 @dataclasses.dataclass(frozen=True)
 class Metric:
-    """One score of one class: its words, and the function that computes it.
+    """One score of one class: its description, and the function that computes it.
 
     The function takes a reference and an estimate, ``(time, channels)`` at full scale
-    1, and returns a float. It is given those of ``sample_rate`` (Hz), ``mixture``
-    ``(time, channels)``, ``window`` (samples), ``zero_mean`` and ``channels`` that its
-    signature names. A function of ``together`` is given the waveforms of all classes
+    1, and returns a float. Its signature may name ``sample_rate`` (Hz), ``mixture``
+    ``(time, channels)``, ``window`` (samples), ``zero_mean`` and ``channels``, which
+    it is then given. A function of ``together`` is given the waveforms of all classes
     ``(sources, time, channels)``, and returns a dictionary of values of all,
     ``(sources, windows)``, perhaps with a ``"note"`` on them.
     """
@@ -52,7 +52,7 @@ class Metric:
     together: bool = False
 
     def options(self, known: dict[str, Any]) -> dict[str, Any]:
-        """Those of the facts that the function asks for."""
+        """Return the facts that the function takes as arguments."""
         names = inspect.signature(self.function).parameters
         return {name: value for name, value in known.items() if name in names}
 
@@ -172,7 +172,7 @@ METRICS.register(
     silence=True,
 )
 def leakage(reference: np.ndarray, estimate: np.ndarray, *, window: int) -> float:
-    r"""Level of the estimate where the reference is silent, in dBFS.
+    r"""Measure the level of the estimate where the reference is silent, in dBFS.
 
     :math:`10 \log_{10}` of the mean of :math:`\hat s^2` over all samples of the windows
     in which the reference is all zeros, so that a square wave of full scale has 0 dBFS.
@@ -207,7 +207,7 @@ def measure(
     metrics: Iterable[str],
     facts: dict[str, Any],
 ) -> tuple[dict[str, np.ndarray], list[str]]:
-    """Values of metrics for every class of a track.
+    """Measure the values of metrics for every class of a track.
 
     Args:
         references: ``(sources, time, channels)``, full scale 1.

@@ -123,7 +123,7 @@ def _peak(w: np.ndarray, gain: float, q: float = 1.5 * 0.5**0.5) -> np.ndarray:
 def bleeding(
     reference: np.ndarray, estimate: np.ndarray, *, sample_rate: float
 ) -> Bleeding:
-    r"""How little an estimate adds, and how little it lacks, in mel bands.
+    r"""Measure how little an estimate adds, and how little it lacks, in mel bands.
 
     With :math:`d` the difference in dB, estimate minus reference, of the magnitudes of
     512 mel bands (Slaney's scale and areas) in frames of 4096 samples, 1024 apart,

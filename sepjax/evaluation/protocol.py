@@ -39,12 +39,12 @@ class Protocol:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """Everything that a track gets a value of."""
+        """Every metric that a track has a value of."""
         return tuple(dict.fromkeys((*self.metrics, LEAKAGE)))
 
     @property
     def quick(self) -> tuple[str, ...]:
-        """What takes no filters, which take most of the time, nor is about leaks."""
+        """The metrics that need no filters, which take most of the time; no leakage."""
         slow = {"isr", "sir", "sar", LEAKAGE}
         return tuple(name for name in self.metrics if name not in slow)
 
@@ -53,7 +53,7 @@ class Protocol:
         return METRICS.find(metric).median or metric in self.medians
 
     def aggregation(self, metric: str) -> str:
-        """From a track to the set, in words.
+        """How the values of tracks become the value of the set, in words.
 
         Example:
             >>> make_protocol("thesis").aggregation("sdr")
@@ -64,7 +64,7 @@ class Protocol:
         return f"{windows * METRICS[metric].windowed}{average} over tracks"
 
     def definition(self) -> dict[str, Any]:
-        """Everything about the numbers that does not depend on the data."""
+        """Return every fact about the numbers that does not depend on the data."""
         found = {name: METRICS.find(name) for name in self.columns}
         channels = "flattened: one scale for all channels of a track"
         if self.channels == "mean":
@@ -90,7 +90,7 @@ class Protocol:
 
 
 def make_protocol(preset: str = "museval", **changes: Any) -> Protocol:
-    """A preset, with changes.
+    """Return a preset, with changes.
 
     Args:
         preset: "museval" (SDR, ISR, SIR, SAR in windows of 1 s; median of windows, then

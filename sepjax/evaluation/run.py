@@ -107,7 +107,7 @@ def run_protocol(config: Any, preset: str = "", **changes: Any) -> Protocol:
 
 
 def definition(config: Any, provenance: Mapping[str, Any]) -> dict[str, Any]:
-    """What a run's numbers depend on, beside the protocol."""
+    """Return the facts that a run's numbers depend on, beside the protocol."""
     rate = config.data.sample_rate
     return {
         "improvement": "the model's score minus that of the mixture, per track",
@@ -158,7 +158,7 @@ def _seen(name: str, seen: Collection[str] | Mapping[str, str]) -> dict[str, Any
 def separate_track(
     model: Any, variables: Any, config: Any, track: Any, offer: Callable[..., None]
 ) -> Track:
-    """A track with what a model makes of it, beside the mixture and the ideal masks.
+    """Return a track with the model's estimates, beside mixture and ideal masks.
 
     Args:
         model: see :func:`evaluate`.

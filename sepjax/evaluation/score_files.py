@@ -57,7 +57,7 @@ def write_scores(folder: Path, results: Mapping[str, Any]) -> list[Path]:
 
 
 def json_tree(results: Mapping[str, Any]) -> dict[str, Any]:
-    """Results as ``results.json`` holds them: of the windows, SDR to a thousandth."""
+    """Return the tree of ``results.json``: windows keep only SDR, to a thousandth."""
 
     def shortened(track: Mapping[str, Any]) -> dict[str, Any]:
         curves = {

@@ -43,7 +43,7 @@ class Track(NamedTuple):
 
 
 def score_track(track: Track, protocol: Protocol) -> dict[str, Any]:
-    """All scores of one track.
+    """Measure all scores of one track.
 
     Returns:
         ``name``, its facts, ``sample_rate``, ``channels``, ``seconds``, ``notes``; for
@@ -108,7 +108,7 @@ def score_all(
     total: int = 0,
     progress: bool = False,
 ) -> Iterator[tuple[int, dict[str, Any]]]:
-    """The place and row of every track, as soon as it is scored.
+    """Yield the place and row of every track, as soon as its scores are known.
 
     Args:
         items: what ``load`` makes a :class:`Track` of, one at a time.
@@ -257,7 +257,7 @@ def make_results(
     provenance: Mapping[str, Any],
     **more: Any,
 ) -> dict[str, Any]:
-    """Everything that ``results.json`` holds, of the rows of all tracks in order."""
+    """Return the content of ``results.json`` from the rows of all tracks in order."""
     rows = list(rows)
     scored = [row for row in rows if "error" not in row]
     return {

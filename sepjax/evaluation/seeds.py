@@ -14,7 +14,7 @@ COLUMNS = ("model", "improvement", "mixture", "oracle")
 
 
 def combine(results: Sequence[dict[str, Any]], metric: str = "si_sdr") -> dict:
-    """What ``band.json`` holds, from the ``results.json`` of every seed.
+    """Return the content of ``band.json``, from the ``results.json`` of every seed.
 
     Returns:
         ``definition`` common to all, ``seeds``, and for each column (model,

@@ -12,7 +12,7 @@ MOST_NOTES = 20
 
 
 def summary(results: Mapping[str, Any]) -> str:
-    """What was scored, the tables, what each column is, and what to beware of."""
+    """Describe the data, show the tables, explain each column and list the caveats."""
     tracks = results["tracks"]
     lines = [f"note: {remark}" for remark in results.get("remarks", ())]
     lines += [f"note: {title(t)}: {note}" for t in tracks for note in t["notes"]]
@@ -90,7 +90,7 @@ def table(results: Mapping[str, Any]) -> str:
 
 
 def measured(value: Any) -> float:
-    """A number of results, as made or as stored; NaN where nothing was measured.
+    """Return a number of results, fresh or stored; NaN where nothing was measured.
 
     Example:
         >>> measured(None), measured("-Infinity"), measured(1.5)
@@ -100,7 +100,7 @@ def measured(value: Any) -> float:
 
 
 def label(results: Mapping[str, Any], metric: str) -> str:
-    """A metric as it is written, from the results alone.
+    """Name a metric for display, from the results alone.
 
     Example:
         >>> label({"definition": {"labels": {"usdr": "uSDR"}}}, "usdr")
@@ -113,7 +113,7 @@ def label(results: Mapping[str, Any], metric: str) -> str:
 
 
 def in_unit(results: Mapping[str, Any], metric: str, lead: str = " ") -> str:
-    """The unit after a lead, and nothing for a metric that has none."""
+    """Return the unit after a lead, and nothing for a metric without a unit."""
     unit = results.get("definition", {}).get("units", {}).get(metric, "dB")
     return f"{lead}{unit}" if unit else ""
 
@@ -147,7 +147,7 @@ def shown_metrics(results: Mapping[str, Any]) -> list[str]:
 
 
 def tracks_scored(results: Mapping[str, Any], row: Mapping[str, Any]) -> str:
-    """How many tracks count for a class, as a range where metrics differ in it.
+    """Count the tracks of a class; a range where metrics differ in that number.
 
     A track all of whose windows hold something silent has an SI-SDR, but no SDR.
 

@@ -20,7 +20,7 @@ from sepjax.train.start import Batches, begin, spelled_out
 
 
 def check_run(config: Config, data: Batches, mesh: Mesh) -> Iterator[tuple[str, str]]:
-    """Build, compile and run one step; yields (what, value) lines as they are known.
+    """Build, compile and run one step; yield (what, value) lines as they are known.
 
     Raises:
         ValueError: a step and resident audio do not fit into a device's memory.
@@ -58,7 +58,7 @@ def check_run(config: Config, data: Batches, mesh: Mesh) -> Iterator[tuple[str, 
 
 
 def describe(config: Config, program: Program) -> Iterator[tuple[str, str]]:
-    """Facts before anything is compiled: frames, parameters, frozen parts."""
+    """Describe what is known before compilation: frames, parameters, frozen parts."""
     model, data = model_of(config), config.data
     rate, chunk = data.sample_rate, data.chunk_seconds
     yield "chunk", f"{chunk:g} s at {rate} Hz"

@@ -118,7 +118,7 @@ def share_devices(
 
 
 def environment(devices: Devices | None, chosen: Sequence[str]) -> dict[str, str]:
-    """The variables with which a process sees some of the devices only.
+    """Return the environment variables that show a process only some of the devices.
 
     Those of TPUs let several processes share a machine, each alone on its chips:
     https://gist.github.com/skye/f82ba45d2445bb19d53545538754f9a3.

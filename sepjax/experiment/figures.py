@@ -58,7 +58,7 @@ def draw(
 
 
 def rows_of_figures() -> dict[str, dict[str, str]]:
-    """Figure -> rows of the thesis' appendix and how certain they are.
+    """Return figure -> rows of the thesis' appendix and how certain they are.
 
     Raises:
         ValueError: the configurations, which stay in the checkout, are not there.

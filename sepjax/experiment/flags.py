@@ -28,7 +28,7 @@ class Options(NamedTuple):
 
 
 def parse_flags(argv: list[str]) -> list[str]:
-    """Absl's parser, but what is wrong is said in one line, with the nearest names."""
+    """Parse flags as absl does, but report errors in a line, with the nearest names."""
     try:
         config = configuration_of(argv[1:])
         if isinstance(config, Config):

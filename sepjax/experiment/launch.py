@@ -12,7 +12,7 @@ from sepjax.experiment.sweep import Sweep, summary
 
 
 def run_sweep(options: Options, config: Any, arguments: list[str]) -> int:
-    """Run the members of a sweep; returns the exit code.
+    """Run the members of a sweep; return the exit code.
 
     Args:
         options: the flags.

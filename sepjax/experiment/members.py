@@ -32,7 +32,7 @@ class Member(Protocol):
 def select(
     sweeps: Mapping[str, Mapping[str, Member]], name: str, shard: str
 ) -> dict[str, Member]:
-    """The members of a shard of a sweep.
+    """Select the members of a shard of a sweep.
 
     Args:
         sweeps: by name.
@@ -59,7 +59,7 @@ def select(
 def missing_sources(
     configs: Mapping[str, Config], workdir: Path
 ) -> list[tuple[str, str]]:
-    """(run, the run it starts from) where that is neither a member nor in workdir."""
+    """Return (run, its start) where the start is neither a member nor in workdir."""
     sources = {name: config.train.pretrained_from for name, config in configs.items()}
     return [
         (name, source)
@@ -69,7 +69,7 @@ def missing_sources(
 
 
 def configuration(member: Member, overrides: Sequence[str] = ()) -> Config:
-    """The resolved configuration of a member.
+    """Resolve the configuration of a member.
 
     Args:
         member: its file and its fields.
@@ -91,7 +91,7 @@ def configuration(member: Member, overrides: Sequence[str] = ()) -> Config:
 
 
 def finished(folder: Path, config: Config) -> bool:
-    """Whether a run has its results, and they are those of this configuration.
+    """Return whether a run has its results, and whether this configuration made them.
 
     If it has several members, each has its own folder, the seeds of one variation a
     common ``band.json``, and all variations a ``surface.html``.

@@ -13,7 +13,7 @@ from sepjax.registry import nearest
 def name_problems(config: Config) -> Iterator[str]:
     """Unknown losses, optimisers, metrics and data sets, and what does not fit a loss.
 
-    For :func:`sepjax.config.resolve`, so that all problems of a configuration are told
+    For :func:`sepjax.config.resolve`, which reports all problems of a configuration
     at once, before any data is opened.
 
     Example:
@@ -40,7 +40,7 @@ def name_problems(config: Config) -> Iterator[str]:
 
 
 def loss_problems(config: Config) -> Iterator[str]:
-    """Unknown losses, terms that they do not have, schedules that do not fit them."""
+    """Return unknown losses, terms that a loss lacks, schedules that do not fit."""
     from sepjax.losses import LOSSES, parse_loss
 
     name = config.model.objective if config.loss.name == "auto" else config.loss.name
@@ -89,7 +89,7 @@ def require_fields(config: Any, arguments: Sequence[str]) -> None:
 
 
 def configuration_of(arguments: Sequence[str]) -> Any:
-    """What the file of ``--config=file.py:name`` returns; None without that flag.
+    """Return the configuration from ``--config=file.py:name``; None without that flag.
 
     Files that cannot be read are left to the parser of flags, which explains.
     """

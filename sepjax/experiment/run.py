@@ -35,11 +35,11 @@ from sepjax.train.workdir import held
 
 
 def run(config: Any, options: Options) -> int:
-    """Do what ``options.mode`` says; returns the exit code.
+    """Do what ``options.mode`` says; return the exit code.
 
-    What a person can mend ends as one clear message, at once: threads that were writing
-    would add their tracebacks, and the other processes of a distributed run would be
-    waited for, which wait for this one.
+    An error that a person can mend ends as one clear message, at once: writing threads
+    would add their tracebacks, and this process would wait for the other processes of a
+    distributed run, which wait for this process.
     """
     try:
         if not isinstance(config, Config):

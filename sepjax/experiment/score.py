@@ -54,7 +54,7 @@ def score(folder: Path, config: Any, data: Any, protocol: Any = None) -> bool:
 
 
 def heard(provenance: Mapping[str, Any], data: Any) -> tuple[Mapping[str, str], str]:
-    """The tracks that a model was trained on, and why there may be others.
+    """Return the tracks that a model was trained on, and why there may be others.
 
     Args:
         provenance: of the run, as it was written when it was trained.

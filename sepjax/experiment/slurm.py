@@ -28,7 +28,7 @@ _PATIENCE = 600  # s; Slurm queues a preempted job again only if it did not end 
 
 
 class Task:
-    """Runs a command in a job; goes on in another job where this one must end."""
+    """Runs a command in a job; continues in another job when the first one must end."""
 
     def __init__(self, command: list[str], variables: dict[str, str], log: Path):
         self.command, self.variables, self.log = command, variables, log
@@ -49,7 +49,7 @@ class Task:
         return code
 
     def checkpoint(self) -> "submitit.helpers.DelayedSubmission":
-        """Let the run save and stop; submitit's name for what to do next."""
+        """Let the run save and stop; submitit calls this to learn how to continue."""
         if self._process is not None:
             self._process.send_signal(signal.SIGTERM)
             # Not Popen.wait: this is a signal handler within it, and it holds a lock.
@@ -64,7 +64,7 @@ class Task:
 
 
 class Job:
-    """A job of submitit with what a sweep needs of a process."""
+    """A job of submitit with the interface that a sweep expects of a process."""
 
     def __init__(self, job: "submitit.Job", log: Path):
         self.job, self.log, self.pid = job, log, job.job_id
@@ -147,7 +147,7 @@ class Jobs:
 
 
 def parameter(name: str, text: str) -> tuple[str, object]:
-    """The name and the value of an option as submitit wants them.
+    """Return the name and the value of an option in submitit's form.
 
     Example:
         >>> parameter("partition", "gpu"), parameter("gpus_per_node", "2")

@@ -50,7 +50,7 @@ class Outcome(NamedTuple):
 
     @property
     def good(self) -> bool:
-        """Whether the member has what the sweep is for."""
+        """Whether the member has the result that the sweep wants."""
         return self.status in ("done", "finished before")
 
 
@@ -110,7 +110,7 @@ class Sweep:
         self._stopped, self._trains = False, mode != "check"
 
     def run(self) -> list[Outcome]:
-        """Run everything that has no results yet; a line as each starts and ends."""
+        """Run every member without results; print a line as each starts and ends."""
         before = {
             number: signal.signal(number, self._forward)
             for number in (signal.SIGINT, signal.SIGTERM)
@@ -225,7 +225,7 @@ class Sweep:
 
 
 def eta(outcomes: Sequence[Outcome], total: int, at_once: int = 1) -> str:
-    """The time that is left, from the mean of the runs so far.
+    """Estimate the time that is left, from the mean of the runs so far.
 
     Example:
         >>> eta([Outcome("a", "done", 30.0)], 4)
@@ -255,7 +255,7 @@ def best(folders: Sequence[Path]) -> str:
 
 
 def summary(outcomes: Sequence[Outcome], total: int) -> str:
-    """A table of what became of every member, for the end of a sweep."""
+    """Return a table of the outcome of every member, for the end of a sweep."""
     rows = [("member", "status", "minutes", "best validation SI-SDR")]
     rows += [
         (o.name, o.status, f"{o.minutes:.1f}", o.best or o.reason) for o in outcomes

@@ -21,7 +21,7 @@ WIDE = 10**6  # and has some ten thousand objects, each counted where it is ment
 
 
 class Refused(ValueError):
-    """A file wants to run something."""
+    """A file tries to run code."""
 
 
 class Named(NamedTuple):
@@ -94,7 +94,7 @@ class NumpyType:
 
 
 def load_pickle(stream: BytesIO) -> tuple[Any, dict[str, Storage]]:
-    """The next pickle of a stream, with stand-ins for all that is not plain Python.
+    """Load the next pickle of a stream, with stand-ins for all but plain Python.
 
     Args:
         stream: at the first byte; afterwards behind the last one.
@@ -142,7 +142,7 @@ FILLS = ("APPEND", "APPENDS", "SETITEM", "SETITEMS", "ADDITEMS", "BUILD")
 class Extent(NamedTuple):
     """How deep an object is nested, and how many objects it mentions, again and again.
 
-    Those of tuples are exact; what is filled later is looked at when all is there.
+    Tuples have exact numbers; objects that are filled later are measured at the end.
     """
 
     depth: int = 0
@@ -194,7 +194,7 @@ class _Nesting:
 
 
 def require_tree(content: Any) -> None:
-    """Refuse what would take for ever to walk through, or to print.
+    """Refuse a tree that would take for ever to walk through, or to print.
 
     Raises:
         ValueError: a container holds itself, or shared ones add up to too many objects.

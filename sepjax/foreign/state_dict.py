@@ -16,7 +16,7 @@ STATES = ("state_dict", "model_state_dict", "model", "net", "network", "best_sta
 
 
 def state_of(content: Any) -> dict[str, np.ndarray]:
-    """The state dict in a file's content: all of it, or under one of the usual names.
+    """Find the state dict in a file's content: all of it, or under a usual name.
 
     Raises:
         ValueError: there is none; the message tells what there is.
@@ -89,11 +89,11 @@ class StateReader:
         return name in self.arrays
 
     def has(self, prefix: str) -> bool:
-        """Whether the name of an array begins so."""
+        """Return whether the name of an array begins with the prefix."""
         return any(name.startswith(prefix) for name in self.arrays)
 
     def take(self, name: str, *shape: int) -> Any:
-        """The array of a name; ``-1`` in the shape is any size.
+        """Return the array of a name; ``-1`` in the shape is any size.
 
         Raises:
             KeyError: there is none of this name.
@@ -112,11 +112,11 @@ class StateReader:
         return array
 
     def ignore(self, pattern: str) -> None:
-        """Need no warning of names that match: they follow from the others."""
+        """Exempt matching names from the warning: they follow from the others."""
         self.rest -= {name for name in self.rest if re.fullmatch(pattern, name)}
 
     def count(self, pattern: str) -> int:
-        r"""One more than the greatest number that a pattern's group finds; 0: none.
+        r"""Return one more than the greatest number that a pattern matches; 0: none.
 
         Example:
             >>> StateReader({"net.0.weight": 0, "net.7.weight": 0}).count(r"net.(\d+)")
@@ -126,7 +126,7 @@ class StateReader:
         return max((int(match[1]) + 1 for match in matches if match), default=0)
 
     def warn_of_the_rest(self) -> None:
-        """Say which arrays nothing has asked for."""
+        """Warn of the arrays that nothing has asked for."""
         if self.rest:
             some = ", ".join(sorted(self.rest)[:5])
             warnings.warn(
@@ -152,7 +152,7 @@ def source_names(names: tuple[str, ...], count: int) -> tuple[str, ...]:
 
 
 def stacks_of(blocks: int, layers: int) -> int:
-    """Number of stacks of some layers each.
+    """Return the number of stacks that blocks make, each of ``layers`` blocks.
 
     Raises:
         ValueError: the blocks do not divide into them.
@@ -171,7 +171,7 @@ def stacks_of(blocks: int, layers: int) -> int:
 def read_lstm(
     state: StateReader, place: str, layer: int, *, inputs: int, hidden: int
 ) -> dict[str, np.ndarray]:
-    """One layer: matrices turned to (in, gates), directions along a leading axis.
+    """Read one layer: matrices turned to (in, gates), directions along a leading axis.
 
     The order of the gates is ours, and both biases stay.
 

@@ -60,7 +60,7 @@ DAMAGE = (*DAMAGED_FILES, *DAMAGED_VALUES, EOFError, RuntimeError, MemoryError)
 
 
 def read_torch_file(path: str | Path) -> Any:
-    r"""The content of a file of ``torch.save``, as plain Python and NumPy.
+    r"""Read a file of ``torch.save``, as plain Python and NumPy.
 
     Both formats are read, the zip file and the stream that PyTorch wrote before 1.6,
     and either of them inside gzip. Nothing that the file names is imported or run.

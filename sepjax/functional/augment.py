@@ -18,7 +18,7 @@ FULL_SCALE = 32768.0
 
 
 class Excerpt(NamedTuple):
-    """What a training step sees: mixtures and the sources that sum to them.
+    """The input of a training step: mixtures and the sources that sum to them.
 
     Mono without an axis for channels, stereo with one of two.
     """
@@ -122,7 +122,7 @@ def perform(
 ) -> Excerpt:
     """Sources as a concert's microphones record them, or clean in its mixture.
 
-    What :func:`sepjax.functional.live.simulate_live` makes of ``draws`` and, if the
+    Calls :func:`sepjax.functional.live.simulate_live` with ``draws`` and, if the
     batch has them, ``tails`` and ``recordings``. Microphones are mono: the channels of
     stereo sources are averaged before and equal after.
     """
@@ -147,7 +147,7 @@ def prepare_excerpts(
     Args:
         batch: ``chunks`` int16 (batch, sources, time, file channels), ``gains`` float32
             (batch, sources, gains) and ``channel`` int32 (batch, sources): in mono the
-            channel that is heard, -1 for the mean of all, in stereo 1 where left and
+            channel that is used, -1 for the mean of all, in stereo 1 where left and
             right are exchanged.
         channels: 1, excerpts without an axis for channels, or 2, stereo ones.
         live: makes concerts of them, by :func:`perform`.

@@ -82,8 +82,8 @@ def shuffle(
 
     Among the first ``floor(fraction * batch + 1/2)`` items each source is dealt out
     anew by a permutation of its own, as the schedule does
-    (:func:`data_pipelines.feeding.schedule.shuffled_rows`). Each item of a source is
-    still heard once.
+    (:func:`data_pipelines.feeding.schedule.shuffled_rows`). Each item of a source
+    still occurs once.
 
     Example:
         >>> sources = jnp.tile(jnp.arange(8.0)[:, None, None], (1, 2, 1))
@@ -100,7 +100,7 @@ def shuffle(
 
 
 def mix(key: Key[Array, ""], sources: Sources) -> Sources:
-    """Songs that never were: every source's items in an order of its own (Open-Unmix).
+    """Mix songs anew: every source's items in an order of its own (Open-Unmix).
 
     :func:`shuffle` of the whole batch. (The schedule's ``mix=random`` draws tracks and
     starts with replacement, from all of the training data.)

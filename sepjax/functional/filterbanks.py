@@ -204,9 +204,9 @@ def gammatone_hz_to_physical(
 ) -> tuple[Float[Array, " n"], Float[Array, " n"], Float[Array, " n"]]:
     """Centres, bandwidths and phases from parameters in hertz and radians.
 
-    Their absolute values in cycles per sample, centres up to Nyquist, bandwidths
-    between ``GAMMATONE_FLOOR`` and ``GAMMATONE_CEILING``; what is clipped has no
-    gradient.
+    The parameters' absolute values in cycles per sample, centres up to Nyquist,
+    bandwidths between ``GAMMATONE_FLOOR`` and ``GAMMATONE_CEILING``; clipped values
+    have no gradient.
 
     Args:
         params: ``{"center_hz": Hz, "bandwidth_hz": Hz, "phase": radians}``.

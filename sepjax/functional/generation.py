@@ -39,8 +39,8 @@ def init_generator(
     r"""Draw the generator of any network.
 
     Both maps are uniform within :math:`\pm 1 / \sqrt{fan\ in}`, biases included, as
-    PyTorch draws linear layers. What they generate is small, and is best normalized
-    inside of the network.
+    PyTorch draws linear layers. The generated parameters are small, and best
+    normalized inside of the network.
 
     Args:
         key: source of randomness.

@@ -41,7 +41,7 @@ class Chunk:
 def chunks_of(blocks: Iterable[np.ndarray], length: int, hop: int) -> Iterator[Chunk]:
     """Cut a track into chunks that begin every ``hop`` samples.
 
-    There is one at least, and none that would hold only what the one before holds.
+    There is at least one chunk, and none that lies inside the chunk before it.
 
     Example:
         >>> blocks = [np.zeros((5, 1, 2), np.float32)] * 3

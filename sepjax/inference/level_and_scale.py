@@ -35,9 +35,9 @@ class Level:
 class ScaleFit:
     r"""Least-squares scales :math:`c_j` of :math:`|\sum_j c_j \hat s_j - x|^2`.
 
-    Those of each channel; solved on estimates of norm one. Where some are nearly the
-    same, the smallest solution, which shares the scale among them. A silent estimate
-    stays silent.
+    Each channel has its own scales, solved on estimates of norm one. Where estimates
+    are nearly the same, the smallest solution shares the scale among them. A silent
+    estimate stays silent.
 
     Example:
         >>> fit = ScaleFit()

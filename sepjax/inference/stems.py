@@ -15,9 +15,9 @@ BLOCK = 1 << 16  # samples read back at once
 class StemFiles:
     """Stems that are written block by block: all stems of a track, or none.
 
-    Only at the end it is known how loud they are. Until then their samples lie in
-    ``<folder>.part``, as 32-bit floats without a header; nothing is left of it when the
-    ``with`` block ends, and without :meth:`write` nothing else either.
+    The stems' peak is known only at the end. Until then their samples lie in
+    ``<folder>.part``, as 32-bit floats without a header, which is deleted when the
+    ``with`` block ends. Without :meth:`write` no stem is left either.
 
     Args:
         folder: of the track, created where needed; older stems in it are replaced.
@@ -57,7 +57,7 @@ class StemFiles:
                     file.write(np.ascontiguousarray(wave, np.float32).data)
 
     def write(self, stem: Callable[[Any, int], Any] = lambda block, _: block) -> str:
-        """Make files of what was appended.
+        """Write the appended samples to files.
 
         Nothing is clipped. Where a stem exceeds full scale, all stems of the track
         become 32-bit float ("wav"), or are turned down by one common gain ("flac"), so

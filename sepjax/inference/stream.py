@@ -28,7 +28,7 @@ class SeparationStream:
 
     Iterate over it once: blocks ``(time, sources, width)`` float32 follow each other
     without a gap, altogether as long as the track, at its rate. :meth:`stem` makes
-    stems of them, with :attr:`scales`, which are known after the last one.
+    stems of the blocks, with :attr:`scales`, which are known after the last block.
 
     Args:
         model: see :func:`sepjax.separate`, also for all that is not said here.

@@ -12,7 +12,7 @@ def latent_dissimilarity(
     active: Bool[Array, "batch sources"],
     pairs: Float[Array, ""] | None = None,
 ) -> Float[Array, ""]:
-    r"""How much the sources of a mixture resemble each other in the latent space.
+    r"""Measure how much sources of a mixture resemble each other in the latent space.
 
     The cosine of the magnitudes of two latent frames, averaged over frames and over
     pairs of active sources of the same item; between 0, no channel in common, and 1.
@@ -46,7 +46,7 @@ def latent_similarity(
     both: Float[Array, ""] | None = None,
     axis_name: str | None = None,
 ) -> Float[Array, ""]:
-    r"""How much a source resembles itself in other mixtures, in the latent space.
+    r"""Measure how much a source resembles itself in other mixtures' latents.
 
     The cosine of the latents of a source in neighbouring items of the batch (the first
     one's neighbour is the last), averaged over frames and over sources that are active

@@ -12,7 +12,7 @@ from jaxtyping import Array, Bool, Float, Shaped
 
 
 class Whole(NamedTuple):
-    """What a share must know of the whole batch."""
+    """The facts about the whole batch that a device's share must know."""
 
     counts: Float[Array, " sources"]  # items in which each source sounds
     pairs: Float[Array, ""]  # of sources that sound in the same item
@@ -45,7 +45,7 @@ def whole_batch(
 def active_sources(
     reference: Float[Array, "batch sources *channels time"],
 ) -> Bool[Array, "batch sources"]:
-    """Which sources sound at all.
+    """Return which sources sound at all.
 
     Example:
         >>> active_sources(jnp.array([[[0.0, 0.0], [0.0, 0.1]]]))
@@ -61,8 +61,8 @@ def mean_over_active(
 ) -> tuple[Float[Array, ""], Float[Array, " sources"]]:
     """Mean over the active items of each source, and the mean of these over sources.
 
-    A source that is active nowhere counts neither here nor there; with none at all the
-    means are 0.
+    A source that is active nowhere counts in neither mean; without any active source
+    the means are 0.
 
     Args:
         values: one value per item and source.

@@ -24,7 +24,7 @@ from sepjax.registry import Registry
 
 @dataclasses.dataclass(frozen=True)
 class Loss:
-    """A loss and what reduction, logs and rules must know of it.
+    """A loss, and the facts that reduction, logs and rules need about the loss.
 
     Attributes:
         function: of the arguments ``needs``; those with defaults stay as they are. One
@@ -86,7 +86,7 @@ LOSSES = Losses("loss", package="sepjax.models", module="loss")
 
 
 def parse_loss(name: str) -> list[tuple[float, str]]:
-    """The weighted sum that a name spells.
+    """Parse the weighted sum that a name spells.
 
     Raises:
         ValueError: a weight is no number.

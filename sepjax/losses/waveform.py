@@ -183,7 +183,7 @@ def log_wmse(
 
 
 def hearing_weight(frequency: Float[Array, " bins"]) -> Float[Array, " bins"]:
-    """How well a frequency in Hz is heard, as a factor of the amplitude.
+    """Sensitivity of hearing at a frequency in Hz, as a factor of the amplitude.
 
     The magnitude of four filters in a row at 44.1 kHz: a shelf of +5 dB above 1.5 kHz,
     a second-order high-pass at 120 Hz, a peak of 2.5 dB at 500 Hz (Q 1.5 / sqrt 2), and

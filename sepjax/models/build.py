@@ -11,7 +11,7 @@ from sepjax.models.registry import MODELS
 def build_model(
     config: ModelConfig, *, sources: Sequence[str], sample_rate: int
 ) -> SeparationModel:
-    """The model that a configuration describes.
+    """Build the model that a configuration describes.
 
     Args:
         config: ``config.model`` of a run; later changes to it do not reach the model.
@@ -45,7 +45,7 @@ def build_model(
 
 
 def model_of(config: Config) -> SeparationModel:
-    """The model of a whole configuration: :func:`build_model` of two of its sections.
+    """Build the model of a configuration: :func:`build_model` of two of its sections.
 
     Example:
         >>> from sepjax.models.demucs.config import DemucsConfig

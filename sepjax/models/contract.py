@@ -46,23 +46,23 @@ class Model(Protocol):
 
     @property
     def sample_rate(self) -> int:
-        """Hz of the audio that it hears."""
+        """Sample rate of the model's audio in Hz."""
 
     @property
     def audio_channels(self) -> int:
-        """Channels that it hears at once: 1, or 2 for a stereo model."""
+        """Audio channels of the model's input: 1, or 2 for a stereo model."""
 
     @property
     def needs_sources(self) -> bool:
-        """Whether it is an oracle, which is given the true sources."""
+        """Whether the model is an oracle, which is given the true sources."""
 
     @property
     def objective(self) -> str:
-        """The loss that it is trained with by default, by name."""
+        """Name of the default training loss."""
 
     @property
     def outputs(self) -> Mapping[str, str]:
-        """What losses may ask for beside estimates, masks and latent: name -> method.
+        """Outputs for losses beside estimates, masks and latent: name -> method.
 
         The method is ``(mixture, sources, **options) -> {name: array}``.
         """
@@ -77,7 +77,7 @@ class Model(Protocol):
 
     @property
     def batch_norms(self) -> tuple[str, ...]:
-        """Paths of the norms whose statistics are those of a batch in training.
+        """Paths of the norms that take their statistics from the batch in training.
 
         Where all of them are frozen the model runs as in inference.
         """
@@ -96,26 +96,26 @@ class Model(Protocol):
 
     @property
     def cpu_batch_seconds(self) -> float:
-        """Seconds of audio that are best separated at once on a CPU; 0: one chunk."""
+        """Best amount of audio at once on a CPU, in seconds; 0: one chunk."""
 
     def decays(self, path: tuple[str, ...]) -> bool:
         """Whether weight decay shrinks the parameter at a path."""
 
     def observe(self, mixture: Array) -> Any:
-        """Sow the moments of what it standardizes."""
+        """Sow the moments of the features that the model standardizes."""
 
     def kernels(self) -> dict[str, Float[Array, "length filters"]]:
-        """Taps of its filters by name, for plots."""
+        """Return the taps of the model's filters by name, for plots."""
 
     def describe(self, time: int) -> dict[str, str]:
-        """What is worth knowing about chunks of ``time`` samples, before training."""
+        """Describe what is worth knowing of ``time`` samples, before training."""
 
     def for_validation(self) -> "Model":
-        """The model that validation runs: without what only whole songs are worth."""
+        """Return the model for validation: without steps for whole songs only."""
 
 
 class SeparationModel(nn.Module):
-    """The answers of a plain model: nothing special is needed, kernels decay.
+    """The answers of a plain model: no special needs, kernels decay.
 
     A family's model subclasses it and declares ``sources``, ``sample_rate`` and, where
     it is no constant, ``audio_channels`` as fields.
@@ -164,7 +164,7 @@ class SeparationModel(nn.Module):
     cpu_batch_seconds = 0.0
 
     def decays(self, path: tuple[str, ...]) -> bool:
-        """Kernels do: gains, biases and logits of filterbanks are left alone."""
+        """Return true for kernels: gains, biases and filterbank logits do not decay."""
         return path[-1] == "kernel"
 
     def observe(self, mixture: Array) -> Any:

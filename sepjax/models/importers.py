@@ -44,7 +44,7 @@ NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 class Imported(NamedTuple):
-    """What an importer returns, and :func:`~sepjax.weights.write_imported` writes."""
+    """Result of an importer, which :func:`~sepjax.weights.write_imported` writes."""
 
     config: Config
     params: dict
@@ -52,7 +52,7 @@ class Imported(NamedTuple):
 
 
 class Package(NamedTuple):
-    """A state dict and what stands beside it in a file."""
+    """A state dict and the other content of its file."""
 
     state: dict
     options: Mapping[str, Any] = NOTHING
@@ -134,7 +134,7 @@ def state_dict_importer(
 def from_state_dict(
     state: Mapping[str, Any], *, family: str, **options: Any
 ) -> tuple[Config, dict]:
-    """A model of ours from the state dict of a public implementation.
+    """Build a model of ours from the state dict of a public implementation.
 
     Sizes are read from the shapes of the arrays; what shapes cannot tell are options
     of the family, which the page ``docs/weights.md`` lists. ``model_of(config)``
@@ -208,7 +208,7 @@ def run_importer(
 
 
 def importer_options(importer: Callable) -> dict[str, inspect.Parameter]:
-    """The keyword arguments of an importer.
+    """Return the keyword arguments of an importer.
 
     Example:
         >>> sorted(importer_options(IMPORTERS["naplab"]))
@@ -251,7 +251,7 @@ def _compare(sizes: Mapping[str, Any], config: Config) -> None:
 
 
 def pick(arguments: Mapping[str, Any], *same: str, **renamed: str) -> dict[str, Any]:
-    """Some of the arguments in a file, under our names.
+    """Return some of the arguments in a file, under our names.
 
     Args:
         arguments: theirs.
@@ -285,7 +285,7 @@ def expect(name: str, value: Any, ours: Any) -> None:
 
 
 def importer_name(family: str) -> str:
-    """The key of :data:`IMPORTERS` that is meant, also with hyphens, as in a shell.
+    """Return the key of :data:`IMPORTERS` for a name, also with hyphens, as in a shell.
 
     In ``my_parts:mine``, ``my_parts`` is a module to import, which registers it.
 
@@ -314,7 +314,7 @@ def _converted(name: str, text: str, kind: Any) -> Any:
 def make_facts(
     family: str, paths: Sequence[Path], *, source: str, licence: str, **more: Any
 ) -> dict[str, Any]:
-    """Facts for ``weights.json``.
+    """Make the facts for ``weights.json``.
 
     Args:
         family: of the importer.
@@ -330,7 +330,7 @@ def make_facts(
 
 
 def notice(licence: str) -> str:
-    """What to tell at every use under a licence; empty where it allows all use.
+    """Return the notice that a licence needs at every use; empty if all use is allowed.
 
     Example:
         >>> notice("MIT")

@@ -95,7 +95,7 @@ def number(value: Any) -> float | None:
 
 
 def score(run: RunFolder, part: str, name: str, metric: str) -> float | None:
-    """A number of results.json; the improvement is derived where it is not given."""
+    """Return a number of results.json; derive the improvement if it is missing."""
     value = number(lookup(run.results, part, name, metric))
     if part == "improvement" and value is None:
         model, mixture = (score(run, p, name, metric) for p in ("model", "mixture"))

@@ -28,10 +28,10 @@ PARTS = {
 def score_table(runs: Sequence[Path], metric: str = "si_sdr") -> str:
     """Tables in Markdown: a row for each run, a column for each class.
 
-    Runs that were trained on what they are scored on, or may have been, say SEEN. Of a
-    folder of several seeds the mean and the deviation (of a sample) over them.
-    Above the runs stand what is no run: the mixture as an estimate of everything, and
-    ideal ratio masks; of live music also the recorded stems.
+    Runs that were trained on their scored songs, or may have been, say SEEN. A folder
+    of several seeds has the mean and the deviation (of a sample) over the seeds.
+    Above the runs stand the references: the mixture as an estimate of everything, and
+    ideal ratio masks; for live music also the recorded stems.
 
     Args:
         runs: folders with ``results.json``, or with ``seed_*`` that have it; of runs or
@@ -78,7 +78,7 @@ def score_table(runs: Sequence[Path], metric: str = "si_sdr") -> str:
 
 
 def marked(results: Sequence[Mapping[str, Any]]) -> str:
-    """What follows the name of a run some of whose songs were trained on.
+    """Return the mark after the name of a run that was trained on some of its songs.
 
     Example:
         >>> marked([{"tracks": [{"seen": True}, {"seen": False}]}])

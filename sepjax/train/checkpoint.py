@@ -48,7 +48,7 @@ class Manager(ocp.CheckpointManager):
     """orbax's manager, which leaves stop signals to the training loop."""
 
     def reached_preemption(self, step: int) -> bool:
-        """Never: from orbax's threads the question would confuse the loop's answers."""
+        """Return false: a question from orbax's threads confuses the loop's answers."""
         return False
 
 
@@ -132,7 +132,7 @@ def save(
 
 
 def finish(manager: ocp.CheckpointManager) -> None:
-    """Wait until everything saved is on disk, and what it replaces is not.
+    """Wait until every save is on disk, and the replaced checkpoints are deleted.
 
     Raises:
         CheckpointError: something could not be written.
@@ -146,7 +146,7 @@ def finish(manager: ocp.CheckpointManager) -> None:
 def check_space(run: Path, state: TrainState, seeds: int = 1) -> None:
     """Refuse to start where the checkpoints (latest, best, next) do not fit.
 
-    Of several seeds the latest two are kept.
+    With several seeds the latest two are kept.
 
     Args:
         run: the run folder.
@@ -194,7 +194,7 @@ def restore(
     data_sha256: str = "",
     force: bool,
 ) -> tuple[TrainState, Progress]:
-    """A checkpoint with the layout and sharding of ``state``.
+    """Restore a checkpoint with the layout and sharding of ``state``.
 
     Args:
         manager: of the run.
@@ -277,7 +277,7 @@ def _ends_with_run(config: Config) -> bool:
 
 
 def read_meta(manager: ocp.CheckpointManager, step: int) -> dict[str, Any]:
-    """The JSON part of a checkpoint."""
+    """Read the JSON part of a checkpoint."""
     parts = manager.restore(step, args=ocp.args.Composite(meta=ocp.args.JsonRestore()))
     return parts.meta
 
@@ -285,7 +285,7 @@ def read_meta(manager: ocp.CheckpointManager, step: int) -> dict[str, Any]:
 def load(
     run: str | os.PathLike, *, which: str = "best"
 ) -> tuple[SeparationModel, Variables, Config]:
-    """Model, variables and configuration of a trained run.
+    """Load model, variables and configuration of a trained run.
 
     Args:
         run: a run folder.
@@ -303,7 +303,7 @@ def load(
 
 
 def describe(run: str | os.PathLike) -> dict[str, Any]:
-    """What ``sepjax inspect`` prints about a run, ready for JSON."""
+    """Return the facts that ``sepjax inspect`` prints about a run, ready for JSON."""
     with _existing(Path(run)) as manager:
         step = manager.latest_step()
         meta = read_meta(manager, step)

@@ -14,8 +14,8 @@ from sepjax.train.program import make_program
 def learned_filters(run: Path) -> dict[str, np.ndarray]:
     """Taps ``(length, filters)`` as ``initial/<name>`` and ``final/<name>``.
 
-    The initial ones are drawn again from the run's seed, or those of the run it started
-    from; the final ones are those of the best checkpoint.
+    The initial taps are drawn again from the run's seed, or come from the run that it
+    started from; the final taps are those of the best checkpoint.
     """
     model, variables, config = load(run)
     mesh = make_mesh(jax.local_devices()[:1])

@@ -12,7 +12,7 @@ from sepjax.models.contract import SeparationModel, Variables
 def load(
     path: str | Path, *, which: str = "best"
 ) -> tuple[SeparationModel, Variables, Config]:
-    """Model, variables and configuration from a folder.
+    """Load model, variables and configuration from a folder.
 
     Args:
         path: a run folder, or one that ``sepjax import-weights`` wrote.
@@ -36,7 +36,7 @@ def load(
 
 
 def describe(path: str | Path) -> dict[str, Any]:
-    """What ``sepjax inspect`` prints about a folder, ready for JSON."""
+    """Return the facts that ``sepjax inspect`` prints about a folder, for JSON."""
     if is_imported(path):
         from sepjax.weights.store import describe_imported
 
@@ -47,7 +47,7 @@ def describe(path: str | Path) -> dict[str, Any]:
 
 
 def weight_facts(path: str | Path) -> dict[str, Any]:
-    """What ``weights.json`` of imported weights says; empty for a run."""
+    """Read ``weights.json`` of imported weights; empty for a run."""
     if not is_imported(path):
         return {}
     from sepjax.weights.store import read_facts
@@ -56,7 +56,7 @@ def weight_facts(path: str | Path) -> dict[str, Any]:
 
 
 def is_imported(path: str | Path) -> bool:
-    """Whether a folder holds imported weights."""
+    """Return whether a folder holds imported weights."""
     # A run may have been saved as a file, too; it remains a run.
     path = Path(path)
     return (path / "model.safetensors").is_file() and not (

@@ -14,7 +14,7 @@ from sepjax.storage import to_json, write_atomically
 
 
 def read_log(path: Path) -> list[dict]:
-    """All records of a ``metrics.jsonl``; a half-written last line is dropped."""
+    """Read all records of a ``metrics.jsonl``; a half-written last line is dropped."""
     records = []
     if path.exists():
         for line in path.read_text().splitlines():
@@ -28,7 +28,7 @@ def read_log(path: Path) -> list[dict]:
 class MetricLog:
     """Writes every record of a run to ``metrics.jsonl`` and to TensorBoard.
 
-    A resumed run first drops what was logged after the checkpoint it starts from, so
+    A resumed run first drops the records after the checkpoint that it starts from, so
     that the log reads as if the run had never stopped. Only the first process of a
     distributed run writes, and of several logs only one is ``shown`` as it grows.
     """

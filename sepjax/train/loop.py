@@ -113,7 +113,7 @@ def train(
 
 
 def open_logs(stack: contextlib.ExitStack, runs: list[SeedRun], start: int) -> None:
-    """Go on with the log of every seed; the first one's is shown."""
+    """Continue the log of every seed; the terminal shows the first seed's."""
     for run in runs:
         shown, total = run is runs[0], run.config.train.steps
         log = MetricLog(run.folder, start=start, total=total, shown=shown)
@@ -128,7 +128,7 @@ def appraise(
     mesh: Mesh,
     step: int,
 ) -> tuple[TrainState, list[float]]:
-    """Evaluate, remember what was best, tell it; the state may have another rate."""
+    """Evaluate, record the best, log and print; the state may get another rate."""
     values = validate(program.eval_step, runs, state, data, mesh, step)
     losses = [math.inf if r.lost else v["loss"] for r, v in zip(runs, values)]
     state = judge(runs, state, step, losses)
@@ -137,7 +137,7 @@ def appraise(
 
 
 def save(runs: list[SeedRun], state: TrainState, losses: list[float]) -> None:
-    """Write a checkpoint of every seed; ``losses`` are infinite where none is known."""
+    """Write a checkpoint of every seed; unknown ``losses`` are infinite."""
     for index, (run, loss) in enumerate(zip(runs, losses)):
         own = laid_out(part(state, index, len(runs)), run.layout)
         if retired(run, int(own.step)) or run.lost:
@@ -146,14 +146,14 @@ def save(runs: list[SeedRun], state: TrainState, losses: list[float]) -> None:
 
 
 def retired(run: SeedRun, step: int) -> bool:
-    """Whether a seed had ended before this step, if others did not still improve."""
+    """Return whether a seed alone would have ended before this step."""
     return 0 < patience(run) < step - run.progress.best_step
 
 
 def report(
     runs: list[SeedRun], data: Batches, state: TrainState, recent: list
 ) -> list[tuple[int, dict]]:
-    """Log the mean of the steps since the last report; returns an empty list.
+    """Log the mean of the steps since the last report; return an empty list.
 
     Fetching the metrics of several steps at once lets the device run ahead.
 
@@ -188,7 +188,7 @@ def report(
 
 
 def broken(run: SeedRun, data: Batches, step: int, metrics: dict) -> str:
-    """Where the numbers of a step have left the reals; empty if they have not."""
+    """Say which numbers of a step are not finite; empty if all are."""
     if all(np.all(np.isfinite(value)) for value in jax.tree.leaves(metrics)):
         return ""
     sources = [
@@ -229,7 +229,7 @@ def validate(
     mesh: Mesh,
     step: int,
 ) -> list[dict[str, float]]:
-    """For every seed the loss, and each class's SI-SDR in decibels.
+    """Return every seed's loss, and each class's SI-SDR in decibels.
 
     The loss is the one that is trained, without classes that sound nowhere in the
     validation split; for a loss that compares items with each other, or has other terms
@@ -264,7 +264,7 @@ def validate(
 
 
 def averages(config: Config, sums: dict[str, np.ndarray]) -> dict[str, float]:
-    """The loss of an evaluation and its values per class, from sums over items."""
+    """Average an evaluation's loss and its values per class, from sums over items."""
     count, total = sums["count"], 0.0
     loss = config.loss
     values: dict[str, float] = {}
@@ -321,7 +321,7 @@ def judge(
 
 
 def tell(runs: list[SeedRun], step: int, values: list[dict[str, float]]) -> None:
-    """Log an evaluation, and say it in one line; of several seeds, their mean."""
+    """Log an evaluation and print one line; for several seeds, their mean."""
     for run, own in zip(runs, values):
         run.log.write("valid", step, own)
     values = [own for run, own in zip(runs, values) if not run.lost]
@@ -341,14 +341,14 @@ def tell(runs: list[SeedRun], step: int, values: list[dict[str, float]]) -> None
 
 
 def by_source(metrics: dict) -> dict[str, np.ndarray]:
-    """The metrics of a step that have a value for every class."""
+    """Return the metrics of a step that have a value for every class."""
     return {name: value for name, value in metrics.items() if np.ndim(value) == 1}
 
 
 def per_source(
     config: Config, values: np.ndarray, metric: str = "si_sdr"
 ) -> dict[str, float]:
-    """Values named after the classes."""
+    """Name values after the classes."""
     return {
         f"{metric}/{name}": float(value)
         for name, value in zip(config.data.sources, values, strict=True)

@@ -11,7 +11,7 @@ from sepjax.train.program import Program, state_shapes
 def compile_step(
     program: Program, batch: dict, members: int, resident: int
 ) -> tuple[Any, str]:
-    """The training step, compiled for batches like this one, and its memory in words.
+    """Compile the training step for such batches; return it and its memory in words.
 
     The result takes the place of ``program.train_step``, which would compile once more.
     The devices of a CPU share the machine's memory evenly.

@@ -15,7 +15,7 @@ AXIS = "data"
 
 
 def start_distributed(address: str, count: int, index: int) -> None:
-    """Join ``count`` processes; does nothing for a single one.
+    """Join ``count`` processes; do nothing for a single process.
 
     Args:
         address: ``host:port`` of process 0; ``"auto"`` where a cluster's environment

@@ -91,13 +91,13 @@ def make_objective(
     config: LossConfig | None = None,
     freeze: Sequence[str] = (),
 ) -> Objective:
-    """The objective of a model: its own loss, or what a configuration names.
+    """Return the objective of a model: its own loss, or the configuration's.
 
     Args:
         model: keeps the contract :class:`sepjax.models.contract.Model`.
         config: the section ``loss``; its numbers may be arrays.
-        freeze: paths of what training leaves as it is. Norms that stay as they are go
-            on with the statistics that they know: the model runs as in inference.
+        freeze: paths that training leaves unchanged. Frozen norms keep their stored
+            statistics: the model runs as in inference.
 
     Raises:
         ValueError: an output that a loss needs is not one of the model's.
@@ -139,7 +139,7 @@ def make_objective(
 
 
 class ModelState(NamedTuple):
-    """What a model is applied with, beside its inputs."""
+    """Parameters, memory and mode of a model, beside its inputs."""
 
     params: Any
     memory: dict[str, Any]
@@ -154,7 +154,7 @@ def model_outputs(
     state: ModelState,
     excerpt: Excerpt,
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What the losses need of a model, by name, and its memory after that."""
+    """Return the outputs that the losses need, by name, and the model's new memory."""
     needs = {name for _, term in terms for name in term.needs}
     options = {k: v for _, term in terms for k, v in term.options(config).items()}
     memory = state.memory
@@ -239,14 +239,14 @@ def require_shares(
 
 
 def model_inputs(model: SeparationModel, excerpt: Excerpt) -> tuple[Array, ...]:
-    """What a model is called with: an oracle is given the sources as well."""
+    """Return the inputs of a model: an oracle is given the sources as well."""
     return tuple(excerpt) if model.needs_sources else (excerpt.mixture,)
 
 
 def initial_memory(
     model: SeparationModel, variables: Variables, key: Array
 ) -> dict[str, Any]:
-    """What training keeps of freshly drawn variables besides their parameters."""
+    """Return the fresh variables that training keeps besides the parameters."""
     memory = {name: variables[name] for name in model.collections}
     if model.rngs:
         # A stream of its own, so that the step number alone does not repeat it.
@@ -267,10 +267,10 @@ def evaluation_sums(
     excerpt: Excerpt,
     weight: Array,
 ) -> Metrics:
-    """Sums over the items of a batch, as in inference.
+    """Sum over the items of a batch, as in inference.
 
-    ``si_sdr`` and ``count``, per source, over items in which it is active; of every
-    other loss that has values per source its own, and ``items``.
+    ``si_sdr`` and ``count``, per source, over items in which the source is active;
+    every other loss with values per source, under its name; and ``items``.
 
     Args:
         model: runs as for validation.

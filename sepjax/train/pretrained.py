@@ -17,10 +17,10 @@ from sepjax.train.step import TrainState
 
 
 def find_run(name: str, folder: Path, seed: int) -> Path:
-    """The folder that ``train.pretrained_from`` means: a run's, or imported weights.
+    """Find the folder that ``train.pretrained_from`` names: a run or imported weights.
 
-    A path, or the name of a run beside this one or beside the folder of its seeds. Of a
-    folder of several seeds it is the run of the same seed.
+    The name is a path, or a run beside this run or beside the folder of its seeds. In a
+    folder of several seeds the run of the same seed counts.
 
     Raises:
         CheckpointError: there is none; the message names the places.
@@ -39,10 +39,10 @@ def find_run(name: str, folder: Path, seed: int) -> Path:
 
 
 def fitted_parts(config: Config, folder: Path) -> tuple[str, ...]:
-    """``train.fit``, where ``embedding`` means that of the sources that are new.
+    """Return ``train.fit`` with ``embedding`` replaced by the new sources' embeddings.
 
-    New is what the run of ``train.pretrained_from`` does not know; if it knows all, all
-    are fitted.
+    New sources are unknown to the run of ``train.pretrained_from``; if it knows all
+    sources, all are fitted.
 
     Args:
         config: resolved.
@@ -77,7 +77,7 @@ def _known_sources(folder: Path) -> Sequence[str] | None:
 def start_from(
     state: TrainState, run: Path, config: Config, freeze: Sequence[str] = ()
 ) -> tuple[TrainState, dict[str, Any]]:
-    """A fresh state with the best parameters of another run wherever it has some.
+    """Start from the best parameters of another run, fresh where that run has none.
 
     Args:
         state: of the new model.
@@ -127,7 +127,7 @@ def start_from(
 
 
 def origin(run: Path) -> dict[str, Any]:
-    """Where the parameters of a folder come from, for the provenance.
+    """Say where the parameters of a folder come from, for the provenance.
 
     Raises:
         CheckpointError: the folder is that of a run that has not ended.

@@ -29,7 +29,7 @@ from sepjax.train.step import (
 
 
 class Program(NamedTuple):
-    """What a run compiles; ``init(key)`` makes the state of one seed.
+    """The compiled functions of a run; ``init(key)`` makes the state of one seed.
 
     With several members (``train.seeds``, ``train.vary``), the state that the steps act
     on has a leading axis over them (:func:`sepjax.train.seeds.join`), and so have their
@@ -45,7 +45,7 @@ class Program(NamedTuple):
 
 
 def make_program(config: Config, mesh: Mesh) -> Program:
-    """Compile everything a run needs: batches split over the mesh, the state on all.
+    """Compile all functions of a run: batches split over the mesh, the state on all.
 
     Each device runs the same program on its rows (:func:`sepjax.train.mesh.spread`, in
     the form of ``train.parallel``). Nothing is compiled before the first call of each
@@ -138,7 +138,7 @@ def state_shapes(program: Program, members: int) -> TrainState:
 
 
 def preparation(config: Config) -> Callable[..., Excerpt]:
-    """What makes the excerpts that a configuration's model hears of a batch."""
+    """Return the function from a feeder's batch to the excerpts of a model."""
     live = LiveSettings.of(config.live, config.data.sample_rate)
     return functools.partial(
         prepare_excerpts,
@@ -149,7 +149,7 @@ def preparation(config: Config) -> Callable[..., Excerpt]:
 
 
 def frozen_parts(config: Config, model: SeparationModel, time: int) -> tuple[str, ...]:
-    """What ``train.freeze`` and ``train.fit`` together leave as it is."""
+    """Return the parts that ``train.freeze`` and ``train.fit`` leave unchanged."""
     if not config.train.fit:
         return config.train.freeze
     key = jax.random.key(0)

@@ -28,7 +28,7 @@ def join(states: Sequence[Any], mesh: Mesh) -> Any:
 
 
 def part(tree: Any, index: int, count: int) -> Any:
-    """What belongs to member ``index`` of ``count`` in a joined tree."""
+    """Return the part of member ``index`` of ``count`` in a joined tree."""
     return tree if count == 1 else jax.tree.map(lambda leaf: leaf[index], tree)
 
 

@@ -33,10 +33,10 @@ class Batches(Protocol):
 
     @property
     def resident_bytes(self) -> int:
-        """What the first of ``train_batches`` puts on each device, to stay there."""
+        """Bytes that the first of ``train_batches`` puts on each device for good."""
 
     def first_batch(self) -> dict:
-        """The whole batch of step 0, which puts nothing there."""
+        """Return the whole batch of step 0; nothing stays on the devices."""
 
     def train_batches(
         self, start_step: int, stop_step: int, process_index: int, process_count: int
@@ -54,7 +54,7 @@ class Batches(Protocol):
 
 @dataclasses.dataclass
 class SeedRun:
-    """One seed on its way: what lies in its folder, and its schedule."""
+    """A seed during training: the content of its folder, and its schedule."""
 
     config: Config
     folder: Path
@@ -69,7 +69,7 @@ class SeedRun:
 def open_runs(
     stack: contextlib.ExitStack, config: Config, workdir: Path, provenance: dict
 ) -> list[SeedRun]:
-    """The run of every member, its checkpoints opened."""
+    """Open the run of every member, with its checkpoints."""
     runs = []
     for one, folder in zip(member_configs(config), member_folders(config, workdir)):
         folder.mkdir(parents=True, exist_ok=True)
@@ -87,10 +87,10 @@ def open_runs(
 def resume(
     runs: list[SeedRun], program: Program, data: Batches, mesh: Mesh, force: bool
 ) -> tuple[int, TrainState, Program]:
-    """The step to go on from and its state: the latest that all seeds have saved.
+    """Return the step to continue from and its state: the latest that all seeds saved.
 
-    Where audio is to lie on the devices, the program that comes back has its step
-    compiled: whether both fit is known before the first of it is uploaded.
+    If audio will lie on the devices, the returned program has its step compiled:
+    whether both fit is known before any audio is uploaded.
 
     Raises:
         CheckpointError: a checkpoint does not fit the configuration, or the seeds have
@@ -132,25 +132,25 @@ def resume(
 
 
 def ended(runs: list[SeedRun], step: int) -> bool:
-    """Whether there is nothing left to train."""
+    """Return whether there is nothing left to train."""
     return step >= runs[0].config.train.steps or stalled(runs, step)
 
 
 def stalled(runs: list[SeedRun], step: int) -> bool:
-    """Whether ``early_stop`` evaluations in sequence brought no seed a new best."""
+    """Return whether ``early_stop`` evaluations in sequence gave no seed a new best."""
     return all(0 < patience(run) <= step - run.progress.best_step for run in runs)
 
 
 def patience(run: SeedRun) -> int:
-    """Steps without a new best that end a seed; 0: none do."""
+    """Return how many steps without a new best end a seed; 0: no number does."""
     return run.config.train.early_stop * run.config.train.eval_every
 
 
 def common_step(runs: list[SeedRun], force: bool) -> int:
-    """The latest step of which every seed has a checkpoint; later ones are removed.
+    """Find the latest step with a checkpoint of every seed; remove later checkpoints.
 
-    A kill between the seeds of one save leaves some of them a checkpoint ahead, or
-    with the first one of all. What else keeps seeds apart is refused.
+    A kill between the seeds of one save leaves some seeds a checkpoint ahead, or
+    with the first checkpoint of all. Any other difference of seeds is refused.
     """
     saved = [set(run.manager.all_steps()) for run in runs]
     train = runs[0].config.train
@@ -179,14 +179,14 @@ def common_step(runs: list[SeedRun], force: bool) -> int:
 
 
 def spelled_out(config: Config, workdir: Path) -> Config:
-    """The configuration whose ``train.fit`` names every part (:func:`fitted_parts`)."""
+    """Return a configuration that names all of ``train.fit`` (:func:`fitted_parts`)."""
     folder = member_folders(config, workdir)[0]
     fit = fitted_parts(member_configs(config)[0], folder)
     return dataclasses.replace(config, train=dataclasses.replace(config.train, fit=fit))
 
 
 def begin(config: Config, program: Program) -> TrainState:
-    """The state of one member before training, with its values of varied fields."""
+    """Create a member's state before training, with its values of varied fields."""
     state = program.init(jax.random.key(config.seed))
     values = {path: operator.attrgetter(path)(config) for path in program.varied}
     settings = {
@@ -205,7 +205,7 @@ def prepare(
     mesh: Mesh,
     freeze: Sequence[str] = (),
 ) -> list[TrainState]:
-    """Parameters from another run and statistics of the data, where they are wanted."""
+    """Set parameters from another run and statistics of the data, if required."""
     config = runs[0].config
     if config.train.pretrained_from:
         return [
@@ -230,7 +230,7 @@ def prepare(
 
 
 def begin_from(state: TrainState, program: Program) -> TrainState:
-    """A state whose average and optimiser begin with its parameters."""
+    """Return a state with average and optimiser started from its parameters."""
     rate = state.opt_state.hyperparams["learning_rate"]
     average = jax.tree.map(jnp.copy, state.params) if state.average else {}
     fresh = program.init_optimizer(state.params)
@@ -239,7 +239,7 @@ def begin_from(state: TrainState, program: Program) -> TrainState:
 
 
 def laid_out(state: TrainState, layout: Any) -> TrainState:
-    """The optimiser's state in another structure of the same leaves.
+    """Put the optimiser's state into another structure of the same leaves.
 
     Members that are trained together share links, such as decay, that some of them
     would not have alone.
@@ -251,7 +251,7 @@ def laid_out(state: TrainState, layout: Any) -> TrainState:
 def start_pretrained(
     run: SeedRun, state: TrainState, freeze: Sequence[str] = ()
 ) -> TrainState:
-    """The parameters of ``train.pretrained_from``, told in the provenance."""
+    """Set the parameters of ``train.pretrained_from`` and record their provenance."""
     config = run.config
     source = find_run(config.train.pretrained_from, run.folder, config.seed)
     state, facts = start_from(state, source, config, freeze)

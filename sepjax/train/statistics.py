@@ -23,7 +23,7 @@ from sepjax.train.seeds import map_seeds
 
 
 def wants_statistics(model: SeparationModel, params: Any) -> bool:
-    """Whether some of a model's parameters are statistics of its input."""
+    """Return whether some of a model's parameters are statistics of its input."""
     flat = traverse_util.flatten_dict(params)
     return any(path[-1] in model.statistics for path in flat)
 
@@ -38,10 +38,10 @@ def gather(
     seeds: int = 1,
     prepare: Callable[[dict], Excerpt] = prepare_excerpts,
 ) -> list[Any]:
-    """Parameters whose ``mean`` and ``std`` are those of random training excerpts.
+    """Set ``mean`` and ``std`` of parameters to those of random training excerpts.
 
-    Over all items and frames of the mixtures that each seed hears. What is observed
-    must not depend on parameters.
+    The statistics are over all items and frames of each seed's mixtures. The observed
+    features must not depend on parameters.
 
     Args:
         model: of the parameters; ``observe(mixture)`` runs what has statistics.
@@ -49,7 +49,7 @@ def gather(
             which hears row ``b K + k`` of a batch.
         batches: of training, as a feeder makes them.
         mesh: over which they are split.
-        excerpts: to be heard by each seed, at least.
+        excerpts: the least number for each seed.
         seeds: their number, K.
         prepare: makes them of a batch.
     """
@@ -82,7 +82,7 @@ def gather(
 
 
 def pooled(moments: Array, mesh: Mesh) -> Array:
-    """Mean and variance over the items of all devices, from those of each."""
+    """Pool each device's mean and variance over the items of all devices."""
     if mesh.size == 1:
         return moments
     mean = jax.lax.pmean(moments[0], AXIS)

@@ -25,7 +25,7 @@ from sepjax.train.optim.freeze import stop_gradients, unmoved
 
 
 class TrainState(flax.struct.PyTreeNode):
-    """What an optimiser step changes, and all that it depends on but the batch."""
+    """All that an optimiser step changes or depends on, except the batch."""
 
     step: Array
     params: Any
@@ -39,7 +39,7 @@ class TrainState(flax.struct.PyTreeNode):
 
     @property
     def scored(self) -> Any:
-        """The parameters that are evaluated: their average where there is one."""
+        """The parameters for evaluation: the average if there is an average."""
         return self.average or self.params
 
     @property
@@ -162,7 +162,7 @@ def make_train_step(
 
 
 def averaged(average: Any, params: Any, step: Array, decay: float) -> Any:
-    r"""The exponential moving average after one more step.
+    r"""Return the exponential moving average after one more step.
 
     .. math:: a_{n+1} = d_n a_n + (1 - d_n) p_{n+1}, \quad
               d_n = \min(d, \frac{1 + n}{10 + n})

@@ -25,7 +25,7 @@ LOCK = ".lock"
 
 @contextlib.contextmanager
 def held(open_folder: Callable[[], Path], config: Config) -> Iterator[Path]:
-    """Context in which nobody else works in a run folder.
+    """Context that keeps all other processes from working in a run folder.
 
     The folder and those of its seeds are locked (``flock`` on ``.lock``, which says who
     holds it), so that a run of one seed and one of all exclude each other. The system
@@ -66,7 +66,7 @@ def held(open_folder: Callable[[], Path], config: Config) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def locked(folder: Path, owner: str) -> Iterator[None]:
-    """Context in which a folder, which is created, is locked and says by whom."""
+    """Context that creates and locks a folder; the lock says who holds it."""
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / LOCK, "a+") as file:
         try:
@@ -88,7 +88,7 @@ def locked(folder: Path, owner: str) -> Iterator[None]:
 
 
 def sees(file: Path, text: str, seconds: float = 5.0) -> bool:
-    """Whether a file has this content before long; NFS asks its server as it opens."""
+    """Return whether a file soon has this content; opening makes NFS ask its server."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         with contextlib.suppress(OSError):
@@ -99,7 +99,7 @@ def sees(file: Path, text: str, seconds: float = 5.0) -> bool:
 
 
 def agree(problem: Exception | None) -> None:
-    """Raise on all processes if one has a problem; the message has those of all."""
+    """Raise on all processes if one has a problem; the message has all problems."""
     if problem and jax.process_count() == 1:
         raise problem
     problems = filter(None, exchange(str(problem or "")))
@@ -108,7 +108,7 @@ def agree(problem: Exception | None) -> None:
 
 
 def exchange(text: str, length: int = 2000) -> list[str]:
-    """The texts of all processes in order, cut to ``length`` bytes."""
+    """Return the texts of all processes in order, cut to ``length`` bytes."""
     rows = np.frombuffer(text.encode()[:length].ljust(length), np.uint8)
     table = np.atleast_2d(process_allgather(rows))
     return [row.tobytes().decode(errors="ignore").rstrip() for row in table]

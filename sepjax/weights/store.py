@@ -37,7 +37,7 @@ def write_imported(
             statistics are their part ``batch_stats``
             (:func:`sepjax.foreign.state_dict.as_variables`).
         facts: what JSON can hold, among it ``family`` and ``files``
-            (:func:`sepjax.models.importers.make_facts`). ``licence_notice`` is told
+            (:func:`sepjax.models.importers.make_facts`). ``licence_notice`` is shown
             at every use; ``separate`` holds defaults of
             :func:`sepjax.separate`: ``chunk``, ``overlap``, ``normalize``,
             ``rescale``.
@@ -83,7 +83,7 @@ def write_imported(
 
 
 def load_imported(folder: str | Path) -> tuple[Any, Any, Config]:
-    """Model, variables and configuration of imported weights.
+    """Load model, variables and configuration of imported weights.
 
     Raises:
         FileNotFoundError: a file of the folder is missing.
@@ -106,7 +106,7 @@ def load_imported(folder: str | Path) -> tuple[Any, Any, Config]:
 
 
 def read_facts(folder: str | Path) -> dict[str, Any]:
-    """What ``weights.json`` says.
+    """Read ``weights.json``.
 
     Raises:
         FileNotFoundError: there is none.
@@ -127,7 +127,7 @@ def read_facts(folder: str | Path) -> dict[str, Any]:
 
 
 def describe_imported(folder: str | Path) -> dict[str, Any]:
-    """What ``sepjax inspect`` prints about imported weights, ready for JSON."""
+    """Return what ``sepjax inspect`` prints about imported weights, for JSON."""
     model, variables, config = load_imported(folder)
     return {
         "weights": read_facts(folder),
@@ -139,7 +139,7 @@ def describe_imported(folder: str | Path) -> dict[str, Any]:
 
 
 def check_params(config: Config, params: Any) -> None:
-    """Refuse parameters that a model would not draw: other names, shapes, no numbers.
+    """Refuse parameters unlike the model's own: other names or shapes, or not numbers.
 
     Running statistics are checked as well.
 

@@ -43,7 +43,7 @@ def build_manifest(
     songs: Mapping[str, int] = SONGS,
     seed: int = 0,
 ) -> Manifest:
-    """The songs of the demo, each a function of (seed, split, index) alone.
+    """Compose the songs of the demo, each a function of (seed, split, index) alone.
 
     Args:
         root: must be empty, the takes lie in the package.

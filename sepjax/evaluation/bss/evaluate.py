@@ -29,7 +29,7 @@ def bss_eval(
     silence: framing.Silence = "drop",
     variant: Literal["images", "sources"] = "images",
 ) -> BssScores:
-    r"""BSS Eval of estimates against references, in windows.
+    r"""Score estimates against references with BSS Eval, in windows.
 
     With :math:`P` the least-squares projection onto all references delayed by 0 to
     ``filters - 1`` samples and :math:`P_j` that onto the channels of source j alone,
@@ -123,7 +123,7 @@ def sdr_frames(
     r"""SDR alone, :math:`10 \log_{10} |s|^2 / |\hat s - s|^2` of every window.
 
     The three errors of BSS Eval images sum to :math:`\hat s - s`: its SDR needs neither
-    filters nor the other sources, and this is the same number for next to no work.
+    filters nor the other sources. The number is the same, for next to no work.
 
     Args:
         reference: as in :func:`bss_eval`, as are the others.

@@ -34,7 +34,7 @@ ENERGIES = (
 
 
 class Projection(NamedTuple):
-    """Filters of all sources together and of each alone, and how they were found."""
+    """Filters of all sources together and of each alone, and how they were solved."""
 
     together: Array  # (sources * channels, sources * channels of estimates, filters)
     alone: Array  # (sources, channels, estimates, channels of estimates, filters)

@@ -12,7 +12,7 @@ from sepjax.evaluation.bss.windows import numpy_of
 class BssScores(NamedTuple):
     """Scores in dB, ``(sources, windows)`` float64, and how far to trust them.
 
-    NaN: not scored, since something is silent. Infinity: nothing of that error is left.
+    NaN: not scored, since a signal is silent. Infinity: the error is zero.
     """
 
     sdr: np.ndarray
@@ -55,7 +55,7 @@ def score(
     silence: str,
     channels: int,
 ) -> BssScores:
-    """Scores of the best order of the estimates, where more than one was measured.
+    """Return the scores of the best order of the estimates, if several were measured.
 
     Args:
         energies: of each window, ``(len(ENERGIES), sources, estimates)``.

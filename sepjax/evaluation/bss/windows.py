@@ -28,7 +28,7 @@ class Blocks(NamedTuple):
 
 
 def windows(length: int, window: float, hop: float) -> list[slice]:
-    """Samples of every window, as museval cuts them.
+    """Return the samples of every window, as museval cuts them.
 
     ``floor((length - window + hop) / hop)`` windows; a rest shorter than a window is
     left out. A signal that is no longer than the window is one, shorter, window.
@@ -52,7 +52,7 @@ def windows(length: int, window: float, hop: float) -> list[slice]:
 
 
 def plan_blocks(length: int, filters: int, most: int) -> Blocks:
-    """Blocks that cover ``length`` samples, at most ``most`` of them in one step.
+    """Plan blocks that cover ``length`` samples, at most ``most`` of them in one step.
 
     Fifteen filter lengths of new samples in each keep the overlap cheap and a block of
     all channels in the processor's cache. Short stretches have blocks of equal length
@@ -96,7 +96,7 @@ def segment(wave: Any, start: int, stop: int, bounds: slice) -> Any:
 
 
 def panned(wave: Any) -> bool:
-    """Whether every source has one signal, louder or softer on each of its channels.
+    """Return whether every source has one signal, louder or softer on each channel.
 
     Example:
         >>> one = np.random.default_rng(0).normal(size=(3, 10, 1))
@@ -117,7 +117,7 @@ def panned(wave: Any) -> bool:
 
 
 def numpy_of(*waves: Any) -> Any:
-    """``jax.numpy`` where something is traced, NumPy where all values are at hand."""
+    """Return ``jax.numpy`` for traced values, NumPy where all values are known."""
     return jnp if any(isinstance(wave, jax.core.Tracer) for wave in waves) else np
 
 
@@ -169,7 +169,7 @@ def _pairs(reference: Any, estimate: Any, permute: bool) -> Any:
 
 
 def check(reference: Any, estimate: Any) -> tuple[Any, Any]:
-    """Both as arrays of (sources, time, channels), or an error that says why not."""
+    """Convert both to (sources, time, channels), or raise an error that says why."""
     arrays = []
     for name, wave in (("reference", reference), ("estimate", estimate)):
         if not isinstance(wave, jax.core.Tracer):
@@ -219,7 +219,7 @@ def _check_finite(name: str, wave: np.ndarray) -> None:
 
 
 def check_silence(silence: str, sounds: Any) -> None:
-    """Raise what museval raises on a silent source, where that is asked for."""
+    """Raise museval's error on a silent source, if ``silence`` is "museval"."""
     if silence not in SILENCE:
         raise ValueError(f"silence={silence!r} must be one of {', '.join(SILENCE)}")
     if silence != "museval" or numpy_of(*sounds) is not np:

@@ -19,7 +19,7 @@ Groups = tuple[tuple[str, ...], ...]
 def summarize(
     songs: Sequence[Mapping[str, Any]], classes: Sequence[str], mark: float = MARK
 ) -> dict[str, Any]:
-    """Numbers of a set from those of its songs.
+    """Summarize a set by the numbers of its songs.
 
     Args:
         songs: as written under ``"tracks"`` of the report's JSON: ``seconds``,
@@ -80,7 +80,7 @@ def next_groups(
     overlaps: Mapping[frozenset, float],
     mark: float = MARK,
 ) -> Groups | None:
-    """Merge the group that is farthest below the mark with what masks it most.
+    """Merge the group farthest below the mark with the group that masks it most.
 
     Groups that reach the mark are never merged with each other, so as many classes as
     possible stay apart. The overlap of two groups is the mean over their pairs of
@@ -122,7 +122,7 @@ def group_overlap(
 
 
 def group_name(group: Sequence[str]) -> str:
-    """How a group is called.
+    """Name a group.
 
     Example:
         >>> group_name(("drums", "shaker"))

@@ -19,7 +19,7 @@ from sepjax.evaluation.feasibility.song import activity, oracle_scores, overlap
 
 
 class Settings(NamedTuple):
-    """What is measured, and of what."""
+    """The quantities to measure, and the data to measure them on."""
 
     data: str  # as it is written along
     split: str | None
@@ -33,7 +33,7 @@ class Settings(NamedTuple):
 def report(
     classes: tuple[str, ...], songs: Sequence[Any], settings: Settings
 ) -> dict[str, Any]:
-    """What ``oracle.json`` holds, but for the commit.
+    """Return the content of ``oracle.json``, without the commit.
 
     Args:
         classes: to separate.
@@ -67,7 +67,7 @@ def report(
 def measure_song(
     classes: Sequence[str], settings: Settings, song: Any
 ) -> dict[str, Any]:
-    """All numbers of one song, mixed in four ways."""
+    """Measure all numbers of one song, mixed in four ways."""
     loaded = song.read()
     scores: dict[str, Any] = {}
     clipped: dict[str, Any] = {}
@@ -110,7 +110,7 @@ def groupings(
     summary: dict[str, Any],
     settings: Settings,
 ) -> list[dict[str, Any]]:
-    """Merge classes until all groups reach the mark; each step is measured anew."""
+    """Merge classes until all groups reach the mark; measure each step anew."""
     overlaps = {
         frozenset(pair["classes"]): pair["overlap"]
         for pair in summary["overlap"]["pairs"]
@@ -169,7 +169,7 @@ def over_songs(
 def definition(
     classes: Sequence[str], tracks: Sequence[dict], settings: Settings
 ) -> dict[str, Any]:
-    """Everything one must know to compare a number with another."""
+    """Return every fact that a comparison of numbers needs."""
     rates = sorted({track["sample_rate"] for track in tracks})
     return {
         "mark": settings.mark,

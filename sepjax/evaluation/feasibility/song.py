@@ -25,7 +25,7 @@ ACTIVE_SECONDS = 0.1  # length of the blocks that are active or not
 
 
 class Activity(NamedTuple):
-    """How much of a class there is in a song."""
+    """How long and how loud a class sounds in a song."""
 
     seconds: float  # during which it sounds
     share: float  # of the song
@@ -33,7 +33,7 @@ class Activity(NamedTuple):
 
 
 def activity(wave: np.ndarray, sample_rate: int) -> Activity:
-    """When and how loud a class sounds.
+    """Measure when and how loud a class sounds.
 
     A block of 0.1 s is active if its peak exceeds -60 dBFS. The level is the root mean
     square over samples and channels of the active blocks, -3 dBFS for a full sine.
@@ -67,7 +67,7 @@ def oracle_scores(
     power: float = 2.0,
     window: float = 6.0,
 ) -> dict[str, list[float]]:
-    """What the ideal ratio mask scores on a song, per class.
+    """Score the ideal ratio mask on a song, per class.
 
     Args:
         stems: ``(classes, time, channels)``, float at full scale 1.
@@ -103,7 +103,7 @@ def oracle_scores(
 
 
 def overlap(stems: np.ndarray, *, sample_rate: int, power: float = 2.0) -> np.ndarray:
-    r"""How much classes mask each other: the common part of their oracle masks.
+    r"""Measure how much classes mask each other: the common part of their oracle masks.
 
     With the ratio masks :math:`M_a = |Y_a|^\alpha / \sum_k |Y_k|^\alpha` and the energy
     :math:`E = \sum_k |Y_k|^2` of every bin of every channel,

@@ -26,7 +26,7 @@ Curves = Mapping[str, Mapping[str, Sequence[float]]]  # class -> metric -> windo
 def museval_tree(
     curves: Curves, *, window_seconds: float = 1.0, hop_seconds: float = 1.0
 ) -> dict[str, Any]:
-    """The tree that museval writes.
+    """Return the tree that museval writes.
 
     Args:
         curves: for each class the values of SDR, ISR, SIR and SAR (in any case) in all

@@ -45,7 +45,7 @@ class Pair(NamedTuple):
 
 
 class Pairing(NamedTuple):
-    """Songs to score, and in words what has no partner."""
+    """Songs to score, and messages about files without a partner."""
 
     pairs: tuple[Pair, ...]
     remarks: tuple[str, ...]
@@ -95,7 +95,7 @@ def pair_tracks(
 
 
 def find_songs(root: Path, classes: Sequence[str] = ()) -> Songs:
-    """The songs of a folder in any of the layouts, without mixtures.
+    """Find the songs of a folder in any of the layouts, without mixtures.
 
     Raises:
         FileNotFoundError: there is no such folder.

@@ -56,7 +56,7 @@ class LiveSettings(NamedTuple):
 
     @classmethod
     def of(cls, section: Any, sample_rate: int) -> "LiveSettings":
-        """The fields of the same names of a configuration's section.
+        """Take the fields of the same names from a configuration's section.
 
         Example:
             >>> LiveSettings.of(LiveSettings(crowd_low=12.0), 16000).crowd_low
@@ -79,7 +79,7 @@ class LiveExcerpt(NamedTuple):
     clean: Float[Array, "batch sources time"]
 
     def references(self, targets: str) -> Float[Array, "batch sources time"]:
-        """What was ``recorded``, or what was played, ``clean``."""
+        """The references: as ``recorded``, or as played, ``clean``."""
         return self.clean if targets == "clean" else self.sources
 
 
@@ -94,7 +94,7 @@ class _Draws(NamedTuple):
 
 
 def draw_count(sources: int) -> int:
-    """How many uniform numbers a concert of so many microphones is made of.
+    """Return how many uniform numbers a concert of so many microphones takes.
 
     Example:
         >>> draw_count(4)
@@ -131,7 +131,7 @@ def bleed(
 ) -> Float[Array, "batch sources time"]:
     r"""Every microphone hears all sources, :math:`y_m = \sum_c g_{mc} s_c(t - d_{mc})`.
 
-    Its own source at gain one and without delay, whatever the diagonals say.
+    A microphone's own source has gain one and no delay, whatever the diagonals say.
 
     Args:
         sources: what is played.

@@ -88,7 +88,7 @@ def with_direct_sound(
 ) -> Float[Array, "*batch taps"]:
     """An impulse of one at lag 0, the tail behind it scaled to ``-direct_db``.
 
-    Sample 0 of the tail is not heard. A tail of zeros stays one.
+    Sample 0 of the tail is not used. A tail of zeros stays zero.
 
     Example:
         >>> with_direct_sound(jnp.array([7.0, 0.0, 2.0]), jnp.array(20.0))

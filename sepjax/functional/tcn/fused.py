@@ -32,7 +32,7 @@ from sepjax.functional.tcn.depthwise import pad_frames, reach, tap_offsets, wind
 
 
 class Form(NamedTuple):
-    """What is fixed at compile time."""
+    """The facts that are fixed at compile time."""
 
     max_dilation: int
     groups: int = 1

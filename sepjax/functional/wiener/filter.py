@@ -42,7 +42,7 @@ def wiener_em(
     excerpt_frames: int = 300,
     merge_tail: int = 0,
 ) -> Results:
-    r"""Separate a mixture, given what the magnitudes of its sources are thought to be.
+    r"""Separate a mixture, given estimates of the magnitudes of its sources.
 
     The estimates of :func:`initial_estimates` go through ``iterations`` of
     :func:`expectation_maximization`. Long files are cut into excerpts without overlap,
@@ -154,8 +154,8 @@ def expectation_maximization(
 
     Where two channels are nearly the same, or a source is in one of them only, the
     determinant of :math:`\sum_k v_k R_k` is the small difference of large numbers: in
-    float32 its inverse leaves an error only 25 dB below a duplicated mono signal. What
-    is computed instead are sums of terms that are not negative. With the least-squares
+    float32 its inverse leaves an error only 25 dB below a duplicated mono signal.
+    Sums of terms that are not negative are computed instead. With the least-squares
     ratio :math:`l_j` of the second channel to the first one, :math:`p_j` and
     :math:`q_j` the power in the first channel and what it does not explain of the
     second one,
@@ -218,7 +218,7 @@ def gaussian_model(
 def residual_model(
     magnitudes: Magnitudes, mixture: Mixture, *, alpha: float = 1.0
 ) -> Float[Array, "*batch results frames bins channels"]:
-    r"""Scale magnitudes to the mixture's and append what they leave of it.
+    r"""Scale magnitudes to the mixture's and append the rest of the mixture.
 
     With :math:`v_x = \max(\epsilon, |x|^\alpha)` and
     :math:`v = \sum_j v_j` every bin has the gain

@@ -29,7 +29,7 @@ REFERENCE = 0.1
 
 
 def valid_length(time: int, depth: int = 6) -> int:
-    """Samples that the network needs to hear in order to estimate at least ``time``.
+    """Return how many samples the network needs to estimate at least ``time``.
 
     Example:
         >>> valid_length(441_000)
@@ -231,7 +231,7 @@ class Demucs(SeparationModel):
     def network(
         self, mixture: Float[Array, "batch *channels time"]
     ) -> Float[Array, "batch sources *channels shorter"]:
-        """The network alone: what it estimates is shorter than what it hears."""
+        """Run the network alone: its estimates are shorter than its input."""
         x = jnp.swapaxes(mixture.reshape(len(mixture), self.audio_channels, -1), 1, 2)
         x, seen = x.astype(self.dtype), []
         for layer in self.encoder:

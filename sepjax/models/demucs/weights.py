@@ -139,7 +139,7 @@ def _conv(
 
 
 def simplest_growth(widths: list[int]) -> float:
-    """The factor with the fewest decimals that leads from each width to the next.
+    """Find the factor with the fewest decimals that leads from each width to the next.
 
     Raises:
         ValueError: no factor does.

@@ -37,7 +37,7 @@ class MetaTasNetConfig(ModelConfig):
         return not self.independent_params
 
     def problems(self, config: Config) -> Iterable[str]:
-        """Fields that do not go together."""
+        """Return the problems of fields that do not go together."""
         if wide := [name for name in ("N", "B", "H") if getattr(self, name) % 8]:
             yield (
                 f"model.{', '.join(wide)} must be multiples of 8, for norms of eight "

@@ -42,8 +42,8 @@ def meta_tasnet_loss(
     .. math:: -\mathrm{SI\text{-}SDR} + w_d D - w_s S - w_r \mathrm{SI\text{-}SDR}(x,
               \hat x)
 
-    with the resemblance :math:`D` of different sources, that of a source to itself
-    elsewhere, :math:`S`, and the mixture :math:`\hat x` that was decoded unmasked.
+    with the resemblance :math:`D` of different sources, the resemblance :math:`S` of a
+    source to itself elsewhere, and the mixture :math:`\hat x`, decoded without a mask.
     Terms of weight 0 are not computed.
 
     Returns:
@@ -64,7 +64,7 @@ def meta_tasnet_loss(
 def stage_loss(
     stage: StageOutput, weights: LossConfig, whole: Whole | None = None
 ) -> tuple[Array, Array, dict[str, Array]]:
-    """The loss of one stage, the SI-SDR of each source, and all terms by name.
+    """Return the loss of one stage, the SI-SDR of each source, and all terms by name.
 
     Args:
         stage: outputs of a stage.

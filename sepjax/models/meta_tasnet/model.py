@@ -43,10 +43,10 @@ from sepjax.models.tasnet.encoders import HybridEncoder
 
 
 class StageOutput(NamedTuple):
-    """What a stage made of a mixture and, for the losses, of the true sources.
+    """Output of a stage for a mixture and, for the losses, for the true sources.
 
-    All at the stage's own rate, which is why they are of different length from stage to
-    stage; ``frames`` are the same in all.
+    All waves have the stage's own rate, hence different lengths from stage to stage;
+    ``frames`` are the same in all stages.
     """
 
     separation: Separation
@@ -129,7 +129,7 @@ class GeneratedSeparator(nn.Module):
         latent: Float[Array, "batch frames latent"],
         context: Float[Array, "batch sources frames context"] | None = None,
     ) -> Float[Array, "batch sources frames latent"]:
-        """What the softmax is taken of; that of a source depends on no other source."""
+        """Compute the input of the softmax, for each source without the others."""
         config, inputs, axis = self.config, latent, None
         if context is not None:
             shape = (*context.shape[:-1], latent.shape[-1])
@@ -244,7 +244,7 @@ class MetaTasNet(SeparationModel):
         latents: bool = True,
         reconstruction: bool = True,
     ) -> Stages:
-        """As :meth:`compare`, of music that is given at every stage's rate."""
+        """Compare as :meth:`compare` does, but take music at every stage's rate."""
         return tuple(
             StageOutput(
                 separation,
@@ -262,7 +262,7 @@ class MetaTasNet(SeparationModel):
         )
 
     def observe(self, mixture: Float[Array, "batch time"]) -> tuple[Array, ...]:
-        """Encode at every rate, for the sake of the statistics of the spectrograms."""
+        """Encode at every rate, to gather the statistics of the spectrograms."""
         mixtures, _ = self.levels(mixture)
         return tuple(stage.encoder(wave) for stage, wave in zip(self.stages, mixtures))
 
@@ -271,7 +271,7 @@ class MetaTasNet(SeparationModel):
         mixture: Float[Array, "batch time"],
         sources: Float[Array, "batch sources time"] | None = None,
     ) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
-        """Mixtures, and sources if given, at the rate of every stage."""
+        """Return mixtures, and sources if given, at the rate of every stage."""
         time = -(-mixture.shape[-1] // self.stride) * self.stride
         waves = mixture[:, None]
         if sources is not None:

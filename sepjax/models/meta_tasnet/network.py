@@ -22,7 +22,7 @@ SLOPE = 0.25
 def init_ends(
     key: PRNGKeyArray, *, inputs: int, latent: int, bottleneck: int
 ) -> dict[str, dict[str, Array]]:
-    r"""Draw what lies before and behind the blocks, for one source.
+    r"""Draw the layers before and behind the blocks, for one source.
 
     Kernels are uniform within :math:`\pm 1 / \sqrt{fan\ in}`, norms the identity.
 
@@ -113,7 +113,7 @@ def mask_network(
     stacks: int,
     dtype: jnp.dtype | str = "float32",
 ) -> Float[Array, "batch frames latent"]:
-    """What a source's mask is made of, before the activation over all sources.
+    """Compute a source's mask before the activation over all sources.
 
     PReLU, norm, 1x1, PReLU, norm, ``stacks`` times ``layers`` blocks, and of the sum of
     their skips PReLU, norm, 1x1, PReLU, norm.

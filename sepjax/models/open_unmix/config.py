@@ -37,7 +37,7 @@ class OpenUnmixConfig(ModelConfig):
     wiener_residual: bool = setting(False, "free")  # one more source, what is left
 
     def problems(self, config: Config) -> Iterable[str]:
-        """Fields that do not go together."""
+        """Return the problems of fields that do not go together."""
         sources = config.data.sources
         if self.bidirectional and self.hidden % 2:
             yield f"model.hidden={self.hidden} must be even for two directions"

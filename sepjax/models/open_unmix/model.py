@@ -30,7 +30,7 @@ RESIDUAL = "residual"
 
 
 def bins_within(bandwidth: float, *, n_fft: int, sample_rate: int) -> int:
-    """Bins of a spectrum up to a frequency in Hz; 0: all.
+    """Count the bins of a spectrum up to a frequency in Hz; 0: all.
 
     Example:
         >>> bins_within(16000, n_fft=4096, sample_rate=44100)
@@ -164,7 +164,7 @@ class OpenUnmix(SeparationModel):
         train: bool = False,
         axis_name: str | None = None,
     ) -> Float[Array, "batch targets frames channels bins"]:
-        """What the networks take the magnitudes of every target for."""
+        """Estimate the magnitudes of every target with its network."""
         count = len(self.targets)
         noisy = train and self.dropout and self.layers > 1
         keys = jax.random.split(self.make_rng("dropout"), count) if noisy else None
@@ -192,7 +192,7 @@ class OpenUnmix(SeparationModel):
         train: bool = False,
         axis_name: str | None = None,
     ) -> dict[str, Float[Array, "batch targets frames bins channels"]]:
-        """Estimated and true magnitudes of the targets, ``spectra, source_spectra``.
+        """Return targets' magnitudes, estimated and true: ``spectra, source_spectra``.
 
         Frames are those inside the signal. A mono model hears the mean of the
         magnitudes of all channels.
@@ -211,11 +211,11 @@ class OpenUnmix(SeparationModel):
         }
 
     def for_validation(self) -> "OpenUnmix":
-        """Without the Wiener filter: whether it helps is asked of whole songs."""
+        """Return the model without the Wiener filter: only whole songs judge it."""
         return self.clone(iterations=0)
 
     def observe(self, mixture: Float[Array, "batch *channels time"]) -> None:
-        """Sow mean and variance of the magnitudes of every bin that is heard."""
+        """Sow mean and variance of the magnitudes of every bin in use."""
         bins = self.parts["input_mean"].shape[-1]
         magnitudes = self._heard(mixture, 1).mean(-2)[..., :bins]
         moments = jnp.stack([magnitudes.mean((0, 1)), magnitudes.var((0, 1))])

@@ -33,18 +33,18 @@ def magnitude_network_parts(
     layers: int = 3,
     bidirectional: bool = True,
 ) -> dict[str, Callable[[PRNGKeyArray], dict[str, Array] | Array]]:
-    r"""What draws each part of the parameters.
+    r"""Return, for each part of the parameters, the function that draws the part.
 
     Matrices are uniform within :math:`\pm 1 / \sqrt{fan\ in}`, norms the identity, and
     so is the standardization of the input until statistics of music are put there.
 
     Args:
         bins: of the spectra.
-        heard: bins that the network hears, the lowest ones.
+        heard: number of bins that the network uses, the lowest ones.
         channels: of the audio.
         hidden: channels inside; each of two directions has half as many.
         layers: of the recurrent network.
-        bidirectional: False: only the past is heard.
+        bidirectional: False: the network uses the past only.
 
     Raises:
         ValueError: two directions of an odd number of hidden channels.
@@ -108,8 +108,8 @@ def magnitude_network(
         m &= \mathrm{BN}_3(W_3 \, \mathrm{relu}(\mathrm{BN}_2(W_2 [z; l]))), \quad
         Y = \mathrm{relu}(m \, s_{out} + \mu_{out}) \odot X
 
-    where the input is standardized with what is minus the mean of music and one over
-    its standard deviation at first; all four are trained.
+    where the input's offset and scale start as minus the mean of music and one over
+    its standard deviation; all four are trained.
 
     Args:
         params: of :func:`magnitude_network_parts`, drawn.
@@ -208,7 +208,7 @@ def batch_norm(
     train: bool,
     axis_name: str | None = None,
 ) -> tuple[Float[Array, "batch frames channels"], dict[str, Array]]:
-    r"""Normalize every channel over the frames of a batch, or with what is known of it.
+    r"""Normalize every channel with the statistics of the batch, or with stored ones.
 
     :math:`(x - \mu) / \sqrt{\sigma^2 + 10^{-5}} \cdot gain + bias`. In training mean
     and (biased) variance are those of the batch, and a tenth of the mean and of the

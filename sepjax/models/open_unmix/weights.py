@@ -25,7 +25,7 @@ Tree = dict[str, "np.ndarray | Tree"]
 
 
 def join_targets(states: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """One state dict of those of several targets, as the family wants it.
+    """Join the state dicts of several targets to the one state dict of the family.
 
     Args:
         states: name of the target -> its state dict.
@@ -51,7 +51,7 @@ def open_unmix(
     softmask: bool = False,
     residual: bool = False,
 ) -> tuple[Config, dict]:
-    """Networks of several targets, all of one size.
+    """Import the networks of several targets, all of one size.
 
     Args:
         state: arrays named ``<target>/<name>``, of all targets.
@@ -94,10 +94,10 @@ def open_unmix(
 
 
 def simplest_bandwidth(inputs: int, bins: int, sample_rate: int) -> float:
-    """A bandwidth in Hz that so many of the bins lie within.
+    """Return a bandwidth in Hz that contains so many of the bins.
 
-    It is that of the public models if this is right, 0 if all bins lie within, or else
-    half a bin above the last one.
+    The bandwidth of the public models if that is right, 0 if all bins lie within, or
+    else half a bin above the last bin.
 
     Example:
         >>> simplest_bandwidth(1487, 2049, 44100), simplest_bandwidth(513, 513, 16000)

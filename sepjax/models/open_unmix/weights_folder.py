@@ -36,7 +36,7 @@ EXCERPTS = 600
 
 
 class Transform(NamedTuple):
-    """What the files of arrays do not tell, or not alone."""
+    """Parameters of the transform that the files of arrays do not settle alone."""
 
     sample_rate: int = 44100
     n_fft: int = 4096
@@ -60,7 +60,7 @@ def import_folder(
     residual: bool = False,
     verify: bool = True,
 ) -> Imported:
-    """A model that Open-Unmix' own scripts have trained.
+    """Import a model that Open-Unmix' own scripts have trained.
 
     Args:
         paths: its folder, or the files in it.
@@ -109,7 +109,7 @@ import_folder.convert = open_unmix
 
 
 def read_separator_file(folder: Path) -> Transform | None:
-    """What ``separator.json`` in a folder tells; None if there is none.
+    """Read ``separator.json`` in a folder; None if there is no such file.
 
     Raises:
         ValueError: it is damaged, or a number is missing.
@@ -141,7 +141,7 @@ def _by_target(paths: Sequence[Path], sources: tuple[str, ...]) -> dict[str, Pat
 
 
 def file_of(paths: Sequence[Path], target: str, public: str = "") -> Path | None:
-    """The file of a target, if there is one; the published one goes first.
+    """Return the file of a target, if it exists; the published file goes first.
 
     Raises:
         ValueError: there are several.
@@ -161,7 +161,7 @@ def _listing(paths: Sequence[Path]) -> list[Path]:
 
 
 def folder_of(paths: Sequence[Path]) -> Path:
-    """Where the files of a model are.
+    """Return the folder with the files of a model.
 
     Raises:
         ValueError: no path is given.
@@ -172,7 +172,7 @@ def folder_of(paths: Sequence[Path]) -> Path:
 
 
 def name_parts(path: Path) -> tuple[str, str]:
-    """Target, and the beginning of the SHA-256 or nothing, as a name tells them.
+    """Split a file's name into the target and the beginning of the SHA-256, or "".
 
     Example:
         >>> name_parts(Path("vocals-b62c91ce.pth")), name_parts(Path("lead_voice.pth"))
@@ -202,7 +202,7 @@ def check_names(files: Iterable[Path], verify: bool) -> None:
 
 
 def read_targets(files: Mapping[str, Path], **options: Any) -> tuple[Config, dict]:
-    """Configuration and parameters from the state dicts of targets.
+    """Read configuration and parameters from the state dicts of targets.
 
     Args:
         files: target -> its file.
@@ -235,7 +235,7 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 
 def compare(place: str, numbers: Mapping[str, Any], config: Config) -> None:
-    """Refuse a model that is not what a place says of it.
+    """Refuse a model that differs from the numbers in a file or release.
 
     Raises:
         ValueError: the first number that differs is named.
@@ -253,7 +253,7 @@ def compare(place: str, numbers: Mapping[str, Any], config: Config) -> None:
 def facts_of(
     name: str, files: Mapping[str, Path], config: Config, **more: Any
 ) -> dict[str, Any]:
-    """Facts for ``weights.json``, of the files of all targets."""
+    """Return the facts for ``weights.json`` about the files of all targets."""
     # A chunk of whole excerpts: the last one of a few frames would fit anything.
     chunk = round((EXCERPTS - 1) * config.model.hop / config.data.sample_rate, 6)
     habits = {"chunk": chunk, "normalize": False, "rescale": False}

@@ -32,7 +32,7 @@ from sepjax.storage import sha256
 
 
 class Release(NamedTuple):
-    """Files of a released model, and what they do not tell."""
+    """Files of a released model, and the facts that the files do not contain."""
 
     place: str
     """The record, below which ``files/<name>`` are."""
@@ -42,11 +42,11 @@ class Release(NamedTuple):
     transform: Transform = Transform()
 
     def url(self, target: str) -> str:
-        """Where a target's file is published."""
+        """Address of a target's published file."""
         return f"{self.place}/files/{self.files[target]}"
 
     def prefix(self, target: str) -> str:
-        """How the SHA-256 of a target's file begins."""
+        """First digits of the SHA-256 of a target's file."""
         return name_parts(Path(self.files[target]))[1]
 
 
@@ -89,7 +89,7 @@ def import_release(
     download: bool = False,
     verify: bool = True,
 ) -> Imported:
-    """A released model from its files.
+    """Import a released model from its files.
 
     Args:
         name: a key of :data:`RELEASES`.

@@ -66,7 +66,7 @@ class TasNetConfig(ModelConfig):
     consistency: bool = setting(False, "free")  # estimates sum to the mixture
 
     def problems(self, config: Config) -> Iterable[str]:
-        """Fields that do not go together."""
+        """Return the problems of fields that do not go together."""
         yield from self._encoding_problems()
         yield from self._filter_problems()
         yield from self._deep_problems()
@@ -170,7 +170,7 @@ class TasNetConfig(ModelConfig):
 
 
 def layer_strides(model: TasNetConfig) -> tuple[int, ...]:
-    """The stride of every layer of an encoder; their product is a frame's.
+    """Return the stride of every layer of an encoder; their product is a frame's.
 
     Example:
         >>> layer_strides(TasNetConfig(encoding="deep", filters=2, W=16))

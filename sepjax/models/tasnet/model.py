@@ -56,11 +56,11 @@ class MaskedSeparation(SeparationModel):
         return Separation(estimates, masks, latent)
 
     def observe(self, mixture: Float[Array, "batch time"]) -> Array:
-        """Encode, for the sake of the statistics that encoders gather."""
+        """Encode, to gather the statistics of the encoders."""
         return self.encoder(mixture)
 
     def describe(self, time: int) -> dict[str, str]:
-        """Frames, and what a mask sees of them."""
+        """Return the number of frames, and how many of them a mask depends on."""
         frames, rate = frames_for(time, self.stride), self.sample_rate
         facts = {"latent": f"{frames} frames of {self.stride} samples"}
         if not self.needs_sources:

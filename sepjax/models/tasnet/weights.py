@@ -106,7 +106,7 @@ def torchaudio(
 
 
 def kaituoxu_package(state: dict, arguments: dict) -> Package:
-    """What ``ConvTasNet`` of kaituoxu was called with, which its files keep."""
+    """Return the arguments of kaituoxu's ``ConvTasNet``, which its files keep."""
     options = pick(arguments, norm="norm_type", mask_act="mask_nonlinear")
     fields = dict(kernel="P", layers="X", stack="R", sources="C")
     sizes = pick(arguments, "N", "L", "H", "causal", "audio_channels", **fields)
@@ -131,7 +131,7 @@ def kaituoxu(
 ) -> tuple[Config, dict]:
     """kaituoxu/Conv-TasNet: no skips, no biases, a rectified encoder.
 
-    A causal network is known by the places of its layers, which a crop moves.
+    The places of its layers show that a network is causal: a crop moves them.
 
     Args:
         state: its arrays.

@@ -17,7 +17,7 @@ Params = dict[str, "np.ndarray | Params"]
 
 @dataclasses.dataclass(frozen=True)
 class Naming:
-    """What a family calls the arrays of its separator.
+    """A family's names for the arrays of its separator.
 
     The names of a block's parts follow its prefix; ``""``: the family has none.
     """
@@ -42,10 +42,10 @@ class Naming:
 
 
 def read_separator(state: StateReader, naming: Naming) -> tuple[dict, Params]:
-    """Fields of the configuration, and parameters, of a separator.
+    """Read the configuration fields, and the parameters, of a separator.
 
-    Another width of the skip path than of the bottleneck is met with zeros: the
-    narrower one is widened, which changes no output, and no gradient leaves zero.
+    Where skip path and bottleneck differ in width, zeros widen the narrower path; this
+    changes no output, and no gradient moves the zeros.
     """
     bottleneck = _pointwise(state, naming, naming.bottleneck, -1, -1)
     latent, width = bottleneck["kernel"].shape

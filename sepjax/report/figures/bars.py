@@ -16,8 +16,8 @@ TOP = 0.75  # inches above the bars, with a title and the legend
 def write_bars(runs: Sequence[Path], output: Path) -> tuple[list[Path], str]:
     """Draw the SI-SDR improvement of every run by class, and the oracle's.
 
-    Whether a class is worth training, or a short training enough, shows in how much of
-    the way to the ideal masks a run goes.
+    The share of the way to the ideal masks that a run goes shows whether a class is
+    worth training, and whether a short training is enough.
 
     Args:
         runs: as :func:`sepjax.report.score_table.score_table` takes them.

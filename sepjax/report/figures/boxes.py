@@ -95,7 +95,7 @@ def box_picture(results: Mapping[str, Any]) -> Markup:
 
 
 def drawn_metrics(results: Mapping[str, Any]) -> list[str]:
-    """The metrics with a finite score in some track."""
+    """Return the metrics with a finite score in some track."""
     return [
         metric
         for metric in shown_metrics(results)
@@ -104,7 +104,7 @@ def drawn_metrics(results: Mapping[str, Any]) -> list[str]:
 
 
 def track_scores(results: Mapping[str, Any], name: str, metric: str) -> list[float]:
-    """Scores of a class in all tracks that have it and in which it sounds."""
+    """Return a class' scores in all tracks that have it and in which it sounds."""
     rows = [t["model"][name] for t in results["tracks"] if name in t["model"]]
     values = [measured(row[metric]) for row in rows]
     return [value for value in values if not math.isnan(value)]

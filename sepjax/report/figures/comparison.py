@@ -65,7 +65,7 @@ class Line(NamedTuple):
 
 
 def find_runs(path: Path, depth: int = DEPTH) -> list[Path]:
-    """Run folders at or below a path, by name; those of seeds before a folder's own.
+    """Find run folders at or below a path, by name; seeds win over the folder's run.
 
     Raises:
         FileNotFoundError: there is no such folder.
@@ -84,12 +84,12 @@ def find_runs(path: Path, depth: int = DEPTH) -> list[Path]:
 
 
 def is_run(path: Path) -> bool:
-    """Whether a path is one run, or the seeds of one; not a folder of several."""
+    """Return whether a path is one run, or seeds of one; not a folder of several."""
     return (path / "metrics.jsonl").exists() or any(path.glob("seed_*/metrics.jsonl"))
 
 
 def read_lines(paths: Sequence[Path], rows: Mapping[str, str]) -> list[Line]:
-    """The lines of runs, in the order of ``rows``, then those that are no row.
+    """Read the lines of runs, in the order of ``rows``, then the lines without a row.
 
     Args:
         paths: run folders, folders of the seeds of a run, or folders of such folders;
@@ -124,7 +124,7 @@ def read_lines(paths: Sequence[Path], rows: Mapping[str, str]) -> list[Line]:
 
 
 def by_setting(lines: Sequence[Line]) -> list[list[Line]]:
-    """Lines that can be compared, together."""
+    """Group the lines that can be compared."""
     groups: dict[str, list[Line]] = {}
     for line in lines:
         groups.setdefault(json.dumps(setting(line)), []).append(line)
@@ -132,7 +132,7 @@ def by_setting(lines: Sequence[Line]) -> list[list[Line]]:
 
 
 def require_comparable(lines: Sequence[Line]) -> None:
-    """Refuse lines that were not validated on the same thing.
+    """Refuse lines with different validation data.
 
     Raises:
         ValueError: says in what they differ, and which run has what.
@@ -151,7 +151,7 @@ def require_comparable(lines: Sequence[Line]) -> None:
 
 
 def setting(line: Line) -> dict[str, object]:
-    """The data and chunks that a line's curves were measured on."""
+    """Return the data and chunks that a line's curves were measured on."""
     facts = {name: line.field(*keys) for name, keys in SETTING.items()}
     facts["data"] = str(facts["data"] or "unknown")[:12]
     # Validation chunks are as long as those of training unless the field says more.

@@ -54,7 +54,7 @@ def best_step(run: RunFolder) -> int | None:
 
 
 def learning_rate_drops(run: RunFolder) -> list[tuple[int, float, float]]:
-    """(step, old rate, new rate) of every cut of the learning rate.
+    """Return (step, old rate, new rate) of every cut of the learning rate.
 
     There are none where it falls at every step, as under ``optim.schedule="cosine"``.
     """

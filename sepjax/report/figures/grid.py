@@ -77,7 +77,7 @@ def write_figure(
 def save(
     output: Path, title: str, text: str, draw: Any, sections: Sequence[Section] = ()
 ) -> list[Path]:
-    """Write a figure as the formats that the name of a file asks for.
+    """Save a figure in the formats that a file name asks for.
 
     Args:
         output: as in :func:`write_figure`.
@@ -100,7 +100,7 @@ def save(
 
 
 def render(figure: Any, kind: str) -> bytes:
-    """A matplotlib figure as the bytes of a PNG or SVG file; the same every time."""
+    """Render a matplotlib figure as bytes of a PNG or SVG file; the same every time."""
     from matplotlib import rc_context
 
     content = io.BytesIO()

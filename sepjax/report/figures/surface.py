@@ -89,7 +89,7 @@ def variations_in(run: Path) -> list[Path]:
 
 
 def parse_variation(name: str) -> dict[str, float]:
-    """The values of a variation from the name of its folder.
+    """Read the values of a variation from the name of its folder.
 
     Raises:
         ValueError: it is not the name of one.

@@ -10,7 +10,7 @@ from sepjax.storage import write_atomically
 
 
 class Section(NamedTuple):
-    """A part of a page; it is left out where ``content`` is None or empty."""
+    """A part of a page, left out where ``content`` is None or empty."""
 
     title: str  # empty: no heading
     content: Any
@@ -104,5 +104,5 @@ def document(markup: Markup) -> str:
 
 
 def write_document(markup: Markup, path: Path) -> Path:
-    """Write a page under its name, complete: a reader never meets half of it."""
+    """Write a page under its name at once: a reader never meets half of a page."""
     return write_atomically(path, document(markup))

@@ -28,7 +28,7 @@ class ExcerptAudio:
 
     @property
     def clips(self) -> list[np.ndarray]:
-        """Everything that can be heard."""
+        """Every wave that a reader of the page can play."""
         return [self.mixture, *self.references.values(), *self.estimates.values()]
 
 
@@ -72,7 +72,7 @@ def _read(folder: Path, name: str, sample_rate: int) -> np.ndarray:
 
 
 def encode(excerpts: list[ExcerptAudio]) -> tuple[list[list[str]], str]:
-    """Data URIs of every clip, and a note where they are not the samples themselves.
+    """Return data URIs of every clip, and a note where they hold other samples.
 
     16-bit WAV while that fits the budget, MP3 as good as fits beyond it: both play
     and seek in all current browsers. (FLAC would be lossless and half as large, but

@@ -17,7 +17,7 @@ Songs = Sequence[Mapping[str, Any]]
 
 
 def split_table(header: Mapping[str, Any], songs: Songs) -> list[list[str]]:
-    """Songs and length of each split, and how long each class is active in how many.
+    """Show songs and length of each split, and how long classes are active in how many.
 
     Example:
         >>> song = {"split": "test", "frames": 36000, "rate": 10, "absent": []}
@@ -41,7 +41,7 @@ def split_table(header: Mapping[str, Any], songs: Songs) -> list[list[str]]:
 
 
 def format_prepared(header: Mapping[str, Any], songs: Songs) -> str:
-    """The terminal's summary: splits, what was left out and why, warnings."""
+    """Write the terminal's summary: splits, dropped songs with reasons, warnings."""
     blocks = [aligned(split_table(header, songs))]
     # Reasons that differ in numbers only are counted together.
     reasons = (s["reason"] for s in songs if s["split"] == "dropped")

@@ -136,7 +136,7 @@ def _class_table(run: RunFolder) -> Markup | None:
 
 
 def digits(value: Any) -> str:
-    """A stored number with two digits, as papers give it; infinity by its sign.
+    """Format a stored number with two digits, as papers do; infinity by its sign.
 
     Example:
         >>> digits(5.678), digits("Infinity"), digits(None)

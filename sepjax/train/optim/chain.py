@@ -38,7 +38,7 @@ LAST_LINKS: dict[str, Callable[[], optax.GradientTransformation]] = {
 def decayed(
     params: Any, which: str = "kernels", model: SeparationModel | None = None
 ) -> Any:
-    """Which leaves weight decay touches.
+    """Return which leaves weight decay shrinks.
 
     Args:
         params: a tree of parameters.
@@ -68,7 +68,7 @@ def decayed(
 def named_optimizers() -> dict[str, Callable[..., optax.GradientTransformation]]:
     """The complete optimisers of optax and ``optax.contrib``, by name.
 
-    A name that both have means that of ``optax.contrib``.
+    For a name in both, ``optax.contrib`` counts.
 
     Example:
         >>> {"muon", "lion", "prodigy"} <= set(named_optimizers())
@@ -89,7 +89,7 @@ def named_optimizers() -> dict[str, Callable[..., optax.GradientTransformation]]
 
 
 def require_optimizer(name: str) -> None:
-    """Check that a name is an optimiser's.
+    """Refuse a name that is not an optimiser's.
 
     Raises:
         ValueError: unknown optimiser; the nearest names are suggested.
@@ -122,7 +122,7 @@ def find_optimizer(name: str) -> Callable[..., optax.GradientTransformation]:
 
 
 def matrix_axes(params: Any) -> Any:
-    """Which leaves Muon orthogonalizes: matrices, each by itself if they are stacked.
+    """Return which leaves Muon orthogonalizes: matrices, one by one if stacked.
 
     Leaves named ``kernel`` with at least two axes, but for depthwise filters, which are
     no matrices, and the weights of recurrent layers. Their last two axes are inputs and
@@ -153,13 +153,13 @@ def make_optimizer(
     steps: int = 0,
     model: SeparationModel | None = None,
 ) -> optax.GradientTransformation:
-    """The optimiser of a configuration.
+    """Make the optimiser of a configuration.
 
     Decoupled decay is AdamW's, ``p -= lr * decay * p``; ``l2`` adds ``decay * p`` to
     the gradient before the moments, as PyTorch's Adam does. The learning rate lies in
     the state's ``hyperparams["learning_rate"]``, where it can be replaced without
     recompilation; with a schedule of steps (:func:`learning_rate`) it is the rate of
-    the last step. What is frozen does not decay; its gradients are zero already.
+    the last step. Frozen parameters do not decay; their gradients are zero already.
 
     Args:
         config: its numbers may be arrays, as those of ``train.vary`` are.
@@ -213,7 +213,7 @@ def make_optimizer(
 
 
 def is_used(value: Any) -> bool:
-    """Whether a number makes a difference: an array always does."""
+    """Return whether a number makes a difference: an array always does."""
     return isinstance(value, jax.Array) or value > 0
 
 

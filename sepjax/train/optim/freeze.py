@@ -9,7 +9,7 @@ from sepjax.registry import nearest
 
 
 def frozen_leaves(params: Any, freeze: Sequence[str]) -> Any:
-    """Which leaves lie in one of the named parts.
+    """Return which leaves lie in one of the named parts.
 
     Args:
         params: a tree of parameters.
@@ -39,7 +39,7 @@ def frozen_leaves(params: Any, freeze: Sequence[str]) -> Any:
 
 
 def unmoved(params: Any, freeze: Sequence[str], constants: Sequence[str] = ()) -> Any:
-    """Which leaves no optimiser moves: what is frozen, and facts about the data.
+    """Return which leaves no optimiser moves: frozen parts, and facts about the data.
 
     Some optimisers move parameters without a gradient: by noise, by rescaling, or back
     to where they began.
@@ -56,7 +56,7 @@ def unmoved(params: Any, freeze: Sequence[str], constants: Sequence[str] = ()) -
 
 
 def all_but(params: Any, fit: Sequence[str]) -> tuple[str, ...]:
-    """The paths of all leaves outside of the parts that are to be fitted.
+    """Return the paths of all leaves outside of the parts to fit.
 
     Args:
         params: a tree of parameters.
@@ -84,7 +84,7 @@ def all_but(params: Any, fit: Sequence[str]) -> tuple[str, ...]:
 
 
 def stop_gradients(params: Any, freeze: Sequence[str]) -> Any:
-    """The same values, those of the named parts constant to differentiation.
+    """Return the same values; gradients stop at the named parts.
 
     Example:
         >>> def loss(params): return sum(stop_gradients(params, ["a"]).values())
@@ -109,5 +109,5 @@ def _contains(name: str, part: str) -> bool:
 
 
 def within(name: str, path: str) -> bool:
-    """Whether a leaf is a part, or lies in it."""
+    """Return whether a leaf is the part, or lies in the part."""
     return name == path or name.startswith(path + "/")

@@ -24,7 +24,7 @@ def plateau_step(
     threshold_mode: str = "abs",
     smallest_change: float = 1e-8,
 ) -> PlateauState:
-    """One evaluation's verdict on the learning rate; lower values are better.
+    """Update the schedule after an evaluation; lower values are better.
 
     The rate is multiplied by ``factor`` when more than ``patience`` evaluations in
     sequence were no improvement, that is at evaluation ``patience + 1``. A value

@@ -8,7 +8,7 @@ from jaxtyping import Array, Float, Int
 def cosine_restarts(
     lr: float, *, every: int = 200_000, decay: float = 0.85
 ) -> optax.Schedule:
-    """The rate of each step of gradient descent with warm restarts.
+    """Return the rate of each step of gradient descent with warm restarts.
 
     ``rate(n) = lr decay^j (1 + cos(pi (n / every - j))) / 2``, ``j = floor(n / every)``
 
