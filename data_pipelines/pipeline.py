@@ -219,9 +219,8 @@ def open_data(
 
     Example:
         >>> import tempfile
-        >>> from sepjax.config import resolve
         >>> with tempfile.TemporaryDirectory() as cache:
-        ...     data = open_data(resolve(Config()), cache=cache)
+        ...     data = open_data(Config(), cache=cache)
         ...     batch = next(data.train_batches(start_step=0, stop_step=1))
         >>> batch["chunks"].shape  # batch, sources, time, channels
         (4, 4, 64000, 1)

@@ -1,13 +1,15 @@
 """Annotations that run: every call of a formula, a loss or a model checks its own.
 
-Arrays are jax arrays (tracers are), an ``int`` may stand for a ``float``, and names of
-axes mean one length within a call.
+Arrays are those of jax, tracers among them, or of NumPy, which jax takes as well; an
+``int`` may stand for a ``float``, and names of axes mean one length within a call.
 """
 
 import contextlib
 from collections.abc import Iterator
 
+import jax
 import jaxtyping
+import numpy as np
 from beartype import BeartypeConf, beartype
 
 CHECKED = ("sepjax.functional", "sepjax.losses", "sepjax.models")
@@ -16,6 +18,7 @@ check = beartype(conf=BeartypeConf(is_pep484_tower=True))
 
 def install() -> None:
     """Check what is imported from now on."""
+    jaxtyping.Array = jax.Array | np.ndarray
     jaxtyping.install_import_hook(CHECKED, f"{__name__}.check")
 
 

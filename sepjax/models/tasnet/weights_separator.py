@@ -6,13 +6,14 @@ Depthwise kernels turn from (out, 1, taps) to (taps, out), 1x1 convolutions from
 """
 
 import dataclasses
+from typing import Any
 
 import jax
 import numpy as np
 
 from sepjax.foreign.state_dict import StateReader
 
-Params = dict[str, "np.ndarray | Params"]
+Params = dict[str, Any]  # arrays, and dictionaries of them
 
 
 @dataclasses.dataclass(frozen=True)
