@@ -185,7 +185,7 @@ def test_inside_of_the_masking_network(shared_data):
             outputs = [block[n]["kernel"] for n in ("residual", "skip")]
             block["output"] = {"kernel": jnp.concatenate(outputs, -1)}
             for name in ("prelu_1", "prelu_2"):
-                block[name] = slopes[name][index]
+                block[name] = jnp.asarray(slopes[name][index])
             residual, skip = tcn_block(
                 block, x, 2 ** (index % 2), max_dilation=2, norm="group"
             )
