@@ -174,7 +174,9 @@ def test_inside_of_the_masking_network(shared_data):
 
     def network(ends, blocks):
         def norm(x, name, slope):
-            return group_norm(prelu(x, jnp.asarray(slopes[slope])), **ends[name], groups=8)
+            return group_norm(
+                prelu(x, jnp.asarray(slopes[slope])), **ends[name], groups=8
+            )
 
         found = {"norm_1": norm(latent, "input_norm", "input")}
         x = found["in_conv"] = found["norm_1"] @ ends["input"]["kernel"]
