@@ -105,6 +105,7 @@ def score_all(
     protocol: Protocol,
     *,
     jobs: int = 1,
+    threads: int = 1,
     total: int = 0,
     progress: bool = False,
 ) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -115,6 +116,7 @@ def score_all(
         load: reads or separates.
         protocol: what is measured.
         jobs: processes; with more than one, items and ``load`` are pickled.
+        threads: of a single process.
         total: number of items.
         progress: show a bar with the expected time on stderr.
 
@@ -126,8 +128,11 @@ def score_all(
         _start_worker, jax.config.jax_compilation_cache_dir, {**METRICS}
     )
     work = functools.partial(_score, load, protocol), _Counted(items, total), "evaluate"
-    options = {"workers": jobs, "unit": "track", "progress": progress}
-    for index, row, error in run_jobs(*work, start=start, again=True, **options):
+    options: dict[str, Any] = {"unit": "track", "progress": progress}
+    options |= {"workers": threads}
+    if jobs > 1:
+        options |= {"workers": jobs, "start": start, "again": True}
+    for index, row, error in run_jobs(*work, **options):
         yield index, row if error is None else {"error": reason(error)}
 
 

@@ -55,8 +55,12 @@ def evaluate_folders(
         raise ValueError(f"jobs={jobs} must be at least 1, or 0 for one per processor")
     pairs, remarks = pair_tracks(Path(references), Path(estimates), classes)
     options = {"total": len(pairs), "progress": progress}
-    jobs = min(jobs or _useful_jobs(pairs), len(pairs))
-    done = score_all(pairs, read_pair, protocol, jobs=jobs, **options)
+    processes = min(jobs or _useful_jobs(pairs), len(pairs))
+    # Short songs share a process: its imports would take longer than they do.
+    threads = 2 if jobs == 0 and processes == 1 else 1
+    done = score_all(
+        pairs, read_pair, protocol, jobs=processes, threads=threads, **options
+    )
     ordered = sorted(done, key=lambda item: item[0])
     rows = [{"name": pairs[index].title} | row for index, row in ordered]
     origin = {"references": str(references), "estimates": str(estimates)}
