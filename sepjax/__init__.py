@@ -7,8 +7,9 @@ Submodules are imported when they are first touched, so that ``import sepjax`` i
     3200
 """
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from sepjax.registry import names_on_demand
 
 if TYPE_CHECKING:
     from sepjax import config as config
@@ -29,26 +30,18 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _NAMES = {
-    "build_model": "sepjax.models",
-    "load": "sepjax.train.load",
-    "separate": "sepjax.inference.separate",
-    "si_sdr": "sepjax.losses",
-    "write_report": "sepjax.report",
+    "build_model": "models",
+    "load": "train.load",
+    "separate": "inference.separate",
+    "si_sdr": "losses",
+    "write_report": "report",
+    **dict.fromkeys(("config", "evaluation", "functional", "inference"), ""),
+    **dict.fromkeys(("losses", "models", "report", "train", "weights"), ""),
 }
-_SUBMODULES = (
-    *("config", "evaluation", "functional", "inference"),
-    *("losses", "models", "report", "train", "weights"),
-)
-__all__ = ["__version__", *_NAMES, *_SUBMODULES]
+__all__ = ["__version__", *_NAMES]
 
 if not TYPE_CHECKING:  # a checker shall miss what is misspelled
-
-    def __getattr__(name: str) -> Any:
-        if name in _NAMES:
-            return getattr(importlib.import_module(_NAMES[name]), name)
-        if name in _SUBMODULES:
-            return importlib.import_module(f"sepjax.{name}")
-        raise AttributeError(f"module 'sepjax' has no attribute {name!r}")
+    __getattr__ = names_on_demand(__name__, _NAMES)
 
 
 def __dir__() -> list[str]:

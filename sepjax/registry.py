@@ -164,6 +164,29 @@ class Registry(MutableMapping[str, Any]):
         return homes
 
 
+def names_on_demand(package: str, names: Mapping[str, str]) -> Callable[[str], Any]:
+    """Return the ``__getattr__`` of a package that imports names at the first touch.
+
+    Args:
+        package: its name.
+        names: of things to the modules of the package that define them; "" for a module
+            of the package itself.
+
+    Example:
+        >>> get = names_on_demand("sepjax", {"Registry": "registry", "storage": ""})
+        >>> get("Registry").__name__, get("storage").__name__
+        ('Registry', 'sepjax.storage')
+    """
+
+    def get(name: str) -> Any:
+        if name not in names:
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        module = importlib.import_module(f"{package}.{names[name] or name}")
+        return getattr(module, name) if names[name] else module
+
+    return get
+
+
 def _origin(builder: Any) -> tuple[str, str] | Any:
     """Where a function or class is defined; anything else is its own origin."""
     module, name = (

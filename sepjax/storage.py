@@ -53,6 +53,9 @@ def atomic_file(path: str | Path) -> Iterator[BinaryIO]:
 def atomic_folder(folder: str | Path) -> Iterator[Path]:
     """A new folder that takes the place of ``folder`` at the end, if nothing failed.
 
+    An older folder steps aside as a whole: for a moment nothing has the name, never a
+    half of either. It comes back if the new one cannot have its name.
+
     Example:
         >>> import tempfile
         >>> folder = Path(tempfile.mkdtemp()) / "audio"
@@ -63,15 +66,23 @@ def atomic_folder(folder: str | Path) -> Iterator[Path]:
     """
     folder = Path(folder).absolute()
     folder.parent.mkdir(parents=True, exist_ok=True)
-    part = _part(folder)
-    shutil.rmtree(part, ignore_errors=True)
+    part, old = _part(folder), _part(folder.with_name(f"old.{folder.name}"))
+    for rest in (part, old):
+        shutil.rmtree(rest, ignore_errors=True)
     part.mkdir()
     try:
         yield part
-        shutil.rmtree(folder, ignore_errors=True)
-        move(part, folder)
+        if folder.exists():
+            move(folder, old)
+        try:
+            move(part, folder)
+        except OSError:
+            if old.exists():
+                move(old, folder)
+            raise
     finally:
-        shutil.rmtree(part, ignore_errors=True)
+        for rest in (part, old):
+            shutil.rmtree(rest, ignore_errors=True)
 
 
 def _part(path: Path) -> Path:

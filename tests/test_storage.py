@@ -61,6 +61,14 @@ def test_a_failed_writer_leaves_the_old_folder(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["audio"]
 
 
+def test_the_old_folder_comes_back_if_the_new_one_cannot_take_its_place(tmp_path):
+    write_atomically(tmp_path / "audio" / "a.txt", "old")
+    with pytest.raises(FileNotFoundError), atomic_folder(tmp_path / "audio") as part:
+        part.rmdir()
+    assert (tmp_path / "audio" / "a.txt").read_text() == "old"
+    assert [path.name for path in tmp_path.iterdir()] == ["audio"]
+
+
 def test_threads_that_write_the_same_file_do_not_meet(tmp_path):
     path, texts = tmp_path / "a", [str(number) * 10_000 for number in range(8)]
     with ThreadPoolExecutor(8) as pool:

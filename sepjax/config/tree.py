@@ -219,10 +219,13 @@ def resolve(
     for section in (config, *(getattr(config, f.name) for f in fields(config))):
         for field in fields(section) if dataclasses.is_dataclass(section) else ():
             value = getattr(section, field.name)
+            if isinstance(value, list):
+                value = tuple(value)
+                setattr(section, field.name, value)
             if isinstance(value, tuple) and all(isinstance(v, str) for v in value):
                 # A flag turns --config.data.sources=vocals,bass into one name.
                 parts = (part.strip() for name in value for part in name.split(","))
                 setattr(section, field.name, tuple(filter(None, parts)))
     import_extensions(config.extensions)
     validate(config, more(config))
-    return from_dict(to_dict(config))
+    return config

@@ -3,8 +3,9 @@
 Names are imported when they are first touched: tables of text need no jax.
 """
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from sepjax.registry import names_on_demand
 
 if TYPE_CHECKING:
     from sepjax.evaluation.bss import bss_eval as bss_eval
@@ -36,8 +37,5 @@ _NAMES = {
 __all__ = list(_NAMES)
 
 
-def __getattr__(name: str) -> Any:
-    if name in _NAMES:
-        module = importlib.import_module(f"sepjax.evaluation.{_NAMES[name]}")
-        return getattr(module, name)
-    raise AttributeError(f"module 'sepjax.evaluation' has no attribute {name!r}")
+if not TYPE_CHECKING:  # a checker shall miss what is misspelled
+    __getattr__ = names_on_demand(__name__, _NAMES)

@@ -18,10 +18,9 @@ import numpy as np
 from sepjax.evaluation.bss import bss_eval, sdr_frames
 from sepjax.evaluation.bss.windows import windows
 from sepjax.evaluation.perceptual import bleeding, log_wmse, multi_mel_snr
+from sepjax.evaluation.tables import LEAKAGE
 from sepjax.evaluation.whole_track import si_sdr, usdr
 from sepjax.registry import Registry
-
-LEAKAGE = "leakage_dbfs"
 
 
 @dataclasses.dataclass(frozen=True)

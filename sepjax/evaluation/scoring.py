@@ -124,13 +124,12 @@ def score_all(
         The row of :func:`score_track`, or ``{"error": text}``: a track that fails does
         not stop the others.
     """
-    start = functools.partial(
-        _start_worker, jax.config.jax_compilation_cache_dir, {**METRICS}
-    )
     work = functools.partial(_score, load, protocol), _Counted(items, total), "evaluate"
     options: dict[str, Any] = {"unit": "track", "progress": progress}
-    options |= {"workers": threads}
+    options["workers"] = threads
     if jobs > 1:
+        facts = jax.config.jax_compilation_cache_dir, {**METRICS}
+        start = functools.partial(_start_worker, *facts)
         options |= {"workers": jobs, "start": start, "again": True}
     for index, row, error in run_jobs(*work, **options):
         yield index, row if error is None else {"error": reason(error)}

@@ -93,7 +93,8 @@ def configuration_of(arguments: Sequence[str]) -> Any:
 
     Files that cannot be read are left to the parser of flags, which explains.
     """
-    given = [a.lstrip("-").partition("=")[2] for a in arguments if "config=" in a]
+    flags = (a.lstrip("-").partition("=") for a in arguments)
+    given = [value for name, _, value in flags if name == "config"]
     if not given or not given[-1].partition(":")[0].endswith(".py"):
         return None
     path, colon, name = given[-1].partition(":")

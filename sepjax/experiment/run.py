@@ -79,7 +79,7 @@ def _run(config: Config, options: Options, stack: contextlib.ExitStack) -> bool:
     if mode != "evaluate":
         batch_size, accumulate = config.train.batch_size, config.train.accumulate
         meshes.require_divisible(batch_size, mesh.size, accumulate)
-        make_optimizer(config.optim, steps=1)  # its name is known
+        make_optimizer(config.optim, steps=1)  # one of a user's own can be built
         make_objective(model_of(config), config.loss)  # the model feeds its losses
     data = open_data(config, sharding=meshes.batch_sharding(mesh))
     _announce(data, data.require_unseen() if mode != "evaluate" else [])

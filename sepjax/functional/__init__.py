@@ -5,6 +5,7 @@ from sepjax.functional import augmentations as augmentations
 from sepjax.functional import filterbanks as filterbanks
 from sepjax.functional import framing as framing
 from sepjax.functional import generation as generation
+from sepjax.functional import hearing as hearing
 from sepjax.functional import inverse as inverse
 from sepjax.functional import live as live
 from sepjax.functional import masking as masking

@@ -14,7 +14,6 @@ from sepjax.losses.registry import Loss as Loss
 from sepjax.losses.registry import parse_loss as parse_loss
 from sepjax.losses.spectral import multi_resolution_stft as multi_resolution_stft
 from sepjax.losses.spectral import spectral_mse as spectral_mse
-from sepjax.losses.waveform import hearing_weight as hearing_weight
 from sepjax.losses.waveform import l1 as l1
 from sepjax.losses.waveform import l1_snr as l1_snr
 from sepjax.losses.waveform import log_wmse as log_wmse

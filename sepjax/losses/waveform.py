@@ -1,8 +1,10 @@
 """Losses of waveforms: a value for every item and source."""
 
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
+from sepjax.functional.hearing import hearing
 from sepjax.losses.registry import LOSSES
 
 Waves = Float[Array, "batch sources *channels time"]
@@ -149,9 +151,10 @@ def log_wmse(
     .. math:: 4 \ln\left(\frac{1}{T} \sum_t \theta(d_t)^2 + 10^{-8}\right), \quad
               d = \frac{w * (\hat s - s)}{\mathrm{rms}(w * x)}
 
-    with the mixture :math:`x`, :func:`hearing_weight` as the frequency response of
-    :math:`w`, and :math:`\theta` that sets values below -68 dB to zero: nobody hears
-    them. The mean over channels is taken last. Silent sources have a finite value.
+    with the mixture :math:`x`, the root of :func:`~sepjax.functional.hearing.hearing`
+    as the frequency response of :math:`w`, and :math:`\theta` that sets values below
+    -68 dB to zero: nobody hears them. The mean over channels is taken last. Silent
+    sources have a finite value.
 
     Args:
         sources: true sources.
@@ -168,7 +171,8 @@ def log_wmse(
     Reference:
         Jordal, log-wmse-audio-quality; as a loss Landschoot, torch-log-wmse.
     """
-    weight = hearing_weight(jnp.fft.rfftfreq(2 * sources.shape[-1], 1 / sample_rate))
+    frequency = np.fft.rfftfreq(2 * sources.shape[-1], 1 / sample_rate)
+    weight = jnp.asarray(np.sqrt(hearing(frequency)), sources.dtype)
 
     def weighted(wave: Array) -> Array:
         spectrum = jnp.fft.rfft(wave, n=2 * wave.shape[-1])
@@ -180,63 +184,6 @@ def log_wmse(
     audible = jnp.where(jnp.abs(error) < 10 ** (-68 / 20), 0.0, error)
     values = 4 * jnp.log(jnp.mean(audible**2, -1) + 1e-8)
     return jnp.mean(values.reshape(*values.shape[:2], -1), -1)
-
-
-def hearing_weight(frequency: Float[Array, " bins"]) -> Float[Array, " bins"]:
-    """Sensitivity of hearing at a frequency in Hz, as a factor of the amplitude.
-
-    The magnitude of four filters in a row at 44.1 kHz: a shelf of +5 dB above 1.5 kHz,
-    a second-order high-pass at 120 Hz, a peak of 2.5 dB at 500 Hz (Q 1.5 / sqrt 2), and
-    a first-order low-pass at 10 kHz, forth and back.
-
-    Example:
-        >>> weights = hearing_weight(jnp.array([0.0, 500.0, 3000.0]))
-        >>> [round(float(w), 2) for w in weights]
-        [0.0, 1.34, 1.63]
-
-    Reference:
-        Fenton and Lee 2017; Jordal, log-wmse-audio-quality; the filters are those of
-        Bristow-Johnson's audio equalizer cookbook and of Butterworth.
-    """
-    rate, root = 44100.0, 2**0.5
-    z = jnp.exp(-2j * jnp.pi * frequency / rate)
-
-    def response(b: tuple, a: tuple) -> Array:
-        top, bottom = (c[0] + c[1] * z + c[2] * z**2 for c in (b, a))
-        return jnp.abs(top / bottom)
-
-    def angle(center: float, q: float) -> tuple[Array, Array]:
-        w = 2 * jnp.pi * center / rate
-        return jnp.cos(w), jnp.sin(w) / (2 * q)
-
-    gain, (cosine, alpha) = 10 ** (5 / 40), angle(1500.0, 1 / root)
-    side = 2 * gain**0.5 * alpha
-    up, down = gain + 1, gain - 1
-    shelf = response(
-        (
-            gain * (up + down * cosine + side),
-            -2 * gain * (down + up * cosine),
-            gain * (up + down * cosine - side),
-        ),
-        (
-            up - down * cosine + side,
-            2 * (down - up * cosine),
-            up - down * cosine - side,
-        ),
-    )
-    gain, (cosine, alpha) = 10 ** (2.5 / 40), angle(500.0, 1.5 / root)
-    peak = response(
-        (1 + alpha * gain, -2 * cosine, 1 - alpha * gain),
-        (1 + alpha / gain, -2 * cosine, 1 - alpha / gain),
-    )
-    cosine, alpha = angle(120.0, 1 / root)
-    high = response(
-        ((1 + cosine) / 2, -(1 + cosine), (1 + cosine) / 2),
-        (1 + alpha, -2 * cosine, 1 - alpha),
-    )
-    edge = jnp.tan(jnp.pi * 10_000.0 / rate)
-    low = response((edge, edge, 0.0), (edge + 1, edge - 1, 0.0)) ** 2
-    return shelf * peak * high * low
 
 
 def _inner(waves: Array) -> tuple[int, ...]:

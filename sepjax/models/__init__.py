@@ -5,8 +5,9 @@ importers. Names are imported when they are first touched, so that a configurati
 be read without any model.
 """
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from sepjax.registry import names_on_demand
 
 if TYPE_CHECKING:
     from sepjax.models.build import build_model as build_model
@@ -16,20 +17,16 @@ if TYPE_CHECKING:
     from sepjax.models.registry import MODELS as MODELS
 
 _NAMES = {
-    "MODELS": "sepjax.models.registry",
-    "Model": "sepjax.models.contract",
-    "Separation": "sepjax.models.contract",
-    "SeparationModel": "sepjax.models.contract",
-    "build_model": "sepjax.models.build",
+    "MODELS": "registry",
+    "Model": "contract",
+    "Separation": "contract",
+    "SeparationModel": "contract",
+    "build_model": "build",
 }
 __all__ = sorted(_NAMES)
 
 if not TYPE_CHECKING:  # a checker shall miss what is misspelled
-
-    def __getattr__(name: str) -> Any:
-        if name in _NAMES:
-            return getattr(importlib.import_module(_NAMES[name]), name)
-        raise AttributeError(f"module 'sepjax.models' has no attribute {name!r}")
+    __getattr__ = names_on_demand(__name__, _NAMES)
 
 
 def __dir__() -> list[str]:

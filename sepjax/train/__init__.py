@@ -3,8 +3,9 @@
 Names are imported when they are first touched: what a run is made with needs no flax.
 """
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from sepjax.registry import names_on_demand
 
 if TYPE_CHECKING:
     from sepjax.train.loop import train as train
@@ -29,9 +30,4 @@ _NAMES = {
 __all__ = list(_NAMES)
 
 if not TYPE_CHECKING:  # a checker shall miss what is misspelled
-
-    def __getattr__(name: str) -> Any:
-        if name in _NAMES:
-            module = importlib.import_module(f"sepjax.train.{_NAMES[name]}")
-            return getattr(module, name)
-        raise AttributeError(f"module 'sepjax.train' has no attribute {name!r}")
+    __getattr__ = names_on_demand(__name__, _NAMES)

@@ -127,7 +127,7 @@ def make_objective(
             total, metrics = total + weight * part, metrics | own
             parts[term.label] = term.sign * part
         if "si_sdr" not in metrics and "estimates" in outputs:
-            values = _si_sdr(excerpt, outputs["estimates"])
+            values = source_si_sdr(excerpt.sources, facts["estimates"])
             active = active_sources(excerpt.sources)
             metrics["si_sdr"] = mean_over_active(values, active, whole.counts)[1]
         if len(terms) > 1:
@@ -254,11 +254,6 @@ def initial_memory(
     return memory
 
 
-def _si_sdr(excerpt: Excerpt, estimates: Array) -> Array:
-    """SI-SDR of the true sources; a model may estimate one more, what is left."""
-    return source_si_sdr(excerpt.sources, estimates[:, : excerpt.sources.shape[1]])
-
-
 def evaluation_sums(
     model: SeparationModel,
     terms: Terms,
@@ -284,7 +279,7 @@ def evaluation_sums(
     estimates = separation.estimates[:, : excerpt.sources.shape[1]]
     rows = weight > 0
     counted = active_sources(excerpt.sources) & rows[:, None]
-    values = _si_sdr(excerpt, estimates)
+    values = source_si_sdr(excerpt.sources, estimates)
     sums = {
         "si_sdr": jnp.sum(jnp.where(counted, values, 0.0), 0),
         "count": jnp.sum(counted, 0),

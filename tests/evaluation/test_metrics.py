@@ -7,12 +7,12 @@ import scipy.signal
 from sepjax.evaluation.metrics import METRICS, measure
 from sepjax.evaluation.perceptual import (
     bleeding,
-    hearing,
     log_wmse,
     mel_bank,
     multi_mel_snr,
 )
 from sepjax.evaluation.whole_track import si_sdr, usdr
+from sepjax.functional.hearing import hearing
 
 
 def music(rate, time):
