@@ -6,6 +6,8 @@ itself are imported when somebody asks for them.
 
 import difflib
 import importlib
+import re
+import unicodedata
 from collections.abc import (
     Callable,
     Collection,
@@ -37,6 +39,35 @@ def nearest(name: str, known: Iterable[str]) -> str:
     close = difflib.get_close_matches(name.lower(), lower, n=3, cutoff=0.5)
     hint = " or ".join(repr(match) for key in close for match in lower[key])
     return (f"did you mean {hint}? " if hint else "") + f"Known: {', '.join(known)}"
+
+
+def name_problems(names: Collection[Any]) -> Iterator[str]:
+    """Yield what is wrong with names of classes or tracks, which become files' names.
+
+    A name has 1 to 100 letters, digits, spaces and ``. _ -``, at most 200 bytes, a
+    letter, digit, ``_`` or ``-`` at both ends, and differs from the other names in more
+    than capitals: so it is one part of a path, on every system.
+
+    Example:
+        >>> list(name_problems(["vocals", "Lead-Gitarre 2"]))
+        []
+        >>> [problem.split(" ")[0] for problem in name_problems(["../x", "a", "A"])]
+        ["'../x'", "'A'"]
+    """
+    taken: set[str] = set()
+    for name in names:
+        text = unicodedata.normalize("NFC", name) if isinstance(name, str) else ""
+        if not _NAME.fullmatch(text) or len(text.encode()) > 200:
+            yield (
+                f"{str(name)[:120]!r} is no name: 1 to 100 letters, digits, spaces and "
+                ". _ - without a space or dot at its ends"
+            )
+        elif text.casefold() in taken:
+            yield f"{name!r} is a name twice (capitals make no difference)"
+        taken.add(text.casefold())
+
+
+_NAME = re.compile(r"(?=.{1,100}\Z)[\w-]([\w .-]*[\w-])?")
 
 
 def aligned(rows: Iterable[Sequence[Any]], left: Collection[int] = (0,)) -> str:
@@ -202,7 +233,7 @@ def import_extensions(modules: Iterable[str]) -> None:
         ValueError: one is not a module's name, or cannot be found.
     """
     for name in modules:
-        if not all(part.isidentifier() for part in name.split(".")):
+        if not all(part.isidentifier() for part in str(name).split(".")):
             raise ValueError(f"extensions: {name!r} is no module, such as my_parts")
         try:
             importlib.import_module(name)

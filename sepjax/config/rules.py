@@ -18,7 +18,7 @@ from sepjax.config.schema import (
     OptimConfig,
     TrainConfig,
 )
-from sepjax.registry import nearest
+from sepjax.registry import name_problems, nearest
 
 OFF = {"bleed": -math.inf, "direct": math.inf, "crowd": math.inf}
 """Bounds that, given for both, leave something out."""
@@ -81,8 +81,10 @@ def value_problems(node: Any, prefix: str = "") -> Iterable[str]:
 def data_problems(config: Config) -> Iterable[str]:
     """Return the problems of the section ``data``."""
     data: DataConfig = config.data
-    if not data.sources or len(set(data.sources)) != len(data.sources):
-        yield f"data.sources={data.sources!r} must name each class once"
+    if not data.sources:
+        yield "data.sources names no class"
+    for problem in name_problems(data.sources):
+        yield f"data.sources: {problem}"
     if not 0 < data.gain_low <= data.gain_high:
         yield f"data.gain_low={data.gain_low} must be in (0, {data.gain_high=}]"
     if data.songs < 0:

@@ -8,9 +8,9 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from sepjax.config.rules import validate
+from sepjax.config.rules import validate, value_problems
 from sepjax.config.schema import MODEL_CONFIGS, Config, ModelConfig
-from sepjax.registry import import_extensions, nearest
+from sepjax.registry import import_extensions, name_problems, nearest
 
 
 def variations(config: Config) -> tuple[dict[str, float], ...]:
@@ -111,18 +111,26 @@ def from_dict(tree: Mapping[str, Any]) -> Config:
     Runs of the time before families had configurations of their own are read as well.
 
     Raises:
-        ValueError: a field or the family is not known; the nearest names are suggested.
+        ValueError: a field or the family is not known (the nearest are suggested), or
+            a value is not of its field's type or range, or a class cannot name a file.
 
     Example:
         >>> from_dict({"seed": 7, "model": {"name": "tasnet", "L": 16}}).model.L
         16
     """
+    if not isinstance(tree, Mapping):
+        raise ValueError(f"a configuration has sections, this is {repr(tree)[:80]}")
     tree = upgrade(tree)
-    import_extensions(tree.get("extensions", ()))
+    first = {name: tree[name] for name in ("extensions",) if name in tree}
+    import_extensions(_fill(Config(), first, "").extensions)
     model = tree.get("model", {})
     name = model.get("name", "") if isinstance(model, Mapping) else ""
-    family = MODEL_CONFIGS.find(name) if name else ModelConfig
-    return _fill(Config(model=family()), tree, "")
+    family = MODEL_CONFIGS.find(str(name)) if name else ModelConfig
+    config = _fill(Config(model=family()), tree, "")
+    # Rules of what goes together are those of new runs; a stored one has been trained.
+    if wrong := [*value_problems(config), *name_problems(config.data.sources)]:
+        raise ValueError(f"a wrong value: {'; '.join(wrong[:3])}")
+    return config
 
 
 def upgrade(tree: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -140,17 +148,19 @@ def upgrade(tree: Mapping[str, Any]) -> Mapping[str, Any]:
     model = tree.get("model", {})
     if not isinstance(model, Mapping) or not {"sources", "umx_fft"} <= set(model):
         return tree
-    family = MODEL_CONFIGS.find(model.get("name", ""))
+    family = MODEL_CONFIGS.find(str(model.get("name", "")))
     known = {field.name for field in dataclasses.fields(family)}
     pairs = {family.former.get(name, name): value for name, value in model.items()}
     facts = {k: model[k] for k in ("sources", "sample_rate") if k in model}
-    loss = dict(tree.get("loss", {}))
+    loss, data = tree.get("loss", {}), tree.get("data", {})
+    if not isinstance(loss, Mapping) or not isinstance(data, Mapping):
+        raise ValueError("'loss' and 'data' are sections: set their fields")
     if loss.get("over_sources") == "mean":  # said, but without meaning for some losses
-        loss["over_sources"] = "auto"
+        loss = {**loss, "over_sources": "auto"}
     return {
         **tree,
         "loss": loss,
-        "data": facts | dict(tree.get("data", {})),
+        "data": facts | data,
         "model": {name: value for name, value in pairs.items() if name in known},
     }
 
@@ -163,9 +173,23 @@ def _fill(node: Any, tree: Mapping[str, Any], prefix: str) -> Any:
             raise ValueError(f"'{prefix}{name}' is a section: set one of its fields")
         if dataclasses.is_dataclass(current):
             _fill(current, value, f"{prefix}{name}.")
-        else:
-            setattr(node, name, tuple(value) if isinstance(value, list) else value)
+            continue
+        value = tuple(value) if isinstance(value, list) else value
+        if not _is_like(value, current):
+            kind = "a list" if isinstance(current, tuple) else type(current).__name__
+            raise ValueError(f"{prefix}{name}={repr(value)[:80]} must be {kind}")
+        setattr(node, name, value)
     return node
+
+
+def _is_like(value: Any, default: Any) -> bool:
+    """Whether a value has the type of a field's default; integers are floats, too."""
+    if isinstance(default, tuple):
+        return isinstance(value, tuple) and all(isinstance(v, str | int) for v in value)
+    kinds = (int, float) if isinstance(default, float) else type(default)
+    return isinstance(value, kinds) and isinstance(value, bool) == isinstance(
+        default, bool
+    )
 
 
 def require_field(node: Any, name: str, prefix: str = "") -> None:
@@ -176,7 +200,7 @@ def require_field(node: Any, name: str, prefix: str = "") -> None:
     """
     known = {field.name for field in dataclasses.fields(node)}
     if name not in known:
-        raise ValueError(f"unknown field '{prefix}{name}': {nearest(name, known)}")
+        raise ValueError(f"unknown field '{prefix}{name}': {nearest(str(name), known)}")
 
 
 def differences(old: Config, new: Config) -> list[str]:
