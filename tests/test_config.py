@@ -88,7 +88,7 @@ def test_parts_that_do_not_fit_together(fields, message):
 def test_classes_are_named_once(sources):
     config = thesis()
     config.data.sources = sources
-    with pytest.raises(ValueError, match="names no class|is a name twice"):
+    with pytest.raises(ValueError, match=r"names no class|is a name twice"):
         resolve(config)
 
 
