@@ -160,7 +160,7 @@ def upgrade(tree: Mapping[str, Any]) -> Mapping[str, Any]:
     return {
         **tree,
         "loss": loss,
-        "data": facts | data,
+        "data": facts | dict(data),
         "model": {name: value for name, value in pairs.items() if name in known},
     }
 
