@@ -19,6 +19,8 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 from absl import app, flags, logging
 from ml_collections import config_flags
 
+from data_pipelines.workers import ending_signals
+from sepjax.commands.terminal import escaped_output
 from sepjax.experiment.flags import Options, parse_flags
 
 CONFIG = config_flags.DEFINE_config_file("config", help_string="file.py[:name]")
@@ -84,7 +86,8 @@ def main(argv: list[str]) -> None:
         raise app.UsageError("--config is missing: try --config=configs/demo.py")
     from sepjax.experiment.run import run
 
-    sys.exit(run(CONFIG.value, options))
+    with escaped_output(), ending_signals():
+        sys.exit(run(CONFIG.value, options))
 
 
 if __name__ == "__main__":

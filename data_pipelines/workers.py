@@ -4,6 +4,7 @@ What bad files, settings, models and machines raise is the outcome of one job an
 no other; anything else is a bug of ours and stops everything.
 """
 
+import contextlib
 import os
 import signal
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -107,6 +108,30 @@ def processors(most: int = 8) -> int:
         return min(len(os.sched_getaffinity(0)), most)
     except AttributeError:  # only Linux can tell what we may use
         return min(os.cpu_count() or 1, most)
+
+
+@contextlib.contextmanager
+def ending_signals() -> Iterator[None]:
+    """Context in which SIGTERM and SIGHUP end the process as an exception does.
+
+    So what cleans up behind itself does. The exit status is 128 and the number.
+    """
+
+    def end(number: int, frame: object) -> None:
+        raise SystemExit(128 + number)
+
+    before = {}
+    # Windows has no SIGHUP; nohup ignores it, and so do we then.
+    for name in ("SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)
+        if number and signal.getsignal(number) is signal.SIG_DFL:
+            with contextlib.suppress(ValueError):  # not the main thread
+                before[number] = signal.signal(number, end)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def end_with_parent() -> None:

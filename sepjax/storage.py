@@ -10,12 +10,21 @@ import json
 import math
 import os
 import shutil
+import socket
+import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
+
+try:
+    import fcntl
+except ImportError:  # Windows, where two writers do not notice each other
+    fcntl = None  # type: ignore[assignment]
+
+LOCK = ".lock"
 
 
 @contextlib.contextmanager
@@ -83,6 +92,93 @@ def atomic_folder(folder: str | Path) -> Iterator[Path]:
     finally:
         for rest in (part, old):
             shutil.rmtree(rest, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def locked(folder: str | Path, owner: str, advice: str) -> Iterator[Path]:
+    """Create a folder and keep other processes out of it.
+
+    ``flock`` on the file ``.lock``, which says who holds it. The system lets go when
+    the process ends, however it ends, and shares such locks over NFS (Linux since
+    2.6.12).
+
+    Args:
+        folder: whose parents are made as well.
+        owner: text for those who come later.
+        advice: end of the message for them.
+
+    Raises:
+        BlockingIOError: another process holds it.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / LOCK, "a+") as file:
+        try:
+            if fcntl:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            file.seek(0)
+            raise BlockingIOError(
+                f"{folder} is in use by {file.read() or 'another process'}: {advice}"
+            ) from error
+        except OSError as error:  # a file system without locks
+            text = f"note: {folder} cannot be locked ({error.strerror})"
+            print(f"{text}: start no other run there", file=sys.stderr)
+        file.truncate(0)
+        print(owner, end="", file=file, flush=True)
+        os.fsync(file.fileno())  # other hosts shall see it
+        yield folder
+
+
+@contextlib.contextmanager
+def scratch_folder(target: str | Path) -> Iterator[Path]:
+    """A hidden folder beside ``target`` for the time in which the target is made.
+
+    It has a short name of its own, is locked, and is deleted at the end. What a killed
+    process has left there is deleted at the beginning; no other folder ever is.
+
+    Raises:
+        OSError: the disk cannot be written, or another process makes the same target
+            (BlockingIOError).
+    """
+    target = Path(target).absolute()
+    folder = target.with_name(f".sepjax-{text_sha256(target.name)[:16]}")
+    if folder.is_dir() and not (folder / LOCK).exists() and any(folder.iterdir()):
+        raise OSError(f"{folder} is no scratch folder of sepjax: move it away")
+    advice = f"it makes {target}: wait until it ends, or write to another folder"
+    with locked(folder, f"process {os.getpid()} on {socket.gethostname()}", advice):
+        try:
+            for rest in folder.iterdir():
+                if rest.name != LOCK:
+                    shutil.rmtree(rest) if rest.is_dir() else rest.unlink()
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def move_all(
+    files: Sequence[Path], folder: str | Path, old: Iterable[Path] = ()
+) -> None:
+    """Move files of one scratch folder into ``folder``, all of them or none.
+
+    Args:
+        files: names are kept.
+        folder: created where needed.
+        old: files that make way for the new ones, and are back if one of these fails.
+
+    Raises:
+        OSError: a file cannot have its name, for instance as a folder has it.
+    """
+    moves = [(path, files[0].with_name(f"old {n}")) for n, path in enumerate(old)]
+    moves += [(file, Path(folder) / file.name) for file in files]
+    done: list[tuple[Path, Path]] = []
+    try:
+        for source, target in moves:
+            done.append((move(source, target), source))
+    except OSError:
+        for target, source in reversed(done):
+            move(target, source)
+        raise
 
 
 def _part(path: Path) -> Path:

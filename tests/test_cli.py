@@ -13,8 +13,8 @@ import soundfile
 
 from data_pipelines.registry import build_manifest
 from sepjax.commands import cli
-from sepjax.commands import separate as separate_command
 from sepjax.config import resolve, to_dict
+from sepjax.inference import files as separate_files
 from sepjax.inference.stems import StemFiles
 from sepjax.models.build import model_of
 from sepjax.train import checkpoint
@@ -28,8 +28,8 @@ RATE = 8000
 CLASSES = ("bass", "vocals")
 
 
-def write_blocks(folder, names, blocks, kind):
-    with StemFiles(folder, names, RATE, kind) as files:
+def write_blocks(folder, names, blocks, kind, depth=16):
+    with StemFiles(folder, names, RATE, kind, depth) as files:
         for block in blocks:
             files.append(block)
         return files.write()
@@ -95,7 +95,7 @@ def separate(run, output, *files, options=()):
         ("surround.flac", 16000, 5000, 3, "PCM_24"),
     ],
 )
-def test_stems_have_the_rate_length_and_channels_of_the_file(
+def test_stems_have_the_rate_length_channels_and_depth_of_the_file(
     run, tmp_path, name, rate, frames, channels, subtype
 ):
     file = tmp_path / name
@@ -107,7 +107,7 @@ def test_stems_have_the_rate_length_and_channels_of_the_file(
     for stem in stems:
         info = soundfile.info(stem)
         assert (info.samplerate, info.frames, info.channels) == (rate, frames, channels)
-        assert info.subtype == "PCM_16"
+        assert info.subtype == subtype
 
 
 def test_bad_files_are_named_and_the_good_ones_are_separated(run, tmp_path, capsys):
@@ -146,10 +146,9 @@ def test_files_of_one_name_do_not_overwrite_each_other(run, tmp_path, capsys):
     for file in files:
         file.parent.mkdir(exist_ok=True)
         soundfile.write(file, noise(500), RATE)
-    assert separate(run, tmp_path / "out", *files) == 1
-    assert f"{files[2]}: its stems would replace" in capsys.readouterr().err
+    assert separate(run, tmp_path / "out", *files) == 0
     folders = sorted(folder.name for folder in (tmp_path / "out").iterdir())
-    assert folders == ["a - mix", "b - mix"]
+    assert folders == ["a", "b - mix.flac", "b - mix.wav"]
 
 
 def test_no_run_no_model(tmp_path, capsys):
@@ -188,42 +187,44 @@ def test_stems_larger_than_the_free_space_are_not_begun(
 ):
     file = tmp_path / "song.wav"
     soundfile.write(file, noise(4000), RATE)
-    usage = separate_command.shutil.disk_usage(tmp_path)._replace(free=1000)
-    monkeypatch.setattr(separate_command.shutil, "disk_usage", lambda _: usage)
+    usage = separate_files.shutil.disk_usage(tmp_path)._replace(free=1000)
+    monkeypatch.setattr(separate_files.shutil, "disk_usage", lambda _: usage)
     assert separate(run, tmp_path / "out", file) == 1
     assert "MB are free" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
-    ("peak", "kind", "subtype"),
+    ("peak", "kind", "depth", "subtype"),
     [
-        (1.0, "wav", "PCM_16"),
-        (1.5, "wav", "FLOAT"),
-        (0.5, "float32", "FLOAT"),
-        (0.5, "flac", "PCM_16"),
-        (1.5, "flac", "PCM_16"),
+        (1.0, "wav", 16, "PCM_16"),
+        (1.0, "wav", 24, "PCM_24"),
+        (1.5, "wav", 24, "FLOAT"),
+        (1.5, "wav", 16, "FLOAT"),
+        (0.5, "wav", 32, "FLOAT"),
+        (0.5, "flac", 16, "PCM_16"),
+        (1.5, "flac", 24, "PCM_24"),
     ],
 )
-def test_nothing_is_clipped(tmp_path, peak, kind, subtype):
+def test_nothing_is_clipped(tmp_path, peak, kind, depth, subtype):
     loud, quiet = noise(1000), noise(1000, seed=1)
     loud *= peak / np.abs(loud).max()
     stems = {"loud": loud, "quiet": quiet}
     block = np.stack([loud, quiet], axis=1)
-    note = write_blocks(tmp_path / "song", stems, [block], kind)
-    assert bool(note) == (peak > 1)
+    note = write_blocks(tmp_path / "song", stems, [block], kind, depth)
+    assert ("peak" in note) == (peak > 1)
     gain = 1 / peak if kind == "flac" and peak > 1 else 1.0
     for name, stem in stems.items():
         (path,) = (tmp_path / "song").glob(f"{name}.*")
         audio, _ = soundfile.read(path, always_2d=True)
         assert soundfile.info(path).subtype == subtype
-        # Half a step of 16 bits, and the step that full scale itself is short.
-        np.testing.assert_allclose(audio, gain * stem, atol=1.01 / 2**15)
+        # Half a step, and the step that full scale itself is short.
+        np.testing.assert_allclose(audio, gain * stem, atol=1.01 / 2 ** (depth - 1))
 
 
 def test_float_flac_is_refused(run, tmp_path, capsys):
-    options = ["--format", "flac", "--float32"]
+    options = ["--format", "flac", "--depth", "float"]
     assert separate(run, tmp_path, tmp_path / "a.wav", options=options) == 1
-    assert "--float32 needs --format wav" in capsys.readouterr().err
+    assert "--depth float needs --format wav" in capsys.readouterr().err
 
 
 def test_inspect_prints_json(run, capsys):

@@ -23,8 +23,6 @@ ALLOWED = {
     "sepjax/storage.py",
     # What has arrived of a download stays under this name, to go on from there.
     "sepjax/download.py",
-    # Raw samples lie in <folder>.part until their level is known.
-    "sepjax/inference/stems.py",
 }
 
 

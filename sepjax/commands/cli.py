@@ -1,13 +1,15 @@
 """The ``sepjax`` command: separate recordings, re-score, inspect and report runs.
 
 Exit status: 0 when all went well, 1 when something failed (a message on stderr says
-what, where and what to do), 2 for a wrong command line, 130 after Ctrl-C.
+what, where and what to do), 2 for a wrong command line, 130 after Ctrl-C, 128 and its
+number after another signal.
 """
 
 import argparse
 import sys
 
-from data_pipelines.workers import EXPECTED, reason
+from data_pipelines.workers import EXPECTED, ending_signals, reason
+from sepjax import __version__
 from sepjax.commands import (
     evaluate,
     import_weights,
@@ -17,28 +19,52 @@ from sepjax.commands import (
     report,
     separate,
 )
+from sepjax.commands.terminal import escaped_output
+from sepjax.registry import nearest
 
 # Everything heavy is imported inside the subcommands: --help answers at once.
 
 
+class Parser(argparse.ArgumentParser):
+    """A parser that suggests what an unknown argument was meant to be."""
+
+    def parse_known_args(self, args=None, namespace=None):  # type: ignore[override]
+        """Refuse unknown arguments with the usage of the subcommand they came to."""
+        namespace, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            name, options = unknown[0].partition("=")[0], self._option_string_actions
+            hint = f": {nearest(name, options)}" if name.startswith("-") else ""
+            self.error(f"unknown argument {unknown[0]!r}{hint}")
+        return namespace, []
+
+
 def main(argv: list[str] | None = None) -> int:
     """Run one subcommand and return its exit status."""
-    arguments = build_parser().parse_args(argv)
-    try:
-        return arguments.command(arguments)
-    except KeyboardInterrupt:
-        print("sepjax: interrupted", file=sys.stderr)
-        return 130
-    except EXPECTED as error:
-        print(f"sepjax: error: {reason(error)}", file=sys.stderr)
-        return 1
+    argv = sys.argv[1:] if argv is None else argv
+    parser = build_parser()
+    if not argv:
+        parser.print_help()
+        return 0
+    if not argv[0].startswith("-") and argv[0] not in COMMANDS:
+        parser.error(f"unknown command {argv[0]!r}: {nearest(argv[0], COMMANDS)}")
+    arguments = parser.parse_args(argv)
+    with escaped_output(), ending_signals():
+        try:
+            return arguments.command(arguments)
+        except KeyboardInterrupt:
+            print("sepjax: interrupted", file=sys.stderr)
+            return 130
+        except EXPECTED as error:
+            print(f"sepjax: error: {reason(error)}", file=sys.stderr)
+            return 1
 
 
 def build_parser() -> argparse.ArgumentParser:
     """Build the parser of all subcommands and their options."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="sepjax", description="A JAX laboratory for music source separation."
     )
+    parser.add_argument("--version", action="version", version=f"sepjax {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for name, (module, run, text) in COMMANDS.items():
         sub = commands.add_parser(name, help=text, description=text)

@@ -69,9 +69,10 @@ class SeparationStream:
         progress: bool = False,
     ) -> None:
         chunk, overlap, normalize, self.rescale = chunking
-        if not (chunk > 0 and 0 <= overlap < 1):
+        if not (0.01 <= chunk <= 3600 and 0 <= overlap <= 0.99):
             raise ValueError(
-                f"chunk={chunk} must be positive, overlap={overlap} in [0, 1)"
+                f"chunk={chunk:g} must be 0.01 to 3600 seconds, overlap={overlap:g} 0 "
+                "to 0.99"
             )
         if sample_rate <= 0:
             raise ValueError(f"sample_rate={sample_rate} must be positive")

@@ -4,7 +4,6 @@ import contextlib
 import datetime
 import os
 import socket
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,24 +13,18 @@ import numpy as np
 from jax.experimental.multihost_utils import process_allgather
 
 from sepjax.config import Config, member_folders
+from sepjax.storage import LOCK, locked
 
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
-
-LOCK = ".lock"
+ADVICE = "wait until it ends, stop it, or choose another --workdir"
 
 
 @contextlib.contextmanager
 def held(open_folder: Callable[[], Path], config: Config) -> Iterator[Path]:
     """Context that keeps all other processes from working in a run folder.
 
-    The folder and those of its seeds are locked (``flock`` on ``.lock``, which says who
-    holds it), so that a run of one seed and one of all exclude each other. The system
-    lets go when the process ends, however it ends, and shares such locks over NFS
-    (Linux since 2.6.12). Without them (Windows) two trainers do not notice each other.
-    In a distributed run process 0 locks, and all see what it wrote, or all raise.
+    The folder and those of its seeds are locked (:func:`sepjax.storage.locked`), so
+    that a run of one seed and one of all exclude each other. In a distributed run
+    process 0 locks, and all see what it wrote, or all raise.
 
     Args:
         open_folder: creates the run folder and returns it.
@@ -50,7 +43,7 @@ def held(open_folder: Callable[[], Path], config: Config) -> Iterator[Path]:
             if jax.process_index() == 0:
                 owner = f"process {os.getpid()} on {host}, since {now:%F %T.%f %z}"
                 for each in dict.fromkeys((folder, *member_folders(config, folder))):
-                    stack.enter_context(locked(each, owner))
+                    stack.enter_context(locked(each, owner, ADVICE))
         except (OSError, ValueError) as error:
             problem = error
         agree(problem)
@@ -62,29 +55,6 @@ def held(open_folder: Callable[[], Path], config: Config) -> Iterator[Path]:
             )
         agree(problem)
         yield folder
-
-
-@contextlib.contextmanager
-def locked(folder: Path, owner: str) -> Iterator[None]:
-    """Context that creates and locks a folder; the lock says who holds it."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / LOCK, "a+") as file:
-        try:
-            if fcntl:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            file.seek(0)
-            raise OSError(
-                f"{folder} is in use by {file.read() or 'another process'}: wait until "
-                "it ends, stop it, or choose another --workdir"
-            ) from error
-        except OSError as error:  # a file system without locks
-            text = f"note: {folder} cannot be locked ({error.strerror})"
-            print(f"{text}: start no other run there", file=sys.stderr)
-        file.truncate(0)
-        print(owner, end="", file=file, flush=True)
-        os.fsync(file.fileno())  # other hosts shall see it
-        yield
 
 
 def sees(file: Path, text: str, seconds: float = 5.0) -> bool:

@@ -6,9 +6,10 @@ import sys
 
 import pytest
 
+from sepjax import storage
 from sepjax.config import Config
-from sepjax.train import workdir
-from sepjax.train.workdir import LOCK, held
+from sepjax.storage import LOCK
+from sepjax.train.workdir import held
 from tests.tiny_run import ROOT, finish, flags, start
 
 HOLD = """
@@ -80,7 +81,7 @@ def test_a_file_system_without_locks_is_noted(tmp_path, monkeypatch, capsys):
     def refuse(*_):
         raise OSError(37, "No locks available")
 
-    monkeypatch.setattr(workdir.fcntl, "flock", refuse)
+    monkeypatch.setattr(storage.fcntl, "flock", refuse)
     with held(lambda: tmp_path, Config()):
         assert (tmp_path / LOCK).read_text().startswith("process ")
     assert "cannot be locked (No locks available)" in capsys.readouterr().err

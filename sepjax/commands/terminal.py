@@ -1,0 +1,43 @@
+"""What is printed, without what names in files could make a terminal do."""
+
+import contextlib
+import re
+import sys
+from collections.abc import Iterator
+from typing import Any, TextIO
+
+# Controls but tab, newline and the return of a bar; marks that turn text around.
+CONTROL = re.compile(
+    "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]"
+)
+
+
+class Escaped:
+    r"""A text stream that writes control characters as ``\x1b`` and the like.
+
+    So are characters that the stream's encoding lacks, as in names of files that are
+    not UTF-8.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self.stream = stream
+
+    def write(self, text: str) -> int:
+        """Write the text; return its length."""
+        safe = CONTROL.sub(lambda match: ascii(match[0])[1:-1], text)
+        encoding = self.stream.encoding or "utf-8"
+        self.stream.write(safe.encode(encoding, "backslashreplace").decode(encoding))
+        return len(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
+
+
+@contextlib.contextmanager
+def escaped_output() -> Iterator[None]:
+    """Context in which stdout and stderr are :class:`Escaped`."""
+    with (
+        contextlib.redirect_stdout(Escaped(sys.stdout)),  # type: ignore[type-var]
+        contextlib.redirect_stderr(Escaped(sys.stderr)),  # type: ignore[type-var]
+    ):
+        yield
