@@ -227,8 +227,15 @@ def test_float_flac_is_refused(run, tmp_path, capsys):
     assert "--depth float needs --format wav" in capsys.readouterr().err
 
 
-def test_inspect_prints_json(run, capsys):
+def test_inspect_sums_up_a_run(run, capsys):
     assert cli.main(["inspect", str(run)]) == 0
+    lines = dict(
+        line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines()[1:]
+    )
+    assert lines["model"] == "tasnet, 8000 Hz: bass, vocals"
+    assert lines["trained"] == "0 of 1000 steps"
+    assert lines["model.N"] == "8"
+    assert cli.main(["inspect", "--json", str(run)]) == 0
     shown = json.loads(capsys.readouterr().out)
     assert shown["step"] == 0
     assert len(shown["params_sha256"]) == 64

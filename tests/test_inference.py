@@ -232,3 +232,8 @@ def test_a_non_finite_estimate_names_source_and_time():
 def test_what_cannot_be_separated_is_refused(mixture, options, message):
     with pytest.raises(ValueError, match=message):
         separate(Shares(), {}, mixture, **{"sample_rate": RATE} | options)
+
+
+def test_a_mixture_that_lies_on_its_side_is_told():
+    with pytest.raises(ValueError, match=r"\(2, 400\) must be .*: transpose it"):
+        separate(Shares(), {}, noise(400).T, sample_rate=RATE)

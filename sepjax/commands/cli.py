@@ -83,7 +83,7 @@ COMMANDS = {
     "inspect": (
         inspect,
         inspect.inspect,
-        "print what a run folder or a folder of imported weights holds, as JSON",
+        "print what a run folder or a folder of imported weights holds",
     ),
     "import-weights": (
         import_weights,

@@ -1,8 +1,10 @@
-"""``sepjax inspect RUN``: what a run folder or imported weights hold, as JSON."""
+"""``sepjax inspect RUN``: what a run folder or imported weights hold."""
 
 import argparse
 import json
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 # Heavy imports wait inside the functions: the options are wanted for every --help.
 
@@ -10,11 +12,57 @@ from pathlib import Path
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``sepjax inspect``."""
     parser.add_argument("run", type=Path, help="run folder, or imported weights")
+    parser.add_argument(
+        "--json", action="store_true", help="every fact, for other programs"
+    )
 
 
 def inspect(arguments: argparse.Namespace) -> int:
-    """Print every fact that can be known without data."""
+    """Print what can be known without data: a summary, or all of it as JSON."""
     from sepjax.train.load import describe
 
-    print(json.dumps(describe(arguments.run), indent=1, ensure_ascii=False))
+    facts = describe(arguments.run)
+    if arguments.json:
+        print(json.dumps(facts, indent=1, ensure_ascii=False))
+        return 0
+    from sepjax.registry import aligned
+
+    print(arguments.run, aligned(summary(facts), left=(0, 1)), sep="\n")
+    scores = arguments.run / "results.json"
+    if scores.exists():
+        from sepjax.evaluation.tables import comparison
+        from sepjax.report.run_folder import read_run
+
+        results = read_run(arguments.run).results
+        print(f"\nSI-SDR in dB\n{comparison(results, 'si_sdr')}")
     return 0
+
+
+def summary(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield what a person wants to know first, as pairs of a word and a text."""
+    from sepjax.config import Config, differences, from_dict
+
+    config = from_dict(facts.get("config") or {"model": facts["model"]})
+    sources = facts.get("sources") or config.data.sources
+    rate = facts.get("sample_rate") or config.data.sample_rate
+    yield "model", f"{config.model.name}, {rate} Hz: {', '.join(sources)}"
+    if weights := facts.get("weights"):
+        yield "parameters", f"{facts['parameters']:,}"
+        yield "from", f"{weights['family']}, {weights.get('source', 'unknown')}"
+        yield "licence", str(weights.get("licence", "unknown"))
+    else:
+        best, origin = facts["best"], facts["provenance"]
+        yield "trained", f"{facts['step']} of {config.train.steps} steps"
+        yield "best", f"step {best['step']}, loss {float(best['loss']):.4g}"
+        yield "data", f"{config.data.dataset} {origin.get('data_sha256', '')[:12]}"
+        yield "parameters", f"SHA-256 {facts['params_sha256'][:12]}"
+        yield "from", ", ".join(f"{k} {origin[k]}" for k in ORIGIN if k in origin)
+    fresh = Config(model=type(config.model)())
+    # Classes and rate stand above.
+    for line in differences(fresh, config):
+        if not line.startswith(("data.sources:", "data.sample_rate:", "model.name:")):
+            name, _, change = line.partition(": ")
+            yield name, change.partition(" -> ")[2]
+
+
+ORIGIN = ("seed", "commit", "device")

@@ -47,6 +47,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="bits of a sample; auto: as the file. Stems beyond full scale become "
         "float WAV, or are turned down together in FLAC (%(default)s)",
     )
+    parser.add_argument(
+        "--float32",
+        action="store_const",
+        dest="depth",
+        const="float",
+        help="the same as --depth float",
+    )
 
 
 def separate(arguments: argparse.Namespace) -> int:

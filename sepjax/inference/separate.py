@@ -106,6 +106,10 @@ def _checked(mixture: np.ndarray, sample_rate: int) -> np.ndarray:
         raise ValueError(f"the mixture is {mixture.dtype}: give floats at full scale 1")
     if mixture.ndim not in (1, 2) or 0 in mixture.shape:
         raise ValueError(f"the mixture {mixture.shape} must be (time, channels)")
+    if mixture.ndim == 2 and mixture.shape[1] > max(mixture.shape[0], 8):
+        raise ValueError(
+            f"the mixture {mixture.shape} must be (time, channels): transpose it"
+        )
     if sample_rate <= 0:
         raise ValueError(f"sample_rate={sample_rate} must be positive")
     wave = mixture.reshape(len(mixture), -1)

@@ -71,8 +71,8 @@ class SeparationStream:
         chunk, overlap, normalize, self.rescale = chunking
         if not (0.01 <= chunk <= 3600 and 0 <= overlap <= 0.99):
             raise ValueError(
-                f"chunk={chunk:g} must be 0.01 to 3600 seconds, overlap={overlap:g} 0 "
-                "to 0.99"
+                f"chunk={chunk} must be 0.01 to 3600 seconds, overlap={overlap} 0 to "
+                "0.99"
             )
         if sample_rate <= 0:
             raise ValueError(f"sample_rate={sample_rate} must be positive")

@@ -113,7 +113,7 @@ def test_separate_and_inspect_take_the_folder(shared_data, tmp_path, capsys):
         found, rate = soundfile.read(stems / f"song/{source}.wav", always_2d=True)
         assert rate == 8000
         np.testing.assert_allclose(found, expected[source], atol=1e-6)
-    assert cli.main(["inspect", str(folder)]) == 0
+    assert cli.main(["inspect", "--json", str(folder)]) == 0
     shown = json.loads(capsys.readouterr().out)
     assert shown["weights"]["licence"] == "CC BY-NC-SA 4.0"
     assert shown["model"]["N"] == 24

@@ -83,7 +83,7 @@ def test_the_same_bytes_again(shared_data, folder, tmp_path, capsys):
     assert (tmp_path / "again").read_bytes() == first["model.safetensors"]
     assert config.data.sources == ("vocals", "drums", "bass")
     capsys.readouterr()
-    assert cli.main(["inspect", str(tmp_path / "m")]) == 0
+    assert cli.main(["inspect", "--json", str(tmp_path / "m")]) == 0
     shown = json.loads(capsys.readouterr().out)
     trained = as_variables(params)["params"]
     # Statistics are no parameters.
