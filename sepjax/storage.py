@@ -197,7 +197,14 @@ def move(source: str | Path, target: str | Path) -> Path:
         OSError: a folder has the name, or ``target`` cannot be written.
     """
     Path(target).parent.mkdir(parents=True, exist_ok=True)
-    return Path(source).replace(target)
+    moved = Path(source).replace(target)
+    with contextlib.suppress(OSError):  # Windows opens no folders
+        folder = os.open(moved.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)  # a power cut does not bring the old name back
+        finally:
+            os.close(folder)
+    return moved
 
 
 def write_atomically(path: str | Path, content: str | bytes) -> Path:

@@ -81,7 +81,7 @@ def collection(folder):
         {
             "id": path.parent.name,
             "split": path.parents[1].name,
-            "parts": [
+            "tracks": [
                 {"path": str(stem.relative_to(folder)), "label": stem.stem}
                 for stem in sorted(path.parent.glob("*.wav"))
             ],
