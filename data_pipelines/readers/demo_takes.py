@@ -24,12 +24,8 @@ from data_pipelines.readers.montreux import CROWDS, INTERVAL_COLUMNS
 from data_pipelines.songs.demo import CLASSES, SAMPLE_RATE, TAKES
 
 SESSIONS = range(8)
-INSTRUMENTS = dict(
-    zip(
-        CLASSES,
-        ("lead vocals", "drums", "bass guitar", "lead guitar", "alto sax", "piano"),
-    )
-)
+NAMES = ("lead vocals", "drums", "bass guitar", "lead guitar", "alto sax", "piano")
+INSTRUMENTS = dict(zip(CLASSES, NAMES))
 """Instrument that is written for a class; a reader finds the class again."""
 
 GAINS = {"drums": (0.8, 0.5), "piano": (0.3, 0.6, 0.4)}
@@ -79,15 +75,17 @@ def write_concerts(folder: str | Path, sessions: Iterable[int] = SESSIONS) -> Pa
     import soundfile
 
     folder, rows, cuts = Path(folder), [], []
+    pause = np.zeros(round(PAUSE * SAMPLE_RATE))
     for number, session in enumerate(sessions, start=1):
-        concert, songs = f"concert{number}", [s for _, s in _songs([session])]
+        concert, songs = f"concert{number}", [takes for _, takes in _songs([session])]
         (folder / concert).mkdir(parents=True, exist_ok=True)
         tags = (CROWDS[number % len(CROWDS)], str(2010 + number), "demo")
         for name, instrument in INSTRUMENTS.items():
             if name == "bass" and number % INCOMPLETE == 0:
                 continue
             file = f"{concert}/{instrument}.flac"
-            wave = _concert([song[name] for song in songs])
+            takes = [soundfile.read(song[name])[0] for song in songs]
+            wave = np.concatenate([part for take in takes for part in (take, pause)])
             wave = wave[:, None] * np.array(GAINS.get(instrument, (0.5,)))
             soundfile.write(folder / file, wave, SAMPLE_RATE)
             rows.append((concert, file, instrument, *tags))
@@ -110,16 +108,6 @@ def _songs(sessions: Iterable[int]) -> Iterator[tuple[int, dict[str, Path]]]:
                 shelf[take["class"]].append(TAKES / take["path"])
         for paths in zip(*shelf.values()):
             yield session, dict(zip(CLASSES, paths))
-
-
-def _concert(paths: Sequence[Path]) -> np.ndarray:
-    """Takes one after the other, (time,)."""
-    import soundfile
-
-    pause = np.zeros(round(PAUSE * SAMPLE_RATE))
-    return np.concatenate(
-        [part for path in paths for part in (soundfile.read(path)[0], pause)]
-    )
 
 
 def _write(path: Path, head: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:

@@ -16,8 +16,7 @@ of a concert beginning at the same moment::
 and other columns may be left out; they become tags.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 from data_pipelines.collections.collection import (
     Collection,
@@ -28,14 +27,7 @@ from data_pipelines.collections.collection import (
     Part,
     Recording,
 )
-from data_pipelines.readers.checks import (
-    Draw,
-    choose,
-    conclude,
-    open_root,
-    remark,
-    several,
-)
+from data_pipelines.readers import checks
 from data_pipelines.readers.labels import FOUR
 from data_pipelines.readers.table import (
     Row,
@@ -44,13 +36,13 @@ from data_pipelines.readers.table import (
     label_map,
     read_table,
     seconds,
-    shared,
     suggest,
+    tags_of,
 )
 
 COLUMNS = ("concert", "file", "label", "crowd")
 INTERVAL_COLUMNS = ("concert", "name", "start", "end")
-DRAW = Draw(train=88, valid=16, test=52)
+DRAW = checks.Draw(train=88, valid=16, test=52)
 CROWDS = ("low", "medium", "high")
 
 
@@ -65,7 +57,7 @@ def read_montreux(
     guard: str = "total",
     min_active_seconds: float = 0.0,
     exclude: Sequence[str] = (),
-    draw: Draw = DRAW,
+    draw: checks.Draw = DRAW,
 ) -> Collection:
     """Read concerts, mixed and split into songs as chapter 6 does.
 
@@ -95,118 +87,90 @@ def read_montreux(
     Raises:
         DataError: everything that is wrong with the tables, with its line.
     """
-    base = open_root(root, "montreux")
+    base = checks.open_root(root, "montreux")
     problems: list[str] = []
     rows = read_table(base / table, COLUMNS, problems)
-    _check_crowds(rows, table, problems)
-    class_of = label_map(rows, "four", labels or {}, default_class, table, problems)
+    for value, members in grouped(rows, "crowd").items():
+        if value not in CROWDS:
+            where = f"{table} line {members[0].line}"
+            problems.append(f"{where}: crowd '{value}': {suggest(value, CROWDS)}")
+    class_of = label_map(rows, "four", labels, default_class, table, problems)
     concerts = grouped(rows, "concert")
-    for members in concerts.values():
-        check_files(members, base, table, problems)
+    check_files(concerts, base, table, problems)
     cuts = read_table(base / intervals, INTERVAL_COLUMNS, problems)
     songs = _songs(cuts, concerts, intervals, problems)
-    exclude = several(exclude)
-    problems += _unknown(exclude, concerts, songs)
+    exclude = checks.several(exclude)
+    known = {*concerts, *(f"{n}/{one.name}" for n in songs for one in songs[n])}
+    problems += [
+        f"exclude: '{name}' is no concert, nor concert/name; {suggest(name, known)}"
+        for name in exclude
+        if name not in known
+    ]
     lacking = _lacking(concerts, class_of)
     bare = [name for name in concerts if name not in {*songs, *exclude, *lacking}]
     problems += [f"{intervals}: no song of '{n}'; or give exclude={n}" for n in bare]
+    by = checks.choose("by", by, ("song", "group"))
     collection = Collection(
         name="montreux",
         root=str(base),
         classes=FOUR,
-        label_map={label: one for label, one in class_of.items() if label != one},
+        label_map=class_of,
         recordings=tuple(
             _recording(name, members, songs.get(name, ()), problems)
             for name, members in concerts.items()
         ),
         mix=MixRules(mode="adaptive", beta="never", guard=guard),
         filters=Filters("all", min_active_seconds, exclude=exclude),
-        splits=draw.rules(by=choose("by", by, ("song", "group")), stratify="crowd"),
+        splits=draw.rules(by=by, stratify="crowd"),
         output=Output(channels=2),
     )
     texts = [f"{name} has no {', '.join(lack)}" for name, lack in lacking.items()]
-    return conclude(collection, problems, remark("will be left out", texts))
-
-
-def _unknown(
-    exclude: Sequence[str],
-    concerts: Iterable[str],
-    songs: Mapping[str, Sequence[Interval]],
-) -> list[str]:
-    known = {
-        *concerts,
-        *(f"{n}/{one.name}" for n, each in songs.items() for one in each),
-    }
-    return [
-        f"exclude: '{name}' is no concert, nor concert/name; {suggest(name, known)}"
-        for name in exclude
-        if name not in known
-    ]
-
-
-def _check_crowds(rows: Sequence[Row], table: str, problems: list[str]) -> None:
-    for value, members in grouped(rows, "crowd").items():
-        if value not in CROWDS:
-            where = f"{table} line {members[0].line}"
-            problems.append(f"{where}: crowd '{value}': {suggest(value, CROWDS)}")
+    remarks = checks.remark("will be left out", texts)
+    return checks.conclude(collection, problems, remarks)
 
 
 def _lacking(
-    concerts: Mapping[str, Sequence[Row]], classes: Mapping[str, str]
+    concerts: Mapping[str, Sequence[Row]], class_of: Mapping[str, str]
 ) -> dict[str, list[str]]:
     """Concerts without a track of each class, and what they lack."""
-    there = {
-        name: {classes.get(row["label"]) for row in rows}
-        for name, rows in concerts.items()
-    }
-    return {
-        name: [one for one in FOUR if one not in held]
-        for name, held in there.items()
-        if not held.issuperset(FOUR)
-    }
+    lacking = {}
+    for name, rows in concerts.items():
+        classes = {class_of.get(row["label"], row["label"]) for row in rows}
+        if missing := [one for one in FOUR if one not in classes]:
+            lacking[name] = missing
+    return lacking
 
 
 def _songs(
-    rows: Sequence[Row], concerts: Mapping[str, Any], table: str, problems: list[str]
+    rows: Sequence[Row],
+    concerts: Mapping[str, Sequence[Row]],
+    table: str,
+    problems: list[str],
 ) -> dict[str, tuple[Interval, ...]]:
     """Concert to its songs, in order of time."""
-    songs: dict[str, list[Interval]] = {}
+    songs: dict[str, tuple[Interval, ...]] = {}
     for row in rows:
-        where = f"{table} line {row.line}"
+        where, concert = f"{table} line {row.line}", row["concert"]
         start, end = seconds(row["start"]), seconds(row["end"])
-        if row["concert"] not in concerts:
-            hint = suggest(row["concert"], concerts)
-            problems.append(
-                f"{where}: no concert '{row['concert']}' has tracks; {hint}"
-            )
+        if concert not in concerts:
+            hint = suggest(concert, concerts)
+            problems.append(f"{where}: no concert '{concert}' has tracks; {hint}")
         elif start is None or end is None or end <= start:
             span = f"'{row['start']}' to '{row['end']}'"
             problems.append(f"{where}: {span}: seconds or h:mm:ss are wanted, in order")
         else:
-            one = Interval(row["name"], start, end)
-            songs.setdefault(row["concert"], []).append(one)
-    return {
-        name: tuple(sorted(each, key=lambda one: one.start))
-        for name, each in songs.items()
-    }
+            each = (*songs.get(concert, ()), Interval(row["name"], start, end))
+            songs[concert] = tuple(sorted(each, key=lambda one: one.start))
+    return songs
 
 
 def _recording(
-    name: str,
-    rows: Sequence[Row],
-    songs: Sequence[Interval],
-    problems: list[str],
+    name: str, rows: Sequence[Row], songs: tuple[Interval, ...], problems: list[str]
 ) -> Recording:
-    extra = [key for key in rows[0].cells if key not in ("concert", "file", "label")]
-    tags = {key: shared(rows, key, f"concert '{name}'", problems) for key in extra}
-    return Recording(
-        id=name,
-        tracks=tuple(Part(row["file"], row["label"], channels="mean") for row in rows),
-        group=name,
-        tags={
-            key: int(value) if key == "year" and value.isdecimal() else value
-            for key, value in tags.items()
-            if value
-        },
-        intervals=tuple(songs),
+    parts = tuple(Part(row["file"], row["label"], channels="mean") for row in rows)
+    tags: dict[str, str | int] = dict(
+        tags_of(rows, f"concert '{name}'", COLUMNS[:3], problems)
     )
+    if (year := str(tags.get("year", ""))).isdecimal():
+        tags["year"] = int(year)
+    return Recording(name, parts, name, tags=tags, intervals=songs)
