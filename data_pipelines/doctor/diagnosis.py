@@ -32,7 +32,7 @@ class Diagnosis(NamedTuple):
             "dataset": self.dataset,
             "root": self.root,
             "definition": definition(),
-            "problems": [problem.to_tree() for problem in self.problems],
+            "problems": [problem._asdict() for problem in self.problems],
             "same_audio": [
                 {
                     "tracks": [name_of(pair.first), name_of(pair.second)],
@@ -102,14 +102,10 @@ def definition() -> dict[str, Any]:
         "offsets.lag": "samples by which the mixture is later than the stem",
         "same_audio.share": f"part of the shorter song; {SAME:g} and more: same",
         "thresholds": {
-            "sum_serious": rules.SUM_SERIOUS,
-            "sum_warning": rules.SUM_WARNING,
-            "clipped": rules.CLIPPED,
-            "dc": rules.DC,
-            "anti_phase": rules.ANTI_PHASE,
-            "dual_mono": rules.DUAL_MONO,
-            "active": rules.ACTIVE,
-            "loudness": rules.LOUDNESS,
-            "length": rules.LENGTH,
+            name: getattr(rules, name.upper())
+            for name in (
+                *("sum_serious", "sum_warning", "clipped", "dc", "anti_phase"),
+                *("dual_mono", "active", "loudness", "length"),
+            )
         },
     }

@@ -102,16 +102,13 @@ def candidates(index: Index, query: Fingerprint) -> list[Candidate]:
     ]
 
 
-def shared_part(
-    wave: np.ndarray, other: np.ndarray, offsets: Sequence[int], block: int = BLOCK
-) -> float:
+def shared_part(wave: np.ndarray, other: np.ndarray, offsets: Sequence[int]) -> float:
     """Measure the part of a wave that is in another one, from 0 to 1.
 
     Args:
         wave: (time,) at :data:`~.fingerprint.RATE`.
         other: likewise.
         offsets: in hops, where the wave's start may lie in the other.
-        block: samples that are compared at once.
 
     Returns:
         The share of the wave's sounding blocks whose :func:`likeness` to the other's,
@@ -126,7 +123,7 @@ def shared_part(
         >>> shared_part(song[::-1], song, [2])
         0.0
     """
-    block = max(1, min(block, len(wave)))
+    block = max(1, min(BLOCK, len(wave)))
     own, theirs = _above_bass(wave), _above_bass(other)
     starts = np.arange(len(wave) // block) * block
     blocks = own[: len(starts) * block].reshape(-1, block)

@@ -50,22 +50,17 @@ def reason(pair: Pair) -> str:
 
 
 def refuse(manifest: Manifest, twins: dict[str, Pair]) -> None:
-    """Raise an error if there are twins.
-
-    Raises:
-        DataError: there are; all are named, with what to do.
-    """
+    """Raise a DataError that names all twins, with what to do, if there are any."""
     if twins:
-        lines = [
-            f"{name_of(pair.first)} and {name_of(pair.second)}: {pair.how}"
-            for pair in twins.values()
-        ]
-        lines.append(
-            "remove them from one of the two splits; or train with"
-            " --config.data.allow_overlap=True, and their scores will say SEEN"
-        )
         count = f"{len(twins)} track" + "s" * (len(twins) != 1)
         raise DataError(
-            f"dataset '{manifest.name}' ({manifest.root}): {count} of valid or test"
-            f" would be trained on\n  " + "\n  ".join(lines)
+            "\n  ".join(
+                [
+                    f"dataset '{manifest.name}' ({manifest.root}): {count} of valid or"
+                    " test would be trained on",
+                    *map(str, twins.values()),
+                    "remove them from one of the two splits; or train with"
+                    " --config.data.allow_overlap=True, and their scores will say SEEN",
+                ]
+            )
         )

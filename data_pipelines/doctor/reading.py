@@ -30,9 +30,8 @@ def rate_of(manifest: Manifest, track: Track) -> int:
 
 def width_of(manifest: Manifest, stems: Sequence[Stem]) -> int:
     """Return the number of channels in which stems can be summed."""
-    return max(
-        (max(manifest.files[s.file].channels, len(s.gains)) for s in stems), default=1
-    )
+    widths = [max(manifest.files[s.file].channels, len(s.gains)) for s in stems]
+    return max(widths, default=1)
 
 
 def raw_blocks(
@@ -74,11 +73,9 @@ def _sounding(
         yield read_frames(take, first, min(first + frames, stop), True)
 
 
-def mixture_blocks(
-    manifest: Manifest, track: Track, frames: int = BLOCK
-) -> Iterator[np.ndarray]:
+def mixture_blocks(manifest: Manifest, track: Track) -> Iterator[np.ndarray]:
     """Read the mixture of a track, float32 (frames, channels)."""
-    streams = [evened(raw_blocks(manifest, track, s), frames) for s in heard(track)]
+    streams = [evened(raw_blocks(manifest, track, s), BLOCK) for s in heard(track)]
     for blocks in zip(*streams):
         yield sum(map(with_gains, blocks, heard(track)))
 
@@ -107,15 +104,12 @@ def excerpt(
 
     Silence before the track's first frame and after its last.
     """
-    shape = (stop - start, width_of(manifest, (stem,)))
-    audio = np.zeros(shape, np.float32)
+    audio = np.zeros((stop - start, width_of(manifest, (stem,))), np.float32)
     first, last = max(start, 0), min(stop, track.frames)
-    if last <= first:
-        return audio
     begin = dataclasses.replace(stem, start=stem.start + first)
     piece = dataclasses.replace(track, frames=last - first)
     at = first - start
-    for block in raw_blocks(manifest, piece, begin):
+    for block in raw_blocks(manifest, piece, begin) if first < last else ():
         audio[at : at + len(block)] = with_gains(block, stem)
         at += len(block)
     return audio

@@ -32,6 +32,9 @@ class Pair(NamedTuple):
     by: str  # files: the same bytes | takes: the same loops | audio: the same sound
     stems: tuple[int, int] = (0, 0)  # files: so many are the same, of how many
 
+    def __str__(self) -> str:
+        return f"{name_of(self.first)} and {name_of(self.second)}: {self.how}"
+
     @property
     def same(self) -> bool:
         """Whether both are one song: half of the audio, more than half of the files."""
@@ -95,24 +98,21 @@ cache_folder` by default.
     def wanted(query: Track, other: Track) -> bool:
         return order.get(other.name, -1) < order[query.name]
 
-    looped, played = [
-        [
-            [t for t in tracks if any(s.loop for s in heard(t)) == loops]
-            for tracks in (queries, references)
-        ]
-        for loops in (True, False)
-    ]
+    def loops(track: Track) -> bool:
+        return any(stem.loop for stem in heard(track))
+
+    sets = queries, references
+    looped = [[track for track in tracks if loops(track)] for tracks in sets]
+    played = [[track for track in tracks if not loops(track)] for tracks in sets]
     pairs = list(_same_takes(manifest, *looped, wanted))
     pairs += _same_files(manifest, *played, wanted)
     known = {(pair.first.name, pair.second.name) for pair in pairs if pair.same}
+
+    def unknown(query: Track, other: Track) -> bool:
+        return wanted(query, other) and (query.name, other.name) not in known
+
     listener = Listener(manifest, cache_folder(cache) / "fingerprints", jobs)
-    pairs += [
-        Pair(query, other, share, "audio")
-        for query, other, share in listener.alike(
-            *played,
-            lambda *two: wanted(*two) and tuple(t.name for t in two) not in known,
-        )
-    ]
+    pairs += [Pair(*each, "audio") for each in listener.alike(*played, unknown)]
     best: dict[tuple[str, str], Pair] = {}
     for pair in sorted(pairs, key=lambda pair: (not pair.same, -pair.share)):
         if pair.share >= PARTLY:
@@ -138,9 +138,8 @@ def _same_takes(
     for track in references:
         shelf[takes(track)].append(track)
     for query in queries:
-        for track in shelf[takes(query)]:
-            if wanted(query, track):
-                yield Pair(query, track, 1.0, "takes")
+        alike = [track for track in shelf[takes(query)] if wanted(query, track)]
+        yield from (Pair(query, track, 1.0, "takes") for track in alike)
 
 
 def _same_files(
@@ -153,22 +152,20 @@ def _same_files(
 
     What is silent is the same in all songs: such files do not count.
     """
-    shelf: dict[str, list[tuple[Track, str, Stem]]] = defaultdict(list)
+    shelf: dict[str, list[tuple[Track, Stem]]] = defaultdict(list)
     for track in references:
-        for name, stem in _named(track):
-            shelf[_digest(manifest, stem)].append((track, name, stem))
+        for _, stem in _named(track):
+            shelf[_digest(manifest, stem)].append((track, stem))
     for query in queries:
-        parts_of: dict[str, dict[str, float]] = defaultdict(lambda: defaultdict(float))
-        tracks = {}
+        shared: dict[str, tuple[Track, dict[str, float]]] = {}
         for name, stem in _named(query):
-            for track, _, other in shelf[_digest(manifest, stem)]:
+            for track, other in shelf[_digest(manifest, stem)]:
                 overlap = _overlap(query, stem, track, other)
                 if overlap and wanted(query, track):
-                    tracks[track.name] = track
-                    parts = parts_of[track.name]
-                    parts[name] = max(parts[name], overlap)
-        for name, parts in parts_of.items():
-            yield _by_files(manifest, query, tracks[name], parts)
+                    _, parts = shared.setdefault(track.name, (track, {}))
+                    parts[name] = max(parts.get(name, 0.0), overlap)
+        for track, parts in shared.values():
+            yield _by_files(manifest, query, track, parts)
 
 
 def _by_files(

@@ -13,12 +13,7 @@ import numpy as np
 from data_pipelines.audio.files import evened
 from data_pipelines.doctor import alignment
 from data_pipelines.doctor.alignment import Offset
-from data_pipelines.doctor.levels import (
-    ACTIVE_SECONDS,
-    LevelMeter,
-    Levels,
-    decibels,
-)
+from data_pipelines.doctor.levels import ACTIVE_SECONDS, LevelMeter, Levels, decibels
 from data_pipelines.doctor.reading import (
     BLOCK,
     excerpt,

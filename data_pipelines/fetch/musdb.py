@@ -45,11 +45,7 @@ BY_HAND = {
 
 
 def download(
-    name: str,
-    root: str | Path,
-    *,
-    unverified: bool = False,
-    progress: bool = False,
+    name: str, root: str | Path, *, unverified: bool = False, progress: bool = False
 ) -> Path:
     """Fetch a data set and unpack it; existing files stay.
 
