@@ -42,14 +42,9 @@ SPLITS = {"train": "train", "valid": "validation", "test": "test"}
 RATES = (44100, 8000)  # Hz; those of the thesis
 # What `sepjax prepare NAME` makes by default: classes and channels.
 SETS = {
-    "musdb18": (FOUR, 2),
-    "musdb18_7s": (FOUR, 2),
-    "musdb18hq": (FOUR, 2),
-    "moisesdb": (SIX, 2),
-    "medleydb": (SIX, 2),
+    **dict.fromkeys(("musdb18", "musdb18_7s", "musdb18hq", "montreux"), (FOUR, 2)),
+    **dict.fromkeys(("moisesdb", "medleydb", "karaoke"), (SIX, 2)),
     "slakh2100": (SIX[1:], 1),  # nobody sings there
-    "karaoke": (SIX, 2),
-    "montreux": (FOUR, 2),
 }
 
 
@@ -165,8 +160,9 @@ def examples(
         Stems are int16 (frames, channels); a class that is absent is silent.
     """
     absent = [name for name in manifest.classes if name not in track.stems]
-    for start in range(0, track.frames, clip or track.frames):
-        span = start, min(start + (clip or track.frames), track.frames), channels
+    clip = clip or track.frames
+    for start in range(0, track.frames, clip):
+        span = start, min(start + clip, track.frames), channels
         stems = {
             name: _read(manifest, track.stems.get(name), *span)
             for name in manifest.classes
@@ -176,17 +172,15 @@ def examples(
             mixture, _ = saturate(total, np.dtype(np.int16))
         else:
             mixture = _read(manifest, track.mixture, *span)
-        yield (
-            f"{track.name}@{start:010d}",
-            {
-                "song": track.name,
-                "start": start,
-                "sample_rate": manifest.sample_rate,
-                "absent": absent,
-                "mixture": mixture,
-                "stems": stems,
-            },
-        )
+        record = {
+            "song": track.name,
+            "start": start,
+            "sample_rate": manifest.sample_rate,
+            "absent": absent,
+            "mixture": mixture,
+            "stems": stems,
+        }
+        yield f"{track.name}@{start:010d}", record
 
 
 def _read(

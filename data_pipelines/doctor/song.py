@@ -65,15 +65,14 @@ class SongFacts(NamedTuple):
             "seconds": self.seconds,
             "sample_rate": self.rate,
             "levels": {name: one._asdict() for name, one in self.levels.items()},
-            "file_seconds": finite(self.lengths, digits=6),
+            "file_seconds": {},
             "sum": self.sum_fit and self.sum_fit._asdict(),
             "offsets": {
                 name: one._asdict() | {"confident": one.confident}
                 for name, one in self.offsets.items()
             },
-        }
-        rounded = finite(tree, digits=3) | {"file_seconds": tree["file_seconds"]}
-        return rounded | ({"error": self.error} if self.error else {})
+        } | ({"error": self.error} if self.error else {})
+        return finite(tree, digits=3) | {"file_seconds": finite(self.lengths, digits=6)}
 
 
 def examine(manifest: Manifest, track: Track) -> SongFacts:
@@ -160,16 +159,11 @@ def _offsets(
         start = first * max(1, round(ACTIVE_SECONDS * rate))
         stop = min(start + round(alignment.EXCERPT * rate), track.frames)
         own = excerpt(manifest, track, stem, start, stop)
-        around = start - margin, stop + margin
-        whole = excerpt(manifest, track, track.mixture, *around)
-        waves = _comparable(own, whole)
+        whole = excerpt(manifest, track, track.mixture, start - margin, stop + margin)
+        if own.shape[1] == whole.shape[1]:  # the stem's stronger channel
+            channel = int(np.argmax(np.square(own).sum(axis=0)))
+            waves = own[:, channel], whole[:, channel]
+        else:
+            waves = own.mean(axis=1), whole.mean(axis=1)
         offsets[name] = alignment.find_offset(*waves, margin)
     return offsets
-
-
-def _comparable(stem: np.ndarray, mixture: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """One channel of each: the stem's stronger one where both have two."""
-    if stem.shape[1] != mixture.shape[1]:
-        return stem.mean(axis=1), mixture.mean(axis=1)
-    channel = int(np.argmax(np.square(stem).sum(axis=0)))
-    return stem[:, channel], mixture[:, channel]

@@ -3,11 +3,10 @@
 MUSDB18 is given away for education, not for commercial use; see ``docs/datasets.md``.
 """
 
-import shutil
 from pathlib import Path
 from typing import NamedTuple
 
-from data_pipelines.fetch.archive import SPARE, unpack
+from data_pipelines.fetch.archive import check_space, unpack
 from data_pipelines.manifest import DataError
 from sepjax.download import fetch
 from sepjax.registry import nearest
@@ -81,17 +80,8 @@ def download(
         )
     archive = root / source.url.rpartition("/")[2]
     root.mkdir(parents=True, exist_ok=True)
-    free = shutil.disk_usage(root).free
-    if not archive.exists() and free < 2 * source.size + SPARE:
-        raise DataError(
-            f"{name} needs {2 * source.size / 1e9:.1f} GB in {root}, archive and "
-            f"songs, of which {free / 1e9:.1f} GB are free"
-        )
-    fetch(
-        source.url,
-        archive,
-        md5=source.md5,
-        unverified=not source.md5,
-        progress=progress,
-    )
+    if not archive.exists():
+        check_space(root, 2 * source.size, name, "archive and songs")
+    checks = {"md5": source.md5, "unverified": not source.md5}
+    fetch(source.url, archive, **checks, progress=progress)
     return unpack(archive, root, progress=progress)
