@@ -46,31 +46,18 @@ def raw_blocks(
     Raises:
         DataError: the file cannot be decoded.
     """
-    done = 0
-    for block in _sounding(manifest, track, stem, frames):
-        done += len(block)
-        yield block
-    channels = manifest.files[stem.file].channels
-    while done < track.frames:
-        count = min(frames, track.frames - done)
-        done += count
-        yield np.zeros((count, channels), np.float32)
-
-
-def _sounding(
-    manifest: Manifest, track: Track, stem: Stem, frames: int
-) -> Iterator[np.ndarray]:
-    """Blocks of the track's part of the file; every block but the last is full."""
     file = manifest.files[stem.file]
     file = dataclasses.replace(file, path=manifest.path(file))
     stop = stem.start + track.frames
-    if not stem.loop:
-        begin = min(stem.start, file.frames)
-        yield from read_blocks(file, frames, begin, min(stop, file.frames))
+    if stem.loop:
+        take = np.concatenate(list(read_blocks(file)))  # short: a few bars
+        for first in range(stem.start, stop, frames):
+            yield read_frames(take, first, min(first + frames, stop), True)
         return
-    take = np.concatenate(list(read_blocks(file)))  # short: what loops is a few bars
-    for first in range(stem.start, stop, frames):
-        yield read_frames(take, first, min(first + frames, stop), True)
+    begin, end = min(stem.start, file.frames), min(stop, file.frames)
+    yield from read_blocks(file, frames, begin, end)
+    for first in range(end - begin, track.frames, frames):
+        yield np.zeros((min(frames, track.frames - first), file.channels), np.float32)
 
 
 def mixture_blocks(manifest: Manifest, track: Track) -> Iterator[np.ndarray]:

@@ -85,10 +85,10 @@ def sections(
     if not isinstance(tree, dict):
         problems.append(f"{where}: names with sections are wanted, not {tree!r}")
         return []
-    names = sorted(map(str, tree))
     by_name = {str(name): one for name, one in tree.items()}
-    entries([by_name[name] for name in names], where, problems)
-    return [(name, by_name[name]) for name in names if isinstance(by_name[name], dict)]
+    ordered = sorted(by_name.items(), key=lambda item: item[0])
+    entries([one for _, one in ordered], where, problems)
+    return [(name, one) for name, one in ordered if isinstance(one, dict)]
 
 
 def truth(value: Any) -> bool:

@@ -4,7 +4,6 @@ A folder of audio files, and in it a table ``tracks.csv`` with a line per file::
 
     song,file,label,group
     Blue Monday,blue_monday/drums.mp3,drums,New Order
-    Blue Monday,blue_monday/bass.mp3,bass guitar,New Order
 
 ``file`` counts from the folder; ``label`` says what plays, an instrument or a class;
 ``group`` (may be left out) is what two splits should not share, as the artist. Other
@@ -24,8 +23,8 @@ from data_pipelines.collections.collection import (
 from data_pipelines.readers.checks import Draw, choose, conclude, open_root
 from data_pipelines.readers.labels import CLASSES
 from data_pipelines.readers.table import (
-    check_files,
-    grouped,
+    Row,
+    grouped_files,
     label_map,
     read_table,
     shared,
@@ -79,15 +78,8 @@ def read_karaoke(
     problems: list[str] = []
     rows = read_table(base / table, COLUMNS, problems)
     class_of = label_map(rows, classes, labels, default_class, table, problems)
-    songs = grouped(rows, "song")
-    check_files(songs, base, table, problems)
-    recordings = []
-    for name, members in songs.items():
-        where = f"song '{name}'"
-        parts = tuple(Part(row["file"], row["label"]) for row in members)
-        group = shared(members, "group", where, problems)
-        tags = tags_of(members, where, (*COLUMNS, "group"), problems)
-        recordings.append(Recording(name, parts, group, tags=tags))
+    songs = grouped_files(rows, "song", base, table, problems)
+    recordings = [_recording(name, songs[name], problems) for name in songs]
     if not problems and len(songs) <= draw.train + draw.valid:
         problems.append(
             f"{len(songs)} songs are too few for train={draw.train}, "
@@ -107,3 +99,11 @@ def read_karaoke(
         output=Output(channels=2),
     )
     return conclude(collection, problems)
+
+
+def _recording(name: str, rows: list[Row], problems: list[str]) -> Recording:
+    where = f"song '{name}'"
+    parts = tuple(Part(row["file"], row["label"]) for row in rows)
+    group = shared(rows, "group", where, problems)
+    tags = tags_of(rows, where, (*COLUMNS, "group"), problems)
+    return Recording(name, parts, group, tags=tags)

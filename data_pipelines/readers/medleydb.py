@@ -1,21 +1,8 @@
-"""MedleyDB: 122 songs of version 1 and 74 of version 2, as stems and as raw tracks.
-
-::
-
-    <root>/[V1|V2/]<Id>/<Id>_METADATA.yaml      or Metadata/<Id>_METADATA.yaml beside
-    <root>/[V1|V2/]<Id>/<Id>_MIX.wav
-    <root>/[V1|V2/]<Id>/<Id>_STEMS/<Id>_STEM_01.wav
-    <root>/[V1|V2/]<Id>/<Id>_RAW/<Id>_RAW_01_01.wav
+"""MedleyDB: 122 songs of version 1 and 74 of version 2; layout in docs/datasets.md.
 
 Metadata have has_bleed, artist, genre and stems: {S01: {instrument, component,
 filename, raw: {R01: {instrument, filename}}}}. Stems are processed as they were in the
 mix and sum to it approximately; raw tracks are as they were recorded.
-
-Five songs of version 1 and none of version 2 have all six classes (by the instruments
-of their stems), so it is a set to add to another: a class that a song lacks is absent.
-
-Licence:
-    CC BY-NC-SA 4.0, on request: not for commercial use.
 
 Reference:
     Bittner, Salamon, Tierney, Mauch, Cannam and Bello, "MedleyDB: a multitrack dataset
@@ -24,7 +11,7 @@ Reference:
 """
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +20,6 @@ from data_pipelines.collections.collection import (
     Collection,
     MixRules,
     Output,
-    Part,
     Recording,
 )
 from data_pipelines.readers import checks
@@ -90,14 +76,7 @@ def read_medleydb(
         for folder, tree in _songs(base, metadata, problems)
         if bleed or not checks.truth(tree.get("has_bleed"))
     ]
-    songs, mixed = [], []
-    for song in every:
-        parts = tuple(part for part in song.tracks if class_of(part.label, classes))
-        left = [part for part in song.tracks if part not in parts]
-        mixed += [f"{Path(part.path).name} ({part.label})" for part in left]
-        if parts:
-            whole = _mixture(base, song, problems) if mixture and not left else None
-            songs.append(dataclasses.replace(song, tracks=parts, mixture=whole))
+    songs, mixed = _sorted(base, every, classes, mixture, problems)
     collection = Collection(
         CLASSES[classes],
         tuple(songs),
@@ -179,6 +158,23 @@ def _recording(
     return Recording(folder.name, tuple(parts), group=tags["artist"], tags=tags)
 
 
-def _mixture(base: Path, song: Recording, problems: list[str]) -> Part:
-    folder = (base / song.tracks[0].path).parent.parent
-    return checks.part(folder / f"{song.id}_MIX.wav", base, "", problems)
+def _sorted(
+    base: Path,
+    every: Iterable[Recording],
+    classes: str,
+    mixture: bool,
+    problems: list[str],
+) -> tuple[list[Recording], list[str]]:
+    """Songs without tracks of no class or of several, and the names of these tracks."""
+    songs, mixed = [], []
+    for song in every:
+        parts = tuple(part for part in song.tracks if class_of(part.label, classes))
+        left = [part for part in song.tracks if part not in parts]
+        mixed += [f"{Path(part.path).name} ({part.label})" for part in left]
+        whole = None
+        if mixture and parts and not left:
+            folder = (base / song.tracks[0].path).parent.parent
+            whole = checks.part(folder / f"{song.id}_MIX.wav", base, "", problems)
+        if parts:
+            songs.append(dataclasses.replace(song, tracks=parts, mixture=whole))
+    return songs, mixed

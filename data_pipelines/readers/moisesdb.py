@@ -1,16 +1,8 @@
-"""MoisesDB: 240 songs of 45 artists as single tracks in eleven stems.
-
-::
-
-    moisesdb_v0.1/<uuid>/data.json
-    moisesdb_v0.1/<uuid>/<stemName>/<track id>.wav
+"""MoisesDB: 240 songs of 45 artists as single tracks; layout in docs/datasets.md.
 
 ``data.json`` has song, artist, genre and stems: [{stemName, tracks: [{id, trackType,
-extension, has_bleed}]}]. There is no mixture: it is the sum of the tracks. Tracks
-differ in length and are padded to the longest. 14 h 24 min.
-
-Licence:
-    CC BY-NC-SA 4.0: not for commercial use.
+extension, has_bleed}]}]. There is no mixture: it is the sum of the tracks, padded to
+the longest.
 
 Reference:
     Pereira, Araújo, Korzeniowski and Vogl, "MoisesDB: a dataset for source separation

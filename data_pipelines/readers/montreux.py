@@ -1,16 +1,10 @@
 """Concerts as multitrack recordings: chapter 6 of the thesis.
 
-A folder of audio files with two tables. ``tracks.csv`` has a line per file, all files
-of a concert beginning at the same moment::
+A folder of audio files with two tables: a line per file, all files of a concert
+beginning at the same moment, and where its songs lie, in seconds or as h:mm:ss::
 
-    concert,file,label,crowd,year,genre
-    night1,night1/kick.wav,kick drum,high,2018,jazz
-    night1,night1/keys.wav,piano,high,2018,jazz
-
-``intervals.csv`` says where its songs lie, in seconds or as h:mm:ss::
-
-    concert,name,start,end
-    night1,song1,12.5,4:20
+    concert,file,label,crowd,year,genre                 concert,name,start,end
+    night1,night1/kick.wav,kick drum,high,2018,jazz     night1,song1,12.5,4:20
 
 ``crowd`` is how much the audience is heard: low, medium or high. ``year``, ``genre``
 and other columns may be left out; they become tags.
@@ -27,12 +21,13 @@ from data_pipelines.collections.collection import (
     Part,
     Recording,
 )
+from data_pipelines.collections.rules import UNITS
 from data_pipelines.readers import checks
 from data_pipelines.readers.labels import FOUR
 from data_pipelines.readers.table import (
     Row,
-    check_files,
     grouped,
+    grouped_files,
     label_map,
     read_table,
     seconds,
@@ -90,54 +85,61 @@ def read_montreux(
     base = checks.open_root(root, "montreux")
     problems: list[str] = []
     rows = read_table(base / table, COLUMNS, problems)
-    for value, members in grouped(rows, "crowd").items():
-        if value not in CROWDS:
-            where = f"{table} line {members[0].line}"
-            problems.append(f"{where}: crowd '{value}': {suggest(value, CROWDS)}")
+    _check_crowds(rows, table, problems)
     class_of = label_map(rows, "four", labels, default_class, table, problems)
-    concerts = grouped(rows, "concert")
-    check_files(concerts, base, table, problems)
+    concerts = grouped_files(rows, "concert", base, table, problems)
     cuts = read_table(base / intervals, INTERVAL_COLUMNS, problems)
     songs = _songs(cuts, concerts, intervals, problems)
     exclude = checks.several(exclude)
-    known = {*concerts, *(f"{n}/{one.name}" for n in songs for one in songs[n])}
-    problems += [
-        f"exclude: '{name}' is no concert, nor concert/name; {suggest(name, known)}"
-        for name in exclude
-        if name not in known
-    ]
+    problems += _unknown(exclude, concerts, songs)
     lacking = _lacking(concerts, class_of)
     bare = [name for name in concerts if name not in {*songs, *exclude, *lacking}]
     problems += [f"{intervals}: no song of '{n}'; or give exclude={n}" for n in bare]
-    by = checks.choose("by", by, ("song", "group"))
     collection = Collection(
         name="montreux",
         root=str(base),
         classes=FOUR,
         label_map=class_of,
-        recordings=tuple(
-            _recording(name, members, songs.get(name, ()), problems)
-            for name, members in concerts.items()
-        ),
+        recordings=tuple(_recording(n, concerts, songs, problems) for n in concerts),
         mix=MixRules(mode="adaptive", beta="never", guard=guard),
         filters=Filters("all", min_active_seconds, exclude=exclude),
-        splits=draw.rules(by=by, stratify="crowd"),
+        splits=draw.rules(by=checks.choose("by", by, UNITS), stratify="crowd"),
         output=Output(channels=2),
     )
-    texts = [f"{name} has no {', '.join(lack)}" for name, lack in lacking.items()]
-    remarks = checks.remark("will be left out", texts)
+    remarks = checks.remark("will be left out", list(lacking.values()))
     return checks.conclude(collection, problems, remarks)
+
+
+def _check_crowds(rows: Sequence[Row], table: str, problems: list[str]) -> None:
+    for value, members in grouped(rows, "crowd").items():
+        if value not in CROWDS:
+            where = f"{table} line {members[0].line}"
+            problems.append(f"{where}: crowd '{value}': {suggest(value, CROWDS)}")
+
+
+def _unknown(
+    exclude: Sequence[str],
+    concerts: Mapping[str, Sequence[Row]],
+    songs: Mapping[str, Sequence[Interval]],
+) -> list[str]:
+    """Problems of what is to be excluded, but is no concert and no song."""
+    known = {*concerts, *(f"{n}/{one.name}" for n in songs for one in songs[n])}
+    return [
+        f"exclude: '{name}' is no concert, nor concert/name; {suggest(name, known)}"
+        for name in exclude
+        if name not in known
+    ]
 
 
 def _lacking(
     concerts: Mapping[str, Sequence[Row]], class_of: Mapping[str, str]
-) -> dict[str, list[str]]:
-    """Concerts without a track of each class, and what they lack."""
+) -> dict[str, str]:
+    """Concerts without a track of each class, and a sentence about what they lack."""
     lacking = {}
     for name, rows in concerts.items():
         classes = {class_of.get(row["label"], row["label"]) for row in rows}
         if missing := [one for one in FOUR if one not in classes]:
-            lacking[name] = missing
+            lacking[name] = f"{name} has no {', '.join(missing)}"
     return lacking
 
 
@@ -165,12 +167,16 @@ def _songs(
 
 
 def _recording(
-    name: str, rows: Sequence[Row], songs: tuple[Interval, ...], problems: list[str]
+    name: str,
+    concerts: Mapping[str, Sequence[Row]],
+    songs: Mapping[str, tuple[Interval, ...]],
+    problems: list[str],
 ) -> Recording:
+    rows = concerts[name]
     parts = tuple(Part(row["file"], row["label"], channels="mean") for row in rows)
     tags: dict[str, str | int] = dict(
         tags_of(rows, f"concert '{name}'", COLUMNS[:3], problems)
     )
     if (year := str(tags.get("year", ""))).isdecimal():
         tags["year"] = int(year)
-    return Recording(name, parts, name, tags=tags, intervals=songs)
+    return Recording(name, parts, name, tags=tags, intervals=songs.get(name, ()))

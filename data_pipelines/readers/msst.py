@@ -1,20 +1,8 @@
-"""Folders as Music-Source-Separation-Training (MSST) reads them.
+"""Folders as Music-Source-Separation-Training (MSST) reads them: docs/datasets.md.
 
-::
-
-    type 1   root/<song>/<stem>.wav         stems of one song sound together
-    type 2   root/<stem>/<file>.wav         files of unrelated songs
-    type 3   table.csv: instrum,path        likewise, listed
-    type 4   as 1, songs cut into chunks of equal length
-    valid    <song>/<stem>.wav and mixture.wav
-
-Files are WAV or FLAC. Types 1 and 4 give the same collection: a chunk is a song, and
-stems of a song stay together unless ``data.mix=random``. With types 2 and 3 every file
-becomes a song of its own with one class: only ``data.mix=random``, which takes each
-class from any song, makes music of them.
-
-Licence:
-    That of your files.
+Types 1 and 4 give the same collection: a chunk is a song, and stems of a song stay
+together unless ``data.mix=random``. With types 2 and 3 every file becomes a song of its
+own with one class: only ``data.mix=random`` makes music of them.
 
 Reference:
     github.com/ZFTurbo/Music-Source-Separation-Training, docs/dataset_types.md.
@@ -49,7 +37,8 @@ def read_msst(
 
     Args:
         root: the folder; of type 3 the CSV file, whose paths count from its folder.
-        type: 1 to 4; 0 tells 1, 2 and 3 apart, if the names are of known instruments.
+        type: 1 (``<song>/<stem>.wav``), 2 (``<stem>/<file>.wav``), 3 (a table) or 4
+            (chunks, as 1); 0 tells 1, 2 and 3 apart by names of known instruments.
         valid: folder of songs that validate, each with its mixture; without one all
             songs are for training.
         classes: stems to read; all that are found by default, sorted by name.

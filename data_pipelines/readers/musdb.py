@@ -1,14 +1,9 @@
 """MUSDB18, MUSDB18-HQ and the sample of 7 s, with the official split.
 
-::
-
-    root/{train,test}/<Artist - Title>.stem.mp4              musdb18, musdb18_7s
-    root/{train,test}/<Artist - Title>/{mixture,vocals,...}.wav       musdb18hq
-
-Fourteen songs of the training folder, listed in :data:`VALIDATION`, validate. Sources:
-https://sigsep.github.io/datasets/musdb.html and the settings of ``musdb``, the package
-of its authors. (A folder ``valid`` with those fourteen, as some tools want it, is read
-as well.)
+Layouts are in docs/datasets.md. Fourteen songs of the training folder, listed in
+:data:`VALIDATION`, validate. (A folder ``valid`` with those, as some tools want it, is
+read as well.) Sources: https://sigsep.github.io/datasets/musdb.html and the settings of
+``musdb``, the package of its authors.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence

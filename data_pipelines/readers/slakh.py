@@ -1,17 +1,8 @@
-"""Slakh2100: 2100 songs synthesized from MIDI files, a stem for each instrument.
-
-::
-
-    [slakh2100_flac_redux/]{train,validation,test,omitted}/Track00001/metadata.yaml
-    .../Track00001/mix.flac
-    .../Track00001/stems/S00.flac
+"""Slakh2100: songs synthesized from MIDI files; layout in docs/datasets.md.
 
 Metadata have UUID and stems: {S00: {inst_class, program_num, is_drum, audio_rendered,
 midi_program_name, plugin_name}}. ``redux`` moved the songs whose MIDI file is there
 twice to "omitted". 44.1 kHz, mono; nobody sings.
-
-Licence:
-    CC BY 4.0.
 
 Reference:
     Manilow, Wichern, Seetharaman and Le Roux, "Cutting music source separation some
@@ -92,20 +83,13 @@ def read_slakh2100(
     """
     checks.choose("classes", classes, CLASSES)
     base = checks.open_root(root, NAME, FOLDERS)
-    places = dict(SPLIT_OF)
     if omitted:
-        places[OMITTED] = checks.choose("omitted", omitted, SPLITS)
-    folders = {
-        name: subfolders(base / name) if (base / name).is_dir() else []
-        for name in places
-    }
-    problems: list[str] = []
-    unrendered: list[str] = []
-    missing: list[str] = []
+        checks.choose("omitted", omitted, SPLITS)
+    problems, unrendered, missing = [], [], []
     songs = [
         _recording(folder, split, mixture, problems, unrendered, missing)
-        for name, split in places.items()
-        for folder in folders[name]
+        for name, split in (*SPLIT_OF.items(), (OMITTED, omitted))
+        for folder in (_folders(base / name) if split else [])
     ]
     if not songs:
         problems.append(f"no songs; expected {'|'.join(SPLIT_OF)}/Track00001/...")
@@ -122,7 +106,7 @@ def read_slakh2100(
         output=Output(channels=1),
     )
     bare = [song.id for song in songs if not song.tracks]
-    counts = {name: len(folders[name]) for name in SPLIT_OF}
+    counts = {name: len(_folders(base / name)) for name in SPLIT_OF}
     remarks = [checks.count_problem(counts, REDUX, ORIGINAL)]
     remarks += checks.remark("stems that were never rendered", unrendered)
     remarks += checks.remark("stems without a file", missing)
@@ -142,6 +126,10 @@ def class_of(label: str, classes: str = "six") -> str:
     program = int(label.rpartition("/")[2])
     last = next(last for last in KINDS if program <= last)
     return TO_CLASSES[classes][KINDS[last]]
+
+
+def _folders(path: Path) -> list[Path]:
+    return subfolders(path) if path.is_dir() else []
 
 
 def _recording(

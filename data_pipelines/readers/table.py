@@ -118,19 +118,21 @@ def shared(rows: Sequence[Row], column: str, where: str, problems: list[str]) ->
     return next(iter(values), "")
 
 
-def check_files(
-    groups: Mapping[str, Iterable[Row]], root: Path, table: str, problems: list[str]
-) -> None:
-    """Add to the problems each file that is missing or belongs twice to one group."""
-    for rows in groups.values():
+def grouped_files(
+    rows: Iterable[Row], column: str, root: Path, table: str, problems: list[str]
+) -> dict[str, list[Row]]:
+    """Group rows; each file that is missing, or twice in a group, is a problem."""
+    groups = grouped(rows, column)
+    for members in groups.values():
         seen: dict[str, int] = {}
-        for row in rows:
+        for row in members:
             name, where = row["file"], f"{table} line {row.line}"
             if not (root / name).is_file():
                 problems.append(f"{where}: {name}: no such file in {root}")
             elif name in seen:
                 problems.append(f"{where}: {name}: in line {seen[name]} already")
             seen[name] = row.line
+    return groups
 
 
 def label_map(

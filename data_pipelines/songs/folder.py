@@ -133,7 +133,7 @@ def _measure_all(
     jobs = [(song, sources) for song in songs]
     results = in_order(_measure, jobs, "reading songs")
     measured = [result for result in results if isinstance(result, Measured)]
-    problems = [one for result in results if result not in measured for one in result]
+    problems = [one for each in results if isinstance(each, list) for one in each]
     unsplit = sum(not song.split for song in songs)
     if 0 < unsplit < 3:
         problems.append(

@@ -12,7 +12,7 @@ song has.
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -72,7 +72,13 @@ def build_manifest(
         for split in SPLITS
         for track in _songs(split, songs.get(split, 0), takes, tuple(sources), seed)
     ]
-    files = tuple(_files(takes))
+    # Takes at their own speed, then those for training at each other speed: a tape that
+    # runs fast is one that was recorded at a higher rate than it was.
+    files = tuple(
+        AudioFile(take["path"], take["frames"], 1, _rate(semitones))
+        for semitones in SPEEDS
+        for take in (_trained(takes) if semitones else takes)
+    )
     return Manifest(
         name="demo",
         root=str(TAKES),
@@ -82,17 +88,6 @@ def build_manifest(
         files=files,
         tracks=tuple(tracks),
     )
-
-
-def _files(takes: list[dict]) -> Iterator[AudioFile]:
-    """The takes at their own speed, then those for training at each other speed.
-
-    A tape that runs fast is one that was recorded at a higher rate than it was.
-    """
-    for semitones in SPEEDS:
-        rate = _rate(semitones)
-        for take in takes if semitones == 0 else _trained(takes):
-            yield AudioFile(take["path"], take["frames"], 1, rate)
 
 
 def _rate(semitones: float) -> int:
