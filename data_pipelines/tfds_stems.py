@@ -82,19 +82,18 @@ class StemsBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
             # Integers in TFDS's default encoding take three times their size.
             return tfds.features.Tensor(shape=shape, dtype=np.int16, encoding="bytes")
 
+        features = {
+            "song": tfds.features.Text(),
+            "start": tfds.features.Scalar(np.int64, doc="frame of the song"),
+            "sample_rate": tfds.features.Scalar(np.int32, doc="Hz"),
+            "absent": tfds.features.Sequence(tfds.features.Text()),
+            "mixture": audio(),
+            "stems": {name: audio() for name in config.classes},
+        }
         return tfds.core.DatasetInfo(
             builder=self,
             description="Songs, the stems of their classes and their mixtures.",
-            features=tfds.features.FeaturesDict(
-                {
-                    "song": tfds.features.Text(),
-                    "start": tfds.features.Scalar(np.int64, doc="frame of the song"),
-                    "sample_rate": tfds.features.Scalar(np.int32, doc="Hz"),
-                    "absent": tfds.features.Sequence(tfds.features.Text()),
-                    "mixture": audio(),
-                    "stems": {name: audio() for name in config.classes},
-                }
-            ),
+            features=tfds.features.FeaturesDict(features),
             supervised_keys=("mixture", "stems"),
         )
 
@@ -147,11 +146,11 @@ class TfdsStems(StemsBuilder):
 def examples(
     track: Track, manifest: Manifest, *, channels: int, clip: int = 0
 ) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Keys and records of a song.
+    """Keys and records of a song of a canonical manifest.
 
     Args:
         track: the song.
-        manifest: a canonical one, of which it is.
+        manifest: its dataset.
         channels: of every array; a mono file fills all.
         clip: frames of each; 0: the whole song at once.
 

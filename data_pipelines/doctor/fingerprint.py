@@ -68,8 +68,10 @@ def fingerprint(wave: np.ndarray) -> Fingerprint:
 
 def _peaks(wave: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Frames and bins that are louder than all around them, ordered by time."""
+    from scipy import fft
     from scipy.ndimage import maximum_filter
 
+    window = np.hanning(WINDOW + 1)[:-1].astype(np.float32)
     frames, bins = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
     level = np.sqrt(np.mean(np.square(wave, dtype=np.float64))) if wave.any() else 0.0
     # A sine of this level has the magnitude level / sqrt(2) times the window's sum.
@@ -77,7 +79,9 @@ def _peaks(wave: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     count, margin = (len(wave) - WINDOW) // HOP + 1, AROUND[0]
     for first in range(0, count if level else 0, FRAMES):
         begin, stop = max(first - margin, 0), min(first + FRAMES + margin, count)
-        spectrum = _magnitudes(wave[begin * HOP : (stop - 1) * HOP + WINDOW])
+        part = wave[begin * HOP : (stop - 1) * HOP + WINDOW]
+        windows = np.lib.stride_tricks.sliding_window_view(part, WINDOW)[::HOP]
+        spectrum = np.abs(fft.rfft(windows * window, axis=1))
         around = maximum_filter(spectrum, [2 * each + 1 for each in AROUND])
         standing = (spectrum == around) & (spectrum > floor)
         standing[:, :LOWEST] = False
@@ -85,11 +89,3 @@ def _peaks(wave: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         frames.append(at + first)
         bins.append(bin_)
     return np.concatenate(frames), np.concatenate(bins)
-
-
-def _magnitudes(wave: np.ndarray) -> np.ndarray:
-    from scipy import fft
-
-    window = np.hanning(WINDOW + 1)[:-1].astype(np.float32)
-    frames = np.lib.stride_tricks.sliding_window_view(wave, WINDOW)[::HOP]
-    return np.abs(fft.rfft(frames * window, axis=1))

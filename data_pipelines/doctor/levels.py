@@ -75,11 +75,9 @@ class LevelMeter:
         self._spectrum = np.zeros(SPECTRUM // 2 + 1)
 
     def add(self, block: np.ndarray, raw: np.ndarray | None = None) -> None:
-        """Add the next frames.
+        """Add the next frames, (frames, channels) at full scale 1.
 
-        Args:
-            block: (frames, channels) at full scale 1.
-            raw: the same as the file has it, before gains, where clipping shows.
+        ``raw`` is the same as the file has it, before gains, where clipping shows.
         """
         self._clips.add(block if raw is None else raw)
         self._loudness.add(block)

@@ -36,13 +36,7 @@ class Listener(NamedTuple):
     ) -> Iterator[tuple[Track, Track, float]]:
         """Yield a query, a reference, and the part of the shorter that both contain.
 
-        Args:
-            queries: tracks to look for.
-            references: tracks among which to look.
-            wanted: whether a query and a reference are to be compared.
-
-        Raises:
-            DataError: files that cannot be read.
+        Of pairs of them that are ``wanted``. DataError: files that cannot be read.
         """
         proposed = [
             (queries[query], references[other], offsets)
@@ -135,10 +129,7 @@ def mono_wave(manifest: Manifest, track: Track) -> np.ndarray:
     """Read a track in mono, (time,) at the rate of fingerprints, float32.
 
     The mean of its channels; the first one where they cancel each other
-    (:data:`CANCELED`).
-
-    Raises:
-        DataError: a file cannot be decoded.
+    (:data:`CANCELED`). DataError: a file cannot be decoded.
     """
     energies, rate = np.zeros(2), rate_of(manifest, track)
 

@@ -20,7 +20,7 @@ def trained_twins(
 
     Args:
         manifest: the set, as distributed, with the training tracks that are used.
-        cache: folder of what is remembered about its songs.
+        cache: as of :func:`~data_pipelines.doctor.same_audio.same_audio`.
 
     Returns:
         By the track's name, its pair with the training track that is most alike.

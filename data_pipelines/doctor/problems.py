@@ -8,8 +8,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from data_pipelines.doctor.levels import Levels
+from data_pipelines.doctor.reading import MIXTURE
 from data_pipelines.doctor.same_audio import Pair
-from data_pipelines.doctor.song import MIXTURE, SongFacts
+from data_pipelines.doctor.song import SongFacts
 
 SERIOUS = "serious"
 

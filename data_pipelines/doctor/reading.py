@@ -15,6 +15,12 @@ from data_pipelines.feeding.host import read_frames
 from data_pipelines.manifest import Manifest, Stem, Track
 
 BLOCK = 1 << 17  # frames at a time: 3 s at 44.1 kHz, 1 MB in stereo
+MIXTURE = "mixture"
+
+
+def streams_of(track: Track) -> dict[str, Stem]:
+    """Return stems by name, and the distributed mixture where there is one."""
+    return {**track.stems} | ({MIXTURE: track.mixture} if track.mixture else {})
 
 
 def heard(track: Track) -> tuple[Stem, ...]:

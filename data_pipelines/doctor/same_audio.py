@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from data_pipelines.audio.canonical import cache_folder
 from data_pipelines.doctor.listening import Listener
-from data_pipelines.doctor.reading import heard, sounds
+from data_pipelines.doctor.reading import MIXTURE, heard, sounds, streams_of
 from data_pipelines.manifest import Manifest, Stem, Track
 
 # Share of the shorter song. Two songs that share half of their length are one song: a
@@ -150,15 +150,16 @@ def _same_files(
 ) -> Iterable[Pair]:
     """Songs whose mixture, or some of whose stems, are the same frames of files.
 
-    What is silent is the same in all songs: such files do not count.
+    What is silent is the same in all songs: such files do not count, nor do songs in
+    which no class sounds.
     """
     shelf: dict[str, list[tuple[Track, Stem]]] = defaultdict(list)
     for track in references:
-        for _, stem in _named(track):
+        for stem in streams_of(track).values() if track.stems else ():
             shelf[_digest(manifest, stem)].append((track, stem))
     for query in queries:
         shared: dict[str, tuple[Track, dict[str, float]]] = {}
-        for name, stem in _named(query):
+        for name, stem in streams_of(query).items() if query.stems else ():
             for track, other in shelf[_digest(manifest, stem)]:
                 overlap = _overlap(query, stem, track, other)
                 if overlap and wanted(query, track):
@@ -172,8 +173,8 @@ def _by_files(
     manifest: Manifest, query: Track, track: Track, parts: dict[str, float]
 ) -> Pair:
     """The share of two tracks: parts of the query's files that the other has."""
-    if query.mixture and parts.get("mixture", 0.0) > SAME:
-        return Pair(query, track, parts["mixture"], "files")
+    if query.mixture and parts.get(MIXTURE, 0.0) > SAME:
+        return Pair(query, track, parts[MIXTURE], "files")
     sounding = [
         {name for name, stem in one.stems.items() if sounds(manifest, one, stem)}
         for one in (query, track)
@@ -182,12 +183,6 @@ def _by_files(
     total = min(map(len, sounding))
     share = min(sum(shared) / max(total, 1), 1.0)
     return Pair(query, track, share, "files", (min(len(shared), total), total))
-
-
-def _named(track: Track) -> list[tuple[str, Stem]]:
-    """Stems and mixture; nothing of a song in which no class sounds."""
-    mixture = [("mixture", track.mixture)] if track.mixture and track.stems else []
-    return [*track.stems.items(), *mixture]
 
 
 def _digest(manifest: Manifest, stem: Stem) -> str:

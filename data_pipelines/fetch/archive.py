@@ -14,15 +14,7 @@ SPARE = 100 << 20  # bytes of a disk that are left free
 
 
 def unpack(archive: str | Path, folder: str | Path, *, progress: bool = False) -> Path:
-    """Unpack an archive; files that exist with the right size stay.
-
-    Args:
-        archive: a ZIP file.
-        folder: where to; created where needed.
-        progress: show how far it is on stderr.
-
-    Returns:
-        The folder.
+    """Unpack a ZIP file and return the folder; files of the right size stay.
 
     Raises:
         DataError: the archive is damaged or encrypted, or the disk too small; or an

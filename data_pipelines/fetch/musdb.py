@@ -46,7 +46,7 @@ BY_HAND = {
 def download(
     name: str, root: str | Path, *, unverified: bool = False, progress: bool = False
 ) -> Path:
-    """Fetch a data set and unpack it; existing files stay.
+    """Fetch a data set, unpack it and return its reader's folder; existing files stay.
 
     Args:
         name: "musdb18", or "musdb18_7s", the sample.
@@ -55,9 +55,6 @@ def download(
             that it is whole is seen from the checksums within it, and what the reader
             counts; not that nobody has changed it.
         progress: show it on stderr.
-
-    Returns:
-        The folder, ready for the reader of this name.
 
     Raises:
         DataError: nothing of this name can be fetched, the message says what to do by

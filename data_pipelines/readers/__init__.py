@@ -19,12 +19,7 @@ register = READERS.register
 
 
 def read_dataset(name: str, root: str, **options: Any) -> Collection:
-    """Read a data set and return its checked collection.
-
-    Args:
-        name: of a registered reader.
-        root: its folder.
-        options: of this reader.
+    """Read a folder with a registered reader and return the checked collection.
 
     Raises:
         ValueError: the reader or an option is not known; the nearest are suggested.

@@ -15,7 +15,7 @@ from data_pipelines.collections.collection import (
 )
 from data_pipelines.collections.rules import check_collection
 from data_pipelines.manifest import DataError
-from data_pipelines.readers.table import suggest
+from data_pipelines.readers.tables import suggest
 from sepjax.registry import nearest
 
 LISTED = 10  # entries of a warning
@@ -123,10 +123,7 @@ def file_problem(path: Path) -> str:
 
 
 def part(path: Path, base: Path, label: str, problems: list[str]) -> Part:
-    """Make the part of a file, its path as :func:`relative`; one more problem without.
-
-    What :func:`file_problem` says is added to the problems.
-    """
+    """Make the part of a file; what :func:`file_problem` says joins the problems."""
     problems += filter(None, [file_problem(path)])
     return Part(relative(path, base), label)
 

@@ -1,11 +1,7 @@
 """The demo music as somebody's recordings, to try the readers of tables on.
 
-``python -m data_pipelines.readers.demo_takes FOLDER`` writes ``FOLDER/karaoke``, songs
-as a file per instrument, and ``FOLDER/concerts``, concerts of two or three songs whose
-instruments have one, two or three channels, each with its tables. Then::
-
-    sepjax prepare karaoke --root FOLDER/karaoke -s train=12 -s valid=4 -o songs
-    sepjax prepare montreux --root FOLDER/concerts -o live
+``python -m data_pipelines.readers.demo_takes FOLDER`` writes ``FOLDER/karaoke`` and
+``FOLDER/concerts``, each with its tables, and prints what can be done with them.
 """
 
 import csv
@@ -25,23 +21,16 @@ from data_pipelines.songs.demo import CLASSES, SAMPLE_RATE, TAKES
 
 SESSIONS = range(8)
 NAMES = ("lead vocals", "drums", "bass guitar", "lead guitar", "alto sax", "piano")
-INSTRUMENTS = dict(zip(CLASSES, NAMES))
-"""Instrument that is written for a class; a reader finds the class again."""
-
-GAINS = {"drums": (0.8, 0.5), "piano": (0.3, 0.6, 0.4)}
-"""Channels of an instrument on stage, and how loud it is in each."""
-
+INSTRUMENTS = dict(zip(CLASSES, NAMES))  # a reader finds the class again
+GAINS = {"drums": (0.8, 0.5), "piano": (0.3, 0.6, 0.4)}  # of each channel on stage
 PAUSE = 1.0  # seconds between the songs of a concert
 INCOMPLETE = 5  # every song, and concert, of this number lacks an instrument
 
 
 def write_karaoke(folder: str | Path, sessions: Iterable[int] = SESSIONS) -> Path:
-    """Write songs as a file per instrument, and ``tracks.csv``.
+    """Write songs as a file per instrument, and ``tracks.csv``; return the folder.
 
     Every fifth song has no wind, as ``all_instruments`` is a choice then.
-
-    Returns:
-        The folder.
 
     Example:
         >>> import tempfile
@@ -65,12 +54,10 @@ def write_karaoke(folder: str | Path, sessions: Iterable[int] = SESSIONS) -> Pat
 
 
 def write_concerts(folder: str | Path, sessions: Iterable[int] = SESSIONS) -> Path:
-    """Write concerts as a file per instrument, ``tracks.csv`` and ``intervals.csv``.
+    """Write concerts as a file per instrument, and two tables; return the folder.
 
-    Every fifth concert is played without bass, and left out by the reader.
-
-    Returns:
-        The folder.
+    A concert has two or three songs, an instrument one, two or three channels. Every
+    fifth concert is played without bass, and left out by the reader.
     """
     import soundfile
 

@@ -20,16 +20,9 @@ from data_pipelines.collections.collection import (
     Part,
     Recording,
 )
+from data_pipelines.readers import tables
 from data_pipelines.readers.checks import Draw, choose, conclude, open_root
 from data_pipelines.readers.labels import CLASSES
-from data_pipelines.readers.table import (
-    Row,
-    grouped_files,
-    label_map,
-    read_table,
-    shared,
-    tags_of,
-)
 
 COLUMNS = ("song", "file", "label")
 DRAW = Draw(train=900, valid=100, test=48)
@@ -76,9 +69,9 @@ def read_karaoke(
     base = open_root(root, "karaoke")
     names = CLASSES[choose("classes", classes, CLASSES)]
     problems: list[str] = []
-    rows = read_table(base / table, COLUMNS, problems)
-    class_of = label_map(rows, classes, labels, default_class, table, problems)
-    songs = grouped_files(rows, "song", base, table, problems)
+    rows = tables.read_table(base / table, COLUMNS, problems)
+    class_of = tables.label_map(rows, classes, labels, default_class, table, problems)
+    songs = tables.grouped_files(rows, "song", base, table, problems)
     recordings = [_recording(name, songs[name], problems) for name in songs]
     if not problems and len(songs) <= draw.train + draw.valid:
         problems.append(
@@ -101,9 +94,9 @@ def read_karaoke(
     return conclude(collection, problems)
 
 
-def _recording(name: str, rows: list[Row], problems: list[str]) -> Recording:
+def _recording(name: str, rows: list[tables.Row], problems: list[str]) -> Recording:
     where = f"song '{name}'"
     parts = tuple(Part(row["file"], row["label"]) for row in rows)
-    group = shared(rows, "group", where, problems)
-    tags = tags_of(rows, where, (*COLUMNS, "group"), problems)
+    group = tables.shared(rows, "group", where, problems)
+    tags = tables.tags_of(rows, where, (*COLUMNS, "group"), problems)
     return Recording(name, parts, group, tags=tags)

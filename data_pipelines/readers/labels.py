@@ -19,9 +19,8 @@ ELEVEN = ("vocals", "drums", "bass", "guitar", *_OTHERS)
 KINDS = ("vocals", "drums", "bass", "acoustic_guitar", "electric_guitar", *_OTHERS)
 CLASSES = {"six": SIX, "four": FOUR, "eleven": ELEVEN}  # by the name of an option
 
-_WIDER = {"brass": "wind", "woodwind": "wind"} | dict.fromkeys(
-    ("acoustic_guitar", "electric_guitar"), "guitar"
-)
+_WIDER = {"brass": "wind", "woodwind": "wind"}
+_WIDER |= {"acoustic_guitar": "guitar", "electric_guitar": "guitar"}
 TO_CLASSES = {
     name: {
         kind: next(one for one in (kind, _WIDER.get(kind), "other") if one in classes)

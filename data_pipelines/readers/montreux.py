@@ -22,18 +22,8 @@ from data_pipelines.collections.collection import (
     Recording,
 )
 from data_pipelines.collections.rules import UNITS
-from data_pipelines.readers import checks
+from data_pipelines.readers import checks, tables
 from data_pipelines.readers.labels import FOUR
-from data_pipelines.readers.table import (
-    Row,
-    grouped,
-    grouped_files,
-    label_map,
-    read_table,
-    seconds,
-    suggest,
-    tags_of,
-)
 
 COLUMNS = ("concert", "file", "label", "crowd")
 INTERVAL_COLUMNS = ("concert", "name", "start", "end")
@@ -84,11 +74,11 @@ def read_montreux(
     """
     base = checks.open_root(root, "montreux")
     problems: list[str] = []
-    rows = read_table(base / table, COLUMNS, problems)
+    rows = tables.read_table(base / table, COLUMNS, problems)
     _check_crowds(rows, table, problems)
-    class_of = label_map(rows, "four", labels, default_class, table, problems)
-    concerts = grouped_files(rows, "concert", base, table, problems)
-    cuts = read_table(base / intervals, INTERVAL_COLUMNS, problems)
+    class_of = tables.label_map(rows, "four", labels, default_class, table, problems)
+    concerts = tables.grouped_files(rows, "concert", base, table, problems)
+    cuts = tables.read_table(base / intervals, INTERVAL_COLUMNS, problems)
     songs = _songs(cuts, concerts, intervals, problems)
     exclude = checks.several(exclude)
     problems += _unknown(exclude, concerts, songs)
@@ -110,30 +100,31 @@ def read_montreux(
     return checks.conclude(collection, problems, remarks)
 
 
-def _check_crowds(rows: Sequence[Row], table: str, problems: list[str]) -> None:
-    for value, members in grouped(rows, "crowd").items():
+def _check_crowds(rows: Sequence[tables.Row], table: str, problems: list[str]) -> None:
+    for value, members in tables.grouped(rows, "crowd").items():
         if value not in CROWDS:
             where = f"{table} line {members[0].line}"
-            problems.append(f"{where}: crowd '{value}': {suggest(value, CROWDS)}")
+            problems.append(
+                f"{where}: crowd '{value}': {tables.suggest(value, CROWDS)}"
+            )
 
 
 def _unknown(
     exclude: Sequence[str],
-    concerts: Mapping[str, Sequence[Row]],
+    concerts: tables.Groups,
     songs: Mapping[str, Sequence[Interval]],
 ) -> list[str]:
     """Problems of what is to be excluded, but is no concert and no song."""
     known = {*concerts, *(f"{n}/{one.name}" for n in songs for one in songs[n])}
     return [
-        f"exclude: '{name}' is no concert, nor concert/name; {suggest(name, known)}"
+        f"exclude: '{name}' is no concert, nor concert/name; "
+        f"{tables.suggest(name, known)}"
         for name in exclude
         if name not in known
     ]
 
 
-def _lacking(
-    concerts: Mapping[str, Sequence[Row]], class_of: Mapping[str, str]
-) -> dict[str, str]:
+def _lacking(concerts: tables.Groups, class_of: Mapping[str, str]) -> dict[str, str]:
     """Concerts without a track of each class, and a sentence about what they lack."""
     lacking = {}
     for name, rows in concerts.items():
@@ -144,18 +135,15 @@ def _lacking(
 
 
 def _songs(
-    rows: Sequence[Row],
-    concerts: Mapping[str, Sequence[Row]],
-    table: str,
-    problems: list[str],
+    rows: Sequence[tables.Row], concerts: tables.Groups, table: str, problems: list[str]
 ) -> dict[str, tuple[Interval, ...]]:
     """Concert to its songs, in order of time."""
     songs: dict[str, tuple[Interval, ...]] = {}
     for row in rows:
         where, concert = f"{table} line {row.line}", row["concert"]
-        start, end = seconds(row["start"]), seconds(row["end"])
+        start, end = tables.seconds(row["start"]), tables.seconds(row["end"])
         if concert not in concerts:
-            hint = suggest(concert, concerts)
+            hint = tables.suggest(concert, concerts)
             problems.append(f"{where}: no concert '{concert}' has tracks; {hint}")
         elif start is None or end is None or end <= start:
             span = f"'{row['start']}' to '{row['end']}'"
@@ -168,14 +156,14 @@ def _songs(
 
 def _recording(
     name: str,
-    concerts: Mapping[str, Sequence[Row]],
+    concerts: tables.Groups,
     songs: Mapping[str, tuple[Interval, ...]],
     problems: list[str],
 ) -> Recording:
     rows = concerts[name]
     parts = tuple(Part(row["file"], row["label"], channels="mean") for row in rows)
     tags: dict[str, str | int] = dict(
-        tags_of(rows, f"concert '{name}'", COLUMNS[:3], problems)
+        tables.tags_of(rows, f"concert '{name}'", COLUMNS[:3], problems)
     )
     if (year := str(tags.get("year", ""))).isdecimal():
         tags["year"] = int(year)

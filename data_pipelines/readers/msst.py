@@ -19,7 +19,7 @@ from data_pipelines.collections.collection import Collection, MixRules, Part, Re
 from data_pipelines.manifest import DataError
 from data_pipelines.readers import checks
 from data_pipelines.readers.labels import instruments, normalize
-from data_pipelines.readers.table import read_table
+from data_pipelines.readers.tables import read_table
 from sepjax.registry import nearest
 
 NAME = "msst"

@@ -22,12 +22,9 @@ from data_pipelines.manifest import DataError
 from data_pipelines.readers.checks import conclude, excluding, file_problem, open_root
 from data_pipelines.readers.labels import FOUR
 
-STREAMS = ("mixture", "drums", "bass", "other", "vocals")
-"""The audio streams of a ``.stem.mp4`` file."""
-
 SUFFIX = ".stem.mp4"
+STREAMS = ("mixture", "drums", "bass", "other", "vocals")  # of such a file
 RATE = 44100  # Hz
-
 VALIDATION = (
     "Actions - One Minute Smile",
     "Clara Berry And Wooldog - Waltz For My Victims",
@@ -126,15 +123,15 @@ def _read(
 
 def _base(name: str, root: Path, what: str) -> Path:
     """The folder that holds ``train``: as said, or the one folder within it."""
+    if (root / "train").is_dir():
+        return root
     inner = [path.parent for path in root.glob("*/train")]
-    if not (root / "train").is_dir() and len(inner) == 1:
-        return inner[0]
-    if not (root / "train").is_dir() and not (root / "test").is_dir():
+    if len(inner) != 1 and not (root / "test").is_dir():
         raise DataError(
             f"{root} has neither 'train' nor 'test': expected "
             f"{{train,test}}/ with {what} as {name} is distributed"
         )
-    return root
+    return inner[0] if len(inner) == 1 else root
 
 
 def _stem_files(folder: Path) -> Iterator[Path]:

@@ -148,19 +148,18 @@ def _measure_all(
 def _measure(song: SongFolder, sources: Sequence[str]) -> Measured | list[str]:
     """Read a whole song; a list of problems if there is any."""
     files, problems = _probe_song(song, sources)
-    if problems := [*problems, *_unequal(song, files)]:
-        # Samples are worth a look even so: one report should hold every problem.
-        return problems + _sample_problems(files)
-    try:
-        energy, error = _sum_song(files)
-    except DataError:
-        return _sample_problems(files)
-    sounding = {
-        name: dataclasses.replace(file, digest=hash_file(file.path))
-        for name, file in files.items()
-        if energy[name] > 0 or name == "mixture"
-    }
-    return Measured(song, next(iter(files.values())).frames, sounding, error)
+    problems += _unequal(song, files)
+    if not problems:
+        with contextlib.suppress(DataError):
+            energy, error = _sum_song(files)
+            sounding = {
+                name: dataclasses.replace(file, digest=hash_file(file.path))
+                for name, file in files.items()
+                if energy[name] > 0 or name == "mixture"
+            }
+            return Measured(song, next(iter(files.values())).frames, sounding, error)
+    # Samples are worth a look even so: one report should hold every problem.
+    return problems + _sample_problems(files)
 
 
 def _unequal(song: SongFolder, files: dict[str, AudioFile]) -> Iterator[str]:

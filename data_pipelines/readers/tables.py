@@ -26,13 +26,13 @@ class Row(NamedTuple):
         return self.cells.get(column, "")
 
 
-def read_table(path: Path, columns: Sequence[str], problems: list[str]) -> list[Row]:
-    r"""Read the rows of a table.
+Groups = dict[str, list[Row]]  # by the value of a column
 
-    Args:
-        path: of the file, UTF-8.
-        columns: those that must be there, in every row with a value.
-        problems: where to add rows that lack one.
+
+def read_table(path: Path, columns: Sequence[str], problems: list[str]) -> list[Row]:
+    r"""Read the rows of a table in UTF-8 whose ``columns`` all have a value.
+
+    Every other row is one more problem.
 
     Raises:
         DataError: there is no such file, it cannot be read, or a column is missing.
@@ -89,9 +89,9 @@ def suggest(name: str, known: Iterable[str]) -> str:
     return hint if len(known) < 12 else hint.rpartition("Known: ")[0].strip()
 
 
-def grouped(rows: Iterable[Row], column: str) -> dict[str, list[Row]]:
+def grouped(rows: Iterable[Row], column: str) -> Groups:
     """Group rows by the value of a column, in order of appearance."""
-    groups: dict[str, list[Row]] = {}
+    groups: Groups = {}
     for row in rows:
         groups.setdefault(row[column], []).append(row)
     return groups
@@ -120,7 +120,7 @@ def shared(rows: Sequence[Row], column: str, where: str, problems: list[str]) ->
 
 def grouped_files(
     rows: Iterable[Row], column: str, root: Path, table: str, problems: list[str]
-) -> dict[str, list[Row]]:
+) -> Groups:
     """Group rows; each file that is missing, or twice in a group, is a problem."""
     groups = grouped(rows, column)
     for members in groups.values():
@@ -152,7 +152,7 @@ def label_map(
             found by :func:`data_pipelines.readers.labels.kind_of`.
         default: the class of what is unknown; empty: that is a problem.
         table: its name, for messages.
-        problems: where to add labels that nothing knows.
+        problems: labels that nothing knows are added.
 
     Example:
         >>> rows = [Row(2, {"label": "Alto Sax"}), Row(3, {"label": "kazoo"})]
