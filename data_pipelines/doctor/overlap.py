@@ -10,8 +10,6 @@ from pathlib import Path
 from data_pipelines.doctor.same_audio import Pair, name_of, same_audio
 from data_pipelines.manifest import DataError, Manifest
 
-HELD_OUT = ("valid", "test")
-
 
 def trained_twins(
     manifest: Manifest, *, cache: str | Path | None = None
@@ -28,7 +26,7 @@ def trained_twins(
     Raises:
         DataError: files that cannot be read.
     """
-    held_out = [track for track in manifest.tracks if track.split in HELD_OUT]
+    held_out = [track for track in manifest.tracks if track.split != "train"]
     trained = [track for track in manifest.tracks if track.split == "train"]
     twins: dict[str, Pair] = {}
     for pair in same_audio(manifest, held_out, trained, cache=cache):

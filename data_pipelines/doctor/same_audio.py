@@ -84,8 +84,8 @@ def same_audio(
         references: tracks among which they are looked for; where they are queries, too,
             every two are compared once.
         jobs: threads that read songs; 0: one per core, eight at most.
-        cache: folder of what is remembered; :func:`~data_pipelines.audio.canonical.\
-cache_folder` by default.
+        cache: folder of what is remembered; by default
+            :func:`~data_pipelines.audio.canonical.cache_folder`.
 
     Returns:
         Pairs in the order of the queries, what is most alike first.
