@@ -42,14 +42,9 @@ SPLITS = {"train": "train", "valid": "validation", "test": "test"}
 RATES = (44100, 8000)  # Hz; those of the thesis
 # What `sepjax prepare NAME` makes by default: classes and channels.
 SETS = {
-    "musdb18": (FOUR, 2),
-    "musdb18_7s": (FOUR, 2),
-    "musdb18hq": (FOUR, 2),
-    "moisesdb": (SIX, 2),
-    "medleydb": (SIX, 2),
+    **dict.fromkeys(("musdb18", "musdb18_7s", "musdb18hq", "montreux"), (FOUR, 2)),
+    **dict.fromkeys(("moisesdb", "medleydb", "karaoke"), (SIX, 2)),
     "slakh2100": (SIX[1:], 1),  # nobody sings there
-    "karaoke": (SIX, 2),
-    "montreux": (FOUR, 2),
 }
 
 
@@ -87,19 +82,18 @@ class StemsBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
             # Integers in TFDS's default encoding take three times their size.
             return tfds.features.Tensor(shape=shape, dtype=np.int16, encoding="bytes")
 
+        features = {
+            "song": tfds.features.Text(),
+            "start": tfds.features.Scalar(np.int64, doc="frame of the song"),
+            "sample_rate": tfds.features.Scalar(np.int32, doc="Hz"),
+            "absent": tfds.features.Sequence(tfds.features.Text()),
+            "mixture": audio(),
+            "stems": {name: audio() for name in config.classes},
+        }
         return tfds.core.DatasetInfo(
             builder=self,
             description="Songs, the stems of their classes and their mixtures.",
-            features=tfds.features.FeaturesDict(
-                {
-                    "song": tfds.features.Text(),
-                    "start": tfds.features.Scalar(np.int64, doc="frame of the song"),
-                    "sample_rate": tfds.features.Scalar(np.int32, doc="Hz"),
-                    "absent": tfds.features.Sequence(tfds.features.Text()),
-                    "mixture": audio(),
-                    "stems": {name: audio() for name in config.classes},
-                }
-            ),
+            features=tfds.features.FeaturesDict(features),
             supervised_keys=("mixture", "stems"),
         )
 
@@ -152,11 +146,11 @@ class TfdsStems(StemsBuilder):
 def examples(
     track: Track, manifest: Manifest, *, channels: int, clip: int = 0
 ) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Keys and records of a song.
+    """Keys and records of a song of a canonical manifest.
 
     Args:
         track: the song.
-        manifest: a canonical one, of which it is.
+        manifest: its dataset.
         channels: of every array; a mono file fills all.
         clip: frames of each; 0: the whole song at once.
 
@@ -165,8 +159,9 @@ def examples(
         Stems are int16 (frames, channels); a class that is absent is silent.
     """
     absent = [name for name in manifest.classes if name not in track.stems]
-    for start in range(0, track.frames, clip or track.frames):
-        span = start, min(start + (clip or track.frames), track.frames), channels
+    clip = clip or track.frames
+    for start in range(0, track.frames, clip):
+        span = start, min(start + clip, track.frames), channels
         stems = {
             name: _read(manifest, track.stems.get(name), *span)
             for name in manifest.classes
@@ -176,17 +171,15 @@ def examples(
             mixture, _ = saturate(total, np.dtype(np.int16))
         else:
             mixture = _read(manifest, track.mixture, *span)
-        yield (
-            f"{track.name}@{start:010d}",
-            {
-                "song": track.name,
-                "start": start,
-                "sample_rate": manifest.sample_rate,
-                "absent": absent,
-                "mixture": mixture,
-                "stems": stems,
-            },
-        )
+        record = {
+            "song": track.name,
+            "start": start,
+            "sample_rate": manifest.sample_rate,
+            "absent": absent,
+            "mixture": mixture,
+            "stems": stems,
+        }
+        yield f"{track.name}@{start:010d}", record
 
 
 def _read(

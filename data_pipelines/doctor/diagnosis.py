@@ -11,6 +11,34 @@ from data_pipelines.doctor.song import SongFacts, examine
 from data_pipelines.manifest import Manifest
 from data_pipelines.workers import in_order
 
+# The meaning of the numbers, and the thresholds of problems.
+DEFINITION: dict[str, Any] = {
+    "peak": "largest sample, dBFS",
+    "loudness": "integrated, LUFS, ITU-R BS.1770-4",
+    "dc": "largest mean of a channel, dBFS",
+    "clipped": "samples in runs of 3 or more equal ones at full scale, in the file",
+    "active": "share of blocks of 0.1 s whose peak exceeds -60 dBFS",
+    "side": "energy of (L - R) / 2 against the mean of both channels, dB",
+    "mono": "energy of (L + R) / 2 against the mean of both channels, dB",
+    "edge": "frequency of a fall by 25 dB within 500 Hz, Hz",
+    "sum.error": "energy of mixture - sum of stems against the mixture, dB",
+    "sum.fitted_error": "the same with the best gain of the sum, dB",
+    "sum.gains": "gain of every stem in the mixture by least squares, dB",
+    "offsets.lag": "samples by which the mixture is later than the stem",
+    "same_audio.share": f"part of the shorter song; {SAME:g} and more: same",
+    "thresholds": {
+        "sum_serious": rules.SUM_SERIOUS,
+        "sum_warning": rules.SUM_WARNING,
+        "clipped": rules.CLIPPED,
+        "dc": rules.DC,
+        "anti_phase": rules.ANTI_PHASE,
+        "dual_mono": rules.DUAL_MONO,
+        "active": rules.ACTIVE,
+        "loudness": rules.LOUDNESS,
+        "length": rules.LENGTH,
+    },
+}
+
 
 class Diagnosis(NamedTuple):
     """The result of :func:`diagnose`: facts, copies and problems."""
@@ -31,8 +59,8 @@ class Diagnosis(NamedTuple):
         return {
             "dataset": self.dataset,
             "root": self.root,
-            "definition": definition(),
-            "problems": [problem.to_tree() for problem in self.problems],
+            "definition": DEFINITION,
+            "problems": [problem._asdict() for problem in self.problems],
             "same_audio": [
                 {
                     "tracks": [name_of(pair.first), name_of(pair.second)],
@@ -83,33 +111,3 @@ def diagnose(
     pairs = same_audio(manifest, readable, readable, jobs=jobs, cache=cache)
     problems = find_problems(songs, pairs)
     return Diagnosis(manifest.name, manifest.root, songs, tuple(pairs), problems)
-
-
-def definition() -> dict[str, Any]:
-    """Explain the numbers, and the thresholds of problems."""
-    return {
-        "peak": "largest sample, dBFS",
-        "loudness": "integrated, LUFS, ITU-R BS.1770-4",
-        "dc": "largest mean of a channel, dBFS",
-        "clipped": "samples in runs of 3 or more equal ones at full scale, in the file",
-        "active": "share of blocks of 0.1 s whose peak exceeds -60 dBFS",
-        "side": "energy of (L - R) / 2 against the mean of both channels, dB",
-        "mono": "energy of (L + R) / 2 against the mean of both channels, dB",
-        "edge": "frequency of a fall by 25 dB within 500 Hz, Hz",
-        "sum.error": "energy of mixture - sum of stems against the mixture, dB",
-        "sum.fitted_error": "the same with the best gain of the sum, dB",
-        "sum.gains": "gain of every stem in the mixture by least squares, dB",
-        "offsets.lag": "samples by which the mixture is later than the stem",
-        "same_audio.share": f"part of the shorter song; {SAME:g} and more: same",
-        "thresholds": {
-            "sum_serious": rules.SUM_SERIOUS,
-            "sum_warning": rules.SUM_WARNING,
-            "clipped": rules.CLIPPED,
-            "dc": rules.DC,
-            "anti_phase": rules.ANTI_PHASE,
-            "dual_mono": rules.DUAL_MONO,
-            "active": rules.ACTIVE,
-            "loudness": rules.LOUDNESS,
-            "length": rules.LENGTH,
-        },
-    }

@@ -10,7 +10,6 @@ Reference:
     neighbourhood and fan-out are chosen here, ``docs/decisions/0009-same-audio.md``.
 """
 
-from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -48,20 +47,16 @@ def fingerprint(wave: np.ndarray) -> Fingerprint:
         >>> bool(len(loud.hashes) > 100 and (loud.hashes == soft.hashes).all())
         True
     """
-    frames, bins = peaks(wave)
-    firsts, seconds, ranks = [], [], []
+    frames, bins = _peaks(wave)
+    firsts, seconds = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
     for step in range(1, min(FAN * 6, len(frames) - 1) + 1):
         ahead = frames[step:] - frames[:-step]
         spread = bins[step:] - bins[:-step]
         good = (ahead >= AHEAD[0]) & (ahead < AHEAD[1]) & (abs(spread) < SPREAD)
-        first = np.flatnonzero(good)
-        firsts.append(first)
-        seconds.append(first + step)
-        ranks.append(np.full(len(first), step))
-    if not firsts:
-        return Fingerprint(np.zeros(0, np.uint32), np.zeros(0, np.uint32))
+        firsts.append(np.flatnonzero(good))
+        seconds.append(firsts[-1] + step)
     first, second = np.concatenate(firsts), np.concatenate(seconds)
-    order = np.lexsort((np.concatenate(ranks), first))
+    order = np.lexsort((second, first))
     first, second = first[order], second[order]
     nearest = np.arange(len(first)) - np.searchsorted(first, first) < FAN
     first, second = first[nearest], second[nearest]
@@ -71,41 +66,26 @@ def fingerprint(wave: np.ndarray) -> Fingerprint:
     return Fingerprint(hashes.astype(np.uint32), frames[first].astype(np.uint32))
 
 
-def peaks(wave: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _peaks(wave: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Frames and bins that are louder than all around them, ordered by time."""
-    level = (
-        float(np.sqrt(np.mean(np.square(wave, dtype=np.float64)))) if wave.size else 0
-    )
-    # A sine of this level has the magnitude level / sqrt(2) times the window's sum.
-    floor = level / np.sqrt(2) * (WINDOW / 2) * 10 ** (FLOOR / 20)
-    blocks = [
-        (frames + first, bins) for first, frames, bins in _peaks_by_block(wave, floor)
-    ]
-    if not blocks or not level:
-        return np.zeros(0, np.int64), np.zeros(0, np.int64)
-    frames, bins = (np.concatenate(each) for each in zip(*blocks))
-    return frames, bins
-
-
-def _peaks_by_block(
-    wave: np.ndarray, floor: float
-) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+    from scipy import fft
     from scipy.ndimage import maximum_filter
 
+    window = np.hanning(WINDOW + 1)[:-1].astype(np.float32)
+    frames, bins = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+    level = np.sqrt(np.mean(np.square(wave, dtype=np.float64))) if wave.any() else 0.0
+    # A sine of this level has the magnitude level / sqrt(2) times the window's sum.
+    floor = float(level) / np.sqrt(2) * (WINDOW / 2) * 10 ** (FLOOR / 20)
     count, margin = (len(wave) - WINDOW) // HOP + 1, AROUND[0]
-    for first in range(0, count, FRAMES):
+    for first in range(0, count if level else 0, FRAMES):
         begin, stop = max(first - margin, 0), min(first + FRAMES + margin, count)
-        spectrum = _magnitudes(wave[begin * HOP : (stop - 1) * HOP + WINDOW])
+        part = wave[begin * HOP : (stop - 1) * HOP + WINDOW]
+        windows = np.lib.stride_tricks.sliding_window_view(part, WINDOW)[::HOP]
+        spectrum = np.abs(fft.rfft(windows * window, axis=1))
         around = maximum_filter(spectrum, [2 * each + 1 for each in AROUND])
         standing = (spectrum == around) & (spectrum > floor)
         standing[:, :LOWEST] = False
-        own = standing[first - begin : first - begin + FRAMES]
-        yield first, *np.nonzero(own)
-
-
-def _magnitudes(wave: np.ndarray) -> np.ndarray:
-    from scipy import fft
-
-    window = np.hanning(WINDOW + 1)[:-1].astype(np.float32)
-    frames = np.lib.stride_tricks.sliding_window_view(wave, WINDOW)[::HOP]
-    return np.abs(fft.rfft(frames * window, axis=1))
+        at, bin_ = np.nonzero(standing[first - begin : first - begin + FRAMES])
+        frames.append(at + first)
+        bins.append(bin_)
+    return np.concatenate(frames), np.concatenate(bins)

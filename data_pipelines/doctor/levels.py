@@ -72,15 +72,12 @@ class LevelMeter:
         self._block = max(1, round(ACTIVE_SECONDS * rate))
         self._rest = np.zeros(0, np.float32)
         self._peaks: list[np.ndarray] = []
-        self._energies: list[np.ndarray] = []
         self._spectrum = np.zeros(SPECTRUM // 2 + 1)
 
     def add(self, block: np.ndarray, raw: np.ndarray | None = None) -> None:
-        """Add the next frames.
+        """Add the next frames, (frames, channels) at full scale 1.
 
-        Args:
-            block: (frames, channels) at full scale 1.
-            raw: the same as the file has it, before gains, where clipping shows.
+        ``raw`` is the same as the file has it, before gains, where clipping shows.
         """
         self._clips.add(block if raw is None else raw)
         self._loudness.add(block)
@@ -93,23 +90,25 @@ class LevelMeter:
             self._mid += energy((left + right) / 2)
             self._side += energy((left - right) / 2)
             self._both += (energy(left) + energy(right)) / 2
-        self._activity(magnitude)
-        self._hear_spectrum(block)
+        wave = np.concatenate([self._rest, magnitude])
+        whole = len(wave) // self._block * self._block
+        self._peaks.append(wave[:whole].reshape(-1, self._block).max(axis=1))
+        self._rest = wave[whole:]
+        if len(block) >= SPECTRUM:
+            self._add_spectrum(block)
 
     def levels(self) -> Levels:
         """Return the levels of all blocks until now."""
-        peaks, stereo = self.peaks, self._channels == 2
-        both = self._both or 1.0
-        frames = max(self._frames, 1)
+        sounding = self.peaks > 10 ** (ACTIVE_PEAK / 20)
+        stereo, both = self._channels == 2, self._both or 1.0
+        mean = abs(self._sum / max(self._frames, 1)).max()
         return Levels(
             peak=decibels(self._peak**2),
             loudness=self._loudness.loudness(),
-            dc=decibels(float(abs(self._sum / frames).max()) ** 2),
+            dc=decibels(float(mean) ** 2),
             clipped=self._clips.count(),
             samples=self._frames * self._channels,
-            active=float(np.mean(peaks > 10 ** (ACTIVE_PEAK / 20)))
-            if len(peaks)
-            else 0.0,
+            active=float(sounding.mean()) if len(sounding) else 0.0,
             side=decibels(self._side / both) if stereo else None,
             mono=decibels(self._mid / both) if stereo else None,
             edge=edge(self._spectrum, self._rate),
@@ -121,15 +120,7 @@ class LevelMeter:
         last = [self._rest.max(keepdims=True)] if len(self._rest) else []
         return np.concatenate([np.zeros(0), *self._peaks, *last])
 
-    def _activity(self, magnitude: np.ndarray) -> None:
-        wave = np.concatenate([self._rest, magnitude])
-        whole = len(wave) // self._block * self._block
-        self._peaks.append(wave[:whole].reshape(-1, self._block).max(axis=1))
-        self._rest = wave[whole:]
-
-    def _hear_spectrum(self, wave: np.ndarray) -> None:
-        if len(wave) < SPECTRUM:
-            return
+    def _add_spectrum(self, wave: np.ndarray) -> None:
         starts = np.linspace(0, len(wave) - SPECTRUM, SPECTRA).astype(int)
         frames = [wave[start : start + SPECTRUM].mean(axis=1) for start in starts]
         spectra = np.fft.rfft(np.array(frames) * np.hanning(SPECTRUM), axis=1)
@@ -154,27 +145,24 @@ class ClipMeter:
     def add(self, block: np.ndarray) -> None:
         """Add the next frames, (frames, channels)."""
         for channel, wave in enumerate(block.T):
-            self._add(channel, wave)
+            value, length = self._open.pop(channel, (0.0, 0))
+            at = np.flatnonzero(abs(wave) >= FULL_SCALE)
+            breaks = (np.diff(at) != 1) | (np.diff(wave[at]) != 0)
+            starts = np.concatenate([[0], np.flatnonzero(breaks) + 1, [len(at)]])
+            lengths = np.diff(starts) if len(at) else np.zeros(0, int)
+            if length and len(at) and at[0] == 0 and wave[0] == value:
+                lengths[0] += length
+            elif length >= CLIPPED_RUN:
+                self._done += length
+            if len(at) and at[-1] == len(wave) - 1:
+                self._open[channel] = float(wave[-1]), int(lengths[-1])
+                lengths = lengths[:-1]
+            self._done += int(lengths[lengths >= CLIPPED_RUN].sum())
 
     def count(self) -> int:
         """Return the number of samples that were clipped until now."""
         last = sum(n for _, n in self._open.values() if n >= CLIPPED_RUN)
         return self._done + last
-
-    def _add(self, channel: int, wave: np.ndarray) -> None:
-        value, length = self._open.pop(channel, (0.0, 0))
-        at = np.flatnonzero(abs(wave) >= FULL_SCALE)
-        breaks = (np.diff(at) != 1) | (np.diff(wave[at]) != 0)
-        starts = np.concatenate([[0], np.flatnonzero(breaks) + 1, [len(at)]])
-        lengths = np.diff(starts) if len(at) else np.zeros(0, int)
-        if length and len(at) and at[0] == 0 and wave[0] == value:
-            lengths[0] += length
-        elif length >= CLIPPED_RUN:
-            self._done += length
-        if len(at) and at[-1] == len(wave) - 1:
-            self._open[channel] = float(wave[-1]), int(lengths[-1])
-            lengths = lengths[:-1]
-        self._done += int(lengths[lengths >= CLIPPED_RUN].sum())
 
 
 def energy(wave: np.ndarray) -> float:

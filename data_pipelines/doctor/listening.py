@@ -4,7 +4,7 @@ import contextlib
 import io
 import json
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -36,13 +36,7 @@ class Listener(NamedTuple):
     ) -> Iterator[tuple[Track, Track, float]]:
         """Yield a query, a reference, and the part of the shorter that both contain.
 
-        Args:
-            queries: tracks to look for.
-            references: tracks among which to look.
-            wanted: whether a query and a reference are to be compared.
-
-        Raises:
-            DataError: files that cannot be read.
+        Of pairs of them that are ``wanted``. DataError: files that cannot be read.
         """
         proposed = [
             (queries[query], references[other], offsets)
@@ -92,8 +86,11 @@ class Listener(NamedTuple):
 
     def _fingerprint(self, track: Track) -> Fingerprint:
         path = self._path(track)
-        if known := _remembered(path):
-            return known
+        # What is no fingerprint counts as absent.
+        with contextlib.suppress(OSError, ValueError), path.open("rb") as file:
+            known = np.lib.format.read_array(file, allow_pickle=False)
+            if known.dtype == np.uint32 and known.ndim == 2 and len(known) == 2:
+                return Fingerprint(*known)
         prints = fingerprint(mono_wave(self.manifest, track))
         content = io.BytesIO()
         np.save(content, np.stack(prints))
@@ -132,12 +129,9 @@ def mono_wave(manifest: Manifest, track: Track) -> np.ndarray:
     """Read a track in mono, (time,) at the rate of fingerprints, float32.
 
     The mean of its channels; the first one where they cancel each other
-    (:data:`CANCELED`).
-
-    Raises:
-        DataError: a file cannot be decoded.
+    (:data:`CANCELED`). DataError: a file cannot be decoded.
     """
-    energies = np.zeros(2)
+    energies, rate = np.zeros(2), rate_of(manifest, track)
 
     def means() -> Iterator[np.ndarray]:
         for block in mixture_blocks(manifest, track):
@@ -145,25 +139,11 @@ def mono_wave(manifest: Manifest, track: Track) -> np.ndarray:
             energies[:] += np.vdot(mean, mean), np.vdot(block, block) / block.shape[1]
             yield mean
 
-    wave = _listen(means(), rate_of(manifest, track))
-    if energies[0] >= 10 ** (CANCELED / 10) * energies[1]:
-        return wave
-    firsts = (block[:, 0] for block in mixture_blocks(manifest, track))
-    return _listen(firsts, rate_of(manifest, track))
-
-
-def _listen(waves: Iterable[np.ndarray], rate: int) -> np.ndarray:
-    blocks = list(resample_blocks(waves, rate, RATE, quality="HQ"))
-    return np.concatenate(blocks) if blocks else np.zeros(0, np.float32)
-
-
-def _remembered(path: Path) -> Fingerprint | None:
-    """A fingerprint that was written; what is no such file counts as absent."""
-    with contextlib.suppress(OSError, ValueError), path.open("rb") as file:
-        prints = np.lib.format.read_array(file, allow_pickle=False)
-        if prints.dtype == np.uint32 and prints.ndim == 2 and len(prints) == 2:
-            return Fingerprint(*prints)
-    return None
+    blocks = list(resample_blocks(means(), rate, RATE, quality="HQ"))
+    if energies[0] < 10 ** (CANCELED / 10) * energies[1]:
+        firsts = (block[:, 0] for block in mixture_blocks(manifest, track))
+        blocks = list(resample_blocks(firsts, rate, RATE, quality="HQ"))
+    return np.concatenate([np.zeros(0, np.float32), *blocks])
 
 
 def _remember(path: Path, content: str | bytes) -> None:

@@ -49,11 +49,10 @@ def k_weighting(rate: int) -> np.ndarray:
         2 * (k * k - 1),
         1 - k / SHELF_Q + k * k,
     ]
-    low = _high_pass(rate)
     # The standard's high-pass has numerators 1, -2, 1 at 48 kHz, 0.04 dB more than one
     # where it passes everything: the same gain at every rate.
     gain = _high_pass(TABLE_RATE)[0]
-    section = [gain, -2 * gain, gain, *low]
+    section = [gain, -2 * gain, gain, *_high_pass(rate)]
     return np.array([np.array(s) / s[3] for s in (shelf, section)])
 
 

@@ -90,28 +90,22 @@ def candidates(index: Index, query: Fingerprint) -> list[Candidate]:
     proposed = np.isin(keys // span, np.unique(keys[enough] // span))
     good = np.flatnonzero(proposed & (near >= LEAST_PAIRS))
     good = good[np.argsort(-near[good], kind="stable")]
-    offsets_of: dict[int, list[tuple[int, int]]] = {}
+    found: dict[int, Candidate] = {}
     for key, pairs in zip(keys[good].tolist(), near[good].tolist()):
         song, offset = key // span, key % span - span // 2
-        known = offsets_of.setdefault(song, [])
-        if len(known) < OFFSETS and all(abs(offset - o) > 2 for o, _ in known):
-            known.append((offset, pairs))
-    return [
-        Candidate(song, known[0][1], tuple(offset for offset, _ in known))
-        for song, known in offsets_of.items()
-    ]
+        one = found.setdefault(song, Candidate(song, pairs, ()))
+        if len(one.offsets) < OFFSETS and all(abs(offset - o) > 2 for o in one.offsets):
+            found[song] = one._replace(offsets=(*one.offsets, offset))
+    return list(found.values())
 
 
-def shared_part(
-    wave: np.ndarray, other: np.ndarray, offsets: Sequence[int], block: int = BLOCK
-) -> float:
+def shared_part(wave: np.ndarray, other: np.ndarray, offsets: Sequence[int]) -> float:
     """Measure the part of a wave that is in another one, from 0 to 1.
 
     Args:
         wave: (time,) at :data:`~.fingerprint.RATE`.
         other: likewise.
         offsets: in hops, where the wave's start may lie in the other.
-        block: samples that are compared at once.
 
     Returns:
         The share of the wave's sounding blocks whose :func:`likeness` to the other's,
@@ -126,7 +120,7 @@ def shared_part(
         >>> shared_part(song[::-1], song, [2])
         0.0
     """
-    block = max(1, min(block, len(wave)))
+    block = max(1, min(BLOCK, len(wave)))
     own, theirs = _above_bass(wave), _above_bass(other)
     starts = np.arange(len(wave) // block) * block
     blocks = own[: len(starts) * block].reshape(-1, block)

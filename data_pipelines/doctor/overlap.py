@@ -10,8 +10,6 @@ from pathlib import Path
 from data_pipelines.doctor.same_audio import Pair, name_of, same_audio
 from data_pipelines.manifest import DataError, Manifest
 
-HELD_OUT = ("valid", "test")
-
 
 def trained_twins(
     manifest: Manifest, *, cache: str | Path | None = None
@@ -20,7 +18,7 @@ def trained_twins(
 
     Args:
         manifest: the set, as distributed, with the training tracks that are used.
-        cache: folder of what is remembered about its songs.
+        cache: as of :func:`~data_pipelines.doctor.same_audio.same_audio`.
 
     Returns:
         By the track's name, its pair with the training track that is most alike.
@@ -28,7 +26,7 @@ def trained_twins(
     Raises:
         DataError: files that cannot be read.
     """
-    held_out = [track for track in manifest.tracks if track.split in HELD_OUT]
+    held_out = [track for track in manifest.tracks if track.split != "train"]
     trained = [track for track in manifest.tracks if track.split == "train"]
     twins: dict[str, Pair] = {}
     for pair in same_audio(manifest, held_out, trained, cache=cache):
@@ -50,22 +48,17 @@ def reason(pair: Pair) -> str:
 
 
 def refuse(manifest: Manifest, twins: dict[str, Pair]) -> None:
-    """Raise an error if there are twins.
-
-    Raises:
-        DataError: there are; all are named, with what to do.
-    """
+    """Raise a DataError that names all twins, with what to do, if there are any."""
     if twins:
-        lines = [
-            f"{name_of(pair.first)} and {name_of(pair.second)}: {pair.how}"
-            for pair in twins.values()
-        ]
-        lines.append(
-            "remove them from one of the two splits; or train with"
-            " --config.data.allow_overlap=True, and their scores will say SEEN"
-        )
         count = f"{len(twins)} track" + "s" * (len(twins) != 1)
         raise DataError(
-            f"dataset '{manifest.name}' ({manifest.root}): {count} of valid or test"
-            f" would be trained on\n  " + "\n  ".join(lines)
+            "\n  ".join(
+                [
+                    f"dataset '{manifest.name}' ({manifest.root}): {count} of valid or"
+                    " test would be trained on",
+                    *map(str, twins.values()),
+                    "remove them from one of the two splits; or train with"
+                    " --config.data.allow_overlap=True, and their scores will say SEEN",
+                ]
+            )
         )

@@ -15,6 +15,12 @@ from data_pipelines.feeding.host import read_frames
 from data_pipelines.manifest import Manifest, Stem, Track
 
 BLOCK = 1 << 17  # frames at a time: 3 s at 44.1 kHz, 1 MB in stereo
+MIXTURE = "mixture"
+
+
+def streams_of(track: Track) -> dict[str, Stem]:
+    """Return stems by name, and the distributed mixture where there is one."""
+    return {**track.stems} | ({MIXTURE: track.mixture} if track.mixture else {})
 
 
 def heard(track: Track) -> tuple[Stem, ...]:
@@ -30,9 +36,8 @@ def rate_of(manifest: Manifest, track: Track) -> int:
 
 def width_of(manifest: Manifest, stems: Sequence[Stem]) -> int:
     """Return the number of channels in which stems can be summed."""
-    return max(
-        (max(manifest.files[s.file].channels, len(s.gains)) for s in stems), default=1
-    )
+    widths = [max(manifest.files[s.file].channels, len(s.gains)) for s in stems]
+    return max(widths, default=1)
 
 
 def raw_blocks(
@@ -47,38 +52,23 @@ def raw_blocks(
     Raises:
         DataError: the file cannot be decoded.
     """
-    done = 0
-    for block in _sounding(manifest, track, stem, frames):
-        done += len(block)
-        yield block
-    channels = manifest.files[stem.file].channels
-    while done < track.frames:
-        count = min(frames, track.frames - done)
-        done += count
-        yield np.zeros((count, channels), np.float32)
-
-
-def _sounding(
-    manifest: Manifest, track: Track, stem: Stem, frames: int
-) -> Iterator[np.ndarray]:
-    """Blocks of the track's part of the file; every block but the last is full."""
     file = manifest.files[stem.file]
     file = dataclasses.replace(file, path=manifest.path(file))
     stop = stem.start + track.frames
-    if not stem.loop:
-        begin = min(stem.start, file.frames)
-        yield from read_blocks(file, frames, begin, min(stop, file.frames))
+    if stem.loop:
+        take = np.concatenate(list(read_blocks(file)))  # short: a few bars
+        for first in range(stem.start, stop, frames):
+            yield read_frames(take, first, min(first + frames, stop), True)
         return
-    take = np.concatenate(list(read_blocks(file)))  # short: what loops is a few bars
-    for first in range(stem.start, stop, frames):
-        yield read_frames(take, first, min(first + frames, stop), True)
+    begin, end = min(stem.start, file.frames), min(stop, file.frames)
+    yield from read_blocks(file, frames, begin, end)
+    for first in range(end - begin, track.frames, frames):
+        yield np.zeros((min(frames, track.frames - first), file.channels), np.float32)
 
 
-def mixture_blocks(
-    manifest: Manifest, track: Track, frames: int = BLOCK
-) -> Iterator[np.ndarray]:
+def mixture_blocks(manifest: Manifest, track: Track) -> Iterator[np.ndarray]:
     """Read the mixture of a track, float32 (frames, channels)."""
-    streams = [evened(raw_blocks(manifest, track, s), frames) for s in heard(track)]
+    streams = [evened(raw_blocks(manifest, track, s), BLOCK) for s in heard(track)]
     for blocks in zip(*streams):
         yield sum(map(with_gains, blocks, heard(track)))
 
@@ -107,15 +97,12 @@ def excerpt(
 
     Silence before the track's first frame and after its last.
     """
-    shape = (stop - start, width_of(manifest, (stem,)))
-    audio = np.zeros(shape, np.float32)
+    audio = np.zeros((stop - start, width_of(manifest, (stem,))), np.float32)
     first, last = max(start, 0), min(stop, track.frames)
-    if last <= first:
-        return audio
     begin = dataclasses.replace(stem, start=stem.start + first)
     piece = dataclasses.replace(track, frames=last - first)
     at = first - start
-    for block in raw_blocks(manifest, piece, begin):
+    for block in raw_blocks(manifest, piece, begin) if first < last else ():
         audio[at : at + len(block)] = with_gains(block, stem)
         at += len(block)
     return audio

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from data_pipelines.audio.canonical import cache_folder
 from data_pipelines.doctor.listening import Listener
-from data_pipelines.doctor.reading import heard, sounds
+from data_pipelines.doctor.reading import MIXTURE, heard, sounds, streams_of
 from data_pipelines.manifest import Manifest, Stem, Track
 
 # Share of the shorter song. Two songs that share half of their length are one song: a
@@ -31,6 +31,9 @@ class Pair(NamedTuple):
     share: float  # of the shorter of the two
     by: str  # files: the same bytes | takes: the same loops | audio: the same sound
     stems: tuple[int, int] = (0, 0)  # files: so many are the same, of how many
+
+    def __str__(self) -> str:
+        return f"{name_of(self.first)} and {name_of(self.second)}: {self.how}"
 
     @property
     def same(self) -> bool:
@@ -81,8 +84,8 @@ def same_audio(
         references: tracks among which they are looked for; where they are queries, too,
             every two are compared once.
         jobs: threads that read songs; 0: one per core, eight at most.
-        cache: folder of what is remembered; :func:`~data_pipelines.audio.canonical.\
-cache_folder` by default.
+        cache: folder of what is remembered; by default
+            :func:`~data_pipelines.audio.canonical.cache_folder`.
 
     Returns:
         Pairs in the order of the queries, what is most alike first.
@@ -95,24 +98,21 @@ cache_folder` by default.
     def wanted(query: Track, other: Track) -> bool:
         return order.get(other.name, -1) < order[query.name]
 
-    looped, played = [
-        [
-            [t for t in tracks if any(s.loop for s in heard(t)) == loops]
-            for tracks in (queries, references)
-        ]
-        for loops in (True, False)
-    ]
+    def loops(track: Track) -> bool:
+        return any(stem.loop for stem in heard(track))
+
+    sets = queries, references
+    looped = [[track for track in tracks if loops(track)] for tracks in sets]
+    played = [[track for track in tracks if not loops(track)] for tracks in sets]
     pairs = list(_same_takes(manifest, *looped, wanted))
     pairs += _same_files(manifest, *played, wanted)
     known = {(pair.first.name, pair.second.name) for pair in pairs if pair.same}
+
+    def unknown(query: Track, other: Track) -> bool:
+        return wanted(query, other) and (query.name, other.name) not in known
+
     listener = Listener(manifest, cache_folder(cache) / "fingerprints", jobs)
-    pairs += [
-        Pair(query, other, share, "audio")
-        for query, other, share in listener.alike(
-            *played,
-            lambda *two: wanted(*two) and tuple(t.name for t in two) not in known,
-        )
-    ]
+    pairs += [Pair(*each, "audio") for each in listener.alike(*played, unknown)]
     best: dict[tuple[str, str], Pair] = {}
     for pair in sorted(pairs, key=lambda pair: (not pair.same, -pair.share)):
         if pair.share >= PARTLY:
@@ -138,9 +138,8 @@ def _same_takes(
     for track in references:
         shelf[takes(track)].append(track)
     for query in queries:
-        for track in shelf[takes(query)]:
-            if wanted(query, track):
-                yield Pair(query, track, 1.0, "takes")
+        alike = [track for track in shelf[takes(query)] if wanted(query, track)]
+        yield from (Pair(query, track, 1.0, "takes") for track in alike)
 
 
 def _same_files(
@@ -151,32 +150,31 @@ def _same_files(
 ) -> Iterable[Pair]:
     """Songs whose mixture, or some of whose stems, are the same frames of files.
 
-    What is silent is the same in all songs: such files do not count.
+    What is silent is the same in all songs: such files do not count, nor do songs in
+    which no class sounds.
     """
-    shelf: dict[str, list[tuple[Track, str, Stem]]] = defaultdict(list)
+    shelf: dict[str, list[tuple[Track, Stem]]] = defaultdict(list)
     for track in references:
-        for name, stem in _named(track):
-            shelf[_digest(manifest, stem)].append((track, name, stem))
+        for stem in streams_of(track).values() if track.stems else ():
+            shelf[_digest(manifest, stem)].append((track, stem))
     for query in queries:
-        parts_of: dict[str, dict[str, float]] = defaultdict(lambda: defaultdict(float))
-        tracks = {}
-        for name, stem in _named(query):
-            for track, _, other in shelf[_digest(manifest, stem)]:
+        shared: dict[str, tuple[Track, dict[str, float]]] = {}
+        for name, stem in streams_of(query).items() if query.stems else ():
+            for track, other in shelf[_digest(manifest, stem)]:
                 overlap = _overlap(query, stem, track, other)
                 if overlap and wanted(query, track):
-                    tracks[track.name] = track
-                    parts = parts_of[track.name]
-                    parts[name] = max(parts[name], overlap)
-        for name, parts in parts_of.items():
-            yield _by_files(manifest, query, tracks[name], parts)
+                    _, parts = shared.setdefault(track.name, (track, {}))
+                    parts[name] = max(parts.get(name, 0.0), overlap)
+        for track, parts in shared.values():
+            yield _by_files(manifest, query, track, parts)
 
 
 def _by_files(
     manifest: Manifest, query: Track, track: Track, parts: dict[str, float]
 ) -> Pair:
     """The share of two tracks: parts of the query's files that the other has."""
-    if query.mixture and parts.get("mixture", 0.0) > SAME:
-        return Pair(query, track, parts["mixture"], "files")
+    if query.mixture and parts.get(MIXTURE, 0.0) > SAME:
+        return Pair(query, track, parts[MIXTURE], "files")
     sounding = [
         {name for name, stem in one.stems.items() if sounds(manifest, one, stem)}
         for one in (query, track)
@@ -185,12 +183,6 @@ def _by_files(
     total = min(map(len, sounding))
     share = min(sum(shared) / max(total, 1), 1.0)
     return Pair(query, track, share, "files", (min(len(shared), total), total))
-
-
-def _named(track: Track) -> list[tuple[str, Stem]]:
-    """Stems and mixture; nothing of a song in which no class sounds."""
-    mixture = [("mixture", track.mixture)] if track.mixture and track.stems else []
-    return [*track.stems.items(), *mixture]
 
 
 def _digest(manifest: Manifest, stem: Stem) -> str:

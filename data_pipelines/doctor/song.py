@@ -11,27 +11,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from data_pipelines.audio.files import evened
-from data_pipelines.doctor import alignment
+from data_pipelines.doctor import alignment, reading
 from data_pipelines.doctor.alignment import Offset
-from data_pipelines.doctor.levels import (
-    ACTIVE_SECONDS,
-    LevelMeter,
-    Levels,
-    decibels,
-)
-from data_pipelines.doctor.reading import (
-    BLOCK,
-    excerpt,
-    rate_of,
-    raw_blocks,
-    width_of,
-    with_gains,
-)
+from data_pipelines.doctor.levels import ACTIVE_SECONDS, LevelMeter, Levels, decibels
+from data_pipelines.doctor.reading import MIXTURE, rate_of, width_of
 from data_pipelines.doctor.same_audio import name_of
-from data_pipelines.manifest import DataError, Manifest, Stem, Track
+from data_pipelines.manifest import DataError, Manifest, Track
 from sepjax.storage import finite
 
-MIXTURE = "mixture"
 EXACT = 1e-13  # of the mixture's energy: as far as sums of float64 products can tell
 CONDITION = 1e-9  # of the fit of gains: two equal stems share theirs
 
@@ -70,24 +57,18 @@ class SongFacts(NamedTuple):
             "seconds": self.seconds,
             "sample_rate": self.rate,
             "levels": {name: one._asdict() for name, one in self.levels.items()},
-            "file_seconds": finite(self.lengths, digits=6),
+            "file_seconds": {},
             "sum": self.sum_fit and self.sum_fit._asdict(),
             "offsets": {
                 name: one._asdict() | {"confident": one.confident}
                 for name, one in self.offsets.items()
             },
-        }
-        rounded = finite(tree, digits=3) | {"file_seconds": tree["file_seconds"]}
-        return rounded | ({"error": self.error} if self.error else {})
+        } | ({"error": self.error} if self.error else {})
+        return finite(tree, digits=3) | {"file_seconds": finite(self.lengths, digits=6)}
 
 
 def examine(manifest: Manifest, track: Track) -> SongFacts:
-    """Measure a song.
-
-    Args:
-        manifest: its dataset, as distributed or canonical.
-        track: the song. One that cannot be read comes back with its ``error``.
-    """
+    """Measure a song; one that cannot be read comes back with its ``error``."""
     rate = rate_of(manifest, track)
     facts = name_of(track), track.split, track.frames / rate, rate
     try:
@@ -99,29 +80,29 @@ def examine(manifest: Manifest, track: Track) -> SongFacts:
     fit = _fit(gram, list(track.stems)) if track.mixture and track.stems else None
     lengths = {
         name: (file.frames - stem.start) / file.sample_rate
-        for name, stem in _streams(track).items()
+        for name, stem in reading.streams_of(track).items()
         if not stem.loop and (file := manifest.files[stem.file])
     }
     return SongFacts(*facts, levels, lengths, fit, offsets)
 
 
-def _streams(track: Track) -> dict[str, Stem]:
-    mixture = {MIXTURE: track.mixture} if track.mixture else {}
-    return {**track.stems, **mixture}
-
-
 def _read(manifest: Manifest, track: Track) -> tuple[dict[str, LevelMeter], np.ndarray]:
     """Meters of all waves, and the inner products of the waves, the mixture last."""
-    streams = _streams(track)
+    streams = reading.streams_of(track)
     rate, channels = rate_of(manifest, track), width_of(manifest, [*streams.values()])
     widths = {name: width_of(manifest, (stem,)) for name, stem in streams.items()}
     widths.setdefault(MIXTURE, channels)
     meters = {name: LevelMeter(rate, width) for name, width in widths.items()}
     gram = np.zeros((len(meters), len(meters)))
-    each = [evened(raw_blocks(manifest, track, s), BLOCK) for s in streams.values()]
+    each = [
+        evened(reading.raw_blocks(manifest, track, s), reading.BLOCK)
+        for s in streams.values()
+    ]
     for wide in zip(*each):
         raw = dict(zip(streams, wide))
-        blocks = {name: with_gains(raw[name], stem) for name, stem in streams.items()}
+        blocks = {
+            name: reading.with_gains(raw[name], stem) for name, stem in streams.items()
+        }
         shape = len(next(iter(raw.values()))), channels
         if MIXTURE not in blocks:
             blocks[MIXTURE] = sum(blocks.values(), np.zeros(shape, np.float32))
@@ -164,17 +145,14 @@ def _offsets(
         first = alignment.best_excerpt(peaks, mixture, count)
         start = first * max(1, round(ACTIVE_SECONDS * rate))
         stop = min(start + round(alignment.EXCERPT * rate), track.frames)
-        own = excerpt(manifest, track, stem, start, stop)
-        around = start - margin, stop + margin
-        whole = excerpt(manifest, track, track.mixture, *around)
-        waves = _comparable(own, whole)
+        own = reading.excerpt(manifest, track, stem, start, stop)
+        whole = reading.excerpt(
+            manifest, track, track.mixture, start - margin, stop + margin
+        )
+        if own.shape[1] == whole.shape[1]:  # the stem's stronger channel
+            channel = int(np.argmax(np.square(own).sum(axis=0)))
+            waves = own[:, channel], whole[:, channel]
+        else:
+            waves = own.mean(axis=1), whole.mean(axis=1)
         offsets[name] = alignment.find_offset(*waves, margin)
     return offsets
-
-
-def _comparable(stem: np.ndarray, mixture: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """One channel of each: the stem's stronger one where both have two."""
-    if stem.shape[1] != mixture.shape[1]:
-        return stem.mean(axis=1), mixture.mean(axis=1)
-    channel = int(np.argmax(np.square(stem).sum(axis=0)))
-    return stem[:, channel], mixture[:, channel]

@@ -1,5 +1,6 @@
 """A diagnosis as text for a terminal."""
 
+from collections import Counter
 from collections.abc import Sequence
 
 from data_pipelines.doctor.diagnosis import Diagnosis
@@ -23,22 +24,16 @@ def format_diagnosis(diagnosis: Diagnosis) -> str:
         Nothing to complain about.
     """
     lines = [f"dataset '{diagnosis.dataset}' ({diagnosis.root or 'embedded'})"]
-    lines += _splits(diagnosis.songs)
+    for split in SPLITS:
+        if songs := [song for song in diagnosis.songs if song.split == split]:
+            hours = sum(song.seconds for song in songs) / 3600
+            lines.append(f"  {split}: {len(songs)} songs, {hours:.2f} h")
     if diagnosis.songs:
         lines += ["", *_songs(diagnosis.songs)]
     lines.append("")
     for problem in diagnosis.problems:
         lines += _problem(problem)
     return "\n".join([*lines, _verdict(diagnosis)])
-
-
-def _splits(songs: Sequence[SongFacts]) -> list[str]:
-    lines = []
-    for split in SPLITS:
-        if held := [song for song in songs if song.split == split]:
-            hours = sum(song.seconds for song in held) / 3600
-            lines.append(f"  {split}: {len(held)} songs, {hours:.2f} h")
-    return lines
 
 
 def _songs(songs: Sequence[SongFacts]) -> list[str]:
@@ -62,23 +57,18 @@ def _row(song: SongFacts) -> list[str]:
 
 
 def _problem(problem: Problem) -> list[str]:
-    count = len(problem.where)
-    lines = [f"{problem.severity.upper()}  {problem.what} ({count})"]
-    lines += [f"    {place}" for place in problem.where[:MOST_PLACES]]
-    if count > MOST_PLACES:
-        lines.append(f"    ... and {count - MOST_PLACES} more")
-    return [*lines, f"  -> {problem.advice}", ""]
+    places, more = problem.where[:MOST_PLACES], len(problem.where) - MOST_PLACES
+    places += (f"... and {more} more",) if more > 0 else ()
+    head = f"{problem.severity.upper()}  {problem.what} ({len(problem.where)})"
+    return [head, *(f"    {one}" for one in places), f"  -> {problem.advice}", ""]
 
 
 def _verdict(diagnosis: Diagnosis) -> str:
     if not diagnosis.problems:
         return "Nothing to complain about."
-    counts = {
-        severity: sum(
-            len(p.where) for p in diagnosis.problems if p.severity == severity
-        )
-        for severity in dict.fromkeys(p.severity for p in diagnosis.problems)
-    }
+    counts: Counter[str] = Counter()
+    for problem in diagnosis.problems:
+        counts[problem.severity] += len(problem.where)
     text = ", ".join(f"{severity} {count}" for severity, count in counts.items())
     rest = "" if SERIOUS in counts else "; nothing stands against training"
     return f"Found: {text}{rest}."

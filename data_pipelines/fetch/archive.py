@@ -14,15 +14,7 @@ SPARE = 100 << 20  # bytes of a disk that are left free
 
 
 def unpack(archive: str | Path, folder: str | Path, *, progress: bool = False) -> Path:
-    """Unpack an archive; files that exist with the right size stay.
-
-    Args:
-        archive: a ZIP file.
-        folder: where to; created where needed.
-        progress: show how far it is on stderr.
-
-    Returns:
-        The folder.
+    """Unpack a ZIP file and return the folder; files of the right size stay.
 
     Raises:
         DataError: the archive is damaged or encrypted, or the disk too small; or an
@@ -46,18 +38,16 @@ def unpack(archive: str | Path, folder: str | Path, *, progress: bool = False) -
             todo = [
                 one
                 for one, path in paths.items()
-                if not (path.is_file() and path.stat().st_size == one.file_size)
+                if not path.is_file() or path.stat().st_size != one.file_size
             ]
-            _check_space(folder, sum(one.file_size for one in todo), archive.name)
+            check_space(folder, sum(one.file_size for one in todo), archive.name)
             for one in tqdm(todo, f"unpacking {archive.name}", disable=not progress):
                 # It has its name once its checksum is right.
                 with file.open(one) as source, atomic_file(paths[one]) as target:
                     shutil.copyfileobj(source, target, 1 << 20)
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
-        raise DataError(
-            f"{archive}: damaged, or no ZIP archive ({error}): delete it and fetch it "
-            "again"
-        ) from error
+        text = f"damaged, or no ZIP archive ({error}): delete it and fetch it again"
+        raise DataError(f"{archive}: {text}") from error
     return folder
 
 
@@ -84,11 +74,12 @@ def _danger(entry: zipfile.ZipInfo) -> str:
     return "is encrypted" if entry.flag_bits & 1 else ""
 
 
-def _check_space(folder: Path, needed: int, what: str) -> None:
+def check_space(folder: Path, needed: int, what: str, kind: str = "files") -> None:
+    """Raise a DataError if the disk of a folder cannot take so many bytes more."""
     place = next(one for one in (folder, *folder.absolute().parents) if one.exists())
     free = shutil.disk_usage(place).free
     if needed + SPARE > free:
         raise DataError(
-            f"{what} needs {needed / 1e9:.1f} GB in {folder}, of which "
+            f"{what} needs {needed / 1e9:.1f} GB in {folder} for {kind}, of which "
             f"{free / 1e9:.1f} GB are free"
         )

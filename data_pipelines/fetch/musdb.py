@@ -3,11 +3,10 @@
 MUSDB18 is given away for education, not for commercial use; see ``docs/datasets.md``.
 """
 
-import shutil
 from pathlib import Path
 from typing import NamedTuple
 
-from data_pipelines.fetch.archive import SPARE, unpack
+from data_pipelines.fetch.archive import check_space, unpack
 from data_pipelines.manifest import DataError
 from sepjax.download import fetch
 from sepjax.registry import nearest
@@ -45,13 +44,9 @@ BY_HAND = {
 
 
 def download(
-    name: str,
-    root: str | Path,
-    *,
-    unverified: bool = False,
-    progress: bool = False,
+    name: str, root: str | Path, *, unverified: bool = False, progress: bool = False
 ) -> Path:
-    """Fetch a data set and unpack it; existing files stay.
+    """Fetch a data set, unpack it and return its reader's folder; existing files stay.
 
     Args:
         name: "musdb18", or "musdb18_7s", the sample.
@@ -60,9 +55,6 @@ def download(
             that it is whole is seen from the checksums within it, and what the reader
             counts; not that nobody has changed it.
         progress: show it on stderr.
-
-    Returns:
-        The folder, ready for the reader of this name.
 
     Raises:
         DataError: nothing of this name can be fetched, the message says what to do by
@@ -85,17 +77,8 @@ def download(
         )
     archive = root / source.url.rpartition("/")[2]
     root.mkdir(parents=True, exist_ok=True)
-    free = shutil.disk_usage(root).free
-    if not archive.exists() and free < 2 * source.size + SPARE:
-        raise DataError(
-            f"{name} needs {2 * source.size / 1e9:.1f} GB in {root}, archive and "
-            f"songs, of which {free / 1e9:.1f} GB are free"
-        )
-    fetch(
-        source.url,
-        archive,
-        md5=source.md5,
-        unverified=not source.md5,
-        progress=progress,
-    )
+    if not archive.exists():
+        check_space(root, 2 * source.size, name, "archive and songs")
+    checks = {"md5": source.md5, "unverified": not source.md5}
+    fetch(source.url, archive, **checks, progress=progress)
     return unpack(archive, root, progress=progress)

@@ -8,7 +8,6 @@ opens no audio. ``docs/datasets.md`` lists them all.
 import functools
 import importlib
 import inspect
-from collections.abc import Callable, Mapping
 from typing import Any
 
 from data_pipelines.collections.collection import Collection
@@ -20,44 +19,13 @@ register = READERS.register
 
 
 def read_dataset(name: str, root: str, **options: Any) -> Collection:
-    """Read a data set and return its checked collection.
-
-    Args:
-        name: of a registered reader.
-        root: its folder.
-        options: of this reader.
+    """Read a folder with a registered reader and return the checked collection.
 
     Raises:
         ValueError: the reader or an option is not known; the nearest are suggested.
         DataError: the data cannot be used; all problems are listed.
     """
     return check_collection(READERS.build(name, root, **options), f"{name} in {root}")
-
-
-def call(
-    reader: Callable[..., Collection], root: str, options: Mapping[str, Any]
-) -> Collection:
-    """Call a reader if it has all given options.
-
-    Options named as the fields of :class:`~data_pipelines.readers.checks.Draw` are
-    those of its parameter ``draw``.
-
-    Raises:
-        ValueError: an option is not known.
-    """
-    parameters = inspect.signature(reader).parameters
-    draw = parameters["draw"].default if "draw" in parameters else ()
-    drawn = draw._fields if draw else ()
-    known = [*list(parameters)[1:], *drawn]
-    for name in options:
-        if name not in known:
-            module = reader.__module__.rpartition(".")[2]
-            raise ValueError(f"{module} has no option '{name}': {nearest(name, known)}")
-    own = {name: value for name, value in options.items() if name not in drawn}
-    if draw:
-        shares = {name: options[name] for name in drawn if name in options}
-        own["draw"] = draw._replace(**shares)
-    return reader(root, **own)
 
 
 MODULES = {
@@ -75,9 +43,21 @@ MODULES = {
 
 
 def _read(name: str, root: str, **options: Any) -> Collection:
+    """Call a reader; options named as fields of a ``Draw`` are those of its draw."""
     # Imported on use, so that one data set's needs burden no other.
     module = importlib.import_module(f"data_pipelines.readers.{MODULES[name]}")
-    return call(getattr(module, f"read_{name}"), root, options)
+    reader = getattr(module, f"read_{name}")
+    parameters = inspect.signature(reader).parameters
+    draw = parameters["draw"].default if "draw" in parameters else None
+    known = [*list(parameters)[1:], *(draw._fields if draw else ())]
+    for option in options:
+        if option not in known:
+            hint = nearest(option, known)
+            raise ValueError(f"{MODULES[name]} has no option '{option}': {hint}")
+    if draw:
+        shares = {one: options.pop(one) for one in draw._fields if one in options}
+        options["draw"] = draw._replace(**shares)
+    return reader(root, **options)
 
 
 for _name in MODULES:

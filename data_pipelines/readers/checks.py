@@ -2,27 +2,28 @@
 
 import json
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from data_pipelines.collections.collection import Collection, Filters, SplitRules
+from data_pipelines.collections.collection import (
+    Collection,
+    Filters,
+    Part,
+    Recording,
+    SplitRules,
+)
 from data_pipelines.collections.rules import check_collection
 from data_pipelines.manifest import DataError
-from data_pipelines.readers.table import suggest
+from data_pipelines.readers.tables import suggest
 from sepjax.registry import nearest
 
 LISTED = 10  # entries of a warning
 
 
 def choose(option: str, value: str, known: Iterable[str]) -> str:
-    """Return the value of an option, if the value is known.
-
-    Raises:
-        DataError: it is not; the nearest are suggested.
-    """
-    known = list(known)
-    if value not in known:
+    """Return the value of an option; DataError with the nearest if it is not known."""
+    if value not in (known := list(known)):
         raise DataError(f"{option}={value!r}: {nearest(str(value), known)}")
     return value
 
@@ -30,10 +31,7 @@ def choose(option: str, value: str, known: Iterable[str]) -> str:
 def open_root(root: str, name: str, inner: Sequence[str] = ()) -> Path:
     """Open the folder of a set, also if the folder above it is given.
 
-    Args:
-        root: what the user named.
-        name: of the set, for messages.
-        inner: names that the set's own folder has when it is unpacked.
+    ``inner`` are names that the set's own folder has when it is unpacked.
 
     Raises:
         DataError: nothing is named, or it is no folder.
@@ -87,10 +85,10 @@ def sections(
     if not isinstance(tree, dict):
         problems.append(f"{where}: names with sections are wanted, not {tree!r}")
         return []
-    names = sorted(map(str, tree))
     by_name = {str(name): one for name, one in tree.items()}
-    entries([by_name[name] for name in names], where, problems)
-    return [(name, by_name[name]) for name in names if isinstance(by_name[name], dict)]
+    ordered = sorted(by_name.items(), key=lambda item: item[0])
+    entries([one for _, one in ordered], where, problems)
+    return [(name, one) for name, one in ordered if isinstance(one, dict)]
 
 
 def truth(value: Any) -> bool:
@@ -124,9 +122,21 @@ def file_problem(path: Path) -> str:
     return "" if size else f"{path}: empty file (0 bytes); copy it again"
 
 
-def count_problem(
-    counts: Mapping[str, int], *expected: Mapping[str, int], what: str = "songs"
-) -> str:
+def part(path: Path, base: Path, label: str, problems: list[str]) -> Part:
+    """Make the part of a file; what :func:`file_problem` says joins the problems."""
+    problems += filter(None, [file_problem(path)])
+    return Part(relative(path, base), label)
+
+
+def label_map(
+    songs: Iterable[Recording], class_of: Callable[[str, str], str], classes: str
+) -> dict[str, str]:
+    """Map every label of the songs' tracks to its class among ``classes``."""
+    labels = sorted({part.label for song in songs for part in song.tracks})
+    return {label: class_of(label, classes) for label in labels}
+
+
+def count_problem(counts: Mapping[str, int], *expected: Mapping[str, int]) -> str:
     """Say that counts differ from those of the whole set; "" if they do not.
 
     Example:
@@ -135,31 +145,23 @@ def count_problem(
         >>> count_problem({"train": 100}, {"train": 86}, {"train": 100})
         ''
     """
-    if any(dict(counts) == dict(one) for one in expected):
-        return ""
-
-    def told(counts: Mapping[str, int]) -> str:
-        return ", ".join(f"{key} {n}".strip() for key, n in counts.items())
-
-    whole = ", or ".join(map(told, expected))
-    return f"{told(counts)} {what}; the whole set has {whole}"
-
-
-def listed(names: Iterable[str]) -> str:
-    """Write names for a warning: the first few, and the number of the others.
-
-    Example:
-        >>> listed(f"song {n}" for n in range(12))[-25:]
-        'song 8, song 9 and 2 more'
-    """
-    names = list(names)
-    more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
-    return ", ".join(names[:LISTED]) + more
+    found, *whole = (
+        ", ".join(f"{key} {n}".strip() for key, n in each.items())
+        for each in (counts, *expected)
+    )
+    whole_set = ", or ".join(whole)
+    return "" if counts in expected else f"{found} songs; the whole set has {whole_set}"
 
 
 def remark(text: str, names: Sequence[str]) -> list[str]:
-    """Make a warning that lists names; none if there are no names."""
-    return [f"{text}: {listed(names)}"] if names else []
+    """Make a warning of the first few names; none if there are no names.
+
+    Example:
+        >>> remark("left out", [f"song {n}" for n in range(12)])[0][-25:]
+        'song 8, song 9 and 2 more'
+    """
+    more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
+    return [f"{text}: {', '.join(names[:LISTED])}{more}"] if names else []
 
 
 def several(value: Sequence[str]) -> tuple[str, ...]:
@@ -176,13 +178,12 @@ def excluding(
     names: Sequence[str], songs: Sequence[str], problems: list[str]
 ) -> Filters:
     """Make filters that leave out songs; every one of the songs must exist."""
-    known, names = set(songs), several(names)
     problems += [
-        f"exclude: no song '{name}': {suggest(name, known)}"
-        for name in names
-        if name not in known
+        f"exclude: no song '{name}': {suggest(name, set(songs))}"
+        for name in several(names)
+        if name not in songs
     ]
-    return Filters(exclude=names)
+    return Filters(exclude=several(names))
 
 
 class Draw(NamedTuple):
@@ -198,8 +199,8 @@ class Draw(NamedTuple):
 
     def rules(self, **fields: Any) -> SplitRules:
         """Make splits in these shares; artists are undivided unless ``by`` says so."""
-        train, valid, test, seed = self
-        counts = {"train": train, "valid": valid, "test": test}
+        counts = self._asdict()
+        seed = counts.pop("seed")
         return SplitRules(**{"seed": seed, "by": "group", "counts": counts} | fields)
 
 
@@ -216,7 +217,6 @@ def conclude(
         raise DataError.of(where, problems)
     if not collection.recordings:
         raise DataError(f"{where}: nothing is left to read; see the options")
-    for remark in remarks:
-        if remark:
-            warnings.warn(f"{where}: {remark}", stacklevel=3)
+    for text in filter(None, remarks):
+        warnings.warn(f"{where}: {text}", stacklevel=3)
     return check_collection(collection, where)

@@ -1,11 +1,7 @@
 """The demo music as somebody's recordings, to try the readers of tables on.
 
-``python -m data_pipelines.readers.demo_takes FOLDER`` writes ``FOLDER/karaoke``, songs
-as a file per instrument, and ``FOLDER/concerts``, concerts of two or three songs whose
-instruments have one, two or three channels, each with its tables. Then::
-
-    sepjax prepare karaoke --root FOLDER/karaoke -s train=12 -s valid=4 -o songs
-    sepjax prepare montreux --root FOLDER/concerts -o live
+``python -m data_pipelines.readers.demo_takes FOLDER`` writes ``FOLDER/karaoke`` and
+``FOLDER/concerts``, each with its tables, and prints what can be done with them.
 """
 
 import csv
@@ -24,28 +20,17 @@ from data_pipelines.readers.montreux import CROWDS, INTERVAL_COLUMNS
 from data_pipelines.songs.demo import CLASSES, SAMPLE_RATE, TAKES
 
 SESSIONS = range(8)
-INSTRUMENTS = dict(
-    zip(
-        CLASSES,
-        ("lead vocals", "drums", "bass guitar", "lead guitar", "alto sax", "piano"),
-    )
-)
-"""Instrument that is written for a class; a reader finds the class again."""
-
-GAINS = {"drums": (0.8, 0.5), "piano": (0.3, 0.6, 0.4)}
-"""Channels of an instrument on stage, and how loud it is in each."""
-
+NAMES = ("lead vocals", "drums", "bass guitar", "lead guitar", "alto sax", "piano")
+INSTRUMENTS = dict(zip(CLASSES, NAMES))  # a reader finds the class again
+GAINS = {"drums": (0.8, 0.5), "piano": (0.3, 0.6, 0.4)}  # of each channel on stage
 PAUSE = 1.0  # seconds between the songs of a concert
 INCOMPLETE = 5  # every song, and concert, of this number lacks an instrument
 
 
 def write_karaoke(folder: str | Path, sessions: Iterable[int] = SESSIONS) -> Path:
-    """Write songs as a file per instrument, and ``tracks.csv``.
+    """Write songs as a file per instrument, and ``tracks.csv``; return the folder.
 
     Every fifth song has no wind, as ``all_instruments`` is a choice then.
-
-    Returns:
-        The folder.
 
     Example:
         >>> import tempfile
@@ -69,25 +54,25 @@ def write_karaoke(folder: str | Path, sessions: Iterable[int] = SESSIONS) -> Pat
 
 
 def write_concerts(folder: str | Path, sessions: Iterable[int] = SESSIONS) -> Path:
-    """Write concerts as a file per instrument, ``tracks.csv`` and ``intervals.csv``.
+    """Write concerts as a file per instrument, and two tables; return the folder.
 
-    Every fifth concert is played without bass, and left out by the reader.
-
-    Returns:
-        The folder.
+    A concert has two or three songs, an instrument one, two or three channels. Every
+    fifth concert is played without bass, and left out by the reader.
     """
     import soundfile
 
     folder, rows, cuts = Path(folder), [], []
+    pause = np.zeros(round(PAUSE * SAMPLE_RATE))
     for number, session in enumerate(sessions, start=1):
-        concert, songs = f"concert{number}", [s for _, s in _songs([session])]
+        concert, songs = f"concert{number}", [takes for _, takes in _songs([session])]
         (folder / concert).mkdir(parents=True, exist_ok=True)
         tags = (CROWDS[number % len(CROWDS)], str(2010 + number), "demo")
         for name, instrument in INSTRUMENTS.items():
             if name == "bass" and number % INCOMPLETE == 0:
                 continue
             file = f"{concert}/{instrument}.flac"
-            wave = _concert([song[name] for song in songs])
+            takes = [soundfile.read(song[name])[0] for song in songs]
+            wave = np.concatenate([part for take in takes for part in (take, pause)])
             wave = wave[:, None] * np.array(GAINS.get(instrument, (0.5,)))
             soundfile.write(folder / file, wave, SAMPLE_RATE)
             rows.append((concert, file, instrument, *tags))
@@ -110,16 +95,6 @@ def _songs(sessions: Iterable[int]) -> Iterator[tuple[int, dict[str, Path]]]:
                 shelf[take["class"]].append(TAKES / take["path"])
         for paths in zip(*shelf.values()):
             yield session, dict(zip(CLASSES, paths))
-
-
-def _concert(paths: Sequence[Path]) -> np.ndarray:
-    """Takes one after the other, (time,)."""
-    import soundfile
-
-    pause = np.zeros(round(PAUSE * SAMPLE_RATE))
-    return np.concatenate(
-        [part for path in paths for part in (soundfile.read(path)[0], pause)]
-    )
 
 
 def _write(path: Path, head: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:

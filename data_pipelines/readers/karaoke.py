@@ -4,7 +4,6 @@ A folder of audio files, and in it a table ``tracks.csv`` with a line per file::
 
     song,file,label,group
     Blue Monday,blue_monday/drums.mp3,drums,New Order
-    Blue Monday,blue_monday/bass.mp3,bass guitar,New Order
 
 ``file`` counts from the folder; ``label`` says what plays, an instrument or a class;
 ``group`` (may be left out) is what two splits should not share, as the artist. Other
@@ -21,20 +20,12 @@ from data_pipelines.collections.collection import (
     Part,
     Recording,
 )
+from data_pipelines.readers import tables
 from data_pipelines.readers.checks import Draw, choose, conclude, open_root
 from data_pipelines.readers.labels import CLASSES
-from data_pipelines.readers.table import (
-    Row,
-    check_files,
-    grouped,
-    label_map,
-    read_table,
-    shared,
-)
 
 COLUMNS = ("song", "file", "label")
 DRAW = Draw(train=900, valid=100, test=48)
-_NO_TAGS = (*COLUMNS, "group")
 
 
 def read_karaoke(
@@ -78,11 +69,9 @@ def read_karaoke(
     base = open_root(root, "karaoke")
     names = CLASSES[choose("classes", classes, CLASSES)]
     problems: list[str] = []
-    rows = read_table(base / table, COLUMNS, problems)
-    class_of = label_map(rows, classes, labels or {}, default_class, table, problems)
-    songs = grouped(rows, "song")
-    for members in songs.values():
-        check_files(members, base, table, problems)
+    rows = tables.read_table(base / table, COLUMNS, problems)
+    class_of = tables.label_map(rows, classes, labels, default_class, table, problems)
+    songs = tables.grouped_files(rows, "song", base, table, problems)
     recordings = [_recording(name, songs[name], problems) for name in songs]
     if not problems and len(songs) <= draw.train + draw.valid:
         problems.append(
@@ -90,30 +79,24 @@ def read_karaoke(
             f"valid={draw.valid} and some to test: give smaller numbers, as "
             f"train={6 * len(songs) // 10} valid={len(songs) // 10}"
         )
-    required = "all" if all_instruments else ()
     keep = {} if draw.test == -1 else {"test": draw.test}
     collection = Collection(
         name="karaoke",
         root=str(base),
         classes=names,
-        label_map={label: one for label, one in class_of.items() if label != one},
+        label_map=class_of,
         recordings=tuple(recordings),
         mix=MixRules(mode=mode),
-        filters=Filters(required, apply="after_split"),
+        filters=Filters("all" if all_instruments else (), apply="after_split"),
         splits=draw._replace(test=-1).rules(by=by, keep=keep),
         output=Output(channels=2),
     )
     return conclude(collection, problems)
 
 
-def _recording(name: str, rows: list[Row], problems: list[str]) -> Recording:
+def _recording(name: str, rows: list[tables.Row], problems: list[str]) -> Recording:
     where = f"song '{name}'"
-    group = shared(rows, "group", where, problems)
-    extra = [column for column in rows[0].cells if column not in _NO_TAGS]
-    tags = {column: shared(rows, column, where, problems) for column in extra}
-    return Recording(
-        id=name,
-        tracks=tuple(Part(row["file"], row["label"]) for row in rows),
-        group=group,
-        tags={column: value for column, value in tags.items() if value},
-    )
+    parts = tuple(Part(row["file"], row["label"]) for row in rows)
+    group = tables.shared(rows, "group", where, problems)
+    tags = tables.tags_of(rows, where, (*COLUMNS, "group"), problems)
+    return Recording(name, parts, group, tags=tags)

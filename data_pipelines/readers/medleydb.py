@@ -1,21 +1,8 @@
-"""MedleyDB: 122 songs of version 1 and 74 of version 2, as stems and as raw tracks.
-
-::
-
-    <root>/[V1|V2/]<Id>/<Id>_METADATA.yaml      or Metadata/<Id>_METADATA.yaml beside
-    <root>/[V1|V2/]<Id>/<Id>_MIX.wav
-    <root>/[V1|V2/]<Id>/<Id>_STEMS/<Id>_STEM_01.wav
-    <root>/[V1|V2/]<Id>/<Id>_RAW/<Id>_RAW_01_01.wav
+"""MedleyDB: 122 songs of version 1 and 74 of version 2; layout in docs/datasets.md.
 
 Metadata have has_bleed, artist, genre and stems: {S01: {instrument, component,
 filename, raw: {R01: {instrument, filename}}}}. Stems are processed as they were in the
 mix and sum to it approximately; raw tracks are as they were recorded.
-
-Five songs of version 1 and none of version 2 have all six classes (by the instruments
-of their stems), so it is a set to add to another: a class that a song lacks is absent.
-
-Licence:
-    CC BY-NC-SA 4.0, on request: not for commercial use.
 
 Reference:
     Bittner, Salamon, Tierney, Mauch, Cannam and Bello, "MedleyDB: a multitrack dataset
@@ -24,7 +11,7 @@ Reference:
 """
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,14 +20,12 @@ from data_pipelines.collections.collection import (
     Collection,
     MixRules,
     Output,
-    Part,
     Recording,
 )
 from data_pipelines.readers import checks
 from data_pipelines.readers.labels import CLASSES, TO_CLASSES, kind_of
 
 NAME = "medleydb"
-RATE = 44100  # Hz
 LEVELS = ("stems", "raw")
 ENSEMBLE = "Main System"  # microphones that hear everybody
 UNLABELED = "Unlabeled"
@@ -91,28 +76,18 @@ def read_medleydb(
         for folder, tree in _songs(base, metadata, problems)
         if bleed or not checks.truth(tree.get("has_bleed"))
     ]
-    sortable = [_without_mixed(song, classes) for song in every]
-    mixed = [
-        f"{Path(part.path).name} ({part.label})"
-        for song, kept in zip(every, sortable)
-        for part in song.tracks
-        if part not in kept.tracks
-    ]
-    songs = [song for song in sortable if song.tracks]
-    if mixture:
-        songs = [_with_mixture(base, song, song in every, problems) for song in songs]
-    labels = sorted({part.label for song in songs for part in song.tracks})
+    songs, mixed = _sorted(base, every, classes, mixture, problems)
     collection = Collection(
         CLASSES[classes],
         tuple(songs),
         name=NAME,
         root=str(base),
-        label_map={label: class_of(label, classes) for label in labels},
+        label_map=checks.label_map(songs, class_of, classes),
         default_class="other",
         mix=MixRules(mode="summing") if mixture else MixRules(),
         filters=checks.excluding(exclude, [song.id for song in every], problems),
         splits=draw.rules(),
-        output=Output(rate=RATE, channels=2),
+        output=Output(channels=2),
     )
     count = checks.count_problem({"": len(every)}, *COUNTS) if bleed else ""
     remarks = [count, *checks.remark("left out, of no class or of several", mixed)]
@@ -140,18 +115,19 @@ def _songs(
     base: Path, metadata: str, problems: list[str]
 ) -> Iterator[tuple[Path, dict[str, Any]]]:
     """Folder and metadata of every song, the folder of a version or not."""
-    folders = []
-    for one in subfolders(base):
-        inner = [one] if _is_song(one) else filter(_is_song, subfolders(one))
-        folders += inner
+    folders = [
+        folder
+        for one in subfolders(base)
+        for folder in ([one] if _is_song(one) else subfolders(one))
+        if _is_song(folder)
+    ]
     if not folders:
         problems.append("no songs; expected <Id>/<Id>_METADATA.yaml and <Id>_STEMS")
-    aside = [Path(metadata).expanduser()] if metadata else []
-    aside += [base / "Metadata", base.parent / "Metadata"]
     for folder in folders:
-        file = f"{folder.name}_METADATA.yaml"
-        places = [one / file for one in [*aside[:-2], folder, *aside[-2:]]]
-        path = next((one for one in places if one.is_file()), folder / file)
+        places = [Path(metadata).expanduser()] if metadata else []
+        places += [folder, base / "Metadata", base.parent / "Metadata"]
+        files = [place / f"{folder.name}_METADATA.yaml" for place in places]
+        path = next((one for one in files if one.is_file()), folder / files[0].name)
         if tree := checks.read_tree(path, problems):
             yield folder, tree
 
@@ -168,15 +144,13 @@ def _recording(
     raw = folder / str(tree.get("raw_dir") or f"{folder.name}_RAW")
     where, parts = f"{folder.name}: stems", []
     for _, stem in checks.sections(tree.get("stems"), where, problems):
-        raw_where = f"{where}: raw"
-        tracks = checks.sections(stem.get("raw") or {}, raw_where, problems)
+        tracks = checks.sections(stem.get("raw") or {}, f"{where}: raw", problems)
         use_raw = level == "raw" and bool(tracks)
         for _, track in tracks if use_raw else [("", stem)]:
             path = (raw if use_raw else stems) / str(track.get("filename"))
-            problems += filter(None, [checks.file_problem(path)])
             names = checks.several(track.get("instrument") or ())
             label = SEPARATOR.join(map(str, filter(None, names))) or UNLABELED
-            parts.append(Part(checks.relative(path, base), label))
+            parts.append(checks.part(path, base, label, problems))
     if not parts:
         problems.append(f"{where}: none")
     tags = {key: str(tree.get(key, "")) for key in ("title", "artist", "genre")}
@@ -184,18 +158,23 @@ def _recording(
     return Recording(folder.name, tuple(parts), group=tags["artist"], tags=tags)
 
 
-def _without_mixed(song: Recording, classes: str) -> Recording:
-    kept = tuple(part for part in song.tracks if class_of(part.label, classes))
-    return song if kept == song.tracks else dataclasses.replace(song, tracks=kept)
-
-
-def _with_mixture(
-    base: Path, song: Recording, complete: bool, problems: list[str]
-) -> Recording:
-    """The song with its distributed mixture, if nothing of it was left out."""
-    if not complete:
-        return song
-    folder = (base / song.tracks[0].path).parent.parent
-    path = folder / f"{song.id}_MIX.wav"
-    problems += filter(None, [checks.file_problem(path)])
-    return dataclasses.replace(song, mixture=Part(checks.relative(path, base)))
+def _sorted(
+    base: Path,
+    every: Iterable[Recording],
+    classes: str,
+    mixture: bool,
+    problems: list[str],
+) -> tuple[list[Recording], list[str]]:
+    """Songs without tracks of no class or of several, and the names of these tracks."""
+    songs, mixed = [], []
+    for song in every:
+        parts = tuple(part for part in song.tracks if class_of(part.label, classes))
+        left = [part for part in song.tracks if part not in parts]
+        mixed += [f"{Path(part.path).name} ({part.label})" for part in left]
+        whole = None
+        if mixture and parts and not left:
+            folder = (base / song.tracks[0].path).parent.parent
+            whole = checks.part(folder / f"{song.id}_MIX.wav", base, "", problems)
+        if parts:
+            songs.append(dataclasses.replace(song, tracks=parts, mixture=whole))
+    return songs, mixed

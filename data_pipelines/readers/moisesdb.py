@@ -1,16 +1,8 @@
-"""MoisesDB: 240 songs of 45 artists as single tracks in eleven stems.
-
-::
-
-    moisesdb_v0.1/<uuid>/data.json
-    moisesdb_v0.1/<uuid>/<stemName>/<track id>.wav
+"""MoisesDB: 240 songs of 45 artists as single tracks; layout in docs/datasets.md.
 
 ``data.json`` has song, artist, genre and stems: [{stemName, tracks: [{id, trackType,
-extension, has_bleed}]}]. There is no mixture: it is the sum of the tracks. Tracks
-differ in length and are padded to the longest. 14 h 24 min.
-
-Licence:
-    CC BY-NC-SA 4.0: not for commercial use.
+extension, has_bleed}]}]. There is no mixture: it is the sum of the tracks, padded to
+the longest.
 
 Reference:
     Pereira, Araújo, Korzeniowski and Vogl, "MoisesDB: a dataset for source separation
@@ -22,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from data_pipelines.audio.files import subfolders
-from data_pipelines.collections.collection import Collection, Output, Part, Recording
+from data_pipelines.collections.collection import Collection, Output, Recording
 from data_pipelines.readers import checks
 from data_pipelines.readers.labels import FOUR, SIX, kind_of
 from sepjax.registry import nearest
@@ -30,11 +22,8 @@ from sepjax.registry import nearest
 NAME = "moisesdb"
 FOLDER = "moisesdb_v0.1"
 SONGS = 240
-RATE = 44100  # Hz
-STEMS = tuple(
-    "vocals bass drums other guitar other_plucked percussion piano other_keys "
-    "bowed_strings wind".split()
-)
+STEMS = ("vocals", "bass", "drums", "other", "guitar", "other_plucked", "percussion")
+STEMS += ("piano", "other_keys", "bowed_strings", "wind")
 DRAW = checks.Draw(train=192, valid=24, test=24)
 CLASSES = {"six": SIX, "four": FOUR, "stems": STEMS}
 
@@ -71,19 +60,18 @@ def read_moisesdb(
     if count and not partial:
         problems.append(f"{count}; partial=true reads what is there")
     kept = tuple(song for song in songs if song.tracks)
-    left_out = [song.id for song in songs if not song.tracks]
-    labels = sorted({part.label for song in kept for part in song.tracks})
     collection = Collection(
         CLASSES[classes],
         kept,
         name=NAME,
         root=str(base),
-        label_map={label: class_of(label, classes) for label in labels},
+        label_map=checks.label_map(kept, class_of, classes),
         filters=checks.excluding(exclude, [song.id for song in songs], problems),
         splits=draw.rules(),
-        output=Output(rate=RATE, channels=2),
+        output=Output(channels=2),
     )
-    remarks = [count, *checks.remark("left out, every track has bleed", left_out)]
+    bare = [song.id for song in songs if not song.tracks]
+    remarks = [count, *checks.remark("left out, every track has bleed", bare)]
     return checks.conclude(collection, problems, remarks)
 
 
@@ -118,10 +106,10 @@ def _recording(base: Path, folder: Path, bleed: bool, problems: list[str]) -> Re
     for stem, track in tracks:
         ending = str(track.get("extension", "wav")).lstrip(".")
         path = folder / stem / f"{track.get('id')}.{ending}"
-        problems += filter(None, [checks.file_problem(path)])
+        label = f"{stem}/{track.get('trackType', '')}"
+        part = checks.part(path, base, label, problems)
         if bleed or not checks.truth(track.get("has_bleed")):
-            label = f"{stem}/{track.get('trackType', '')}"
-            parts.append(Part(checks.relative(path, base), label))
+            parts.append(part)
     tags = {key: str(tree.get(key, "")) for key in ("song", "artist", "genre")}
     tags["has_bleed"] = any(checks.truth(track.get("has_bleed")) for _, track in tracks)
     return Recording(folder.name, tuple(parts), group=tags["artist"], tags=tags)

@@ -1,23 +1,16 @@
 """Concerts as multitrack recordings: chapter 6 of the thesis.
 
-A folder of audio files with two tables. ``tracks.csv`` has a line per file, all files
-of a concert beginning at the same moment::
+A folder of audio files with two tables: a line per file, all files of a concert
+beginning at the same moment, and where its songs lie, in seconds or as h:mm:ss::
 
-    concert,file,label,crowd,year,genre
-    night1,night1/kick.wav,kick drum,high,2018,jazz
-    night1,night1/keys.wav,piano,high,2018,jazz
-
-``intervals.csv`` says where its songs lie, in seconds or as h:mm:ss::
-
-    concert,name,start,end
-    night1,song1,12.5,4:20
+    concert,file,label,crowd,year,genre                 concert,name,start,end
+    night1,night1/kick.wav,kick drum,high,2018,jazz     night1,song1,12.5,4:20
 
 ``crowd`` is how much the audience is heard: low, medium or high. ``year``, ``genre``
 and other columns may be left out; they become tags.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 from data_pipelines.collections.collection import (
     Collection,
@@ -28,29 +21,13 @@ from data_pipelines.collections.collection import (
     Part,
     Recording,
 )
-from data_pipelines.readers.checks import (
-    Draw,
-    choose,
-    conclude,
-    open_root,
-    remark,
-    several,
-)
+from data_pipelines.collections.rules import UNITS
+from data_pipelines.readers import checks, tables
 from data_pipelines.readers.labels import FOUR
-from data_pipelines.readers.table import (
-    Row,
-    check_files,
-    grouped,
-    label_map,
-    read_table,
-    seconds,
-    shared,
-    suggest,
-)
 
 COLUMNS = ("concert", "file", "label", "crowd")
 INTERVAL_COLUMNS = ("concert", "name", "start", "end")
-DRAW = Draw(train=88, valid=16, test=52)
+DRAW = checks.Draw(train=88, valid=16, test=52)
 CROWDS = ("low", "medium", "high")
 
 
@@ -65,7 +42,7 @@ def read_montreux(
     guard: str = "total",
     min_active_seconds: float = 0.0,
     exclude: Sequence[str] = (),
-    draw: Draw = DRAW,
+    draw: checks.Draw = DRAW,
 ) -> Collection:
     """Read concerts, mixed and split into songs as chapter 6 does.
 
@@ -95,17 +72,15 @@ def read_montreux(
     Raises:
         DataError: everything that is wrong with the tables, with its line.
     """
-    base = open_root(root, "montreux")
+    base = checks.open_root(root, "montreux")
     problems: list[str] = []
-    rows = read_table(base / table, COLUMNS, problems)
+    rows = tables.read_table(base / table, COLUMNS, problems)
     _check_crowds(rows, table, problems)
-    class_of = label_map(rows, "four", labels or {}, default_class, table, problems)
-    concerts = grouped(rows, "concert")
-    for members in concerts.values():
-        check_files(members, base, table, problems)
-    cuts = read_table(base / intervals, INTERVAL_COLUMNS, problems)
+    class_of = tables.label_map(rows, "four", labels, default_class, table, problems)
+    concerts = tables.grouped_files(rows, "concert", base, table, problems)
+    cuts = tables.read_table(base / intervals, INTERVAL_COLUMNS, problems)
     songs = _songs(cuts, concerts, intervals, problems)
-    exclude = several(exclude)
+    exclude = checks.several(exclude)
     problems += _unknown(exclude, concerts, songs)
     lacking = _lacking(concerts, class_of)
     bare = [name for name in concerts if name not in {*songs, *exclude, *lacking}]
@@ -114,99 +89,82 @@ def read_montreux(
         name="montreux",
         root=str(base),
         classes=FOUR,
-        label_map={label: one for label, one in class_of.items() if label != one},
-        recordings=tuple(
-            _recording(name, members, songs.get(name, ()), problems)
-            for name, members in concerts.items()
-        ),
+        label_map=class_of,
+        recordings=tuple(_recording(n, concerts, songs, problems) for n in concerts),
         mix=MixRules(mode="adaptive", beta="never", guard=guard),
         filters=Filters("all", min_active_seconds, exclude=exclude),
-        splits=draw.rules(by=choose("by", by, ("song", "group")), stratify="crowd"),
+        splits=draw.rules(by=checks.choose("by", by, UNITS), stratify="crowd"),
         output=Output(channels=2),
     )
-    texts = [f"{name} has no {', '.join(lack)}" for name, lack in lacking.items()]
-    return conclude(collection, problems, remark("will be left out", texts))
+    remarks = checks.remark("will be left out", list(lacking.values()))
+    return checks.conclude(collection, problems, remarks)
+
+
+def _check_crowds(rows: Sequence[tables.Row], table: str, problems: list[str]) -> None:
+    for value, members in tables.grouped(rows, "crowd").items():
+        if value not in CROWDS:
+            where = f"{table} line {members[0].line}"
+            problems.append(
+                f"{where}: crowd '{value}': {tables.suggest(value, CROWDS)}"
+            )
 
 
 def _unknown(
     exclude: Sequence[str],
-    concerts: Iterable[str],
+    concerts: tables.Groups,
     songs: Mapping[str, Sequence[Interval]],
 ) -> list[str]:
-    known = {
-        *concerts,
-        *(f"{n}/{one.name}" for n, each in songs.items() for one in each),
-    }
+    """Problems of what is to be excluded, but is no concert and no song."""
+    known = {*concerts, *(f"{n}/{one.name}" for n in songs for one in songs[n])}
     return [
-        f"exclude: '{name}' is no concert, nor concert/name; {suggest(name, known)}"
+        f"exclude: '{name}' is no concert, nor concert/name; "
+        f"{tables.suggest(name, known)}"
         for name in exclude
         if name not in known
     ]
 
 
-def _check_crowds(rows: Sequence[Row], table: str, problems: list[str]) -> None:
-    for value, members in grouped(rows, "crowd").items():
-        if value not in CROWDS:
-            where = f"{table} line {members[0].line}"
-            problems.append(f"{where}: crowd '{value}': {suggest(value, CROWDS)}")
-
-
-def _lacking(
-    concerts: Mapping[str, Sequence[Row]], classes: Mapping[str, str]
-) -> dict[str, list[str]]:
-    """Concerts without a track of each class, and what they lack."""
-    there = {
-        name: {classes.get(row["label"]) for row in rows}
-        for name, rows in concerts.items()
-    }
-    return {
-        name: [one for one in FOUR if one not in held]
-        for name, held in there.items()
-        if not held.issuperset(FOUR)
-    }
+def _lacking(concerts: tables.Groups, class_of: Mapping[str, str]) -> dict[str, str]:
+    """Concerts without a track of each class, and a sentence about what they lack."""
+    lacking = {}
+    for name, rows in concerts.items():
+        classes = {class_of.get(row["label"], row["label"]) for row in rows}
+        if missing := [one for one in FOUR if one not in classes]:
+            lacking[name] = f"{name} has no {', '.join(missing)}"
+    return lacking
 
 
 def _songs(
-    rows: Sequence[Row], concerts: Mapping[str, Any], table: str, problems: list[str]
+    rows: Sequence[tables.Row], concerts: tables.Groups, table: str, problems: list[str]
 ) -> dict[str, tuple[Interval, ...]]:
     """Concert to its songs, in order of time."""
-    songs: dict[str, list[Interval]] = {}
+    songs: dict[str, tuple[Interval, ...]] = {}
     for row in rows:
-        where = f"{table} line {row.line}"
-        start, end = seconds(row["start"]), seconds(row["end"])
-        if row["concert"] not in concerts:
-            hint = suggest(row["concert"], concerts)
-            problems.append(
-                f"{where}: no concert '{row['concert']}' has tracks; {hint}"
-            )
+        where, concert = f"{table} line {row.line}", row["concert"]
+        start, end = tables.seconds(row["start"]), tables.seconds(row["end"])
+        if concert not in concerts:
+            hint = tables.suggest(concert, concerts)
+            problems.append(f"{where}: no concert '{concert}' has tracks; {hint}")
         elif start is None or end is None or end <= start:
             span = f"'{row['start']}' to '{row['end']}'"
             problems.append(f"{where}: {span}: seconds or h:mm:ss are wanted, in order")
         else:
-            one = Interval(row["name"], start, end)
-            songs.setdefault(row["concert"], []).append(one)
-    return {
-        name: tuple(sorted(each, key=lambda one: one.start))
-        for name, each in songs.items()
-    }
+            each = (*songs.get(concert, ()), Interval(row["name"], start, end))
+            songs[concert] = tuple(sorted(each, key=lambda one: one.start))
+    return songs
 
 
 def _recording(
     name: str,
-    rows: Sequence[Row],
-    songs: Sequence[Interval],
+    concerts: tables.Groups,
+    songs: Mapping[str, tuple[Interval, ...]],
     problems: list[str],
 ) -> Recording:
-    extra = [key for key in rows[0].cells if key not in ("concert", "file", "label")]
-    tags = {key: shared(rows, key, f"concert '{name}'", problems) for key in extra}
-    return Recording(
-        id=name,
-        tracks=tuple(Part(row["file"], row["label"], channels="mean") for row in rows),
-        group=name,
-        tags={
-            key: int(value) if key == "year" and value.isdecimal() else value
-            for key, value in tags.items()
-            if value
-        },
-        intervals=tuple(songs),
+    rows = concerts[name]
+    parts = tuple(Part(row["file"], row["label"], channels="mean") for row in rows)
+    tags: dict[str, str | int] = dict(
+        tables.tags_of(rows, f"concert '{name}'", COLUMNS[:3], problems)
     )
+    if (year := str(tags.get("year", ""))).isdecimal():
+        tags["year"] = int(year)
+    return Recording(name, parts, name, tags=tags, intervals=songs.get(name, ()))

@@ -1,26 +1,16 @@
-"""Folders as Music-Source-Separation-Training (MSST) reads them.
+"""Folders as Music-Source-Separation-Training (MSST) reads them: docs/datasets.md.
 
-::
-
-    type 1   root/<song>/<stem>.wav         stems of one song sound together
-    type 2   root/<stem>/<file>.wav         files of unrelated songs
-    type 3   table.csv: instrum,path        likewise, listed
-    type 4   as 1, songs cut into chunks of equal length
-    valid    <song>/<stem>.wav and mixture.wav
-
-Files are WAV or FLAC. Types 1 and 4 give the same collection: a chunk is a song, and
-stems of a song stay together unless ``data.mix=random``. With types 2 and 3 every file
-becomes a song of its own with one class: only ``data.mix=random``, which takes each
-class from any song, makes music of them.
-
-Licence:
-    That of your files.
+Types 1 and 4 give the same collection: a chunk is a song, and stems of a song stay
+together unless ``data.mix=random``. With types 2 and 3 every file becomes a song of its
+own with one class: only ``data.mix=random`` makes music of them.
 
 Reference:
     github.com/ZFTurbo/Music-Source-Separation-Training, docs/dataset_types.md.
 """
 
+import dataclasses
 import os
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -29,7 +19,7 @@ from data_pipelines.collections.collection import Collection, MixRules, Part, Re
 from data_pipelines.manifest import DataError
 from data_pipelines.readers import checks
 from data_pipelines.readers.labels import instruments, normalize
-from data_pipelines.readers.table import read_table
+from data_pipelines.readers.tables import read_table
 from sepjax.registry import nearest
 
 NAME = "msst"
@@ -47,7 +37,8 @@ def read_msst(
 
     Args:
         root: the folder; of type 3 the CSV file, whose paths count from its folder.
-        type: 1 to 4; 0 tells 1, 2 and 3 apart, if the names are of known instruments.
+        type: 1 (``<song>/<stem>.wav``), 2 (``<stem>/<file>.wav``), 3 (a table) or 4
+            (chunks, as 1); 0 tells 1, 2 and 3 apart by names of known instruments.
         valid: folder of songs that validate, each with its mixture; without one all
             songs are for training.
         classes: stems to read; all that are found by default, sorted by name.
@@ -58,11 +49,16 @@ def read_msst(
     if type not in (0, *TYPES):
         raise DataError(f"type={type} must be one of {', '.join(map(str, TYPES))}")
     kind, problems = type or infer_type(root), []
-    base = _base(root, kind)
-    reading = {2: _files, 3: _table}.get(kind, _songs)
-    songs = reading(base, problems)
+    if kind == 3:
+        path = Path(root).expanduser().absolute()
+        if problem := checks.file_problem(path):
+            raise DataError(problem)
+        base, songs = path.parent, _table(path, problems)
+    else:
+        base = checks.open_root(root, NAME)
+        songs = (_files if kind == 2 else _songs)(base, problems)
     if valid:
-        songs += _validation(checks.open_root(valid, NAME), problems)
+        songs += _validation(checks.open_root(valid, NAME), base, problems)
     known = sorted({part.label for song in songs for part in song.tracks})
     chosen = checks.several(classes) or tuple(known)
     problems += [
@@ -74,12 +70,11 @@ def read_msst(
         text = f"{len(chosen)} stems by name ({chosen[0]}, {chosen[1]}, ...)"
         problems.append(f"{text}: is type={kind} right? Or choose some with classes=")
     kept = [_choose(song, chosen) for song in songs]
-    folder = base.parent if kind == 3 else base
     collection = Collection(
         chosen,
-        tuple(_relative(song, folder) for song in kept if song.tracks),
+        tuple(song for song in kept if song.tracks),
         name=NAME,
-        root=str(folder),
+        root=str(base),
         mix=MixRules(mode="summing"),  # stems stay as they are
     )
     bare = [song.id for song in kept if not song.tracks]
@@ -111,45 +106,38 @@ def _is_stem(name: str) -> bool:
     return name == MIXTURE or normalize(name) in instruments()
 
 
-def _base(root: str, kind: int) -> Path:
-    if kind != 3:
-        return checks.open_root(root, NAME)
-    path = Path(root).expanduser().absolute()
-    if problem := checks.file_problem(path):
-        raise DataError(problem)
-    return path
-
-
-def _songs(base: Path, problems: list[str]) -> list[Recording]:
-    """Types 1 and 4."""
+def _songs(
+    base: Path, problems: list[str], root: Path | None = None
+) -> list[Recording]:
+    """Types 1 and 4; paths count from ``root``, by default the base."""
     songs = []
     for folder in subfolders(base):
         files = audio_files(folder, EXTENSIONS)
         stems = [path for path in files if path.stem != MIXTURE]
-        names = [path.stem for path in stems]
-        twice = sorted({name for name in names if names.count(name) > 1})
+        counts = Counter(path.stem for path in stems)
         problems += [
-            f"{folder}: two files of stem '{name}'; keep one" for name in twice
+            f"{folder}: two files of stem '{name}'; keep one"
+            for name in sorted(counts)
+            if counts[name] > 1
         ]
         if not stems:
             problems.append(f"{folder}: no WAV or FLAC files of stems")
         problems += filter(None, map(checks.file_problem, files))
-        parts = tuple(Part(str(path), path.stem) for path in stems)
-        songs.append(Recording(folder.name, parts, split="train"))
+        parts = [Part(checks.relative(one, root or base), one.stem) for one in stems]
+        songs.append(Recording(folder.name, tuple(parts), split="train"))
     if not songs:
         problems.append(f"{base}: no songs; expected <song>/<stem>.wav")
     return songs
 
 
-def _validation(base: Path, problems: list[str]) -> list[Recording]:
+def _validation(base: Path, root: Path, problems: list[str]) -> list[Recording]:
     """Songs as of type 1, which need their mixture."""
     songs = []
-    for song in _songs(base, problems):
+    for song in _songs(base, problems, root):
         files = [base / song.id / f"{MIXTURE}{ending}" for ending in EXTENSIONS]
         path = next((one for one in files if one.is_file()), files[0])
-        problems += filter(None, [checks.file_problem(path)])
-        parts = (song.id, song.tracks)
-        songs.append(Recording(*parts, split="valid", mixture=Part(str(path))))
+        whole = checks.part(path, root, "", problems)
+        songs.append(dataclasses.replace(song, split="valid", mixture=whole))
     return songs
 
 
@@ -162,7 +150,7 @@ def _files(base: Path, problems: list[str]) -> list[Recording]:
     ]
     if not pairs:
         problems.append(f"{base}: no files; expected <stem>/<file>.wav")
-    return _single(pairs, problems)
+    return _single(pairs, base, problems)
 
 
 def _table(path: Path, problems: list[str]) -> list[Recording]:
@@ -173,20 +161,22 @@ def _table(path: Path, problems: list[str]) -> list[Recording]:
     ]
     if not pairs and not problems:
         problems.append(f"{path}: no files are listed")
-    return _single(pairs, problems)
+    return _single(pairs, path.parent, problems)
 
 
-def _single(pairs: Sequence[tuple[str, Path]], problems: list[str]) -> list[Recording]:
+def _single(
+    pairs: Sequence[tuple[str, Path]], base: Path, problems: list[str]
+) -> list[Recording]:
     """A recording for each file, called by stem and file, by folders too if need be."""
     songs = []
     for stem in dict.fromkeys(stem for stem, _ in pairs):
         paths = [path for name, path in pairs if name == stem]
-        problems += filter(None, map(checks.file_problem, paths))
         above = os.path.commonpath([path.parent for path in paths])
         for path in paths:
             inner = path.relative_to(above).with_suffix("")
+            part = checks.part(path, base, stem, problems)
             name = " - ".join([stem, *inner.parts])
-            songs.append(Recording(name, (Part(str(path), stem),), split="train"))
+            songs.append(Recording(name, (part,), split="train"))
     return songs
 
 
@@ -194,15 +184,4 @@ def _choose(song: Recording, classes: Sequence[str]) -> Recording:
     """The song without stems that are not read, and without its mixture then."""
     parts = tuple(part for part in song.tracks if part.label in classes)
     mixture = song.mixture if parts == song.tracks else None
-    return Recording(song.id, parts, split=song.split, mixture=mixture)
-
-
-def _relative(song: Recording, base: Path) -> Recording:
-    """Paths from the root, of files that lie there."""
-
-    def inner(part: Part) -> Part:
-        return Part(checks.relative(Path(part.path), base), part.label)
-
-    parts = tuple(map(inner, song.tracks))
-    mixture = song.mixture and inner(song.mixture)
-    return Recording(song.id, parts, split=song.split, mixture=mixture)
+    return dataclasses.replace(song, tracks=parts, mixture=mixture)

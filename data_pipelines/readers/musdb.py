@@ -1,14 +1,9 @@
 """MUSDB18, MUSDB18-HQ and the sample of 7 s, with the official split.
 
-::
-
-    root/{train,test}/<Artist - Title>.stem.mp4              musdb18, musdb18_7s
-    root/{train,test}/<Artist - Title>/{mixture,vocals,...}.wav       musdb18hq
-
-Fourteen songs of the training folder, listed in :data:`VALIDATION`, validate. Sources:
-https://sigsep.github.io/datasets/musdb.html and the settings of ``musdb``, the package
-of its authors. (A folder ``valid`` with those fourteen, as some tools want it, is read
-as well.)
+Layouts are in docs/datasets.md. Fourteen songs of the training folder, listed in
+:data:`VALIDATION`, validate. (A folder ``valid`` with those, as some tools want it, is
+read as well.) Sources: https://sigsep.github.io/datasets/musdb.html and the settings of
+``musdb``, the package of its authors.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -24,20 +19,12 @@ from data_pipelines.collections.collection import (
     Recording,
 )
 from data_pipelines.manifest import DataError
-from data_pipelines.readers.checks import (
-    conclude,
-    excluding,
-    file_problem,
-    open_root,
-)
+from data_pipelines.readers.checks import conclude, excluding, file_problem, open_root
 from data_pipelines.readers.labels import FOUR
 
-STREAMS = ("mixture", "drums", "bass", "other", "vocals")
-"""The audio streams of a ``.stem.mp4`` file."""
-
 SUFFIX = ".stem.mp4"
+STREAMS = ("mixture", "drums", "bass", "other", "vocals")  # of such a file
 RATE = 44100  # Hz
-
 VALIDATION = (
     "Actions - One Minute Smile",
     "Clara Berry And Wooldog - Waltz For My Victims",
@@ -105,7 +92,9 @@ def _read(
     exclude: Sequence[str],
     partial: bool,
 ) -> Collection:
-    base = _base(name, open_root(root, name))
+    hq = name == "musdb18hq"
+    what = "<Artist - Title>/mixture.wav ..." if hq else f"<Artist - Title>{SUFFIX}"
+    base = _base(name, open_root(root, name), what)
     songs = [
         SongPath(path.name.removesuffix(SUFFIX), folder, path)
         for folder in ("train", "valid", "test")
@@ -113,7 +102,7 @@ def _read(
         for path in sorted(find(base / folder))
     ]
     if not songs:
-        raise DataError(f"{base}: 'train' and 'test' hold no {_what(name)}")
+        raise DataError(f"{base}: 'train' and 'test' hold no {what}")
     lacking, problems = _incomplete(songs, counts), list(_broken(songs))
     filters = excluding(exclude, [song.name for song in songs], problems)
     if lacking and not partial:
@@ -126,28 +115,23 @@ def _read(
         recordings=tuple(_recording(song, base) for song in songs),
         mix=MixRules(mode="summing"),
         filters=filters,
-        output=Output(rate=RATE, channels=2),
+        output=Output(channels=2),
     )
     remarks = [f"incomplete: {'; '.join(lacking)}"] if lacking else []
     return conclude(collection, problems, remarks)
 
 
-def _base(name: str, root: Path) -> Path:
+def _base(name: str, root: Path, what: str) -> Path:
     """The folder that holds ``train``: as said, or the one folder within it."""
+    if (root / "train").is_dir():
+        return root
     inner = [path.parent for path in root.glob("*/train")]
-    if not (root / "train").is_dir() and len(inner) == 1:
-        return inner[0]
-    if not (root / "train").is_dir() and not (root / "test").is_dir():
+    if len(inner) != 1 and not (root / "test").is_dir():
         raise DataError(
             f"{root} has neither 'train' nor 'test': expected "
-            f"{{train,test}}/ with {_what(name)} as {name} is distributed"
+            f"{{train,test}}/ with {what} as {name} is distributed"
         )
-    return root
-
-
-def _what(name: str) -> str:
-    hq = name == "musdb18hq"
-    return "<Artist - Title>/mixture.wav ..." if hq else f"<Artist - Title>{SUFFIX}"
+    return inner[0] if len(inner) == 1 else root
 
 
 def _stem_files(folder: Path) -> Iterator[Path]:
@@ -159,16 +143,15 @@ def _incomplete(songs: Sequence[SongPath], counts: tuple[int, int]) -> list[str]
     """Songs and numbers of songs that the data set lacks."""
     known = {song.name for song in songs if song.folder != "test"}
     of_test = sum(song.folder == "test" for song in songs)
-    problems = []
-    for folder, count, wanted in (
-        ("train", len(known), counts[0]),
-        ("test", of_test, counts[1]),
-    ):
-        if count != wanted:
-            problems.append(f"'{folder}' holds {count} songs instead of {wanted}")
+    problems = [
+        f"'{folder}' holds {count} songs instead of {wanted}"
+        for folder, count, wanted in zip(
+            ("train", "test"), (len(known), of_test), counts
+        )
+        if count != wanted
+    ]
     missing = [name for name in VALIDATION if name not in known]
-    problems += [f"no song '{name}', which validates" for name in missing]
-    return problems
+    return problems + [f"no song '{name}', which validates" for name in missing]
 
 
 def _broken(songs: Sequence[SongPath]) -> Iterator[str]:
@@ -191,19 +174,17 @@ def _recording(song: SongPath, base: Path) -> Recording:
     place = song.path.relative_to(base)
     artist, _, title = song.name.partition(" - ")
 
-    def part(name: str) -> Part:
-        label = "" if name == "mixture" else name
+    def part(name: str, label: str) -> Part:
         if song.path.is_dir():
             return Part((place / f"{name}.wav").as_posix(), label)
         return Part(place.as_posix(), label, stream=STREAMS.index(name))
 
-    valid = song.name in VALIDATION
     return Recording(
         id=song.name,
-        tracks=tuple(part(name) for name in FOUR),
+        tracks=tuple(part(name, name) for name in FOUR),
         group=artist,
-        split="valid" if valid else song.folder,
+        split="valid" if song.name in VALIDATION else song.folder,
         tags={"artist": artist, "title": title},
         sample_rate=RATE,
-        mixture=part("mixture"),
+        mixture=part("mixture", ""),
     )

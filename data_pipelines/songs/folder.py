@@ -15,6 +15,7 @@ import itertools
 import json
 import math
 import os
+from collections import deque
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -36,10 +37,9 @@ from sepjax.storage import text_sha256, write_atomically
 
 VERSION = 1  # of the reader; part of the remembered manifests' names
 EXTENSIONS = (".wav", ".flac")
-SPLIT_FOLDERS = {"train": "train", "valid": "valid", "validation": "valid"} | {
-    "val": "valid",
-    "test": "test",
-}
+SPLIT_FOLDERS = {"train": "train", "test": "test"} | dict.fromkeys(
+    ("valid", "validation", "val"), "valid"
+)
 
 
 class SongFolder(NamedTuple):
@@ -100,14 +100,14 @@ def _find_songs(root: str, sources: Sequence[str]) -> list[SongFolder]:
         state = "is not a folder" if base.exists() else "does not exist"
         raise DataError(f"data.root {base.absolute()} {state}")
     children = subfolders(base)
-    splits = [child for child in children if child.name.lower() in SPLIT_FOLDERS]
-    if splits:
-        songs = [
-            _song(folder, SPLIT_FOLDERS[split.name.lower()])
-            for split in splits
-            for folder in subfolders(split)
-        ]
-    else:
+    split_of = {one: SPLIT_FOLDERS.get(one.name.lower(), "") for one in children}
+    songs = [
+        _song(folder, split)
+        for child, split in split_of.items()
+        if split
+        for folder in subfolders(child)
+    ]
+    if not any(split_of.values()):
         songs = [_song(folder, "") for folder in children]
     if not songs:
         stems = ", ".join([f"{name}.wav" for name in sources])
@@ -130,13 +130,10 @@ def _song(folder: Path, split: str) -> SongFolder:
 def _measure_all(
     root: str, songs: list[SongFolder], sources: Sequence[str]
 ) -> list[Measured]:
-    measured, problems = [], []
     jobs = [(song, sources) for song in songs]
-    for result in in_order(_measure, jobs, "reading songs"):
-        if isinstance(result, Measured):
-            measured.append(result)
-        else:
-            problems += result
+    results = in_order(_measure, jobs, "reading songs")
+    measured = [result for result in results if isinstance(result, Measured)]
+    problems = [one for each in results if isinstance(each, list) for one in each]
     unsplit = sum(not song.split for song in songs)
     if 0 < unsplit < 3:
         problems.append(
@@ -152,19 +149,17 @@ def _measure(song: SongFolder, sources: Sequence[str]) -> Measured | list[str]:
     """Read a whole song; a list of problems if there is any."""
     files, problems = _probe_song(song, sources)
     problems += _unequal(song, files)
-    if problems:
-        # Samples are worth a look even so: one report should hold every problem.
-        return problems + _sample_problems(files)
-    try:
-        energy, error = _sum_song(files)
-    except DataError:
-        return _sample_problems(files)
-    sounding = {
-        name: dataclasses.replace(file, digest=hash_file(file.path))
-        for name, file in files.items()
-        if energy[name] > 0 or name == "mixture"
-    }
-    return Measured(song, next(iter(files.values())).frames, sounding, error)
+    if not problems:
+        with contextlib.suppress(DataError):
+            energy, error = _sum_song(files)
+            sounding = {
+                name: dataclasses.replace(file, digest=hash_file(file.path))
+                for name, file in files.items()
+                if energy[name] > 0 or name == "mixture"
+            }
+            return Measured(song, next(iter(files.values())).frames, sounding, error)
+    # Samples are worth a look even so: one report should hold every problem.
+    return problems + _sample_problems(files)
 
 
 def _unequal(song: SongFolder, files: dict[str, AudioFile]) -> Iterator[str]:
@@ -209,8 +204,7 @@ def _sample_problems(files: dict[str, AudioFile]) -> list[str]:
     problems = []
     for file in files.values():
         try:
-            for _ in read_blocks(file):
-                pass
+            deque(read_blocks(file), maxlen=0)
         except DataError as error:
             problems.append(str(error))
     return problems

@@ -37,9 +37,8 @@ def read_prepared(folder: str | Path) -> tuple[dict[str, Any], list[dict[str, An
             f"{folder}` writes it when all is done"
         ) from error
     except (ValueError, KeyError) as error:
-        raise DataError(
-            f"{path}: damaged ({error}); prepare the folder again"
-        ) from error
+        text = f"{path}: damaged ({error}); prepare the folder again"
+        raise DataError(text) from error
     return header, songs
 
 
@@ -65,12 +64,11 @@ def build_manifest(root: str, sources: Sequence[str]) -> Manifest:
     files: list[AudioFile] = []
     tracks, problems = [], []
     written = (base / PREPARED).stat().st_mtime_ns
-    for song in songs:
-        if song["split"] in SPLITS:
-            try:
-                tracks.append(_track(base, song, sources, files, written))
-            except DataError as error:
-                problems.append(str(error))
+    for song in (song for song in songs if song["split"] in SPLITS):
+        try:
+            tracks.append(_track(base, song, sources, files, written))
+        except DataError as error:
+            problems.append(str(error))
     if problems:
         raise DataError.of(f"prepared songs in {base}", problems)
     if silent := [track.name for track in tracks if not track.stems]:
@@ -121,12 +119,6 @@ def _track(
         files.append(AudioFile(str(path), *shape, offset, digest))
         stems[name] = Stem(len(files) - 1)
     mixture, error = stems.pop(MIXTURE, None), song["mixture_error"]
-    return Track(
-        name=song["song"],
-        split=song["split"],
-        group=song["group"],
-        frames=song["frames"],
-        stems=stems,
-        mixture=mixture,
-        mixture_error=-math.inf if error is None or not whole else error,
-    )
+    error = -math.inf if error is None or not whole else error
+    facts = (song[key] for key in ("song", "split", "group", "frames"))
+    return Track(*facts, stems, mixture, error)

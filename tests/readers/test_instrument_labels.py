@@ -4,15 +4,13 @@ import pytest
 
 from configs import chapter4, chapter6
 from data_pipelines.readers.labels import (
+    _NAMES,
     CLASSES,
     ELEVEN,
     FOUR,
     KINDS,
     SIX,
     TO_CLASSES,
-    TO_ELEVEN,
-    TO_FOUR,
-    TO_SIX,
     instruments,
     kind_of,
     normalize,
@@ -51,16 +49,26 @@ def test_every_kind_has_a_class_and_every_class_a_kind(name):
 
 
 def test_six_classes_are_made_of_eleven():
-    assert TO_SIX["brass"] == TO_SIX["woodwind"] == "wind"
-    assert TO_SIX["electric_guitar"] == "electric_guitar"
+    assert TO_CLASSES["six"]["brass"] == TO_CLASSES["six"]["woodwind"] == "wind"
+    assert TO_CLASSES["six"]["electric_guitar"] == "electric_guitar"
     others = {"acoustic_guitar", "piano", "synth", "strings", "percussion", "other"}
-    assert {kind for kind, name in TO_SIX.items() if name == "other"} == others
-    assert TO_ELEVEN["acoustic_guitar"] == TO_ELEVEN["electric_guitar"] == "guitar"
-    assert TO_FOUR["electric_guitar"] == TO_FOUR["brass"] == "other"
+    assert {
+        kind for kind, name in TO_CLASSES["six"].items() if name == "other"
+    } == others
+    assert (
+        TO_CLASSES["eleven"]["acoustic_guitar"]
+        == TO_CLASSES["eleven"]["electric_guitar"]
+        == "guitar"
+    )
+    assert (
+        TO_CLASSES["four"]["electric_guitar"] == TO_CLASSES["four"]["brass"] == "other"
+    )
 
 
 def test_every_instrument_has_a_known_kind():
     assert set(instruments().values()) == set(KINDS)
+    # No name is listed twice.
+    assert len(instruments()) == _NAMES.count(",") + len(KINDS)
     # What is in the table is found under its own name, whatever it contains.
     assert all(kind_of(name) == kind for name, kind in instruments().items())
     assert all(normalize(name) == name for name in instruments())

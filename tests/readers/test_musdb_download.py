@@ -8,7 +8,7 @@ import zipfile
 
 import pytest
 
-from data_pipelines.fetch import musdb as musdb_download
+from data_pipelines.fetch import archive
 from data_pipelines.fetch.musdb import ARCHIVES, Published, download
 from data_pipelines.manifest import DataError
 from data_pipelines.readers import read_dataset
@@ -102,7 +102,7 @@ def test_what_is_fetched_by_hand(tmp_path):
 
 
 def test_a_disk_that_is_too_small(published, tmp_path, monkeypatch):
-    monkeypatch.setattr(musdb_download, "SPARE", 1 << 60)
+    monkeypatch.setattr(archive, "SPARE", 1 << 60)
     with pytest.raises(DataError, match=r"musdb18 needs .* GB are free"):
         download("musdb18", tmp_path / "root")
     assert list((tmp_path / "root").iterdir()) == []

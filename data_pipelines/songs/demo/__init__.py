@@ -12,7 +12,7 @@ song has.
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -28,10 +28,7 @@ SECONDS = (24.0, 32.0)  # length of a song, a whole number of bars
 GAIN = 3.0  # dB, either way
 SPEEDS = (0, -2, 2)  # semitones by which the tape of a training song runs fast
 HEADROOM = 0.4  # of every stem, so that mixtures stay below full scale
-WIDTH = {  # farthest pan, 1: fully left or right
-    **{"vocals": 0.15, "drums": 0.15, "bass": 0.1},
-    **{"electric_guitar": 0.6, "wind": 0.6, "other": 0.5},
-}
+WIDTH = (0.15, 0.15, 0.1, 0.6, 0.6, 0.5)  # farthest pan of a class, 1: fully left
 TAKES = Path(__file__).parent / "takes"
 _OWN, _EACH = 6, 4  # random numbers of a song, and of each of its classes
 
@@ -68,17 +65,20 @@ def build_manifest(
         for name in names:
             if name not in known:
                 raise ValueError(f"demo has no '{name}': {nearest(name, known)}")
-    takes = [
-        take
-        for take in json.loads((TAKES / "takes.json").read_text())
-        if take["class"] in sources
-    ]
+    every = json.loads((TAKES / "takes.json").read_text())
+    takes = [take for take in every if take["class"] in sources]
     tracks = [
         track
         for split in SPLITS
         for track in _songs(split, songs.get(split, 0), takes, tuple(sources), seed)
     ]
-    files = tuple(_files(takes))
+    # Takes at their own speed, then those for training at each other speed: a tape that
+    # runs fast is one that was recorded at a higher rate than it was.
+    files = tuple(
+        AudioFile(take["path"], take["frames"], 1, _rate(semitones))
+        for semitones in SPEEDS
+        for take in (_trained(takes) if semitones else takes)
+    )
     return Manifest(
         name="demo",
         root=str(TAKES),
@@ -88,17 +88,6 @@ def build_manifest(
         files=files,
         tracks=tuple(tracks),
     )
-
-
-def _files(takes: list[dict]) -> Iterator[AudioFile]:
-    """The takes at their own speed, then those for training at each other speed.
-
-    A tape that runs fast is one that was recorded at a higher rate than it was.
-    """
-    for semitones in SPEEDS:
-        rate = _rate(semitones)
-        for take in takes if semitones == 0 else _trained(takes):
-            yield AudioFile(take["path"], take["frames"], 1, rate)
 
 
 def _rate(semitones: float) -> int:
@@ -115,37 +104,30 @@ def _songs(
     """``count`` songs; the first ones do not depend on how many there are."""
     philox = np.random.Philox(key=[seed, SPLITS.index(split)])
     draws = np.random.Generator(philox).random((count, _OWN + _EACH * len(CLASSES)))
-    own, each = (
-        draws[:, :_OWN].tolist(),
-        draws[:, _OWN:].reshape(count, len(CLASSES), _EACH),
-    )
     # Columns of `each`: take, presence, gain and pan of every class.
+    each = draws[:, _OWN:].reshape(count, len(CLASSES), _EACH)
     gains = _stereo_gains(each[..., 2], each[..., 3]).tolist()
-    each = each.tolist()
+    rows = zip(draws[:, :_OWN].tolist(), each.tolist(), gains)
     shelves = _shelves(split, takes)
     sessions = sorted(shelves)
     tracks = []
-    for index in range(count):
-        session_draw, length_draw, bar_draw, drum_draw, wake_draw, speed = own[index]
+    for index, (own, of_class, gains_of_class) in enumerate(rows):
+        session_draw, length_draw, bar_draw, drum_draw, wake_draw, speed = own
         speed = int(speed * len(SPEEDS)) if split == "train" else 0
         # takes.json lists the takes for training first.
         first_file = len(takes) + (speed - 1) * len(_trained(takes)) if speed else 0
         session = _pick(sessions, session_draw)
         shelf = shelves[session]
         frames, bars = takes[next(iter(shelf.values()))[0]]["frames"], 4
-        present = [c for c in sources if each[index][CLASSES.index(c)][1] >= SILENCE]
+        present = [c for c in sources if of_class[CLASSES.index(c)][1] >= SILENCE]
         stems = {}
         for name in present or [_pick(sources, wake_draw)]:
             column = CLASSES.index(name)
             # Drums know no harmony: they may start in another bar than the others.
             bar = int(bars * (drum_draw if name == "drums" else bar_draw))
-            file = _pick(shelf[name], each[index][column][0])
-            stems[name] = Stem(
-                first_file + file,
-                bar * frames // bars,
-                True,
-                tuple(gains[index][column]),
-            )
+            file = first_file + _pick(shelf[name], of_class[column][0])
+            start, pan = bar * frames // bars, tuple(gains_of_class[column])
+            stems[name] = Stem(file, start, True, pan)
         length = _length(frames // bars, _rate(SPEEDS[speed]), length_draw)
         name = f"{split}-{index:04d}"
         tracks.append(Track(name, split, f"session{session}", length, stems))
@@ -175,8 +157,7 @@ def _shelves(split: str, takes: list[dict]) -> dict[int, dict[str, list[int]]]:
 
 def _stereo_gains(gain_draw: np.ndarray, pan_draw: np.ndarray) -> np.ndarray:
     """Left and right gains of equal power; in the middle both are the plain gain."""
-    width = np.array([WIDTH[name] for name in CLASSES])
     gain = HEADROOM * 10 ** ((2 * gain_draw - 1) * GAIN / 20)
-    angle = (1 + (2 * pan_draw - 1) * width) * np.pi / 4
+    angle = (1 + (2 * pan_draw - 1) * np.array(WIDTH)) * np.pi / 4
     stereo = np.sqrt(2) * gain[..., None] * np.stack([np.cos(angle), np.sin(angle)], -1)
     return stereo.round(6)  # a figure that every platform prints alike

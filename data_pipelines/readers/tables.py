@@ -26,13 +26,13 @@ class Row(NamedTuple):
         return self.cells.get(column, "")
 
 
-def read_table(path: Path, columns: Sequence[str], problems: list[str]) -> list[Row]:
-    r"""Read the rows of a table.
+Groups = dict[str, list[Row]]  # by the value of a column
 
-    Args:
-        path: of the file, UTF-8.
-        columns: those that must be there, in every row with a value.
-        problems: where to add rows that lack one.
+
+def read_table(path: Path, columns: Sequence[str], problems: list[str]) -> list[Row]:
+    r"""Read the rows of a table in UTF-8 whose ``columns`` all have a value.
+
+    Every other row is one more problem.
 
     Raises:
         DataError: there is no such file, it cannot be read, or a column is missing.
@@ -59,14 +59,9 @@ def read_table(path: Path, columns: Sequence[str], problems: list[str]) -> list[
     head = text.partition("\n")[0]
     reader = csv.reader(io.StringIO(text), delimiter=max(",;\t", key=head.count))
     names = [name.strip().lower() for name in next(reader, [])]
-    lacking = [name for name in columns if name not in names]
-    if lacking:
-        problems_of = [
-            f"no column '{name}'; {suggest(name, names)}" for name in lacking
-        ]
-        raise DataError.of(
-            f"{path}: its first line names {', '.join(names)}", problems_of
-        )
+    if lacking := [name for name in columns if name not in names]:
+        hints = [f"no column '{name}'; {suggest(name, names)}" for name in lacking]
+        raise DataError.of(f"{path}: its first line names {', '.join(names)}", hints)
     rows = []
     for cells in reader:
         filled = list(filter(str.strip, cells))
@@ -94,22 +89,27 @@ def suggest(name: str, known: Iterable[str]) -> str:
     return hint if len(known) < 12 else hint.rpartition("Known: ")[0].strip()
 
 
-def grouped(rows: Iterable[Row], column: str) -> dict[str, list[Row]]:
+def grouped(rows: Iterable[Row], column: str) -> Groups:
     """Group rows by the value of a column, in order of appearance."""
-    groups: dict[str, list[Row]] = {}
+    groups: Groups = {}
     for row in rows:
         groups.setdefault(row[column], []).append(row)
     return groups
 
 
+def tags_of(
+    rows: Sequence[Row], where: str, skipped: Sequence[str], problems: list[str]
+) -> dict[str, str]:
+    """Return the values of all columns but the skipped in rows that belong together."""
+    columns = [column for column in rows[0].cells if column not in skipped]
+    values = {column: shared(rows, column, where, problems) for column in columns}
+    return {column: value for column, value in values.items() if value}
+
+
 def shared(rows: Sequence[Row], column: str, where: str, problems: list[str]) -> str:
     """Return the one value of a column in rows that belong together, or "".
 
-    Args:
-        rows: of a song, say.
-        column: its name.
-        where: what they belong to, for the message.
-        problems: where to add that there are two.
+    Two values are a problem of ``where``, what the rows belong to.
     """
     values = {row[column]: row.line for row in reversed(rows) if row[column]}
     if len(values) > 1:
@@ -118,29 +118,32 @@ def shared(rows: Sequence[Row], column: str, where: str, problems: list[str]) ->
     return next(iter(values), "")
 
 
-def check_files(
-    rows: Iterable[Row], root: Path, table: str, problems: list[str]
-) -> None:
-    """Add to the problems each file that is missing or belongs twice to one thing."""
-    seen: dict[str, int] = {}
-    for row in rows:
-        name, where = row["file"], f"{table} line {row.line}"
-        if not (root / name).is_file():
-            problems.append(f"{where}: {name}: no such file in {root}")
-        elif name in seen:
-            problems.append(f"{where}: {name}: in line {seen[name]} already")
-        seen[name] = row.line
+def grouped_files(
+    rows: Iterable[Row], column: str, root: Path, table: str, problems: list[str]
+) -> Groups:
+    """Group rows; each file that is missing, or twice in a group, is a problem."""
+    groups = grouped(rows, column)
+    for members in groups.values():
+        seen: dict[str, int] = {}
+        for row in members:
+            name, where = row["file"], f"{table} line {row.line}"
+            if not (root / name).is_file():
+                problems.append(f"{where}: {name}: no such file in {root}")
+            elif name in seen:
+                problems.append(f"{where}: {name}: in line {seen[name]} already")
+            seen[name] = row.line
+    return groups
 
 
 def label_map(
     rows: Sequence[Row],
     classes: str,
-    labels: Mapping[str, str],
+    labels: Mapping[str, str] | None,
     default: str,
     table: str,
     problems: list[str],
 ) -> dict[str, str]:
-    """Map every label of a table to its class.
+    """Map every label of a table that is not the name of its class to its class.
 
     Args:
         rows: with a column ``label``.
@@ -149,30 +152,29 @@ def label_map(
             found by :func:`data_pipelines.readers.labels.kind_of`.
         default: the class of what is unknown; empty: that is a problem.
         table: its name, for messages.
-        problems: where to add labels that nothing knows.
+        problems: labels that nothing knows are added.
 
     Example:
         >>> rows = [Row(2, {"label": "Alto Sax"}), Row(3, {"label": "kazoo"})]
         >>> label_map(rows, "six", {"kazoo": "flute"}, "", "a.csv", [])
         {'Alto Sax': 'wind', 'kazoo': 'wind'}
     """
-    names, to_class = CLASSES[classes], TO_CLASSES[classes]
+    names, class_of = CLASSES[classes], {}
     if default and default not in names:
         problems.append(f"default_class={default!r}: {suggest(default, names)}")
-    class_of = {}
     for label, members in grouped(rows, "label").items():
-        meant = labels.get(label, label)
-        kind = kind_of(meant)
-        chosen = meant if meant in names else to_class[kind] if kind else default
-        if chosen in names:
+        meant = (labels or {}).get(label, label)
+        chosen = TO_CLASSES[classes].get(kind_of(meant), default)
+        chosen = meant if meant in names else chosen
+        if chosen not in names:
+            more = f" and {len(members) - 1} more" if len(members) > 1 else ""
+            problems.append(
+                f"{table} line {members[0].line}{more}: '{meant}' is no instrument"
+                f" that is known; {suggest(meant, {*instruments(), *names})} Or say"
+                f" its class with labels ({', '.join(names)})"
+            )
+        elif chosen != label:
             class_of[label] = chosen
-            continue
-        more = f" and {len(members) - 1} more" if len(members) > 1 else ""
-        hint = suggest(meant, {*instruments(), *names})
-        problems.append(
-            f"{table} line {members[0].line}{more}: '{meant}' is no instrument that is "
-            f"known; {hint} Or say its class with labels ({', '.join(names)})"
-        )
     return class_of
 
 
