@@ -7,13 +7,10 @@ import numpy as np
 
 
 class Tally:
-    """Activity, clipping and the sum of a song's stems.
+    """Activity, clipping and the sum of a song's stems, stored with so many bits.
 
-    Args:
-        classes: how many stems there are.
-        hop: samples over which activity is looked at; all blocks but the last hold a
-            whole number of hops.
-        bits: of the stored samples.
+    Activity is looked at over ``hop`` samples, of which all blocks but the last hold a
+    whole number.
     """
 
     def __init__(self, classes: int, hop: int, bits: int):
