@@ -243,8 +243,6 @@ def interleave(plans: list[Plan]) -> Plan:
 
     Row ``b K + k`` of a step is row ``b`` of plan ``k``.
     """
-    if len(plans) == 1:
-        return plans[0]
     fields = (np.stack(same, axis=2) for same in zip(*plans))
     return Plan(*(f.reshape(len(f), -1, *f.shape[3:]) for f in fields))
 
