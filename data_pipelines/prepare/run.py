@@ -15,8 +15,12 @@ from typing import Any, NamedTuple
 from data_pipelines.collections.collection import Collection, Recording, to_tree
 from data_pipelines.collections.rules import check_collection
 from data_pipelines.manifest import SPLITS, DataError
-from data_pipelines.prepare.recording import prepare_recording, song_names
-from data_pipelines.prepare.selection import FAILED, excluded, order, select, unread
+from data_pipelines.prepare.recording import (
+    blank_records,
+    prepare_recording,
+    song_names,
+)
+from data_pipelines.prepare.selection import FAILED, excluded, order, select
 from data_pipelines.prepare.state import State, recording_key
 from data_pipelines.prepare.tracks import bytes_needed
 from data_pipelines.songs.prepared import PREPARED
@@ -202,10 +206,9 @@ def _finish(
     """Choose splits and move every song to where it belongs."""
     known = []
     for recording in sorted(collection.recordings, key=lambda one: one.id):
-        if text := excluded(collection, recording):
-            known += unread(recording, text)
-        elif text := failed.get(recording.id):
-            known += [song | {"failed": True} for song in unread(recording, text)]
+        if text := excluded(collection, recording) or failed.get(recording.id):
+            rest = {"files": {}, "reason": text, "failed": recording.id in failed}
+            known += [song | rest for song in blank_records(recording)]
         else:
             known += records[recording.id]
     songs = select(collection, known)

@@ -6,7 +6,6 @@ from typing import Any
 
 from data_pipelines.collections.collection import Collection, Recording
 from data_pipelines.manifest import SPLITS
-from data_pipelines.prepare.recording import blank_records
 from data_pipelines.prepare.splits import Candidate, assign_splits, draw
 
 DROPPED, FAILED = "dropped", "failed"
@@ -55,12 +54,10 @@ def select(
         kept[split] += not reasons[name]
     placed = []
     for song in songs:
-        reason, failed = reasons[song["song"]], song.get("failed", False)
-        split = splits.get(song["song"], DROPPED)
-        if reason:
-            split = FAILED if failed else DROPPED
-        placed.append(song | {"split": split, "reason": reason})
-        placed[-1].pop("failed", None)
+        reason, facts = reasons[song["song"]], dict(song)
+        dropped = FAILED if facts.pop("failed", False) else DROPPED
+        split = dropped if reason else splits[song["song"]]
+        placed.append(facts | {"split": split, "reason": reason})
     return placed
 
 
@@ -81,12 +78,6 @@ def _reason(collection: Collection, song: dict[str, Any]) -> str:
     if quiet:
         return f"not active for {need:g} s: {', '.join(quiet)}"
     return "" if song["files"].keys() - {"mixture"} else "silent"
-
-
-def unread(recording: Recording, reason: str) -> list[dict[str, Any]]:
-    """Return records of the songs that were not even read."""
-    rest = {"files": {}, "reason": reason}
-    return [record | rest for record in blank_records(recording)]
 
 
 def order(song: dict[str, Any]) -> tuple[int, str]:
