@@ -10,13 +10,7 @@
 new instrument from a few songs.
 """
 
-from configs.chapter6 import (
-    as_published,
-    full_meta,
-    open_unmix,
-    small_meta,
-    small_unmix,
-)
+from configs import chapter6
 from sepjax.config import Config, LossConfig
 from sepjax.models.tasnet.config import TasNetConfig
 from sepjax.registry import nearest
@@ -53,8 +47,8 @@ def full(name: str) -> Config:
     """The published sizes and recipe, one stage or three."""
     config = Config()
     config.data.dataset = "folder"
-    as_published(config)
-    full_meta(config, stages=3 if name == "published" else 1)
+    chapter6.as_published(config)
+    chapter6.full_meta(config, stages=3 if name == "published" else 1)
     config.optim.decay, config.optim.schedule = "all", "restarts"
     if name != "published":
         config.data.sources = CLASSES
@@ -70,8 +64,8 @@ def small(name: str) -> Config:
     unknown = NEW if name == "demo_known" else ""
     config.data.sources = tuple(one for one in CLASSES if one != unknown)
     train = config.train
-    as_published(config)
-    small_meta(config)
+    chapter6.as_published(config)
+    chapter6.small_meta(config)
     if name == "demo_conv":
         config.loss = LossConfig()
         config.model = TasNetConfig(N=256, B=128, H=256, L=40, W=40, layers=6, stack=3)
@@ -88,9 +82,9 @@ def small(name: str) -> Config:
 def guitar(demo: bool) -> Config:
     """Open-Unmix for all six classes, the electric guitar among them."""
     config = Config()
-    open_unmix(config)
+    chapter6.open_unmix(config)
     if demo:
-        small_unmix(config)
+        chapter6.small_unmix(config)
         config.train.steps = 1000
     else:
         config.data.dataset = "folder"

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import importlib
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from data_pipelines.doctor.same_audio import Pair
 from data_pipelines.feeding import host, live, resident, schedule
 from data_pipelines.manifest import SPLITS, DataError, LoadedTrack, Manifest
 from data_pipelines.registry import build_manifest
-from sepjax.config import Config
+from sepjax.config import Config, with_values
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -91,8 +92,7 @@ class Data:
 
     def first_batch(self) -> dict[str, np.ndarray]:
         """The whole batch of step 0, read on the host whatever the feeder."""
-        section = dataclasses.replace(self.config.data, feeder="streaming")
-        config = dataclasses.replace(self.config, data=section)
+        config = with_values(self.config, {"data.feeder": "streaming"})
         return next(dataclasses.replace(self, config=config).train_batches(0, 1))
 
     def valid_batches(
@@ -225,12 +225,11 @@ def open_data(
 
 def summary(manifest: Manifest) -> dict[str, dict[str, float]]:
     """List tracks and hours of each split, and in how many tracks a class sounds."""
-    return {
-        split: {
-            "tracks": len(tracks),
-            "hours": sum(t.frames for t in tracks) / manifest.sample_rate / 3600,
-        }
-        | {name: sum(name in t.stems for t in tracks) for name in manifest.classes}
-        for split in SPLITS
-        if (tracks := [track for track in manifest.tracks if track.split == split])
-    }
+    facts = {}
+    for split in SPLITS:
+        if tracks := [track for track in manifest.tracks if track.split == split]:
+            hours = sum(track.frames for track in tracks) / manifest.sample_rate / 3600
+            sounding = Counter(name for track in tracks for name in track.stems)
+            counts = {name: sounding[name] for name in manifest.classes}
+            facts[split] = {"tracks": len(tracks), "hours": hours} | counts
+    return facts

@@ -11,24 +11,12 @@ import numpy as np
 
 from data_pipelines.audio.canonical import LARGEST, open_wav
 from data_pipelines.audio.int16 import packed, quantize
+from data_pipelines.collections import mixing
 from data_pipelines.collections.collection import Collection, Interval, Recording
-from data_pipelines.collections.mixing import (
-    BLOCK,
-    Gains,
-    Sums,
-    full_scale,
-    gains_of,
-    render,
-)
+from data_pipelines.collections.mixing import BLOCK, Gains
 from data_pipelines.manifest import DataError, hash_file
-from data_pipelines.prepare.tracks import (
-    MIXTURE,
-    Summed,
-    read_headers,
-    sample_bytes,
-    song_channels,
-    sum_recording,
-)
+from data_pipelines.prepare import tracks
+from data_pipelines.prepare.tracks import MIXTURE, Summed, sample_bytes
 
 ACTIVE = 0.1  # seconds over which activity is looked at
 LATE = 1.0  # seconds by which an interval may end after its recording
@@ -77,14 +65,14 @@ def prepare_recording(
 def _prepare(
     collection: Collection, recording: Recording, folder: Path
 ) -> list[dict[str, Any]]:
-    headers = read_headers(collection, recording)
-    summed = sum_recording(collection, headers, folder)
+    headers = tracks.read_headers(collection, recording)
+    summed = tracks.sum_recording(collection, headers, folder)
     rules, kind = collection.mix, np.dtype(collection.mix.dtype)
-    sums = Sums(summed.waves, summed.counts, full_scale(kind))
-    gains = gains_of(sums, rules.mode, beta=rules.beta, guard=rules.guard)
+    sums = mixing.Sums(summed.waves, summed.counts, mixing.full_scale(kind))
+    gains = mixing.gains_of(sums, rules.mode, beta=rules.beta, guard=rules.guard)
     shared = {
         "rate": collection.output.rate,
-        "channels": song_channels(collection, headers),
+        "channels": tracks.song_channels(collection, headers),
         "factors": dict(zip(collection.classes, map(float, gains.factors))),
         "mixture_factor": float(gains.mixture),
         "tracks": dict(zip(collection.classes, summed.counts)),
@@ -167,10 +155,10 @@ def _blocks(
     kind, length = np.dtype(collection.mix.dtype), hop * max(BLOCK // hop, 1)
     for start in range(cut.start, cut.stop, length):
         part = slice(start, min(start + length, cut.stop))
-        stems = render(summed.waves[:, part], gains, kind)
+        stems = mixing.render(summed.waves[:, part], gains, kind)
         mixture, over = stems.mixture, stems.mixture_clipped
         if summed.mixture is not None:  # a distributed one stays as it is
-            whole = render(summed.mixture[None, part], Gains(np.ones(1)), kind)
+            whole = mixing.render(summed.mixture[None, part], Gains(np.ones(1)), kind)
             mixture, over = whole.mixture, whole.mixture_clipped
         yield [mixture, *stems.stems], np.array([over, *stems.clipped])
 

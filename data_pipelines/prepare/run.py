@@ -153,21 +153,17 @@ def _work(
 def _check_space(
     collection: Collection, todo: Sequence[Recording], folder: Path
 ) -> None:
-    """Look at all headers before anything is decoded.
-
-    Raises:
-        DataError: the disk is too small for what is to be written.
-    """
+    """Look at all headers before anything is decoded: is the disk large enough?"""
     sizes: dict[str, int] = {}
     for recording in todo:
         # What is wrong with it is told when its turn comes.
         with contextlib.suppress(DataError, ValueError):
             sizes[recording.id] = bytes_needed(collection, recording)
     free = shutil.disk_usage(folder).free
-    if sum(sizes.values()) > free:
+    if (total := sum(sizes.values())) > free:
         most = max(sizes, key=sizes.__getitem__)
         raise DataError(
-            f"{folder}: the songs take up to {sum(sizes.values()) / 1e9:.2f} GB, only "
+            f"{folder}: the songs take up to {total / 1e9:.2f} GB, only "
             f"{free / 1e9:.2f} GB are free: free some space or name another disk "
             f"('{most}' alone takes {sizes[most] / 1e9:.2f} GB)"
         )

@@ -49,23 +49,20 @@ def read_headers(collection: Collection, recording: Recording) -> list[Header]:
     Raises:
         DataError: every file that is missing, broken or of an undeclared rate.
     """
-    headers, problems = [], []
+    headers, problems, declared = [], [], recording.sample_rate
     parts = [(part, collection.class_of(part.label)) for part in recording.tracks]
     if recording.mixture is not None:
         parts.append((recording.mixture, MIXTURE))
     for part, name in parts:
         path = collection.path(part)
         try:
-            decoded = open_part(path, part.stream)
+            headers.append(Header(part, path, open_part(path, part.stream), name))
         except DataError as error:
             problems.append(str(error))
             continue
-        if recording.sample_rate and decoded.sample_rate != recording.sample_rate:
-            problems.append(
-                f"{path}: {decoded.sample_rate} Hz, but the recording declares "
-                f"{recording.sample_rate}"
-            )
-        headers.append(Header(part, path, decoded, name))
+        rate = headers[-1].decoded.sample_rate
+        if rate != (declared or rate):
+            problems.append(f"{path}: {rate} Hz, but the recording declares {declared}")
     if problems:
         raise DataError.of(f"recording '{recording.id}'", problems)
     return headers
