@@ -3,7 +3,6 @@
 import itertools
 import os
 import shutil
-import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -72,7 +71,7 @@ def separate_file(
         variables,
         lambda: read_blocks(file),
         sample_rate=file.sample_rate,
-        progress=sys.stderr.isatty(),
+        progress=True,
         chunking=chunking,
     )
     format = file.sample_rate, kind, depth
