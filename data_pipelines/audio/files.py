@@ -116,11 +116,7 @@ def _measure(path: str, wav: Wav | None, size: int) -> tuple[int, int, int]:
                 headers.append((part.frames, part.channels, part.samplerate))
                 promised = promised or re.search(PROMISED, part.extra_info)
     except (OSError, soundfile.LibsndfileError) as error:
-        text = getattr(error, "error_string", None) or str(error)
-        raise DataError(
-            f"{path}: not readable as audio ({text.strip('. ')});"
-            " export it again as WAV or FLAC"
-        ) from error
+        raise _unreadable(path, error) from error
     if promised:
         check_promise(path, *map(int, promised.groups()))
     layout = headers[0][1:]
@@ -188,7 +184,11 @@ def _decoded(
 
     begin = 0  # frames of the parts before
     for source in sources(file.path, read_wav(file.path, file_size(file.path))):
-        with Sequential(source) as part:
+        try:
+            part = Sequential(source)
+        except soundfile.LibsndfileError as error:
+            raise _unreadable(file.path, error) from error
+        with part:
             try:
                 at = min(max(start - begin, 0), part.frames)
                 _skip(part, at)
@@ -196,11 +196,10 @@ def _decoded(
                     count = min(frames, stop - begin - at)
                     block = part.read(count, "float32", always_2d=True)
                     if not len(block):
+                        _check_end(file, source, begin + at)
                         break
                     at += len(block)
                     yield block
-                if at < part.frames and at + begin < stop:
-                    _check_end(file, source, begin + at)
             except soundfile.LibsndfileError as error:
                 raise _failure(file, begin + part.tell(), error) from error
             begin += part.frames
@@ -224,6 +223,14 @@ def _skip(part: Any, frames: int) -> None:
     while frames:  # mpg123 comes near to the place only
         read = len(part.read(min(frames, 1 << 16), "float32"))
         frames = frames - read if read else 0
+
+
+def _unreadable(path: str, error: Any) -> DataError:
+    text = getattr(error, "error_string", None) or str(error)
+    return DataError(
+        f"{path}: not readable as audio ({text.strip('. ')});"
+        " export it again as WAV or FLAC"
+    )
 
 
 def _failure(file: AudioFile, frames: int, error: Any) -> DataError:

@@ -16,6 +16,7 @@ from typing import BinaryIO, NamedTuple
 from data_pipelines.manifest import DataError
 
 PCM, EXTENSIBLE = 1, 0xFFFE
+SUBFORMAT = bytes.fromhex("000000001000800000aa00389b71")
 WAVES = (b"RIFF", b"RF64", b"BW64")
 MOST_CHUNKS = 10_000  # real files have a dozen; each costs a seek
 PADDING = 1 << 16  # bytes of zeros behind the samples that are no silence
@@ -83,12 +84,12 @@ class Wav(NamedTuple):
     length: int  # bytes of samples
     fields: bytes  # of the format chunk
     plain: bool  # the header says so much, in the way of WAV
-    note: str  # what its user should know
+    note: str = ""  # what its user should know
 
     def layout(self) -> tuple[int, int] | None:
         """Return channels and rate of 16-bit PCM, None of any other kind."""
         tag, channels, rate, _, block, bits = struct.unpack("<HHIIHH", self.fields[:16])
-        if tag == EXTENSIBLE and len(self.fields) >= 26:
+        if tag == EXTENSIBLE and self.fields[26:40] == SUBFORMAT:
             # The first two bytes of the subformat's identifier are the plain tag.
             tag = struct.unpack("<H", self.fields[24:26])[0]
         known = tag == PCM and bits == 16 and block == 2 * channels > 0
@@ -164,39 +165,33 @@ def read_wav(path: str, size: int) -> Wav | None:
                 if large is not None and length == 0xFFFFFFFF:
                     length = large
                 plain = magic[:4] == b"RIFF"
-                return _measure(file, path, size, begin, length, fields, plain)
+                return _measured(file, path, size, Wav(begin, length, fields, plain))
             file.seek(begin + length + length % 2)
     return None
 
 
-def _measure(
-    file: BinaryIO,
-    path: str,
-    size: int,
-    begin: int,
-    promised: int,
-    fields: bytes,
-    plain: bool,
-) -> Wav:
-    there, block = max(size - begin, 0), max(struct.unpack("<H", fields[12:14])[0], 1)
-    length, note = promised, ""
+def _measured(file: BinaryIO, path: str, size: int, wav: Wav) -> Wav:
+    """With the length that is there, instead of the one that is promised."""
+    promised, there = wav.length, max(size - wav.begin, 0)
     if promised > there:
         check_promise(path, promised, there)
-        length, plain = there, False
-    elif there - promised >= block and (rest := _behind(file, begin + promised, size)):
-        plain = False
-        if rest > 1:
-            note = f"another recording begins at byte {rest} and is not read: split it"
-        else:
-            # The size of a WAV of more than 4 GiB has lost its upper bits.
-            turns = (there - promised) >> 32
-            length = promised + (turns << 32) if turns else there
-            if promised:
-                note = (
-                    f"its header promises {promised} bytes of samples, {length} are "
-                    "there and are read"
-                )
-    return Wav(begin, length, fields, plain, note and f"{path}: {note}")
+        return wav._replace(length=there, plain=False)
+    block = max(struct.unpack("<H", wav.fields[12:14])[0], 1)
+    if there - promised < block:
+        return wav
+    rest = _behind(file, wav.begin + promised, size)
+    if rest > 1:
+        note = f"another recording begins at byte {rest} and is not read: split it"
+        return wav._replace(plain=False, note=f"{path}: {note}")
+    if not rest:
+        return wav
+    if is_unknown(promised):
+        return wav._replace(length=there, plain=False)
+    # The size of a WAV of more than 4 GiB has lost its upper bits.
+    turns = (there - promised) >> 32
+    length = promised + (turns << 32) if turns else there
+    note = f"promises {promised} bytes of samples, {length} are there and are read"
+    return wav._replace(length=length, plain=False, note=f"{path}: its header {note}")
 
 
 def check_promise(path: str, promised: int, there: int) -> None:
@@ -277,7 +272,7 @@ def _mpeg(path: str, begin: int, size: int) -> Iterator[View]:
             if flags & 1:  # more frames than there are: they end with the file
                 head, told = data[: counts.start(2)] + b"\x7f\xff\xff\xff", end - begin
                 if flags & 2:
-                    head += (told - counts.start()).to_bytes(4)
+                    head += min(told - counts.start(), 0xFFFFFFFF).to_bytes(4)
     yield View(path, begin, end, head, told)
 
 
@@ -288,7 +283,8 @@ def _before_tags(file: BinaryIO, size: int) -> int:
     if file.read(3) == b"TAG":
         end -= 128
     file.seek(max(end - 32, 0))
-    if (footer := file.read(32)).startswith(b"APETAGEX"):
+    footer = file.read(32)
+    if len(footer) == 32 and footer.startswith(b"APETAGEX"):
         length, _, flags = struct.unpack("<III", footer[12:24])
         end -= length + (flags >> 31) * 32
     return end if end > 0 else size

@@ -33,7 +33,8 @@ def by_pyav(path):
     av = pytest.importorskip("av")
     with av.open(str(path)) as container:
         frames = [frame.to_ndarray() for frame in container.decode(audio=0)]
-    return np.concatenate(frames, axis=1).T
+    wave = np.concatenate(frames, axis=1).T
+    return wave / np.float32(32768) if wave.dtype == np.int16 else wave
 
 
 def sweep(frames, level=0.3):
@@ -111,6 +112,30 @@ def test_recordings_of_different_rates_in_one_file_are_refused(mp3s, tmp_path):
     (tmp_path / "a.mp3").write_bytes(b"".join(data))
     with pytest.raises(DataError, match=r"a.mp3: decoding ends after 2.9. s"):
         probe(str(tmp_path / "a.mp3"))
+
+
+@pytest.mark.parametrize("codec", ["aac", "mp2", "mp3"])
+@pytest.mark.parametrize("counted", [False, True])
+def test_streams_of_frames_from_ffmpeg(tmp_path, codec, counted):
+    pytest.importorskip("av")
+    from tests.support.stem_file import write_streams
+
+    wave = (sweep(100000) * 32767).astype(np.int16)
+    if codec == "mp3" and not counted:
+        options = {"container_options": {"write_xing": "0"}}
+    elif counted and codec != "mp3":
+        pytest.skip("no count in such files")
+    else:
+        options = {}
+    path = write_streams(tmp_path / f"a.{codec}", [wave], 44100, codec, **options)
+    ours, whole = np.concatenate(list(read_part(path))), by_pyav(path)
+    assert 100000 <= len(ours) <= 100000 + 4 * 1152
+    assert len(ours) == len(whole)
+    # What is no WAV, FLAC, OGG or MP3 is decoded to 16 bits.
+    bound = 1e-5 if codec == "mp3" else 2**-15
+    np.testing.assert_allclose(ours, np.clip(whole, -1, 1), atol=bound)
+    if codec == "mp2":
+        np.testing.assert_allclose(read(path), whole, atol=2**-14)
 
 
 @pytest.mark.parametrize("subtype", ["VORBIS", "OPUS"])
@@ -241,6 +266,16 @@ def test_a_size_beyond_4_gib_that_has_lost_its_upper_bits(tmp_path, noise, field
     assert file.frames == (2**32 + 16000) // width
     blocks = list(read_blocks(file, start=file.frames - 9, stop=file.frames))
     assert np.concatenate(blocks).shape == (9, 2)
+
+
+@pytest.mark.parametrize("size", [0, 0x7FFFF000, 0xFFFFFFFF])
+def test_a_pipe_of_more_than_4_gib(tmp_path, size):
+    with open(tmp_path / "a.wav", "wb") as file:  # takes no disk
+        file.write(header(size))
+        file.truncate(44 + 5 * 2**30)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert probe(str(tmp_path / "a.wav")).frames == 5 * 2**28
 
 
 @pytest.mark.parametrize(
