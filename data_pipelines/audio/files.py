@@ -16,9 +16,11 @@ import numpy as np
 
 from data_pipelines.audio.headers import (
     LEFT,
+    PADDING,
     View,
     Wav,
     check_promise,
+    is_unknown,
     read_wav,
     sources,
 )
@@ -28,8 +30,8 @@ CHANNELS = 128  # of the widest real files, masters of Dolby Atmos
 RATES = (1000, 768_000)  # Hz; telephones have 8000, the fastest converters 768000
 DENSEST = 512  # frames per byte; Opus at 6 kbit/s has 64, silence as FLAC 300
 UNKNOWN = 1 << 40  # frames, 288 days at 44.1 kHz: no count but the lack of one
-# libsndfile's remark on AIFF, AU and W64 files of another length than they promise.
-PROMISED = r"(?:SSND|Data Size|riff) *: (\d+) \(should be (\d+)\)"
+# libsndfile's remarks on AIFF, AU and W64 files of other lengths than they promise.
+LENGTHS = r"(FORM|SSND|Data Size|riff) *: (\d+) \(should be (\d+)\)"
 KINDS = {
     stat.S_IFDIR: "a folder",
     stat.S_IFIFO: "a pipe, which can be read only once: write it into a file first",
@@ -109,16 +111,16 @@ def _measure(path: str, wav: Wav | None, size: int) -> tuple[int, int, int]:
     """Frames, channels and rate of a file, by libsndfile."""
     import soundfile
 
-    headers, promised = [], None
+    headers, remarks = [], ""
     try:
         for source in sources(path, wav):
             with soundfile.SoundFile(source) as part:
                 headers.append((part.frames, part.channels, part.samplerate))
-                promised = promised or re.search(PROMISED, part.extra_info)
+                remarks = part.extra_info
     except (OSError, soundfile.LibsndfileError) as error:
         raise _unreadable(path, error) from error
-    if promised:
-        check_promise(path, *map(int, promised.groups()))
+    for name, promised, there in re.findall(LENGTHS, remarks):
+        _compare(path, name, int(promised), int(there))
     layout = headers[0][1:]
     check_format(path, *layout)
     for other in {header[1:] for header in headers} - {layout}:
@@ -134,6 +136,14 @@ def _measure(path: str, wav: Wav | None, size: int) -> tuple[int, int, int]:
             raise _truncated(file, counted)
         frames = counted
     return frames, *layout
+
+
+def _compare(path: str, chunk: str, promised: int, there: int) -> None:
+    if chunk != "FORM":  # which some programs count wrongly by a few bytes
+        check_promise(path, promised, there)
+    if there - promised > PADDING and not is_unknown(promised):
+        text = f"its header promises {promised} bytes, {there} are there, maybe unread"
+        warnings.warn(f"{path}: {text}: export it again as WAV", stacklevel=1)
 
 
 def read_blocks(

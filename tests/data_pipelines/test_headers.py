@@ -338,6 +338,15 @@ def test_other_truncated_files_are_refused(tmp_path, kind):
         probe(str(path))
 
 
+@pytest.mark.parametrize("kind", ["AIFF", "W64"])
+def test_more_than_other_files_promise_is_told(tmp_path, kind):
+    path = tmp_path / f"a.{kind.lower()}"
+    soundfile.write(path, sweep(5000), 44100, format=kind, subtype="PCM_16")
+    path.write_bytes(path.read_bytes() + bytes(range(256)) * 300)
+    with pytest.warns(UserWarning, match=r"its header promises .* maybe unread"):
+        assert probe(str(path)).frames >= 5000
+
+
 @pytest.mark.parametrize("size", [0x7F000008, 0xFFFFFFFF])
 def test_an_aiff_from_a_pipe(tmp_path, noise, size):
     path = tmp_path / "a.aiff"
