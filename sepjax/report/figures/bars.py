@@ -1,5 +1,6 @@
 """The scores of several runs as bars beside what an ideal mask would reach."""
 
+import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -33,27 +34,19 @@ def write_bars(runs: Sequence[Path], output: Path) -> tuple[list[Path], str]:
     scored = read_scores(runs)
     first = next(iter(scored.values()))[0]
     classes = [*first["model"], "mean"]
-    bars = {
-        name: np.array([improvements(one, classes) for one in found])
-        for name, found in scored.items()
-    }
+    bars = improvements(scored, classes)
     masks, mixture = (scores_of(first, column) for column in ("oracle", "mixture"))
     oracle = np.array([masks[name] - mixture[name] for name in classes])
     seeds = {name: len(found) for name, found in scored.items()}
     several = "; whiskers: deviation over seeds" if max(seeds.values()) > 1 else ""
-    definition = first["definition"]
     text = (
         "SI-SDR improvement over the mixture in dB, higher is better; lines: ideal "
-        f"ratio masks{several}. Split {definition['split']} of "
-        f"{definition['dataset']}, {definition['sample_rate']} Hz, "
-        f"{len(first['tracks'])} songs, mean over those in which a class sounds. "
+        f"ratio masks{several}. {songs_of(first)}, mean over those in which a class "
+        "sounds. "
         + " ".join(f"{n}: {k} seed{'s' * (k > 1)}." for n, k in seeds.items())
     )
-
-    def draw(title: str, text: str) -> Any:
-        return _draw(classes, bars, oracle, title, text)
-
     title = "Improvement by class, and the way to the ideal masks"
+    draw = functools.partial(_draw, classes, bars, oracle)
     return save(output, title, text, draw), text
 
 
@@ -73,9 +66,8 @@ def _draw(
         style = {"width": 0.9 * width, "color": COLORS[index % len(COLORS)]}
         style |= {"yerr": spread if len(values) > 1 else None, "label": name}
         axes.bar(place + (index - (len(bars) - 1) / 2) * width, mean, **style)
-    ends = place - 0.42, place + 0.42
     style = {"color": INK, "linewidth": 1.4, "label": "ideal ratio masks"}
-    axes.hlines(oracle, *ends, **style)
+    axes.hlines(oracle, place - 0.42, place + 0.42, **style)
     axes.axhline(0, color=INK, linewidth=0.6)
     axes.set_xticks(place, [name.replace("_", " ") for name in classes])
     axes.set_ylabel("dB", fontsize=8)
@@ -84,7 +76,20 @@ def _draw(
     return figure
 
 
-def improvements(results: Mapping[str, Any], classes: list[str]) -> np.ndarray:
-    """The SI-SDR improvement of each class, dB; NaN where it sounds nowhere."""
-    values = scores_of(results, "improvement")
-    return np.array([values[name] for name in classes])
+def improvements(
+    scored: Mapping[str, Sequence[Mapping[str, Any]]], classes: Sequence[str]
+) -> dict[str, np.ndarray]:
+    """Run -> SI-SDR improvement in dB (seeds, classes); NaN for no score."""
+    rows = {
+        name: [scores_of(one, "improvement") for one in scored[name]] for name in scored
+    }
+    return {
+        n: np.array([[row[c] for c in classes] for row in r]) for n, r in rows.items()
+    }
+
+
+def songs_of(results: Mapping[str, Any]) -> str:
+    """The songs that were scored, in the words of a caption."""
+    facts, songs = results["definition"], len(results["tracks"])
+    where = f"Split {facts['split']} of {facts['dataset']}"
+    return f"{where}, {facts['sample_rate']} Hz, {songs} songs"

@@ -77,10 +77,8 @@ def find_runs(path: Path, depth: int = DEPTH) -> list[Path]:
         return [file.parent for file in seeds]
     if (path / "metrics.jsonl").exists():
         return [path]
-    inner = sorted(child for child in path.iterdir() if child.is_dir())
-    return (
-        [run for child in inner for run in find_runs(child, depth - 1)] if depth else []
-    )
+    inner = sorted(child for child in path.iterdir() if child.is_dir() and depth)
+    return [run for child in inner for run in find_runs(child, depth - 1)]
 
 
 def is_run(path: Path) -> bool:
@@ -174,21 +172,14 @@ def _identity(run: RunFolder) -> str:
 
 def _line(runs: tuple[RunFolder, ...]) -> Line:
     common = set.intersection(*({x["step"] for x in run.valid} for run in runs))
-    steps = sorted(common)
-    names = [
-        name
-        for name in runs[0].sources
-        if any(f"si_sdr/{name}" in line for line in runs[0].valid)
-    ]
+    lines = [[line for line in run.valid if line["step"] in common] for run in runs]
     curves = {}
-    for name in names:
-        table = [
-            [_value(x, name) for x in r.valid if x["step"] in common] for r in runs
-        ]
-        curves[name] = Curve(*mean_and_deviation(table))
-    path = runs[0].path
-    row = str(runs[0].config.get("name") or path.name)
-    return Line(row, row, runs, np.array(steps, int), curves)
+    for name in runs[0].sources:
+        if any(f"si_sdr/{name}" in line for line in runs[0].valid):
+            table = [[_value(line, name) for line in row] for row in lines]
+            curves[name] = Curve(*mean_and_deviation(table))
+    row = str(runs[0].config.get("name") or runs[0].path.name)
+    return Line(row, row, runs, np.array(sorted(common), int), curves)
 
 
 def _value(line: dict, name: str) -> float:

@@ -69,14 +69,12 @@ def heat_image(decibels: np.ndarray, low: float, high: float, **attributes: Any)
 
     part = (np.nan_to_num(decibels, nan=low, neginf=low) - low) / (high - low)
     levels = np.round(np.clip(part, 0, 1) * (COLOR_LEVELS - 1)).astype(np.uint8)
-    image = Image.fromarray(np.ascontiguousarray(levels[::-1]), mode=None)
-    image = image.convert("P")
+    image = Image.fromarray(np.ascontiguousarray(levels[::-1])).convert("P")
     colors = colormaps[COLOR_MAP](np.linspace(0, 1, COLOR_LEVELS))[:, :3]
     image.putpalette(np.round(colors * 255).astype(np.uint8).tobytes())
     png = io.BytesIO()
     image.save(png, "PNG", optimize=True)
-    height, width = levels.shape
-    uri = data_uri("image/png", png.getvalue())
+    uri, (height, width) = data_uri("image/png", png.getvalue()), levels.shape
     return element("img", src=uri, width=width, height=height, **attributes)
 
 
@@ -87,13 +85,10 @@ def color_bar(low: float, high: float, caption: str) -> Markup:
 
     stops = [to_hex(colormaps[COLOR_MAP](place)) for place in np.linspace(0, 1, 9)]
     gradient = f"background:linear-gradient(90deg,{','.join(stops)})"
-    return element(
-        "p",
-        element("span", f"{decibels(low, 0)} dB"),
-        element("span", class_="bar", style=gradient),
-        element("span", f"{decibels(high, 0)} dB {caption}"),
-        class_="color-bar",
-    )
+    bar = element("span", class_="bar", style=gradient)
+    ends = (f"{decibels(low, 0)} dB", f"{decibels(high, 0)} dB {caption}")
+    left, right = (element("span", text) for text in ends)
+    return element("p", left, bar, right, class_="color-bar")
 
 
 def data_uri(media_type: str, content: bytes) -> str:
@@ -106,7 +101,7 @@ def data_uri(media_type: str, content: bytes) -> str:
     return f"data:{media_type};base64,{base64.b64encode(content).decode()}"
 
 
-def class_color(sources: tuple[str, ...], name: str) -> str:
+def class_color(sources: Sequence[str], name: str) -> str:
     """CSS class that sets ``--class-color`` to the color of a source.
 
     Example:
@@ -120,5 +115,4 @@ def class_color(sources: tuple[str, ...], name: str) -> str:
 
 def swatch(sources: Sequence[str], name: str) -> Markup:
     """The name of a class behind its color, which is its place among all."""
-    color = class_color(tuple(sources), name)
-    return join([element("i", class_=f"swatch {color}"), name])
+    return join([element("i", class_=f"swatch {class_color(sources, name)}"), name])

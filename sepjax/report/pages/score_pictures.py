@@ -15,12 +15,8 @@ MOST_CURVES = 60  # tracks whose curves are on the page; all are among the plots
 # On a phone a picture scrolls rather than shrinks beyond reading.
 PICTURE = "display:block;width:100%;min-width:36rem;height:auto;"
 PICTURE += "background:#fff;border-radius:.4rem;margin:.4rem 0"
-KEYS = {
-    "ring": "the mixture itself",
-    "disc": "the model",
-    "wall": "oracle",
-    "speck": "the model on single tracks",
-}
+KEYS = {"ring": "the mixture itself", "disc": "the model", "wall": "oracle"}
+KEYS["speck"] = "the model on single tracks"
 
 
 def score_chart(run: RunFolder) -> Markup:
@@ -33,8 +29,8 @@ def score_chart(run: RunFolder) -> Markup:
     rows = [_row(run, name, levels[name], tracks[name], scale) for name in names]
     texts = []
     for name in names:
-        pairs = zip(PARTS, levels[name])
-        texts.append(f"{name}: " + ", ".join(f"{p} {decibels(v)}" for p, v in pairs))
+        pairs = zip(PARTS, map(decibels, levels[name]))
+        texts.append(f"{name}: " + ", ".join(map(" ".join, pairs)))
     caption = ["SI-SDR of each class; at the right the gain over the mixture. "]
     for mark, text in KEYS.items():
         key = element("i", class_=f"key-{mark}")
@@ -90,14 +86,11 @@ def curves(run: RunFolder) -> Markup | None:
     drawn = {name: path for name, path in files.items() if path.exists()}
     if not drawn:
         return None
-    items = [
-        folded(
-            f"{name}: SDR over time",
-            _picture(path, f"SDR over time of {name}"),
-            opened=len(drawn) <= 3,
-        )
-        for name, path in [*drawn.items()][:MOST_CURVES]
-    ]
+    items = []
+    for name, path in [*drawn.items()][:MOST_CURVES]:
+        picture = _picture(path, f"SDR over time of {name}")
+        opened = len(drawn) <= 3
+        items.append(folded(f"{name}: SDR over time", picture, opened=opened))
     more = len(drawn) - len(items)
     rest = f"The curves of {more} more tracks are in plots/tracks." if more else None
     note = "Lines are broken where something is silent and nothing was scored."

@@ -4,7 +4,7 @@ import re
 from typing import Any
 
 from sepjax.report.html.markup import Markup, element
-from sepjax.report.html.numbers import decibels, duration, hertz
+from sepjax.report.html.numbers import count, decibels, duration, hertz
 from sepjax.report.html.parts import definitions, spell
 from sepjax.report.run_folder import (
     RunFolder,
@@ -42,16 +42,16 @@ def _improvement(run: RunFolder) -> list[Any]:
 
 
 def _songs(run: RunFolder) -> str:
-    count, seen = len(run.results.get("tracks", [])), len(seen_tracks(run))
+    total, seen = len(run.results.get("tracks", [])), len(seen_tracks(run))
     split = lookup(run.results, "definition", "split")
     split = str(split or lookup(run.config, "eval", "split") or "scored")
     split = SPLITS.get(split, split)
-    if not count:
+    if not total:
         return f"the {split} songs"
-    songs = f"{count:,} {split} song{'s' if count > 1 else ''}"
+    songs = count(total, f"{split} song")
     if not seen:
         return f"{songs} it never saw in training"
-    return f"{songs}, {'all' if seen == count else seen} of which it was trained on"
+    return f"{songs}, {'all' if seen == total else seen} of which it was trained on"
 
 
 def _way_to_oracle(run: RunFolder) -> str:
@@ -73,10 +73,8 @@ def _best_and_worst(run: RunFolder) -> str:
         return ""
     gains = {name: score(run, "improvement", name, "si_sdr") for name in names}
     best, worst = max(gains, key=gains.get), min(gains, key=gains.get)
-    text = (
-        f"It gains most on {best} ({_level(gains[best], signed=True)}) and "
-        f"least on {worst} ({_level(gains[worst], signed=True)})."
-    )
+    most, least = (_level(gains[name], signed=True) for name in (best, worst))
+    text = f"It gains most on {best} ({most}) and least on {worst} ({least})."
     if losers := [name for name in names if gains[name] < 0]:
         text += f" Worse than leaving the mixture alone: {', '.join(losers)}."
     return text
