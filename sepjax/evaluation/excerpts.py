@@ -62,10 +62,8 @@ class Collector:
     def write(self, folder: Path) -> None:
         """Replace ``folder`` by the excerpts as 16-bit FLAC and their index.json."""
         with atomic_folder(folder) as part:
-            index = [
-                _write_excerpt(part, number, excerpt)
-                for number, excerpt in enumerate(self.kept, start=1)
-            ]
+            kept = enumerate(self.kept, start=1)
+            index = [_write_excerpt(part, *excerpt) for excerpt in kept]
             write_json(part / "index.json", index)
 
 

@@ -34,6 +34,8 @@ def ideal_wiener_filter(
 
     .. math:: \hat s_j = P_j R_j \Big(\sum_k P_k R_k\Big)^{-1} X .
 
+    Result and errors are those of :func:`~sepjax.evaluation.masks.ideal_ratio_mask`.
+
     Args:
         references: ``(sources, time, channels)``.
         mixture: ``(time, channels)``.
@@ -42,12 +44,6 @@ def ideal_wiener_filter(
         sisec18_bug: scale all covariances by a vector from the first bins, as the
             released implementation does, whose scores (0.1 to 0.6 dB lower) the 2018
             campaign published.
-
-    Returns:
-        ``(sources, time, channels)``, computed in float64.
-
-    Raises:
-        ValueError: shapes that do not fit, or a hop that does not divide the window.
 
     Example:
         >>> references = np.random.default_rng(0).normal(size=(2, 5000, 2))

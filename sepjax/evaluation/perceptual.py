@@ -1,10 +1,11 @@
 """Scores that weigh errors as hearing does: by frequency bands, in float64.
 
 All take a reference and an estimate, ``(time, channels)`` at full scale 1, and give one
-number in which higher is better.
+number in which higher is better. Shapes that differ are a ValueError.
 """
 
-from typing import NamedTuple
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -44,9 +45,6 @@ def log_wmse(
         mixture: same shape; its level is what errors are compared with.
         sample_rate: Hz. The weights are those of 44.1 kHz at any rate; nothing above
             22.05 kHz counts.
-
-    Raises:
-        ValueError: the shapes differ.
 
     Example:
         >>> wave = np.random.default_rng(0).normal(size=(8000, 1))
@@ -95,9 +93,6 @@ def bleeding(
         estimate: same shape.
         sample_rate: Hz.
 
-    Raises:
-        ValueError: the shapes differ.
-
     Example:
         >>> wave = np.random.default_rng(0).normal(size=(16000, 1))
         >>> louder = bleeding(wave, 10 ** (1 / 20) * wave, sample_rate=16000)
@@ -115,12 +110,9 @@ def bleeding(
         level = 20 * np.log10(np.maximum(bands, 1e-10))
         levels.append(np.maximum(level, level.max() - 80))
     difference = levels[1] - levels[0]
-    added, lacking = difference[difference > 0], -difference[difference < 0]
-    return Bleeding(*(_hundred(part) for part in (added, lacking)))
-
-
-def _hundred(excess: np.ndarray) -> float:
-    return float(100 / (1 + (excess.mean() if excess.size else 0.0)))
+    parts = difference[difference > 0], -difference[difference < 0]
+    excess = (part.mean() if part.size else 0.0 for part in parts)
+    return Bleeding(*(float(100 / (1 + mean)) for mean in excess))
 
 
 def multi_mel_snr(
@@ -142,9 +134,6 @@ def multi_mel_snr(
         estimate: same shape, of any scale.
         sample_rate: Hz.
 
-    Raises:
-        ValueError: the shapes differ.
-
     Example:
         >>> wave = np.random.default_rng(0).normal(size=(16000, 1))
         >>> multi_mel_snr(wave, 0.5 * wave, sample_rate=16000) > 100
@@ -161,7 +150,8 @@ def multi_mel_snr(
             if not s.any():
                 continue
             scaled = (s @ e) / (e @ e + 1e-8) * e
-            sides = (_frames(w[:, None], size, size // 2, bank) for w in (s, scaled))
+            how = size, size // 2, bank, 2, "reflect"
+            sides = (_frames(wave[:, None], *how) for wave in (s, scaled))
             signal, noise = 0.0, 1e-8
             for left, right in zip(*sides):
                 signal += np.square(left).sum()
@@ -195,9 +185,8 @@ def mel_bank(
         step = np.log(6.4) / 27
         mel = 15 + np.log(top / 1000) / step if top > 1000 else top * 3 / 200
         points = np.linspace(0, mel, count + 2)
-        edges = np.where(
-            points < 15, points * 200 / 3, 1000 * np.exp((points - 15) * step)
-        )
+        high = 1000 * np.exp((points - 15) * step)
+        edges = np.where(points < 15, points * 200 / 3, high)
     else:
         points = np.linspace(0, np.log10(1 + top / 700), count + 2)
         edges = 700 * (10**points - 1)
@@ -209,13 +198,8 @@ def mel_bank(
 
 
 def _frames(
-    wave: np.ndarray,
-    size: int,
-    hop: int,
-    bank: np.ndarray,
-    power: int = 2,
-    padding: str = "reflect",
-):
+    wave: np.ndarray, size: int, hop: int, bank: np.ndarray, power: int, padding: Any
+) -> Iterator[np.ndarray]:
     """Yield ``(channels, frames, bands)`` of a padded signal, in blocks of frames."""
     window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(size) / size)
     pad = [(size // 2, size // 2), (0, 0)]

@@ -44,29 +44,23 @@ def write_scores(folder: Path, results: Mapping[str, Any]) -> list[Path]:
         write_atomically(folder / "scores.csv", text.getvalue()),
     ]
     window = results["definition"]["window_seconds"]
-    complete = [
-        track
-        for track in results["tracks"]
-        if all(WINDOWED <= set(curves) for curves in track["windows"].values())
-    ]
-    for track in complete:
-        path = folder / "museval" / f"{title(track)}.json"
-        seconds = {"window_seconds": window, "hop_seconds": window}
-        write_museval(path, track["windows"], **seconds)
-    return [*files, folder / "museval"] if complete else files
+    seconds = {"window_seconds": window, "hop_seconds": window}
+    home = folder / "museval"
+    for track in results["tracks"]:
+        if all(WINDOWED <= set(curves) for curves in track["windows"].values()):
+            write_museval(home / f"{title(track)}.json", track["windows"], **seconds)
+            files[2:] = [home]
+    return files
 
 
 def json_tree(results: Mapping[str, Any]) -> dict[str, Any]:
     """Return the tree of ``results.json``: windows keep only SDR, to a thousandth."""
-
-    def shortened(track: Mapping[str, Any]) -> dict[str, Any]:
-        curves = {
-            name: {"sdr": [round(value, 3) for value in curve["sdr"]]}
-            for name, curve in track["windows"].items()
-        }
-        return {**track, "windows": curves}
-
-    return spelled({**results, "tracks": [*map(shortened, results["tracks"])]})
+    tracks = []
+    for track in results["tracks"]:
+        curves = {name: curve["sdr"] for name, curve in track["windows"].items()}
+        short = {n: {"sdr": [round(v, 3) for v in sdr]} for n, sdr in curves.items()}
+        tracks.append({**track, "windows": short})
+    return spelled({**results, "tracks": tracks})
 
 
 def spelled(tree: Any) -> Any:

@@ -50,19 +50,9 @@ def summary(results: Mapping[str, Any]) -> str:
 
 
 def comparison(results: Mapping[str, Any], metric: str) -> str:
-    """One metric of the model beside the mixture and the oracle, by class.
-
-    Args:
-        results: of any evaluation, as made or as read from ``results.json``.
-        metric: of those in ``results["model"]``.
-
-    Returns:
-        Aligned lines, the last one the mean over classes.
-    """
-    rows = [("class", *COLUMNS, "tracks")]
-    means = results["mean"]
-    lines = [*results["model"].items(), ("mean", {"tracks": ""})]
-    for name, scores in lines:
+    """One metric of the model beside mixture and oracle, by class; last their mean."""
+    rows, means = [("class", *COLUMNS, "tracks")], results["mean"]
+    for name, scores in [*results["model"].items(), ("mean", {"tracks": ""})]:
         of_class = {c: results.get(c, {}).get(name, {}) for c in COLUMNS}
         values = means if name == "mean" else of_class
         *levels, gain = (measured(values.get(c, {}).get(metric)) for c in COLUMNS)
@@ -97,6 +87,20 @@ def measured(value: Any) -> float:
         (nan, -inf, 1.5)
     """
     return math.nan if value is None else float(value)
+
+
+def scores_of(
+    results: Mapping[str, Any], column: str, metric: str = "si_sdr"
+) -> dict[str, float]:
+    """Class -> value of a column, and its mean over classes; NaN for no score.
+
+    Empty where the column was not scored by the metric.
+    """
+    means = results["mean"].get(column, {})
+    if metric not in means:
+        return {}
+    table = results[column] | {"mean": means}
+    return {name: measured(row.get(metric)) for name, row in table.items()}
 
 
 def label(results: Mapping[str, Any], metric: str) -> str:

@@ -45,8 +45,7 @@ def museval_tree(
     targets = []
     for name, values in curves.items():
         upper = {metric.upper(): values[metric] for metric in values}
-        missing = [metric for metric in METRICS if metric not in upper]
-        if missing:
+        if missing := [metric for metric in METRICS if metric not in upper]:
             raise ValueError(f"{name!r} has no {', '.join(missing)}; museval needs it")
         frames = []
         for index in range(len(upper["SDR"])):
@@ -75,14 +74,13 @@ def read_museval(path: Path) -> dict[str, dict[str, np.ndarray]]:
         ValueError: the file is not of this format.
     """
     try:
-        targets = json.loads(Path(path).read_text("utf-8"))["targets"]
         curves = {}
-        for target in targets:
-            frames = [frame["metrics"] for frame in target["frames"]]
-            curves[target["name"]] = {
-                metric: np.array([frame[metric] for frame in frames], float)
-                for metric in METRICS
-            }
+        for target in json.loads(Path(path).read_text("utf-8"))["targets"]:
+            rows = [
+                [f["metrics"][metric] for metric in METRICS] for f in target["frames"]
+            ]
+            values = np.array(rows, float).reshape(-1, len(METRICS))
+            curves[target["name"]] = dict(zip(METRICS, values.T))
         return curves
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path} is not a track of museval: {error!r}") from error

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from sepjax.evaluation.averages import mean_and_deviation
+from sepjax.evaluation.tables import scores_of
 from sepjax.report.figures.grid import COLORS, INK, canvas, save, style_axes
-from sepjax.report.score_table import read_scores, scores_of
+from sepjax.report.score_table import read_scores
 
 TOP = 0.75  # inches above the bars, with a title and the legend
 
