@@ -165,17 +165,9 @@ METRICS.register(
 def leakage(reference: np.ndarray, estimate: np.ndarray, *, window: int) -> float:
     r"""Measure the level of the estimate where the reference is silent, in dBFS.
 
-    :math:`10 \log_{10}` of the mean of :math:`\hat s^2` over all samples of the windows
-    in which the reference is all zeros, so that a square wave of full scale has 0 dBFS.
-
-    Args:
-        reference: ``(time, channels)``, full scale 1.
-        estimate: same shape.
-        window: samples; the parts of the track that are looked at.
-
-    Returns:
-        NaN where the reference is silent in no window, minus infinity where the
-        estimate is as silent.
+    :math:`10 \log_{10}` of the mean of :math:`\hat s^2` over the windows (samples) in
+    which the reference is all zeros, so that a square wave of full scale has 0 dBFS.
+    NaN where there are none, minus infinity where the estimate is as silent.
 
     Example:
         >>> reference, estimate = np.zeros((4, 1)), np.full((4, 1), 0.1)
@@ -200,12 +192,8 @@ def measure(
 ) -> tuple[dict[str, np.ndarray], list[str]]:
     """Measure the values of metrics for every class of a track.
 
-    Args:
-        references: ``(sources, time, channels)``, full scale 1.
-        estimates: same shape.
-        metrics: names.
-        facts: what functions may ask for, see :class:`Metric`, and ``window``,
-            ``silence`` and ``filters``.
+    Waveforms are ``(sources, time, channels)`` at full scale 1, facts what functions
+    may ask for, see :class:`Metric`, and ``window``, ``silence`` and ``filters``.
 
     Returns:
         Name -> ``(sources,)``, or ``(sources, windows)`` of a windowed metric, float64,

@@ -37,14 +37,8 @@ def log_wmse(
     .. math:: -4 \ln\left(\frac{W(\hat s - s)}{W(x)} + 10^{-8}\right)
 
     of every channel, then the mean over channels. Silence as a reference is scored as
-    well; the highest score, of a perfect estimate, is 73.68.
-
-    Args:
-        reference: ``(time, channels)``.
-        estimate: same shape.
-        mixture: same shape; its level is what errors are compared with.
-        sample_rate: Hz. The weights are those of 44.1 kHz at any rate; nothing above
-            22.05 kHz counts.
+    well; the highest score, of a perfect estimate, is 73.68. The weights are those of
+    44.1 kHz at any sample rate (Hz); nothing above 22.05 kHz counts.
 
     Example:
         >>> wave = np.random.default_rng(0).normal(size=(8000, 1))
@@ -88,10 +82,7 @@ def bleeding(
     .. math:: \text{bleedless} = \frac{100}{1 + \overline{d_{d > 0}}}, \qquad
         \text{fullness} = \frac{100}{1 - \overline{d_{d < 0}}}
 
-    Args:
-        reference: ``(time, channels)``; all channels count together.
-        estimate: same shape.
-        sample_rate: Hz.
+    over all channels together. The sample rate is in Hz.
 
     Example:
         >>> wave = np.random.default_rng(0).normal(size=(16000, 1))
@@ -127,12 +118,8 @@ def multi_mel_snr(
         {\sum (M(s) - M(\alpha \hat s))^2 + 10^{-8}}
 
     averaged over frames of 512, 1024 and 2048 samples (half overlapping) with 80, 128
-    and 192 bands, and over channels.
-
-    Args:
-        reference: ``(time, channels)``. Silent channels are left out.
-        estimate: same shape, of any scale.
-        sample_rate: Hz.
+    and 192 bands, and over the channels in which the reference sounds. The estimate may
+    have any scale; the sample rate is in Hz.
 
     Example:
         >>> wave = np.random.default_rng(0).normal(size=(16000, 1))

@@ -102,21 +102,21 @@ def run_protocol(config: Any, preset: str = "", **changes: Any) -> Protocol:
 def definition(config: Any, provenance: Mapping[str, Any]) -> dict[str, Any]:
     """Return the facts that a run's numbers depend on, beside the protocol."""
     rate = config.data.sample_rate
+    size, rescaled = (
+        oracle.fft_size(rate),
+        "least squares onto the mixture, per channel",
+    )
+    estimates = {
+        name: getattr(config.eval, name) for name in ("chunk_seconds", "overlap")
+    }
+    estimates["rescale"] = rescaled if config.eval.rescale else "none"
     return {
         "improvement": "the model's score minus that of the mixture, per track",
-        "estimates": {
-            "chunk_seconds": config.eval.chunk_seconds,
-            "overlap": config.eval.overlap,
-            "rescale": "least squares onto the mixture, per channel"
-            if config.eval.rescale
-            else "none",
-        },
+        "estimates": estimates,
         "mixture": "the mixture itself as the estimate of every class",
         "oracle": {
             "mask": "ideal ratio mask |Y_j|^p / sum_k |Y_k|^p of the references",
-            "power": config.eval.oracle_power,
-            "n_fft": oracle.fft_size(rate),
-            "hop": oracle.fft_size(rate) // 2,
+            **{"power": config.eval.oracle_power, "n_fft": size, "hop": size // 2},
             "window": "periodic Hann, zeros beyond both ends",
         },
         "split": config.eval.split,

@@ -35,17 +35,15 @@ def summary(results: Mapping[str, Any]) -> str:
         names = {"model": "model", "mixture": "mixture", "recorded": "recorded stems"}
         each = [f"{text} {cell(means[c].get('si_sdr'))}" for c, text in names.items()]
         lines.append(f"SI-SDR against what was played: {', '.join(each)}")
-    if seen := [track for track in tracks if track.get("seen")]:
-        why = {t["name"]: t.get("seen_because") for t in seen}
-        marked = [f"{name} ({text})" if text else name for name, text in why.items()]
+    why = {t["name"]: t.get("seen_because") for t in tracks if t.get("seen")}
+    if marked := [f"{name} ({text})" if text else name for name, text in why.items()]:
         lines.append(f"SEEN in training ({len(marked)}): {', '.join(marked)}")
     if unknown := results.get("seen_unknown"):
         lines.append(f"SEEN or not is unknown: {unknown}")
-    failed = results["failed"]
-    lines += [f"FAILED {item['name']}: {item['error']}" for item in failed]
-    if failed:
-        total = len(tracks) + len(failed)
-        lines.append(f"{len(failed)} of {total} tracks failed and count in no number")
+    lines += [f"FAILED {item['name']}: {item['error']}" for item in results["failed"]]
+    if failed := len(results["failed"]):
+        total = len(tracks) + failed
+        lines.append(f"{failed} of {total} tracks failed and count in no number")
     return "\n".join(lines).lstrip("\n")
 
 
@@ -92,10 +90,7 @@ def measured(value: Any) -> float:
 def scores_of(
     results: Mapping[str, Any], column: str, metric: str = "si_sdr"
 ) -> dict[str, float]:
-    """Class -> value of a column, and its mean over classes; NaN for no score.
-
-    Empty where the column was not scored by the metric.
-    """
+    """Class -> value of a column, and ``"mean"``; NaN for no score, empty for none."""
     means = results["mean"].get(column, {})
     if metric not in means:
         return {}
@@ -139,15 +134,10 @@ def shown_metrics(results: Mapping[str, Any]) -> list[str]:
     aggregation = results.get("definition", {}).get("aggregation", {})
     if not isinstance(aggregation, Mapping):  # of older results
         aggregation = dict.fromkeys(("si_sdr", "usdr"))
-    return [
-        metric
-        for metric in aggregation
-        if metric != "mean"
-        and all(metric in row for row in rows)
-        and (
-            metric != LEAKAGE or any(measured(row[metric]) > -math.inf for row in rows)
-        )
-    ]
+    shown = [m for m in aggregation if m != "mean" and all(m in row for row in rows)]
+    if not any(measured(row.get(LEAKAGE)) > -math.inf for row in rows):
+        shown = [metric for metric in shown if metric != LEAKAGE]
+    return shown
 
 
 def tracks_scored(results: Mapping[str, Any], row: Mapping[str, Any]) -> str:

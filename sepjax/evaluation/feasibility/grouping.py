@@ -82,7 +82,7 @@ def next_groups(
 
     Args:
         groups: of names of classes.
-        scores: name of a group (:func:`group_name`) -> metric -> dB.
+        scores: :func:`group_name` -> metric -> dB.
         overlaps: pair of classes -> overlap.
         mark: dB of SI-SDR.
 
@@ -116,12 +116,7 @@ def group_overlap(
 
 
 def group_name(group: Sequence[str]) -> str:
-    """Name a group.
-
-    Example:
-        >>> group_name(("drums", "shaker"))
-        'drums+shaker'
-    """
+    """Name a group, such as ``drums+shaker``."""
     return "+".join(group)
 
 

@@ -72,18 +72,17 @@ def find_runs(path: Path, depth: int = DEPTH) -> list[Path]:
     """
     if not path.is_dir():
         raise FileNotFoundError(f"{path}: no such folder; give run folders")
-    seeds = sorted(path.glob("seed_*/metrics.jsonl"))
-    if seeds:
-        return [file.parent for file in seeds]
-    if (path / "metrics.jsonl").exists():
-        return [path]
+    if runs := _runs_of(path):
+        return runs
     inner = sorted(child for child in path.iterdir() if child.is_dir() and depth)
     return [run for child in inner for run in find_runs(child, depth - 1)]
 
 
-def is_run(path: Path) -> bool:
-    """Return whether a path is one run, or seeds of one; not a folder of several."""
-    return (path / "metrics.jsonl").exists() or any(path.glob("seed_*/metrics.jsonl"))
+def _runs_of(path: Path) -> list[Path]:
+    """The seeds of a run, or the run; nothing of a folder of several runs."""
+    patterns = ("seed_*/metrics.jsonl", "metrics.jsonl")
+    seeds, run = (sorted(path.glob(pattern)) for pattern in patterns)
+    return [file.parent for file in seeds or run]
 
 
 def read_lines(paths: Sequence[Path], rows: Mapping[str, str]) -> list[Line]:
@@ -101,20 +100,18 @@ def read_lines(paths: Sequence[Path], rows: Mapping[str, str]) -> list[Line]:
     groups: dict[str, list[RunFolder]] = {}
     seen: set[Path] = set()
     # Runs that were named come first: the folders around them may be given as well.
-    for path in sorted(paths, key=lambda path: not is_run(Path(path))):
-        for folder in find_runs(Path(path)):
+    for path in sorted(map(Path, paths), key=lambda path: not _runs_of(path)):
+        for folder in find_runs(path):
             run = read_run(folder)
-            shown = is_run(Path(path)) or not rows or run.config.get("name") in rows
+            shown = _runs_of(path) or not rows or run.config.get("name") in rows
             if shown and folder.resolve() not in seen and run.valid:
                 groups.setdefault(_identity(run), []).append(run)
             seen.add(folder.resolve())
     if not groups:
-        names = ", ".join(str(path) for path in paths) or "nothing"
+        names = ", ".join(map(str, paths)) or "nothing"
         asked = f" Wanted: {', '.join(rows)}." if rows else ""
-        raise ValueError(
-            f"no run with validation results in {names} ({len(seen)} run folders "
-            f"looked at).{asked}"
-        )
+        text = f"{names} ({len(seen)} run folders looked at).{asked}"
+        raise ValueError(f"no run with validation results in {text}")
     lines = [_line(tuple(runs)) for runs in groups.values()]
     order = list(rows)
     lines.sort(key=lambda x: order.index(x.row) if x.row in order else len(order))
@@ -130,16 +127,11 @@ def by_setting(lines: Sequence[Line]) -> list[list[Line]]:
 
 
 def require_comparable(lines: Sequence[Line]) -> None:
-    """Refuse lines with different validation data.
-
-    Raises:
-        ValueError: says in what they differ, and which run has what.
-    """
-    settings = {line.name: setting(line) for line in lines}
-    for what in next(iter(settings.values())):
+    """Raise a ValueError that says in what lines differ, and which run has what."""
+    for what in setting(lines[0]):
         values: dict[str, list[str]] = {}
-        for name, fields in settings.items():
-            values.setdefault(str(fields[what]), []).append(name)
+        for line in lines:
+            values.setdefault(str(setting(line)[what]), []).append(line.name)
         if len(values) > 1:
             who = "; ".join(f"{v}: {', '.join(names)}" for v, names in values.items())
             raise ValueError(

@@ -3,7 +3,7 @@
 import base64
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -58,11 +58,7 @@ def round_scale(values: list[float], ticks: int = 6) -> Scale:
 def heat_image(decibels: np.ndarray, low: float, high: float, **attributes: Any):
     """An ``<img>`` of a matrix; row 0 is drawn at the bottom.
 
-    Args:
-        decibels: (rows, columns) values; -inf and NaN get the lowest color.
-        low: value of the darkest color.
-        high: value of the lightest color.
-        **attributes: of the element; give ``alt``.
+    Colors go from ``low``, which -inf and NaN get, to ``high``; give ``alt``.
     """
     from matplotlib import colormaps
     from PIL import Image
@@ -89,6 +85,19 @@ def color_bar(low: float, high: float, caption: str) -> Markup:
     ends = (f"{decibels(low, 0)} dB", f"{decibels(high, 0)} dB {caption}")
     left, right = (element("span", text) for text in ends)
     return element("p", left, bar, right, class_="color-bar")
+
+
+def line_path(points: Iterable[tuple[float, float | None]]) -> str:
+    """The ``d`` of an SVG path through points; a None breaks the line.
+
+    Example:
+        >>> line_path([(0, 1), (1, 2), (2, None), (3, 4)])
+        'M0.0 1.0L1.0 2.0M3.0 4.0'
+    """
+    path, pen = "", "M"
+    for x, y in points:
+        path, pen = (path, "M") if y is None else (f"{path}{pen}{x:.1f} {y:.1f}", "L")
+    return path
 
 
 def data_uri(media_type: str, content: bytes) -> str:

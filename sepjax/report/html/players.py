@@ -1,10 +1,9 @@
 """Excerpts of a run: reading them, and encoding them for the page."""
 
-import dataclasses
 import functools
 import io
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -15,8 +14,7 @@ MP3_COMPRESSION = (0.25, 0.5, 0.7)  # at 16 kHz: 130, 81, 57 kbit/s
 MP3_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
 
 
-@dataclasses.dataclass(frozen=True)
-class ExcerptAudio:
+class ExcerptAudio(NamedTuple):
     """A few seconds of a track: all arrays are (time, channels)."""
 
     track: str

@@ -20,12 +20,7 @@ TIMES = {"initial": "Before training", "final": "After training"}
 def magnitude_response(kernel: np.ndarray, points: int = ROWS) -> np.ndarray:
     """Magnitude |H(f)| of every filter on an even grid from 0 to the Nyquist rate.
 
-    Args:
-        kernel: (length, filters) taps.
-        points: frequencies, both ends included.
-
-    Returns:
-        (points, filters), linear.
+    From taps (length, filters) to (points, filters), linear, both ends included.
 
     Example:
         >>> magnitude_response(np.array([[1.0], [-1.0]]), 3).round(3).T
