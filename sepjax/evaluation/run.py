@@ -66,8 +66,8 @@ def evaluate(
     names: list[str] = []
 
     def load(track: Any) -> Track:
+        place = part.start + part.step * len(names)
         names.append(track.name)
-        place = part.start + part.step * (len(names) - 1)
         offer = functools.partial(collector.add, place, track.name)
         song = separate_track(model, variables, config, track, offer)
         return song._replace(facts=_seen(track.name, seen))

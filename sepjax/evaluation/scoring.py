@@ -39,9 +39,6 @@ class Track(NamedTuple):
     notes: tuple[str, ...] = ()  # what was done to the estimates
 
 
-# --- a track -------------------------------------------------------------------------
-
-
 def score_track(track: Track, protocol: Protocol) -> dict[str, Any]:
     """Measure all scores of one track.
 
@@ -82,9 +79,6 @@ def score_track(track: Track, protocol: Protocol) -> dict[str, Any]:
                 for index, name in enumerate(track.classes)
             }
     return row
-
-
-# --- all tracks ----------------------------------------------------------------------
 
 
 def score_all(
@@ -158,19 +152,11 @@ def keep_programs(folder: str | os.PathLike) -> None:
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
 
-# --- averages ------------------------------------------------------------------------
-
-
 def summarize(tracks: Sequence[Scores], protocol: Protocol) -> dict[str, dict]:
-    """Averages over tracks of one column.
+    """Averages over tracks of one column, of which each metric has its own.
 
-    Args:
-        tracks: class -> metric -> value of each track; NaN where nothing was measured.
-        protocol: says which average a metric has.
-
-    Returns:
-        Class -> ``{metric: average, metric_median: median, metric_tracks: tracks that
-        count}`` and ``tracks``, ``windows``, ``windows_scored``.
+    Returns class -> ``{metric: average, metric_median: median, metric_tracks: tracks
+    that count}`` and ``tracks``, ``windows``, ``windows_scored``.
 
     Example:
         >>> from sepjax.evaluation.protocol import make_protocol

@@ -74,9 +74,6 @@ def table(results: Mapping[str, Any]) -> str:
     return aligned(rows)
 
 
-# --- parts of results ----------------------------------------------------------------
-
-
 def measured(value: Any) -> float:
     """Return a number of results, fresh or stored; NaN where nothing was measured.
 

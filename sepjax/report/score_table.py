@@ -98,20 +98,6 @@ def read_scores(runs: Sequence[Path]) -> dict[str, list[dict[str, Any]]]:
         ValueError: the runs were scored by different definitions.
     """
     scored = {Path(run).name: _results(Path(run)) for run in runs}
-    _require_same(scored)
-    return scored
-
-
-def _results(run: Path) -> list[dict[str, Any]]:
-    paths = sorted(run.glob("seed_*/results.json")) or [run / "results.json"]
-    if not paths[0].exists():
-        raise FileNotFoundError(
-            f"{run} has no results.json: score it first with sepjax evaluate {run}"
-        )
-    return [json.loads(path.read_text()) for path in paths]
-
-
-def _require_same(scored: Mapping[str, list[dict[str, Any]]]) -> None:
     first = next(iter(scored))
     one = scored[first][0]["definition"]
     for name, found in scored.items():
@@ -122,6 +108,16 @@ def _require_same(scored: Mapping[str, list[dict[str, Any]]]) -> None:
                     f"{name} was scored by another definition ({', '.join(changed)}) "
                     f"than {first}: such scores do not share a table"
                 )
+    return scored
+
+
+def _results(run: Path) -> list[dict[str, Any]]:
+    paths = sorted(run.glob("seed_*/results.json")) or [run / "results.json"]
+    if not paths[0].exists():
+        raise FileNotFoundError(
+            f"{run} has no results.json: score it first with sepjax evaluate {run}"
+        )
+    return [json.loads(path.read_text()) for path in paths]
 
 
 def _cell(values: Sequence[float]) -> str:

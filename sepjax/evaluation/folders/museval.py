@@ -28,11 +28,8 @@ def museval_tree(
 ) -> dict[str, Any]:
     """Return the tree that museval writes.
 
-    Args:
-        curves: for each class the values of SDR, ISR, SIR and SAR (in any case) in all
-            windows, as the fields of :class:`sepjax.evaluation.BssScores`.
-        window_seconds: length of a window.
-        hop_seconds: from window to window.
+    Curves are the values of SDR, ISR, SIR and SAR (in any case) of each class in all
+    windows, as the fields of :class:`sepjax.evaluation.BssScores`.
 
     Raises:
         ValueError: a class lacks a metric.

@@ -21,16 +21,8 @@ def write_bars(runs: Sequence[Path], output: Path) -> tuple[list[Path], str]:
     The share of the way to the ideal masks that a run goes shows whether a class is
     worth training, and whether a short training is enough.
 
-    Args:
-        runs: as :func:`sepjax.report.score_table.score_table` takes them.
-        output: file, as :func:`sepjax.report.figures.grid.write_figure` names it.
-
-    Returns:
-        The files, and the caption.
-
-    Raises:
-        FileNotFoundError: a folder has no scores.
-        ValueError: the runs were scored by different definitions.
+    Runs and errors are those of :func:`sepjax.report.score_table.read_scores`,
+    output and result those of :func:`sepjax.report.figures.grid.write_figure`.
     """
     scored = read_scores(runs)
     first = next(iter(scored.values()))[0]

@@ -128,10 +128,11 @@ def by_setting(lines: Sequence[Line]) -> list[list[Line]]:
 
 def require_comparable(lines: Sequence[Line]) -> None:
     """Raise a ValueError that says in what lines differ, and which run has what."""
+    settings = {line.name: setting(line) for line in lines}
     for what in setting(lines[0]):
         values: dict[str, list[str]] = {}
-        for line in lines:
-            values.setdefault(str(setting(line)[what]), []).append(line.name)
+        for name, facts in settings.items():
+            values.setdefault(str(facts[what]), []).append(name)
         if len(values) > 1:
             who = "; ".join(f"{v}: {', '.join(names)}" for v, names in values.items())
             raise ValueError(

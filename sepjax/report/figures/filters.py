@@ -34,15 +34,14 @@ def write_filter_figure(
 ) -> tuple[list[Path], str]:
     """Draw impulse and magnitude responses of example filters.
 
+    Output and result are those of :func:`sepjax.report.figures.grid.write_figure`.
+
     Args:
         banks: name -> taps ``(length, filters)``; a line of two panels for each.
         sample_rate: Hz.
-        output: as in :func:`sepjax.report.figures.grid.write_figure`.
+        output: file.
         title: of the figure.
         note: where the filters come from, for the caption.
-
-    Returns:
-        The files, and the caption.
     """
     sizes = "; ".join(
         f"{name}: {taps.shape[1]:,} filters of {taps.shape[0]} taps "

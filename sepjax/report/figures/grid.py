@@ -69,7 +69,7 @@ def write_figure(
     if not by_data:
         require_comparable(lines)
     blocks = by_setting(lines)
-    text = caption(title, blocks, rows)
+    text = caption(blocks, rows)
     sections = [Section("Best evaluations", _table(lines))]
     return save(output, title, text, _draw(blocks, rows), sections), text
 
@@ -113,7 +113,7 @@ def _page(title: str, text: str, draw: Any, sections: Sequence[Section]) -> Mark
     return page("comparison of runs", title, figure, sections)
 
 
-def caption(title: str, blocks: Sequence[Sequence[Line]], rows: Mapping) -> str:
+def caption(blocks: Sequence[Sequence[Line]], rows: Mapping) -> str:
     """Caption of a figure: its curves, runs and data, and the rows that are missing."""
     lines = [line for block in blocks for line in block]
     across = "training chunks heard" if _batches_differ(lines) else "optimizer steps"
@@ -133,15 +133,14 @@ def caption(title: str, blocks: Sequence[Sequence[Line]], rows: Mapping) -> str:
             if facts["dataset"]
             else f"Data: unknown, {block[0].runs[0].path} has no config.json."
         )
-    present = {line.row for line in lines}
-    missing = [name for name in rows if name not in present]
-    needed = [name for name in missing if rows[name] != "alternative"]
-    other = [name for name in missing if rows[name] == "alternative"]
-    if needed:
-        parts.append(f"Rows of the thesis that are missing: {', '.join(needed)}.")
-    if other:
-        text = "Not drawn, the text does not decide about them"
-        parts.append(f"{text}: {', '.join(other)}.")
+    texts = {
+        False: "Rows of the thesis that are missing",
+        True: "Not drawn, the text does not decide about them",
+    }
+    missing = [name for name in rows if name not in {line.row for line in lines}]
+    for unsure, text in texts.items():
+        if names := [n for n in missing if (rows[n] == "alternative") == unsure]:
+            parts.append(f"{text}: {', '.join(names)}.")
     return " ".join(parts)
 
 

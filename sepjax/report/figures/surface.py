@@ -26,13 +26,9 @@ def write_surface(folders: Sequence[Path], output: Path) -> tuple[list[Path], st
     and every class; a band is one sample deviation over seeds. The page has the
     numbers.
 
-    Args:
-        folders: of the variations; those without scores, whose numbers left the reals,
-            are left out, and the caption says so.
-        output: file, as :func:`sepjax.report.figures.grid.write_figure` names it.
-
-    Returns:
-        The files, and the caption.
+    Folders without scores, whose numbers left the reals, are left out, and the caption
+    says so. Output and result are those of
+    :func:`sepjax.report.figures.grid.write_figure`.
 
     Raises:
         FileNotFoundError: no variation has scores.

@@ -60,9 +60,6 @@ def _seen_note(run: RunFolder) -> Markup | None:
     return element("p", BADGE, text, class_="seen-note")
 
 
-# --- the tables ------------------------------------------------------------------
-
-
 def _headed(results: Mapping[str, Any], metric: str) -> str:
     return f"{label(results, metric)}{in_unit(results, metric, ', ')}"
 
@@ -163,9 +160,6 @@ def _track_cell(track: Mapping[str, Any], name: str, metric: str) -> Cell | str:
     parts = ("model", "mixture")
     levels = (number(lookup(track, part, name, "si_sdr")) for part in parts)
     return _level("improvement", gain(*levels))
-
-
-# --- the definitions -------------------------------------------------------------
 
 
 def _definitions(results: Mapping[str, Any]) -> Markup:
