@@ -46,6 +46,32 @@ class RunFolder:
         rate = lookup(self.config, "model", "sample_rate")
         return rate or lookup(self.config, "data", "sample_rate")
 
+    @property
+    def seen_tracks(self) -> list[str]:
+        """Scored tracks that were trained on."""
+        tracks = self.results.get("tracks", [])
+        return [str(track.get("name")) for track in tracks if track.get("seen")]
+
+    def score(self, part: str, name: str, metric: str) -> float | None:
+        """A number of results.json; the improvement is derived if it is missing."""
+        value = number(lookup(self.results, part, name, metric))
+        if part != "improvement" or value is not None:
+            return value
+        return gain(*(self.score(p, name, metric) for p in ("model", "mixture")))
+
+    def scored(self, metric: str) -> list[str]:
+        """Classes with a score of both mixture and model."""
+
+        def known(part: str, name: str) -> bool:
+            return self.score(part, name, metric) is not None
+
+        return [n for n in self.sources if known("mixture", n) and known("model", n)]
+
+    def mean_score(self, part: str, metric: str) -> float | None:
+        """Unweighted mean over the classes that mixture and model both have."""
+        values = [self.score(part, name, metric) for name in self.scored(metric)]
+        return statistics.fmean(values) if values and None not in values else None
+
 
 def read_run(path: Path) -> RunFolder:
     """Read a run folder.
@@ -90,38 +116,9 @@ def number(value: Any) -> float | None:
     return None
 
 
-def score(run: RunFolder, part: str, name: str, metric: str) -> float | None:
-    """Return a number of results.json; derive the improvement if it is missing."""
-    value = number(lookup(run.results, part, name, metric))
-    if part != "improvement" or value is not None:
-        return value
-    return gain(score(run, "model", name, metric), score(run, "mixture", name, metric))
-
-
 def gain(model: float | None, mixture: float | None) -> float | None:
     """The difference of two scores, if there are two."""
     return None if model is None or mixture is None else model - mixture
-
-
-def mean_score(run: RunFolder, part: str, metric: str) -> float | None:
-    """Unweighted mean over the classes that mixture and model both have."""
-    values = [score(run, part, name, metric) for name in scored(run, metric)]
-    return statistics.fmean(values) if values and None not in values else None
-
-
-def scored(run: RunFolder, metric: str) -> list[str]:
-    """Classes with a score of both mixture and model."""
-    return [
-        name
-        for name in run.sources
-        if all(score(run, p, name, metric) is not None for p in ("mixture", "model"))
-    ]
-
-
-def seen_tracks(run: RunFolder) -> list[str]:
-    """Scored tracks that were trained on."""
-    tracks = run.results.get("tracks", [])
-    return [str(track.get("name")) for track in tracks if track.get("seen")]
 
 
 def _read_json(path: Path, absent: Any) -> Any:

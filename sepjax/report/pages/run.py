@@ -12,7 +12,7 @@ from sepjax.report.pages.filters import filters_section
 from sepjax.report.pages.listening import listening_section
 from sepjax.report.pages.scores import BADGE, scores_section
 from sepjax.report.pages.verdict import facts, verdict
-from sepjax.report.run_folder import RunFolder, read_run, scored, seen_tracks
+from sepjax.report.run_folder import RunFolder, read_run
 
 # Title and writer of each section.
 SECTIONS = {
@@ -59,7 +59,7 @@ def render(run: RunFolder) -> Markup:
     """The whole page as one element."""
     name = str(run.config.get("name") or run.path.resolve().name)
     present = {
-        "scores": run.results.get("tracks") or scored(run, "si_sdr"),
+        "scores": run.results.get("tracks") or run.scored("si_sdr"),
         "training": run.train or run.valid,
         "filters": run.filters,
         "listening": run.excerpts,
@@ -73,7 +73,7 @@ def render(run: RunFolder) -> Markup:
         sections.append(Section("", folded("The whole configuration", text)))
     return page(
         "separation report",
-        [name, " ", BADGE if seen_tracks(run) else None],
+        [name, " ", BADGE if run.seen_tracks else None],
         [verdict(run), facts(run)],
         sections,
         title=f"{name} \N{MIDDLE DOT} sepjax report",

@@ -8,7 +8,7 @@ from sepjax.report.html.markup import Markup, element
 from sepjax.report.html.numbers import decibels
 from sepjax.report.html.parts import folded
 from sepjax.report.html.pictures import Scale, data_uri, round_scale, swatch
-from sepjax.report.run_folder import RunFolder, lookup, number, score, scored
+from sepjax.report.run_folder import RunFolder, lookup, number
 
 PARTS = {"mixture": "Mixture", "model": "Model", "oracle": "Oracle"}
 MOST_CURVES = 60  # tracks whose curves are on the page; all are among the plots
@@ -21,8 +21,8 @@ KEYS["speck"] = "the model on single tracks"
 
 def score_chart(run: RunFolder) -> Markup:
     """Rows of mixture -> model -> oracle on one common axis, a faint dot per track."""
-    names = scored(run, "si_sdr")
-    levels = {name: [score(run, p, name, "si_sdr") for p in PARTS] for name in names}
+    names = run.scored("si_sdr")
+    levels = {name: [run.score(p, name, "si_sdr") for p in PARTS] for name in names}
     tracks = {name: _track_scores(run, name) for name in names}
     values = [value for name in names for value in levels[name] + tracks[name]]
     scale = round_scale([value for value in values if value is not None])
@@ -49,7 +49,7 @@ def _row(
     if oracle is not None:
         marks.append(vertical(scale, oracle, 6, 26, "wall"))
     marks += [dot(scale, mixture, 16, 5, "ring"), dot(scale, model, 16, 7, "disc")]
-    gain = decibels(score(run, "improvement", name, "si_sdr"), signed=True)
+    gain = decibels(run.score("improvement", name, "si_sdr"), signed=True)
     return dot_row(swatch(run.sources, name), marks, gain, scale, 40)
 
 

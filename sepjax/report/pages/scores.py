@@ -17,16 +17,7 @@ from sepjax.report.html.parts import definitions, failures, folded
 from sepjax.report.html.pictures import swatch
 from sepjax.report.html.table import Cell, cell, table
 from sepjax.report.pages.score_pictures import PARTS, boxes, curves, score_chart
-from sepjax.report.run_folder import (
-    RunFolder,
-    gain,
-    lookup,
-    mean_score,
-    number,
-    score,
-    scored,
-    seen_tracks,
-)
+from sepjax.report.run_folder import RunFolder, gain, lookup, number
 
 EXPLAINED = ("improvement", "oracle", "aggregation", "silence", "split")
 COLUMNS = ("mixture", "model", "improvement", "oracle")
@@ -36,21 +27,21 @@ BADGE = element("strong", "SEEN", class_="badge")
 def scores_section(run: RunFolder) -> Markup:
     """Pictures, tables and definitions of all scores."""
     results = run.results
-    tables = [_comparison(run, m) for m in shown_metrics(results) if scored(run, m)]
+    tables = [_comparison(run, m) for m in shown_metrics(results) if run.scored(m)]
     failed, remarks = results.get("failed", ()), results.get("remarks")
     text = "Could not be scored, and counts in no number:"
     parts = [_seen_note(run), failures(failed, text)]
     if remarks:  # what had no partner, before any number
         items = element("ul", [element("li", remark) for remark in remarks])
         parts.append(folded(f"Without a partner ({len(remarks)})", items, opened=True))
-    parts.append(score_chart(run) if scored(run, "si_sdr") else None)
+    parts.append(score_chart(run) if run.scored("si_sdr") else None)
     parts.append(element("div", tables, class_="tables") if tables else None)
     parts += [_class_table(run), boxes(run), _definitions(results), _track_table(run)]
     return join([*parts, curves(run)])
 
 
 def _seen_note(run: RunFolder) -> Markup | None:
-    if seen := seen_tracks(run):
+    if seen := run.seen_tracks:
         text = f" {len(seen)} of the {len(run.results['tracks'])} scored tracks were "
         text += "trained on. Their scores measure memory as well as separation."
     elif unknown := run.results.get("seen_unknown"):
@@ -70,10 +61,10 @@ def _comparison(run: RunFolder, metric: str) -> Markup:
     for name in run.sources:
         counts = (lookup(run.results, part, name, "tracks") for part in PARTS)
         count = next((count for count in counts if count is not None), GAP)
-        levels = [_level(part, score(run, part, name, metric)) for part in COLUMNS]
+        levels = [_level(part, run.score(part, name, metric)) for part in COLUMNS]
         rows.append([swatch(run.sources, name), *levels, cell(count, class_="quiet")])
-    means = [_level(part, mean_score(run, part, metric)) for part in COLUMNS]
-    foot = [f"Mean of {len(scored(run, metric))}", *means, None]
+    means = [_level(part, run.mean_score(part, metric)) for part in COLUMNS]
+    foot = [f"Mean of {len(run.scored(metric))}", *means, None]
     names = ["Class", "Mixture", "Model", "Gain", "Oracle", "Tracks"]
     style = {"caption": _headed(run.results, metric), "class_": "scores"}
     return table(names, rows, foot=foot, **style, scroll=False)
@@ -128,7 +119,7 @@ def headline(results: Mapping[str, Any]) -> str:
 def _track_table(run: RunFolder) -> Markup | None:
     """Every class on every track: its gain over the mixture, or the first metric."""
     results = run.results
-    tracks, gains = results.get("tracks", []), scored(run, "si_sdr")
+    tracks, gains = results.get("tracks", []), run.scored("si_sdr")
     if not tracks:
         return None
     if gains:
