@@ -6,14 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from sepjax.evaluation import masks
 from sepjax.evaluation.device import float64_enabled
-from sepjax.evaluation.masks import (
-    BLOCK_FRAMES,
-    EPS,
-    blocks,
-    check_shapes,
-    separate_blocks,
-)
+from sepjax.evaluation.masks import BLOCK_FRAMES, EPS
 from sepjax.functional import spectral
 
 
@@ -53,9 +48,9 @@ def ideal_wiener_filter(
     Reference:
         Duong, Vincent and Gribonval 2010; sigsep-mus-oracle.
     """
-    hop = check_shapes(references, mixture, n_fft, hop)
+    hop = masks.check_shapes(references, mixture, n_fft, hop)
     covariance = _covariances(references, mixture, n_fft, hop, sisec18_bug)
-    return separate_blocks(
+    return masks.separate_blocks(
         _filtered(n_fft), references, mixture, covariance, n_fft=n_fft, hop=hop
     )
 
@@ -68,7 +63,9 @@ def _covariances(
     last = (len(mixture) - 1) // (BLOCK_FRAMES * hop)
     total = np.zeros((len(references), n_fft // 2 + 1, channels, channels), complex)
     with float64_enabled():
-        for index, (_, piece) in enumerate(blocks(references, mixture, n_fft, hop)):
+        for index, (_, piece) in enumerate(
+            masks.blocks(references, mixture, n_fft, hop)
+        ):
             # A frame counts in one block; those behind the last block are its own.
             frames = None if index == last else BLOCK_FRAMES
             total += np.asarray(_block_covariance(piece[:, :-1], n_fft, hop, frames))

@@ -25,8 +25,7 @@ def summary(results: Mapping[str, Any]) -> str:
         how = results["definition"]["aggregation"][metric]
         count = f"{len(tracks)} track{'s' * (len(tracks) != 1)}"
         where = f"(split {results['definition']['split']}, {count})"
-        unit = in_unit(results, metric, " in ")
-        lines += ["", f"{label(results, metric)}{unit}, {how} {where}"]
+        lines += ["", f"{head(results, metric, ' in ')}, {how} {where}"]
         lines.append(comparison(results, metric))
     if tracks:
         lines += ["", table(results), "", *_captions(results)]
@@ -112,6 +111,11 @@ def in_unit(results: Mapping[str, Any], metric: str, lead: str = " ") -> str:
     """Return the unit after a lead, and nothing for a metric without a unit."""
     unit = results.get("definition", {}).get("units", {}).get(metric, "dB")
     return f"{lead}{unit}" if unit else ""
+
+
+def head(results: Mapping[str, Any], metric: str, lead: str = ", ") -> str:
+    """Return the head of a column: label and unit of a metric."""
+    return label(results, metric) + in_unit(results, metric, lead)
 
 
 def title(track: Mapping[str, Any]) -> str:

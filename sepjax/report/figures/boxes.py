@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from sepjax.evaluation.tables import in_unit, label, measured, shown_metrics, title
+from sepjax.evaluation.tables import head, measured, shown_metrics, title
 from sepjax.report.figures.grid import COLORS, INK, QUIET, RULE
 from sepjax.report.html.markup import Markup, element
 from sepjax.report.html.numbers import MINUS, clock
@@ -117,9 +117,10 @@ def _box_panel(
     ends, rows = (scale.low, scale.high), len(values)
     place = left + NAMES, top + 26, width - NAMES - 22, ROW * rows
     panel = Panel(*place, ends, (rows - 0.5, -0.5))
-    head = f"{label(results, metric)}{in_unit(results, metric, ', ')}"
     how, edge = results["definition"]["aggregation"][metric], left + width - 22
-    marks = [_text(left + 8, top + 17, head, fill=INK, font_weight=600)]
+    marks = [
+        _text(left + 8, top + 17, head(results, metric), fill=INK, font_weight=600)
+    ]
     style = {"text_anchor": "end", "fill": QUIET, "font_size": 9.5}
     marks.append(_text(edge, top + 17, how, **style))
     marks += _ticks_across(panel, {tick: _plain(tick) for tick in scale.ticks})

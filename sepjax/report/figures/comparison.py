@@ -118,16 +118,21 @@ def read_lines(paths: Sequence[Path], rows: Mapping[str, str]) -> list[Line]:
     return _distinct(lines)
 
 
-def by_setting(lines: Sequence[Line]) -> list[list[Line]]:
-    """Group the lines that can be compared."""
+def by_setting(lines: Sequence[Line], several: bool) -> list[list[Line]]:
+    """Group the lines that can be compared.
+
+    Raises:
+        ValueError: not all can, and not several groups were asked for.
+    """
+    if not several:
+        _require_comparable(lines)
     groups: dict[str, list[Line]] = {}
     for line in lines:
         groups.setdefault(json.dumps(setting(line)), []).append(line)
     return list(groups.values())
 
 
-def require_comparable(lines: Sequence[Line]) -> None:
-    """Raise a ValueError that says in what lines differ, and which run has what."""
+def _require_comparable(lines: Sequence[Line]) -> None:
     settings = {line.name: setting(line) for line in lines}
     for what in setting(lines[0]):
         values: dict[str, list[str]] = {}

@@ -75,11 +75,8 @@ def run_banks(run: Path) -> tuple[dict[str, np.ndarray], float]:
     """
     folder = read_run(run)
     start = "final/encoder/"
-    banks = {
-        name.removeprefix(start): taps
-        for name, taps in folder.filters.items()
-        if name.startswith(start)
-    }
+    names = [name for name in folder.filters if name.startswith(start)]
+    banks = {name.removeprefix(start): folder.filters[name] for name in names}
     if not banks or not folder.sample_rate:
         raise ValueError(
             f"{run}: has no filters of an encoder; filters.npz is written when "

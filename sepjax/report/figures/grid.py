@@ -12,13 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sepjax.report.figures.comparison import (
-    Line,
-    by_setting,
-    read_lines,
-    require_comparable,
-    setting,
-)
+from sepjax.report.figures.comparison import Line, by_setting, read_lines, setting
 from sepjax.report.html.document import Section, page, write_document
 from sepjax.report.html.markup import Markup, element, join
 from sepjax.report.html.numbers import with_spread
@@ -66,9 +60,7 @@ def write_figure(
     """
     rows = rows or {}
     lines = read_lines(runs, rows)
-    if not by_data:
-        require_comparable(lines)
-    blocks = by_setting(lines)
+    blocks = by_setting(lines, several=by_data)
     text = caption(blocks, rows)
     sections = [Section("Best evaluations", _table(lines))]
     return save(output, title, text, _draw(blocks, rows), sections), text

@@ -3,14 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from sepjax.evaluation.tables import (
-    in_unit,
-    label,
-    measured,
-    shown_metrics,
-    title,
-    tracks_scored,
-)
+from sepjax.evaluation.tables import head, measured, shown_metrics, title, tracks_scored
 from sepjax.report.html.markup import Markup, element, join
 from sepjax.report.html.numbers import GAP, MINUS, decibels
 from sepjax.report.html.parts import definitions, failures, folded
@@ -51,10 +44,6 @@ def _seen_note(run: RunFolder) -> Markup | None:
     return element("p", BADGE, text, class_="seen-note")
 
 
-def _headed(results: Mapping[str, Any], metric: str) -> str:
-    return f"{label(results, metric)}{in_unit(results, metric, ', ')}"
-
-
 def _comparison(run: RunFolder, metric: str) -> Markup:
     """One metric of mixture, model and oracle, and the model's gain."""
     rows = []
@@ -66,7 +55,7 @@ def _comparison(run: RunFolder, metric: str) -> Markup:
     means = [_level(part, run.mean_score(part, metric)) for part in COLUMNS]
     foot = [f"Mean of {len(run.scored(metric))}", *means, None]
     names = ["Class", "Mixture", "Model", "Gain", "Oracle", "Tracks"]
-    style = {"caption": _headed(run.results, metric), "class_": "scores"}
+    style = {"caption": head(run.results, metric), "class_": "scores"}
     return table(names, rows, foot=foot, **style, scroll=False)
 
 
@@ -83,13 +72,13 @@ def _class_table(run: RunFolder) -> Markup | None:
         return None
     metrics, rows = shown_metrics(results), []
     for name, row in classes.items():
-        head = cell(swatch(run.sources, name), style="white-space:nowrap")
+        first = cell(swatch(run.sources, name), style="white-space:nowrap")
         windows = f"{row['windows_scored']}/{row['windows']}"
         counts = tracks_scored(results, row), windows
         quiet = [cell(count, class_="quiet") for count in counts]
-        rows.append([head, *(digits(row[metric]) for metric in metrics), *quiet])
+        rows.append([first, *(digits(row[metric]) for metric in metrics), *quiet])
     means = [digits(results["mean"]["model"].get(metric)) for metric in metrics]
-    heads = [_headed(results, metric) for metric in metrics]
+    heads = [head(results, metric) for metric in metrics]
     foot = ["Mean", *means, None, None] if len(rows) > 1 else ()
     names = ["Class", *heads, "Tracks", "Windows"]
     markup = table(names, rows, foot=foot, class_="scores")
@@ -127,7 +116,7 @@ def _track_table(run: RunFolder) -> Markup | None:
     else:
         names, metric = list(results.get("model", {})), headline(results)
         how = results["definition"]["aggregation"][metric].partition(", then")[0]
-        caption = _headed(results, metric) + f" ({how})" * ("window" in how)
+        caption = head(results, metric) + f" ({how})" * ("window" in how)
     rows, notes = [], any(track.get("notes") for track in tracks)
     for track in tracks:
         cells = [_track_cell(track, name, metric) for name in names]
