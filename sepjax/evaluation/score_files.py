@@ -24,13 +24,8 @@ WINDOWED = {"sdr", "isr", "sir", "sar"}  # what museval's files need
 def write_scores(folder: Path, results: Mapping[str, Any]) -> list[Path]:
     """Write ``results.json``, ``scores.csv`` and ``museval/[subset/]track.json``.
 
-    Args:
-        folder: where to; created where needed.
-        results: of :func:`sepjax.evaluation.scoring.make_results`.
-
-    Returns:
-        The files; the museval files are named by their folder. Plots and museval files
-        of earlier scores in the folder are removed.
+    Returns the files; those of museval are named by their folder. Plots and museval
+    files of earlier scores in the folder are removed.
     """
     folder = Path(folder)
     if (folder / "scores.csv").exists():

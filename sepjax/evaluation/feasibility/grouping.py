@@ -19,12 +19,7 @@ Groups = tuple[tuple[str, ...], ...]
 def summarize(
     songs: Sequence[Mapping[str, Any]], classes: Sequence[str], mark: float = MARK
 ) -> dict[str, Any]:
-    """Summarize a set by the numbers of its songs.
-
-    Args:
-        songs: of :func:`~sepjax.evaluation.feasibility.measure.measure_song`.
-        classes: in the order of the overlap matrices.
-        mark: dB of SI-SDR.
+    """Summarize a set by the numbers of its songs, those of ``measure_song``.
 
     Returns:
         ``classes``: name -> songs in which it sounds, activity, level (median over

@@ -14,12 +14,7 @@ from sepjax.report.run_folder import RunFolder
 
 
 def write_score_page(folder: Path, results: Mapping[str, Any]) -> Path:
-    """Write ``report.html``, one file that needs no other; returns its path.
-
-    Args:
-        folder: where to; the pictures in its ``plots`` are on the page.
-        results: of :func:`sepjax.evaluation.folders.evaluate.evaluate_folders`.
-    """
+    """Write ``report.html``, with the pictures in ``plots``; returns its path."""
     folder = Path(folder)
     return document.write_document(page(results, folder), folder / "report.html")
 
