@@ -63,9 +63,8 @@ def _covariances(
     last = (len(mixture) - 1) // (BLOCK_FRAMES * hop)
     total = np.zeros((len(references), n_fft // 2 + 1, channels, channels), complex)
     with float64_enabled():
-        for index, (_, piece) in enumerate(
-            masks.blocks(references, mixture, n_fft, hop)
-        ):
+        pieces = masks.blocks(references, mixture, n_fft, hop)
+        for index, (_, piece) in enumerate(pieces):
             # A frame counts in one block; those behind the last block are its own.
             frames = None if index == last else BLOCK_FRAMES
             total += np.asarray(_block_covariance(piece[:, :-1], n_fft, hop, frames))

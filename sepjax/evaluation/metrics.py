@@ -236,11 +236,8 @@ def _each_source(
         pieces = [wave[part] for wave in waves]
         if not (metric.silence or pieces[0].any()):
             return np.nan
-        if "mixture" in options:
-            return metric.function(
-                *pieces, **options | {"mixture": facts["mixture"][part]}
-            )
-        return metric.function(*pieces, **options)
+        mixture = {"mixture": facts["mixture"][part]} if "mixture" in options else {}
+        return metric.function(*pieces, **options | mixture)
 
     pairs = zip(references, estimates)
     return [[score(part, *pair) for part in parts] for pair in pairs]

@@ -102,14 +102,11 @@ def run_protocol(config: Any, preset: str = "", **changes: Any) -> Protocol:
 def definition(config: Any, provenance: Mapping[str, Any]) -> dict[str, Any]:
     """Return the facts that a run's numbers depend on, beside the protocol."""
     rate = config.data.sample_rate
-    size, rescaled = (
-        oracle.fft_size(rate),
-        "least squares onto the mixture, per channel",
-    )
-    estimates = {
-        name: getattr(config.eval, name) for name in ("chunk_seconds", "overlap")
-    }
-    estimates["rescale"] = rescaled if config.eval.rescale else "none"
+    size = oracle.fft_size(rate)
+    rescaled = "least squares onto the mixture, per channel"
+    facts = config.eval
+    estimates = {"chunk_seconds": facts.chunk_seconds, "overlap": facts.overlap}
+    estimates["rescale"] = rescaled if facts.rescale else "none"
     return {
         "improvement": "the model's score minus that of the mixture, per track",
         "estimates": estimates,

@@ -53,9 +53,7 @@ def score_track(track: Track, protocol: Protocol) -> dict[str, Any]:
     """
     frames, channels = track.references.shape[1:]
     whole, rate = track.mixture, track.sample_rate
-    facts = {
-        name: getattr(protocol, name) for name in ("silence", "zero_mean", "channels")
-    }
+    facts = {n: getattr(protocol, n) for n in ("silence", "zero_mean", "channels")}
     facts["mixture"] = track.references.sum(0) if whole is None else whole
     facts |= {"sample_rate": rate, "window": int(protocol.window_seconds * rate)}
     row = {"name": track.name, **track.facts, "sample_rate": rate}
@@ -106,11 +104,8 @@ def score_all(
         progress: show a bar with the expected time on stderr.
     """
     work = functools.partial(_score, load, protocol), _Counted(items, total), "evaluate"
-    options: dict[str, Any] = {
-        "unit": "track",
-        "progress": progress,
-        "workers": threads,
-    }
+    options: dict[str, Any] = {"unit": "track", "progress": progress}
+    options["workers"] = threads
     if jobs > 1:
         facts = jax.config.jax_compilation_cache_dir, {**METRICS}
         start = functools.partial(_start_worker, *facts)

@@ -179,9 +179,10 @@ def _measure(
     permute: bool,
 ) -> tuple[list[Any], list[projection.Projection]]:
     """Energies of every window, and every set of filters that was solved for."""
-    waves, spectra = (reference, estimate), dict[int, Any]()
+    waves = reference, estimate
     energies: list[Any] = []
     solved: list[projection.Projection] = []
+    spectra: dict[int, Any] = {}
     for part, pairs in zip(parts, scored):
         if framing.numpy_of(pairs) is np and not pairs.any():
             energies.append(np.full((len(projection.ENERGIES), *pairs.shape), np.nan))
@@ -207,10 +208,8 @@ def _solve(
     plan = framing.plan_blocks(part.stop - part.start, filters, _BLOCKS)
     width = sources * channels
     total = jnp.zeros((width, 2 * width, plan.fft_size // 2 + 1), complex)
-    sizes, step = (
-        {"filters": filters, "fft_size": plan.fft_size},
-        plan.block * plan.count,
-    )
+    sizes = {"filters": filters, "fft_size": plan.fft_size}
+    step = plan.block * plan.count
     for i in range(plan.steps):
         start = part.start + i * step
         stop = start + step + filters - 1

@@ -28,9 +28,8 @@ def summarize(
         songs in which both sound, and the pairs by size.
     """
     procedures = list(songs[0]["scores"])
-    scores = {
-        p: median_scores([song["scores"][p] for song in songs]) for p in procedures
-    }
+    rows = {p: [song["scores"][p] for song in songs] for p in procedures}
+    scores = {p: median_scores(rows[p]) for p in procedures}
     matrices = np.array([song["overlap"] for song in songs], float)
     matrix = np.apply_along_axis(mean, 0, matrices)
     known = {name: _class(songs, name) for name in classes}

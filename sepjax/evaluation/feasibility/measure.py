@@ -87,17 +87,14 @@ def measure_song(
         total = np.sum(group, 0, np.int32) if len(group) else np.zeros((frames, 1))
         facts = activity(to_float(total), rate)
         presence[name] = {"tracks": len(group), **facts._asdict()}
-    row = {"name": song.name, "seconds": frames / rate, "sample_rate": rate}
-    row |= {"channels": channels, "samples": frames * channels}
-    row |= {"digest": loaded.digest, "clipped_in_files": loaded.clipped}
     common = overlap(waves, sample_rate=rate, power=settings.power).tolist()
-    row |= {
-        "classes": presence,
-        "scores": scores,
-        "clipped": clipped,
+    return {
+        **{"name": song.name, "seconds": frames / rate, "sample_rate": rate},
+        **{"channels": channels, "samples": frames * channels},
+        **{"digest": loaded.digest, "clipped_in_files": loaded.clipped},
+        **{"classes": presence, "scores": scores, "clipped": clipped},
         "overlap": common,
     }
-    return row
 
 
 def groupings(

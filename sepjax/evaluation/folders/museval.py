@@ -73,11 +73,10 @@ def read_museval(path: Path) -> dict[str, dict[str, np.ndarray]]:
     try:
         curves = {}
         for target in json.loads(Path(path).read_text("utf-8"))["targets"]:
-            rows = [
-                [f["metrics"][metric] for metric in METRICS] for f in target["frames"]
-            ]
-            values = np.array(rows, float).reshape(-1, len(METRICS))
-            curves[target["name"]] = dict(zip(METRICS, values.T))
+            frames = [frame["metrics"] for frame in target["frames"]]
+            columns = ([frame[metric] for frame in frames] for metric in METRICS)
+            arrays = (np.array(column, float) for column in columns)
+            curves[target["name"]] = dict(zip(METRICS, arrays))
         return curves
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path} is not a track of museval: {error!r}") from error

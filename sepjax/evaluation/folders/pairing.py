@@ -206,16 +206,17 @@ def _match_songs(
             {(subset.lower(), name): (subset, files) for (subset, name), files in s}
             for s in (truth.items(), guess.items())
         )
-    matched, missing = [], dict[str, list[str]]()
+    matched = []
+    missing: dict[str, list[str]] = {}
     for key, (subset, files) in truth.items():
         if key in guess:
             matched.append((subset or guess[key][0], key[1], files, guess[key][1]))
         else:
             missing.setdefault(subset, []).append(key[1])
     strangers = [name for subset, name in guess if (subset, name) not in truth]
-    names = [name for _, name in truth]
+    known = [name for _, name in truth]
     text = f"{estimates}: no reference of song"
-    remarks = [f"{text} {name!r}{_near(name, names)}" for name in strangers]
+    remarks = [f"{text} {name!r}{_near(name, known)}" for name in strangers]
     for subset, names in missing.items():
         where = f" of {subset}" if subset else ""
         remarks.append(f"{references}: {len(names)} songs{where} have no estimates ")

@@ -73,12 +73,11 @@ def improvements(
     scored: Mapping[str, Sequence[Mapping[str, Any]]], classes: Sequence[str]
 ) -> dict[str, np.ndarray]:
     """Run -> SI-SDR improvement in dB (seeds, classes); NaN for no score."""
-    rows = {
-        name: [scores_of(one, "improvement") for one in scored[name]] for name in scored
-    }
-    return {
-        n: np.array([[row[c] for c in classes] for row in r]) for n, r in rows.items()
-    }
+    table = {}
+    for name, found in scored.items():
+        rows = [scores_of(one, "improvement") for one in found]
+        table[name] = np.array([[row[column] for column in classes] for row in rows])
+    return table
 
 
 def songs_of(results: Mapping[str, Any]) -> str:

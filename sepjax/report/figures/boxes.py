@@ -118,9 +118,8 @@ def _box_panel(
     place = left + NAMES, top + 26, width - NAMES - 22, ROW * rows
     panel = Panel(*place, ends, (rows - 0.5, -0.5))
     how, edge = results["definition"]["aggregation"][metric], left + width - 22
-    marks = [
-        _text(left + 8, top + 17, head(results, metric), fill=INK, font_weight=600)
-    ]
+    style = {"fill": INK, "font_weight": 600}
+    marks = [_text(left + 8, top + 17, head(results, metric), **style)]
     style = {"text_anchor": "end", "fill": QUIET, "font_size": 9.5}
     marks.append(_text(edge, top + 17, how, **style))
     marks += _ticks_across(panel, {tick: _plain(tick) for tick in scale.ticks})

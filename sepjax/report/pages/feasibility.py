@@ -15,7 +15,7 @@ from sepjax.report.pages.feasibility_table import METRICS, PROCEDURES
 
 
 def write_page(results: Mapping[str, Any], path: Path) -> Path:
-    """Write the report (``oracle.json``, NaN replaced by None), in need of no other."""
+    """Write ``oracle.json``, NaN replaced by None, as one file that needs no other."""
     return write_document(render(results), path)
 
 
@@ -99,7 +99,8 @@ def _groups(results: Mapping[str, Any]) -> Markup:
         if steps and steps[0]["reaches_mark"]:
             text = "All classes reach the mark as they are: nothing to merge."
         return element("p", text, class_="absent")
-    rows, names = [_group_row(s, mark) for s in steps], ["Groups", "", "Lowest, dB"]
+    rows = [_group_row(step, mark) for step in steps]
+    names = ["Groups", "", "Lowest, dB"]
     markup = table(names, rows, columns=["", "chips"], class_="groups")
     rest = "Even two groups do not reach it."
     if steps[-1]["reaches_mark"]:

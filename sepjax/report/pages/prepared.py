@@ -27,10 +27,12 @@ def split_table(header: Mapping[str, Any], songs: Songs) -> list[list[str]]:
     """
     rows = [["split", "songs", "length", *header["classes"]]]
     for split in SPLITS:
-        if mine := [song for song in songs if song["split"] == split]:
-            seconds = sum(song["frames"] / song["rate"] for song in mine)
-            rows.append([split, str(len(mine)), duration(seconds)])
-        for name in header["classes"] if mine else ():
+        mine = [song for song in songs if song["split"] == split]
+        if not mine:
+            continue
+        seconds = sum(song["frames"] / song["rate"] for song in mine)
+        rows.append([split, str(len(mine)), duration(seconds)])
+        for name in header["classes"]:
             active = sum(song["active_seconds"][name] for song in mine)
             sounding = sum(name not in song["absent"] for song in mine)
             rows[-1].append(f"{duration(active)} in {sounding}")

@@ -15,8 +15,10 @@ MOST_CURVES = 60  # tracks whose curves are on the page; all are among the plots
 # On a phone a picture scrolls rather than shrinks beyond reading.
 PICTURE = "display:block;width:100%;min-width:36rem;height:auto;"
 PICTURE += "background:#fff;border-radius:.4rem;margin:.4rem 0"
-KEYS = {"ring": "the mixture itself", "disc": "the model", "wall": "oracle"}
-KEYS["speck"] = "the model on single tracks"
+KEYS = {
+    **{"ring": "the mixture itself", "disc": "the model", "wall": "oracle"},
+    "speck": "the model on single tracks",
+}
 
 
 def score_chart(run: RunFolder) -> Markup:
