@@ -71,11 +71,8 @@ def pair_tracks(
         FileNotFoundError: there is no such folder.
         ValueError: a folder holds no songs, or nothing in them has a partner.
     """
-    sides = {
-        "references": find_songs(references, classes),
-        "estimates": find_songs(estimates, classes),
-    }
-    matched, remarks = _match_songs(*sides.values(), references, estimates)
+    sides = [find_songs(folder, classes) for folder in (references, estimates)]
+    matched, remarks = _match_songs(*sides, references, estimates)
     pairs = []
     lacking: dict[str, list[str]] = {}  # remark on a class -> songs
     for subset, name, truth, guess in matched:
@@ -114,8 +111,8 @@ def find_songs(root: Path, classes: Sequence[str] = ()) -> Songs:
             songs |= {(folder.name, name): files for name, files in inner.items()}
         else:
             plain.append(folder)
-    found = _songs_in(root, known, plain)
-    songs |= {("", name): files for name, files in found.items()}
+    for name, files in _songs_in(root, known, plain).items():
+        songs["", name] = files
     kept: Songs = {}
     for key, files in songs.items():
         names = known or [name for name in files if name not in MIXTURES]
@@ -168,16 +165,15 @@ def _key(name: str) -> str:
 
 
 def _subfolders(folder: Path) -> list[Path]:
-    children = sorted(folder.iterdir())
-    return [c for c in children if c.is_dir() and not c.name.startswith(".")]
+    return [path for path in _children(folder) if path.is_dir()]
 
 
 def _audio(folder: Path) -> list[Path]:
-    return [
-        path
-        for path in sorted(folder.iterdir())
-        if path.suffix.lower() in AUDIO and not path.name.startswith(".")
-    ]
+    return [path for path in _children(folder) if path.suffix.lower() in AUDIO]
+
+
+def _children(folder: Path) -> list[Path]:
+    return sorted(p for p in folder.iterdir() if not p.name.startswith("."))
 
 
 def _no_songs(root: Path, classes: Sequence[str]) -> str:
@@ -210,20 +206,17 @@ def _match_songs(
             {(subset.lower(), name): (subset, files) for (subset, name), files in s}
             for s in (truth.items(), guess.items())
         )
-    matched = [
-        (truth[key][0] or guess[key][0], key[1], truth[key][1], guess[key][1])
-        for key in truth
-        if key in guess
-    ]
-    remarks = [
-        f"{estimates}: no reference of song {name!r}{_near(name, truth)}"
-        for subset, name in guess
-        if (subset, name) not in truth
-    ]
+    matched = []
     missing: dict[str, list[str]] = {}
-    for key in truth:
-        if key not in guess:
-            missing.setdefault(truth[key][0], []).append(key[1])
+    for key, (subset, files) in truth.items():
+        if key in guess:
+            matched.append((subset or guess[key][0], key[1], files, guess[key][1]))
+        else:
+            missing.setdefault(subset, []).append(key[1])
+    strangers = [name for subset, name in guess if (subset, name) not in truth]
+    known = [name for _, name in truth]
+    text = f"{estimates}: no reference of song"
+    remarks = [f"{text} {name!r}{_near(name, known)}" for name in strangers]
     for subset, names in missing.items():
         where = f" of {subset}" if subset else ""
         remarks.append(f"{references}: {len(names)} songs{where} have no estimates ")
@@ -245,17 +238,16 @@ def _by_name(songs: Songs, root: Path) -> dict[tuple[str, str], tuple[str, Files
 
 
 def _class_remarks(truth: Files, guess: Files) -> Iterable[str]:
-    known = [("", name) for name in truth]
     for name in guess:
         if name not in truth:
-            yield f"no reference of class {name!r}{_near(name, known)}"
+            yield f"no reference of class {name!r}{_near(name, truth)}"
     for name in truth:
         if name not in guess:
             yield f"no estimate of class {name!r}, which is not scored"
 
 
-def _near(name: str, known: Iterable[tuple[str, str]]) -> str:
-    names = list(dict.fromkeys(other for _, other in known))
+def _near(name: str, known: Iterable[str]) -> str:
+    names = list(dict.fromkeys(known))
     close = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
     if close:
         return f"; did you mean {' or '.join(map(repr, close))}?"
