@@ -215,7 +215,7 @@ def _decoded(
             begin += part.frames
 
 
-def _check_end(file: AudioFile, source: str | View, frames: int) -> None:
+def _check_end(file: AudioFile, source: bytes | View, frames: int) -> None:
     """Check that decoding, which ends before it should, has come to the end."""
     if isinstance(source, View) and (left := source.left()) > LEFT:
         raise DataError(

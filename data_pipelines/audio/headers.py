@@ -5,6 +5,7 @@ off, WAV counts to 4 GiB, an MP3 may have no count of its frames, and files are 
 by putting one behind the other. What libsndfile would believe is corrected here.
 """
 
+import errno
 import io
 import mmap
 import os
@@ -107,7 +108,7 @@ class Wav(NamedTuple):
         return View(path, self.begin - len(head), self.begin + self.length, head)
 
 
-def sources(path: str, wav: Wav | None) -> Iterator[str | View]:
+def sources(path: str, wav: Wav | None) -> Iterator[bytes | View]:
     """Yield what libsndfile is to read, one after the other: the file, or views of it.
 
     Args:
@@ -132,7 +133,7 @@ def sources(path: str, wav: Wav | None) -> Iterator[str | View]:
         with view:
             yield view
     if whole:
-        yield path
+        yield os.fsencode(path)
 
 
 def read_wav(path: str, size: int) -> Wav | None:
@@ -187,6 +188,9 @@ def _measured(file: BinaryIO, path: str, size: int, wav: Wav) -> Wav:
         return wav
     if is_unknown(promised):
         return wav._replace(length=there, plain=False)
+    if _is_hole(file, wav.begin + promised):
+        note = f"{path}: behind its samples {there - promised} bytes were never written"
+        return wav._replace(note=note)
     # The size of a WAV of more than 4 GiB has lost its upper bits.
     turns = (there - promised) >> 32
     length = promised + (turns << 32) if turns else there
@@ -243,6 +247,20 @@ def _behind(file: BinaryIO, at: int, size: int) -> int:
         at += 8 + length + length % 2
     file.seek(at)
     return int(size - at > PADDING or any(file.read(PADDING)))
+
+
+def _is_hole(file: BinaryIO, at: int) -> bool:
+    """Whether nothing was ever written from a byte on, as in space set aside."""
+    file.seek(at)
+    if any(file.read(PADDING)):  # what was written shares a block with the space
+        return False
+    try:
+        os.lseek(file.fileno(), at + PADDING, os.SEEK_DATA)
+    except AttributeError:  # Windows cannot tell
+        return False
+    except OSError as error:
+        return error.errno == errno.ENXIO
+    return False
 
 
 def _behind_tags(file: BinaryIO) -> int:

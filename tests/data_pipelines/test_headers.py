@@ -268,6 +268,15 @@ def test_a_size_beyond_4_gib_that_has_lost_its_upper_bits(tmp_path, noise, field
     assert np.concatenate(blocks).shape == (9, 2)
 
 
+def test_space_that_was_never_written_is_told_and_not_read(tmp_path, noise):
+    start, path = noise(0, 4000, 2).tobytes(), tmp_path / "a.wav"
+    with open(path, "wb") as file:
+        file.write(header(len(start)) + start)
+        file.truncate(44 + len(start) + 2**32)
+    with pytest.warns(UserWarning, match=r"a.wav: behind its samples 4294967296 bytes"):
+        assert probe(str(path)).frames == 4000
+
+
 @pytest.mark.parametrize("size", [0, 0x7FFFF000, 0xFFFFFFFF])
 def test_a_pipe_of_more_than_4_gib(tmp_path, size):
     with open(tmp_path / "a.wav", "wb") as file:  # takes no disk
