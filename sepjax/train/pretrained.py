@@ -92,11 +92,11 @@ def start_from(
         CheckpointError: the run has not ended; a parameter of it is not in this model,
             has another shape or would mean something else; a frozen part is not in it.
     """
-    _, variables, other = loading.load(run)
+    model, variables, other = loading.load(run)
     source = dict(jax.tree_util.tree_flatten_with_path(variables["params"])[0])
     new, structure = jax.tree_util.tree_flatten_with_path(state.params)
     require_fitting(run, source, dict(new))
-    whole = bool(set(variables["params"]) - {"encoder", "decoder"})
+    whole = bool(set(variables["params"]) - set(model.coders))
     require_same_meaning(run, other, config, whole)
     frozen = jax.tree.leaves(frozen_leaves(state.params, freeze))
     bare = [path for (path, _), yes in zip(new, frozen) if yes and path not in source]
