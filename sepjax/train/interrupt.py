@@ -51,12 +51,10 @@ def stop_signals() -> Iterator[Callable[[], bool]]:
         return stop
 
     before = {}
-    try:
+    with contextlib.suppress(ValueError):  # off the main thread the caller has signals
         # Of a distributed run jax itself hears SIGTERM, since the run's processes met.
         for number in (signal.SIGINT,) if together else (signal.SIGTERM, signal.SIGINT):
             before[number] = signal.signal(number, note)
-    except ValueError:  # not the main thread: leave signals to the caller
-        pass
     try:
         yield stop_asked
     finally:

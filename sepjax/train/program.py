@@ -39,6 +39,7 @@ class Program(NamedTuple):
     init: Callable[[jax.Array], TrainState]
     train_step: Callable[[TrainState, dict], tuple[TrainState, dict]]
     eval_step: Callable[[Any, dict, dict], dict]
+    mesh: Mesh
     freeze: tuple[str, ...] = ()  # paths of what training leaves as it is
     varied: tuple[str, ...] = ()  # fields whose values are data, in state.settings
     init_optimizer: Callable[[Any], Any] = dict  # its state for given parameters
@@ -49,12 +50,8 @@ def make_program(config: Config, mesh: Mesh) -> Program:
 
     Each device runs the same program on its rows (:func:`sepjax.train.mesh.spread`, in
     the form of ``train.parallel``). Nothing is compiled before the first call of each
-    part.
-
-    Args:
-        config: resolved, ``train.fit`` as :func:`sepjax.train.pretrained.fitted_parts`
-            spells it out.
-        mesh: of all devices.
+    part. ``config`` is resolved, and its ``train.fit`` spelled out
+    (:func:`sepjax.train.pretrained.fitted_parts`).
     """
     model, train = model_of(config), config.train
     time = round(config.data.chunk_seconds * config.data.sample_rate)
@@ -76,6 +73,7 @@ def make_program(config: Config, mesh: Mesh) -> Program:
         ),
         spread(step, mesh, train.parallel, donate=True),
         spread(eval_step(config, model, axis), mesh, train.parallel, more=1),
+        mesh,
         freeze,
         tuple(values),
         jax.jit(optimizer.init, out_shardings=replicated(mesh)),

@@ -32,10 +32,7 @@ def held(open_folder: Callable[[], Path], config: Config) -> Iterator[Path]:
     lets go when the process ends, however it ends, and shares such locks over NFS
     (Linux since 2.6.12). Without them (Windows) two trainers do not notice each other.
     In a distributed run process 0 locks, and all see what it wrote, or all raise.
-
-    Args:
-        open_folder: creates the run folder and returns it.
-        config: resolved.
+    ``open_folder`` creates the run folder and returns it.
 
     Raises:
         OSError: another process works there; the folder cannot be written to or is not
@@ -87,10 +84,9 @@ def locked(folder: Path, owner: str) -> Iterator[None]:
         yield
 
 
-def sees(file: Path, text: str, seconds: float = 5.0) -> bool:
+def sees(file: Path, text: str) -> bool:
     """Return whether a file soon has this content; opening makes NFS ask its server."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
+    for _ in range(50):
         with contextlib.suppress(OSError):
             if file.read_text() == text:
                 return True
