@@ -1,10 +1,8 @@
 r"""Parametrised filterbanks: sinc and gammatone kernels from learnable parameters.
 
-Frequencies are in cycles per sample (:math:`\nu = f / f_s`, Nyquist 0.5); hertz
-appear only in the ``init_*`` functions, beside ``sample_rate``. Learnable parameters
-are unconstrained reals; ``sinc_params_to_bands`` and ``gammatone_params_to_physical``
-map them smoothly into their valid ranges, so that no gradient step can leave these
-and none has a dead gradient.
+Frequencies are in cycles per sample (:math:`\nu = f / f_s`, Nyquist 0.5), unless a name
+says hertz. Learnable parameters are unconstrained reals, which ``sinc_params_to_bands``
+and ``gammatone_params_to_physical`` map smoothly into their valid ranges.
 """
 
 from collections.abc import Mapping

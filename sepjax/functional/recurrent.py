@@ -1,8 +1,6 @@
-r"""Long short-term memory over frames, in both directions.
+"""Long short-term memory over frames, in both directions.
 
-The products of the inputs do not depend on the state, so that they are one matmul over
-all frames; the scan only holds the product of the state, with the four gates side by
-side.
+The products of the inputs are one matmul over all frames, outside of the scan.
 """
 
 from collections.abc import Mapping

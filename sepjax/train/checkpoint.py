@@ -96,12 +96,8 @@ def save(
 ) -> None:
     """Write a checkpoint of a state in the background.
 
-    Args:
-        manager: of the run.
-        state: its step names the checkpoint.
-        progress: host-side state.
-        loss: validation loss at this very step, infinite where none was computed.
-        record: ``config`` and ``provenance``.
+    The loss is that of validation at this very step, infinite where none was computed;
+    ``record`` has ``config`` and ``provenance``.
 
     Raises:
         CheckpointError: this or an earlier checkpoint could not be written.
@@ -185,7 +181,7 @@ def restore(
     Args:
         manager: of the run.
         state: a fresh state, or its shapes with shardings.
-        config: the resolved configuration of the run about to continue.
+        config: resolved, of the run about to continue.
         step: of the checkpoint; by default the latest.
         data_sha256: of the data it is about to see; empty: not compared.
         force: go on although the configuration or the data differ. Another learning
@@ -361,7 +357,5 @@ def _progress_to_json(progress: Progress) -> dict[str, Any]:
 
 def _progress_from_json(tree: dict[str, Any]) -> Progress:
     # Infinity, which JSON lacks, was saved as a string.
-    plateau = tree["plateau"] | {"best": float(tree["plateau"]["best"])}
-    return Progress(
-        PlateauState(**plateau), tree["best_step"], float(tree["best_loss"])
-    )
+    plateau = PlateauState(**tree["plateau"] | {"best": float(tree["plateau"]["best"])})
+    return Progress(plateau, tree["best_step"], float(tree["best_loss"]))

@@ -16,13 +16,10 @@ WHOLE, SPLIT = PartitionSpec(), PartitionSpec(AXIS)
 
 
 def start_distributed(address: str, count: int, index: int) -> None:
-    """Join ``count`` processes; do nothing for a single process.
+    """Join ``count`` processes as number ``index``; do nothing for a single process.
 
-    Args:
-        address: ``host:port`` of process 0; ``"auto"`` where a cluster's environment
-            tells (Slurm, TPU pods).
-        count: number of processes.
-        index: this process.
+    The address is ``host:port`` of process 0, or ``"auto"`` where a cluster's
+    environment tells (Slurm, TPU pods).
     """
     # Processes wait for each other as they exit, and the first one evaluates before.
     week = 7 * 24 * 3600

@@ -1,13 +1,11 @@
 """What training minimises: a model, run on an excerpt, and its losses.
 
-A batch may be split: every device has a share of its items, and a device may take its
-own share microbatch by microbatch. An objective computes what a share contributes to
-the loss *of the whole batch*, so that the sum over shares is the loss, and the sum of
-the gradients its gradient, however the batch is split.
+An objective computes what a share of a batch, a device's or a microbatch, contributes
+to the loss *of the whole batch*: sums over shares are the loss and its gradient.
 """
 
 import functools
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -213,22 +211,6 @@ def require_outputs(model: SeparationModel, terms: Terms) -> None:
                 f"loss.name: {term.label!r} needs {', '.join(missing)}, which this "
                 f"model does not compute; it has {', '.join(sorted(known))}"
             )
-
-
-def require_shares(
-    objective: Objective, accumulate: int, norms: Iterable[str] = ()
-) -> None:
-    """Refuse microbatches where norms take their statistics from the whole batch.
-
-    Raises:
-        ValueError: such norms are trained.
-    """
-    if accumulate > 1 and objective.pooled:
-        raise ValueError(
-            "train.accumulate > 1: this model's norms use the statistics of the whole "
-            "batch, of which a microbatch has a part. Use more devices, a smaller "
-            f"train.batch_size or train.freeze={','.join(norms)}"
-        )
 
 
 def model_inputs(model: SeparationModel, excerpt: Excerpt) -> tuple[Array, ...]:

@@ -1,9 +1,7 @@
 """Several members of one configuration, trained side by side in one program.
 
 Members differ in their seeds (``train.seeds``) and in numbers such as the learning rate
-(``train.vary``). Every member has a run folder of its own in which nothing shows that
-others ran beside it: configuration, log, checkpoints and scores are those of a run of
-one seed, which can be continued alone.
+(``train.vary``). Each has the run folder of a run alone, and can be continued alone.
 """
 
 from collections.abc import Callable, Sequence
@@ -51,16 +49,10 @@ def map_seeds(
 def map_members(
     step: Callable[[Any, Any], Any], states: Any, excerpts: Any, count: int
 ) -> Any:
-    """A step of every member's state, side by side.
+    """A step of every member's state, side by side; results along a leading axis.
 
-    Args:
-        step: of one member.
-        states: of ``count`` members; member ``v S + s`` has the s-th of S seeds.
-        excerpts: of every seed, along a leading axis.
-        count: of members.
-
-    Returns:
-        The step's results with a leading axis over members.
+    Of the ``count`` members, member ``v S + s`` has the s-th of S seeds; excerpts of
+    every seed lie along a leading axis.
     """
     seeds = jax.tree.leaves(excerpts)[0].shape[0]
     if count == seeds:

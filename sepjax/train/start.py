@@ -69,17 +69,17 @@ def open_runs(
     stack: contextlib.ExitStack, config: Config, workdir: Path, provenance: dict
 ) -> list[SeedRun]:
     """Open the run of every member, with its checkpoints."""
-    runs = []
-    for one, folder in zip(member_configs(config), member_folders(config, workdir)):
+    runs, members = [], member_configs(config)
+    # Members are saved one after another: a kill leaves them a checkpoint apart.
+    keep = min(len(members), 2)
+    for one, folder in zip(members, member_folders(config, workdir)):
         folder.mkdir(parents=True, exist_ok=True)
-        # Members are saved one after another: a kill leaves them a checkpoint apart.
-        keep = min(len(member_configs(config)), 2)
         manager = checkpoint.open_manager(folder, create=True, keep_latest=keep)
-        progress = Progress(PlateauState(one.optim.lr))
         own = provenance | {"seed": one.seed}
         record = {"config": to_dict(one), "provenance": own}
-        stack.enter_context(manager)
-        runs.append(SeedRun(one, folder, record, manager, progress))
+        progress = Progress(PlateauState(one.optim.lr))
+        run = SeedRun(one, folder, record, stack.enter_context(manager), progress)
+        runs.append(run)
     return runs
 
 
@@ -144,8 +144,8 @@ def patience(run: SeedRun) -> int:
 def common_step(runs: list[SeedRun], force: bool) -> int:
     """Find the latest step with a checkpoint of every seed; remove later checkpoints.
 
-    A kill between the seeds of one save leaves some seeds a checkpoint ahead, or
-    with the first checkpoint of all. Any other difference of seeds is refused.
+    A kill between the seeds of one save leaves some a checkpoint ahead, or with the
+    first checkpoint of all. Any other difference of seeds is refused.
     """
     saved = [set(run.manager.all_steps()) for run in runs]
     train = runs[0].config.train

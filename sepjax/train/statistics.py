@@ -75,9 +75,9 @@ def gather(
         if count >= excerpts:
             break
     own = [jax.tree.map(lambda leaf, k=k: leaf[k], moments) for k in range(seeds)]
-    starts = model.statistics
     return [
-        _with_statistics(one, own[m % seeds], starts) for m, one in enumerate(params)
+        _with_statistics(one, own[member % seeds], model.statistics)
+        for member, one in enumerate(params)
     ]
 
 

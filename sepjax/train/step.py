@@ -96,9 +96,8 @@ def make_train_step(
     """Forward, loss, gradient, update.
 
     The same function runs on one device, and under ``jax.shard_map`` or
-    ``jax.pmap(step, axis_name=...)`` on many: every device computes its share of the
-    *global* mean (the number of active items per source is summed over devices first),
-    so that the summed gradients are those of the whole batch.
+    ``jax.pmap(step, axis_name=...)`` on many, whose summed gradients are those of the
+    whole batch.
 
     Args:
         objective: :func:`sepjax.train.objective.make_objective` of a model.
@@ -181,8 +180,7 @@ def objective_gradient(
 ) -> Callable[..., tuple[Any, Metrics, dict]]:
     """``(params, excerpt, memory) -> (gradients, metrics, memory)`` of an objective.
 
-    A device's excerpt is one share of the batch, or ``accumulate`` of them: then the
-    gradients of one microbatch after another are added up. Where the loss compares
+    The gradients of ``accumulate`` microbatches are added up. Where the loss compares
     items of the whole batch, all outputs are computed microbatch by microbatch, and
     once more for the gradient, which keeps as little of the network in memory.
     """

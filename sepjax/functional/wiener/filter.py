@@ -165,13 +165,8 @@ def expectation_maximization(
         y_{j1} = v_j p_j \Big(\frac{x_1}{a} + \overline{(l_j - m)} r\Big), \quad
         y_{j2} = l_j y_{j1} + v_j q_j r .
 
-    Differences of :math:`l_j` are taken between sources, never with a sum of them.
-
-    Args:
-        estimates: of the sources.
-        mixture: what they sum to, nearly.
-        iterations: how often.
-        variant: see :func:`wiener_em`.
+    Differences of :math:`l_j` are taken between sources, never with a sum of them. The
+    variants are those of :func:`wiener_em`.
 
     Example:
         >>> y = jnp.ones((2, 4, 3, 2)) * (0.5 + 0j)
@@ -216,12 +211,8 @@ def residual_model(
     :math:`v = \sum_j v_j` every bin has the gain
     :math:`g = \sum_t v_x v / (\epsilon + \sum_t v^2)`; sources become
     :math:`g v_j`, and :math:`\max(0, v_x - v)` follows them: what the magnitudes leave
-    before they are scaled, as norbert computes it.
-
-    Args:
-        magnitudes: of the sources, to the power ``alpha``.
-        mixture: short-time spectra.
-        alpha: 1: magnitudes, 2: powers.
+    before they are scaled, as norbert computes it. ``magnitudes`` are to the power
+    ``alpha``, 1 or 2.
 
     Example:
         >>> magnitudes = jnp.array([1.0, 2.0]).reshape(1, 2, 1, 1)

@@ -1,8 +1,7 @@
 """Ranger: rectified Adam (RAdam) whose parameters look ahead.
 
-optax has both parts, in another form: its ``scale_by_radam`` adds epsilon after the
-bias correction and its ``lookahead`` works on pairs of parameters, which neither the
-training step nor checkpoints know; here the slow parameters lie in the state.
+optax' ``scale_by_radam`` adds epsilon after the bias correction, and its ``lookahead``
+works on pairs of parameters, where here the slow parameters lie in the state.
 """
 
 import math
