@@ -84,6 +84,16 @@ def require_divisible(batch_size: int, devices: int, accumulate: int = 1) -> Non
     )
 
 
+def split(tree: Any, count: int) -> Any:
+    """Leading axes of ``count n`` items as ``(count, n)``."""
+    return jax.tree.map(lambda x: x.reshape(count, -1, *x.shape[1:]), tree)
+
+
+def merge(tree: Any) -> Any:
+    """The inverse of :func:`split`."""
+    return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), tree)
+
+
 def spread(
     function: Callable[..., Any],
     mesh: Mesh,
@@ -141,8 +151,7 @@ def _pmapped(
         if several:
             state, rest = global_array_to_host_local_array((state, rest), mesh, WHOLE)
             batch = global_array_to_host_local_array(batch, mesh, SPLIT)
-        parts = jax.tree.map(lambda x: x.reshape(local, -1, *x.shape[1:]), batch)
-        results = mapped(state, parts, *rest)
+        results = mapped(state, split(batch, local), *rest)
         if several:
             results = host_local_array_to_global_array(results, mesh, WHOLE)
         return results

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
 
-from sepjax.train.mesh import replicated
+from sepjax.train.mesh import merge, replicated, split
 
 
 def join(states: Sequence[Any], mesh: Mesh) -> Any:
@@ -57,10 +57,5 @@ def map_members(
     seeds = jax.tree.leaves(excerpts)[0].shape[0]
     if count == seeds:
         return jax.vmap(step)(states, excerpts)
-
-    def grid(x: jax.Array) -> jax.Array:
-        return x.reshape(-1, seeds, *x.shape[1:])
-
     each = jax.vmap(jax.vmap(step), in_axes=(0, None))
-    results = each(jax.tree.map(grid, states), excerpts)
-    return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), results)
+    return merge(each(split(states, count // seeds), excerpts))

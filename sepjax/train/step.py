@@ -13,6 +13,7 @@ from sepjax.config import LossConfig
 from sepjax.functional.augment import Excerpt, prepare_excerpts
 from sepjax.losses import Whole, active_sources, source_si_sdr, whole_batch
 from sepjax.models.contract import SeparationModel
+from sepjax.train.mesh import merge, split
 from sepjax.train.objective import (
     Metrics,
     Objective,
@@ -217,16 +218,6 @@ def objective_gradient(
         return *sums, memory
 
     return gradient
-
-
-def split(tree: Any, count: int) -> Any:
-    """Leading axes of ``count n`` items as ``(count, n)``."""
-    return jax.tree.map(lambda x: x.reshape(count, -1, *x.shape[1:]), tree)
-
-
-def merge(tree: Any) -> Any:
-    """The inverse of :func:`split`."""
-    return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), tree)
 
 
 def add_up(function: Callable, carry: Any, parts: Any) -> tuple[Any, Any]:

@@ -87,10 +87,6 @@ def lookahead(
     The slow ones are read off where a period begins, so that parameters that were
     replaced between ``init`` and the first step are not drawn back.
 
-    Args:
-        sync_period: steps between two moves of the slow parameters.
-        step_size: the part of the way that they go.
-
     Raises:
         ValueError: the period has no step; ``update`` was not given the parameters.
 
