@@ -35,6 +35,7 @@ class MaskedSeparation(SeparationModel):
     context: int = 1  # frames on which a mask depends
     statistics = GATHERED
     constants = tuple(GATHERED)
+    coders = ("encoder", "decoder")
 
     def __call__(
         self,
