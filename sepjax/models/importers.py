@@ -114,7 +114,7 @@ def state_dict_importer(
             options = {name: words.get(v, v) for name, v in options.items()}
             _require(family, known, options)
             config, params = from_state_dict(package.state, family=family, **options)
-            _compare(package.sizes, config)
+            compare(package.sizes, config)
             terms = package.licence or UNKNOWN + licence
             more = {"separate": dict(separate)} if separate else {}
             more |= {"options": options, "source": source, "licence": terms}
@@ -240,13 +240,24 @@ def _typed(name: str, value: Any, kind: Any) -> Any:
     raise ValueError(f"the file says {name} = {value!r}")
 
 
-def _compare(sizes: Mapping[str, Any], config: Config) -> None:
+def compare(
+    sizes: Mapping[str, Any],
+    config: Config,
+    place: str = "the file",
+    arrays: str = "its arrays",
+) -> None:
+    """Refuse a model of other sizes than a place tells: the first is named.
+
+    They are fields of ``config.model``, ``sample_rate``, or the number of ``sources``.
+    """
+    facts = {"sources": len(config.data.sources)}
+    facts["sample_rate"] = config.data.sample_rate
     for name, value in sizes.items():
-        count = len(config.data.sources)
-        size = count if name == "sources" else getattr(config.model, name)
+        size = facts[name] if name in facts else getattr(config.model, name)
         if size != value:
             raise ValueError(
-                f"the file says {name} = {value!r}, but its arrays have {size!r}"
+                f"{place} says {name} = {value!r}, but {arrays} have {size!r}: are "
+                "they of another model?"
             )
 
 

@@ -53,14 +53,8 @@ def open_unmix(
 ) -> tuple[Config, dict]:
     """Import the networks of several targets, all of one size.
 
-    Args:
-        state: arrays named ``<target>/<name>``, of all targets.
-        sources: the targets to take, in this order; all, as they come, if not given.
-        sample_rate: Hz.
-        hop: samples between frames; 0: a quarter of the window.
-        iterations: of the Wiener filter; -1: one, or none of a single source.
-        softmask: start it from a ratio mask.
-        residual: one more source, what the others leave.
+    Arrays are named ``<target>/<name>``; options as those of
+    :func:`sepjax.models.open_unmix.weights_folder.import_folder`.
     """
     targets = _targets(state, tuple(sources))
     trees = [_network(state, target + "/") for target in targets]

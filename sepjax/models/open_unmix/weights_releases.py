@@ -12,20 +12,17 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sepjax.download import DownloadError, fetch
-from sepjax.models.importers import IMPORTERS, UNKNOWN, Imported, notice
+from sepjax.models.importers import IMPORTERS, UNKNOWN, Imported, notice, pick
 from sepjax.models.open_unmix.weights_folder import (
     ORDER,
     SEPARATOR,
-    SOURCE,
     Transform,
     check_names,
-    compare,
-    facts_of,
     file_of,
     folder_of,
+    import_targets,
     name_parts,
     read_separator_file,
-    read_targets,
 )
 from sepjax.registry import nearest
 from sepjax.storage import sha256
@@ -89,18 +86,10 @@ def import_release(
     download: bool = False,
     verify: bool = True,
 ) -> Imported:
-    """Import a released model from its files.
+    """Import a released model, a key of :data:`RELEASES`, from its files.
 
-    Args:
-        name: a key of :data:`RELEASES`.
-        paths: a folder of files, or the files.
-        sources: the targets to take, in this order; all by default.
-        iterations: of the Wiener filter, as softmask and residual: see
-            :func:`~sepjax.models.open_unmix.weights_folder.import_folder`.
-        softmask: start it from a ratio mask.
-        residual: one more source, what the others leave.
-        download: fetch into the folder what it lacks.
-        verify: refuse a file that is not what its name says; otherwise warn of it.
+    With ``download`` what the folder lacks is fetched into it. All else is as in
+    :func:`~sepjax.models.open_unmix.weights_folder.import_folder`.
 
     Raises:
         FileNotFoundError: a target has no file; the message says where it is published.
@@ -117,18 +106,16 @@ def import_release(
     files = _files(name, targets, paths, download)
     check_names(files.values(), verify)
     published = _published(name, release, files)
-    transform = release.transform
     options = dict(iterations=iterations, softmask=softmask, residual=residual)
-    rates = dict(sample_rate=transform.sample_rate, hop=transform.hop)
-    config, params = read_targets(files, **rates, **options)
-    compare(name, transform._asdict(), config)
+    sizes = {name: release.transform._asdict()}
+    rates = pick(sizes[name], "sample_rate", "hop")
     if separator := read_separator_file(folder_of(paths)):
-        compare(SEPARATOR, separator._asdict(), config)
+        sizes[SEPARATOR] = separator._asdict()
     known = published or notice(release.licence)
     licence = release.licence if known else UNKNOWN + "MIT"
-    more = dict(source=SOURCE, url=release.place, published=published, licence=licence)
-    more |= dict(options=options)
-    return Imported(config, params, facts_of(name, files, config, **more))
+    facts = dict(url=release.place, published=published, licence=licence)
+    facts["options"] = options
+    return import_targets(name, files, options | rates, sizes, facts)
 
 
 for _name in RELEASES:

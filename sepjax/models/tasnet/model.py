@@ -70,11 +70,10 @@ class MaskedSeparation(SeparationModel):
 
     def kernels(self) -> dict[str, Float[Array, "length filters"]]:
         """The taps of every bank, by ``encoder/…`` and ``decoder/…``, for plots."""
-        sides = {"encoder": self.encoder, "decoder": self.decoder}
         return {
             f"{side}/{name}": taps
-            for side, module in sides.items()
-            for name, taps in module.kernels().items()
+            for side in ("encoder", "decoder")
+            for name, taps in getattr(self, side).kernels().items()
         }
 
 
