@@ -1,9 +1,6 @@
 """Demucs v1: facebookresearch/demucs, branch v1, its ``Demucs`` and its Conv-TasNet.
 
-Convolutions turn from (out, in, taps) to (taps, in, out), transposed ones from (in,
-out, taps) to (taps, in, out); the LSTM's matrices from (gates, in) to (in, gates),
-forward and backward along a leading axis. Decoder layers are counted from the outside,
-as encoder layers are.
+Decoder layers are counted from the outside, as encoder layers are.
 """
 
 import functools
@@ -86,11 +83,8 @@ def demucs(
 ) -> tuple[Config, dict]:
     """Demucs v1 with its defaults ``rewrite``, ``glu``, ``kernel_size`` and ``stride``.
 
-    Args:
-        state: its arrays.
-        growth: of the channels; 0: the simplest number that gives their sequence.
-        sources: names of the classes; four are MUSDB18's if not given.
-        sample_rate: Hz.
+    ``growth`` is that of the channels; 0: the simplest number that gives their
+    sequence. Four ``sources`` are MUSDB18's if they have no names.
     """
     channels = state.take("encoder.0.0.weight", -1, -1, KERNEL).shape[1]
     depth = state.count(r"encoder\.(\d+)\.")

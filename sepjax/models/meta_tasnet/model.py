@@ -1,15 +1,12 @@
 """Meta-TasNet: one masking network for all instruments, generated from embeddings.
 
-Stages hear the music at rates that double; each is given the masked latents of the
-stage before it. The first stage alone is the model of the thesis' chapter 4.
-
-Reference:
-    Samuel, Ganeshan and Naradowsky 2020, Meta-learning extractors for music source
-    separation; thesis 4.2.2.
+Reference: Samuel, Ganeshan and Naradowsky 2020, Meta-learning extractors for music
+source separation; thesis 4.2.2.
 """
 
 import dataclasses
 import functools
+from collections.abc import Callable
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -71,36 +68,26 @@ class GeneratedSeparator(nn.Module):
         """Declare embeddings, generators and the slopes that all instruments share."""
         config, sources = self.config, len(self.sources)
         blocks = config.layers * config.stack
-        parts = {
-            "ends": functools.partial(
-                init_ends,
-                inputs=config.N + self.context_width,
-                latent=config.N,
-                bottleneck=config.B,
-            ),
-            "blocks": functools.partial(
-                init_block,
-                bottleneck=config.B,
-                hidden=config.H,
-                width=config.kernel,
-                bias=config.residual_bias,
-            ),
-        }
+        inputs = config.N + self.context_width
+        sizes = dict(inputs=inputs, latent=config.N, bottleneck=config.B)
+        ends = functools.partial(init_ends, **sizes)
+        sizes = dict(bottleneck=config.B, hidden=config.H, width=config.kernel)
+        block = functools.partial(init_block, **sizes, bias=config.residual_bias)
         shape = dict(embedding=config.embedding, bottleneck=config.generator_bottleneck)
 
-        def draw(part: str, key: Array) -> dict:
+        def draw(init: Callable, key: Array) -> dict:
             if config.independent_params:
-                return init_independent(key, parts[part], sources=sources)
-            return init_generator(key, jax.eval_shape(parts[part], key), **shape)
+                return init_independent(key, init, sources=sources)
+            return init_generator(key, jax.eval_shape(init, key), **shape)
 
         def draw_blocks(key: Array) -> dict:
-            each = functools.partial(draw, "blocks")
+            each = functools.partial(draw, block)
             return jax.vmap(each)(jax.random.split(key, blocks))
 
         self.embedding = {}
         if not config.independent_params:
             self.embedding = self.param("embedding", self._draw_embeddings)
-        self.ends = self.param("ends", functools.partial(draw, "ends"))
+        self.ends = self.param("ends", functools.partial(draw, ends))
         self.blocks = self.param("blocks", draw_blocks)
         self.slopes = self.param("slopes", lambda key: init_slopes(blocks))
 
@@ -170,7 +157,7 @@ class Stage(nn.Module):
 
 
 class MetaTasNet(SeparationModel):
-    """Stages of generated separators.
+    """Stages of generated separators, each given the masked latents of the one before.
 
     Contract: ``(batch, time) -> Separation`` at ``sample_rate``, the rate of the last
     stage. The music of the stages before is made by decimation, so that all of them
@@ -197,11 +184,7 @@ class MetaTasNet(SeparationModel):
     def separate_levels(
         self, mixtures: tuple[Float[Array, "batch _"], ...]
     ) -> tuple[Any, ...]:
-        """The :class:`Separation` of every stage, each of its own length.
-
-        Args:
-            mixtures: lowest rate first, each twice as long as the one before.
-        """
+        """The :class:`Separation` of every stage, the lowest rate first."""
         outputs, context = [], None
         for stage, mixture in zip(self.stages, mixtures, strict=True):
             output = stage(mixture, context)
@@ -219,11 +202,8 @@ class MetaTasNet(SeparationModel):
     ) -> dict[str, Stages]:
         """Separate, and gather what the losses of every stage need, as ``stages``.
 
-        Args:
-            mixture: the mixtures.
-            sources: that sum to them.
-            latents: whether to encode the true sources.
-            reconstruction: whether to decode the unmasked mixture.
+        ``latents``: encode the true sources as well, ``reconstruction``: decode the
+        unmasked mixture.
         """
         options = dict(latents=latents, reconstruction=reconstruction)
         levels = self.levels(mixture, sources)

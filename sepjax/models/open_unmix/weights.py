@@ -1,10 +1,7 @@
 """Open-Unmix: sigsep/open-unmix-pytorch, class ``OpenUnmix``, one file for each source.
 
-The state dicts of the sources are one here, with names like ``vocals/fc1.weight``
-(:func:`join_targets`). Matrices turn from (out, in) to (in, out), the LSTM's gates stay
-in PyTorch's order, and the arrays of all sources are stacked along a leading axis. The
-running statistics of the norms come along as the part ``batch_stats``, which
-:func:`sepjax.foreign.state_dict.as_variables` takes out again.
+The state dicts of the sources are one here (:func:`join_targets`), and their arrays are
+stacked along a leading axis.
 """
 
 from collections.abc import Mapping

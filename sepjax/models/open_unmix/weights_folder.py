@@ -134,7 +134,7 @@ def _by_target(paths: Sequence[Path], sources: tuple[str, ...]) -> dict[str, Pat
         if target not in names:
             raise ValueError(f"there is no '{target}.pth': {nearest(target, names)}")
     usual = [name for name in ORDER if name in names]
-    usual += [name for name in names if name not in ORDER]
+    usual += sorted(set(names) - set(ORDER))
     return {target: file_of(paths, target) for target in sources or usual}
 
 

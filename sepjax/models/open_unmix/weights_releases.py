@@ -1,8 +1,4 @@
-"""Importers of the Open-Unmix models that its authors have released, by their names.
-
-Their files are taken from a folder, or fetched into it, and are compared with what was
-published: the beginnings of their SHA-256 are part of their names.
-"""
+"""Importers of the Open-Unmix models that its authors have released, by their names."""
 
 import functools
 import sys

@@ -38,10 +38,8 @@ def analyze_channels(
     length = kernel.shape[0]
     rows = jnp.swapaxes(latent, -1, -2)
     frames = frame(pad_to_frames(rows, length, stride), length, stride)
-    kernel = kernel.astype(latent.dtype)
-    if kernel.ndim == 2:
-        return jnp.einsum("...ckl,lc->...kc", frames, kernel)
-    return jnp.einsum("...ckl,lcn->...kn", frames, kernel)
+    form = "...ckl,lc->...kc" if kernel.ndim == 2 else "...ckl,lcn->...kn"
+    return jnp.einsum(form, frames, kernel.astype(latent.dtype))
 
 
 def synthesize_channels(

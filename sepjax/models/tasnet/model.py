@@ -1,6 +1,7 @@
 """Masked separation in a learnt encoding: Conv-TasNet and the FB-IRM oracle."""
 
 import math
+from collections.abc import Callable
 
 import flax.linen as nn
 from jaxtyping import Array, Float
@@ -24,7 +25,7 @@ class MaskedSeparation(SeparationModel):
     """
 
     encoder: nn.Module
-    separator: nn.Module
+    separator: Callable[[Array], Array]
     decoder: nn.Module
     sources: tuple[str, ...]
     sample_rate: int

@@ -4,6 +4,7 @@ Contract: ``(batch, frames, latent) -> masks (batch, sources, frames, latent)``.
 """
 
 import dataclasses
+from collections.abc import Callable
 
 import flax.linen as nn
 import jax
@@ -112,16 +113,6 @@ class SeparatorPerSource(nn.Module):
         return MASK_ACTIVATIONS[config.mask_act](logits)
 
 
-class IdealMask(nn.Module):
-    """Ideal ratio masks from the sources' own latents: FB-IRM (thesis eq. 5.1)."""
-
-    def __call__(
-        self, sources: Float[Array, "batch sources frames latent"]
-    ) -> Float[Array, "batch sources frames latent"]:
-        """Masks that differentiate through to encoder and decoder."""
-        return ratio_mask(sources)
-
-
 @SEPARATORS.register("tcn")
 def tcn_separator(
     config: TasNetConfig, sources: int
@@ -131,6 +122,6 @@ def tcn_separator(
 
 
 @SEPARATORS.register("ideal_mask")
-def ideal_mask(config: TasNetConfig, sources: int) -> IdealMask:
-    """The oracle separator."""
-    return IdealMask()
+def ideal_mask(config: TasNetConfig, sources: int) -> Callable[[Array], Array]:
+    """Ideal ratio masks from the sources' own latents: FB-IRM (thesis eq. 5.1)."""
+    return ratio_mask
