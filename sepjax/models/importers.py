@@ -23,6 +23,7 @@ IMPORTERS = Registry("family of weights", package="sepjax.models", module="weigh
 
 The attribute ``convert`` of most is the function that :func:`from_state_dict` calls.
 """
+MUSDB = ("drums", "bass", "other", "vocals")  # names of four sources
 UNKNOWN = "of the weights: not known, ask whoever trained them; of the code: "
 RESTRICTED = r"(?i)\bNC\b|non-?commercial|research (use )?only|\bND\b|no ?derivatives"
 NOTHING: Mapping[str, Any] = MappingProxyType({})

@@ -51,18 +51,16 @@ def layer_widths(channels: int, depth: int, growth: float) -> tuple[int, ...]:
 
 
 def rescale(
-    kernel: Float[Array, "..."],
-    bias: Float[Array, " outputs"],
-    reference: float = REFERENCE,
+    kernel: Float[Array, "..."], bias: Float[Array, " outputs"]
 ) -> tuple[Float[Array, "..."], Float[Array, " outputs"]]:
-    r"""Divide both by :math:`\sqrt{\mathrm{std}(w) / r}` with the reference :math:`r`.
+    r"""Divide both by :math:`\sqrt{\mathrm{std}(w) / 0.1}`.
 
     Example:
         >>> kernel, bias = rescale(jnp.array([-0.4, 0.0, 0.4]), jnp.ones(1))
         >>> kernel.tolist(), bias.tolist()
         ([-0.20000000298023224, 0.0, 0.20000000298023224], [0.5])
     """
-    scale = jnp.sqrt(jnp.std(kernel, ddof=1) / reference)
+    scale = jnp.sqrt(jnp.std(kernel, ddof=1) / REFERENCE)
     return kernel / scale, bias / scale
 
 

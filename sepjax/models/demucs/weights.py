@@ -15,10 +15,9 @@ from sepjax.foreign.restricted_pickle import Named
 from sepjax.foreign.state_dict import StateReader, read_lstm, source_names, state_of
 from sepjax.models.demucs.config import DemucsConfig
 from sepjax.models.demucs.model import CONTEXT, KERNEL, STRIDE, layer_widths
-from sepjax.models.importers import Package, expect, pick, state_dict_importer
+from sepjax.models.importers import MUSDB, Package, expect, pick, state_dict_importer
 from sepjax.models.tasnet.weights import NORMS, kaituoxu, kaituoxu_package
 
-MUSDB = ("drums", "bass", "other", "vocals")
 # What our Demucs has always and its arrays do not show.
 FIXED = dict(kernel_size=KERNEL, stride=STRIDE, context=CONTEXT)
 FIXED |= dict(rewrite=True, glu=True, upsample=False, resample=False, normalize=False)
@@ -112,13 +111,9 @@ def demucs(
     bias = state.take("lstm.linear.bias", widths[-1])
     params["linear"] = {"kernel": linear.T, "bias": bias}
     count = params["decoder_0"]["conv"]["kernel"].shape[2] // channels
-    model = DemucsConfig(
-        audio_channels=channels,
-        channels=widths[0],
-        depth=depth,
-        growth=growth or simplest_growth(widths),
-        lstm_layers=recurrent,
-    )
+    growth = growth or simplest_growth(widths)
+    sizes = dict(audio_channels=channels, channels=widths[0], depth=depth)
+    model = DemucsConfig(**sizes, growth=growth, lstm_layers=recurrent)
     names = source_names(sources or MUSDB * (count == len(MUSDB)), count)
     data = DataConfig(sources=names, sample_rate=sample_rate)
     return Config(model=model, data=data), params

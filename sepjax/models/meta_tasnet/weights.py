@@ -15,10 +15,9 @@ import numpy as np
 
 from sepjax.config import Config, DataConfig
 from sepjax.foreign.state_dict import StateReader, source_names, stacks_of, state_of
-from sepjax.models.importers import Package, pick, state_dict_importer
+from sepjax.models.importers import MUSDB, Package, pick, state_dict_importer
 from sepjax.models.meta_tasnet.config import MetaTasNetConfig
 
-SOURCES = ("drums", "bass", "other", "vocals")
 SLOPES = {"input": 1, "bottleneck": 2, "skip": 3, "mask": 4}
 TAPS = 3  # of the depthwise convolution, where only the product is known
 Layers = dict[str, tuple[str, tuple[int, ...]]]
@@ -77,19 +76,11 @@ def meta_tasnet(
     count, sizes = _sizes(state, latent, kernel)
     filters = state.count(r"stages\.0\.encoder\.filters\.(\d+)\.")
     blocks = state.count(r"stages\.0\.mask\.tcn\.(\d+)\.")
-    model = MetaTasNetConfig(
-        stages=stages,
-        N=latent,
-        L=first.shape[-1],
-        W=stride or first.shape[-1],
-        filters=filters,
-        mels=inputs - filters * len(first),
-        kernel=kernel,
-        layers=layers,
-        stack=stacks_of(blocks, layers),
-        **sizes,
-    )
-    names = source_names(sources or SOURCES[: 4 if count == 4 else 0], count)
+    length, mels = first.shape[-1], inputs - filters * len(first)
+    sizes |= dict(N=latent, L=length, W=stride or length, filters=filters, mels=mels)
+    sizes |= dict(layers=layers, stack=stacks_of(blocks, layers), kernel=kernel)
+    model = MetaTasNetConfig(stages=stages, **sizes)
+    names = source_names(sources or MUSDB * (count == len(MUSDB)), count)
     rate = sample_rate or 8000 * 2 ** (stages - 1)
     config = Config(model=model, data=DataConfig(sources=names, sample_rate=rate))
     state.ignore(r"stages\.\d+\.encoder\.spectrogram\.window")

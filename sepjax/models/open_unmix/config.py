@@ -14,15 +14,9 @@ class OpenUnmixConfig(ModelConfig):
 
     objective: ClassVar[str] = "spectral_mse"
     former: ClassVar[dict[str, str]] = {
-        "umx_hidden": "hidden",
-        "umx_layers": "layers",
-        "umx_bidirectional": "bidirectional",
-        "umx_bandwidth": "bandwidth",
-        "umx_fft": "n_fft",
-        "umx_hop": "hop",
-        "umx_dropout": "dropout",
-        "layers": "",  # of another family
-    }
+        f"umx_{name}": name
+        for name in ("hidden", "layers", "bidirectional", "bandwidth", "hop", "dropout")
+    } | {"umx_fft": "n_fft", "layers": ""}  # layers: of another family
 
     name: str = setting("open_unmix", "free")
     hidden: int = positive(512)  # channels; each of two directions has half as many

@@ -14,19 +14,6 @@ from sepjax.models.tasnet.config import TasNetConfig
 from sepjax.models.tasnet.registry import BANKS
 
 
-def xavier_conv(
-    key: Array, length: int, filters: int
-) -> Float[Array, "length filters"]:
-    """Xavier normal taps of a one-channel convolution, variance 2 / (L (N + 1)).
-
-    Example:
-        >>> xavier_conv(jax.random.key(0), 20, 440).shape
-        (20, 440)
-    """
-    scale = (2 / (length * (filters + 1))) ** 0.5
-    return scale * jax.random.normal(key, (length, filters))
-
-
 def declare(module: nn.Module, init: dict[str, Array]) -> dict[str, Array]:
     """Parameters of a module that start at given values and need no randomness."""
     return {
@@ -36,7 +23,10 @@ def declare(module: nn.Module, init: dict[str, Array]) -> dict[str, Array]:
 
 
 class ConvBank(nn.Module):
-    """Free taps, Xavier-normal or initialised as gammatones (thesis gammatone_init)."""
+    """Free taps, Xavier-normal or initialised as gammatones (thesis gammatone_init).
+
+    Xavier's variance is 2 / (L (N + 1)); gammatones are as loud.
+    """
 
     filters: int
     length: int
@@ -50,15 +40,14 @@ class ConvBank(nn.Module):
         return self.param("kernel", self._init)
 
     def _init(self, key: Array) -> Float[Array, "length filters"]:
+        scale = (2 / (self.length * (self.filters + 1))) ** 0.5
         if not self.gammatone_init:
-            return xavier_conv(key, self.length, self.filters)
+            return scale * jax.random.normal(key, (self.length, self.filters))
         params = filterbanks.init_gammatone(
             self.filters, sample_rate=self.sample_rate, spacing=self.init_type
         )
         physical = filterbanks.gammatone_params_to_physical(params)
-        taps = filterbanks.gammatone_kernel(*physical, self.length)
-        # Xavier's scale, so that both initialisations start equally loud.
-        return taps * (2 / (self.length * (self.filters + 1))) ** 0.5
+        return filterbanks.gammatone_kernel(*physical, self.length) * scale
 
 
 @BANKS.register("param_sinc")

@@ -4,6 +4,7 @@ Contract: ``(batch, frames, latent) -> masks (batch, sources, frames, latent)``.
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable
 
 import flax.linen as nn
@@ -67,18 +68,9 @@ class TcnSeparator(nn.Module):
     def _network(self, hidden: Array) -> Array:
         config = self.config
         shape = dict(layers=config.layers, stacks=config.stack)
-        params = self.param(
-            "tcn",
-            lambda key: init_tcn(
-                key,
-                **shape,
-                bottleneck=config.B,
-                hidden=config.H,
-                width=config.kernel,
-                skip=config.skip,
-                bias=config.bias,
-            ),
-        )
+        sizes = dict(bottleneck=config.B, hidden=config.H, width=config.kernel)
+        sizes |= dict(skip=config.skip, bias=config.bias)
+        params = self.param("tcn", functools.partial(init_tcn, **shape, **sizes))
         return tcn(params, hidden, **shape, causal=config.causal, norm=config.norm)
 
 

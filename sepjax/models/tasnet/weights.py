@@ -138,18 +138,11 @@ def kaituoxu(
     latent, channels, length = analysis.shape
     synthesis = state.take("decoder.basis_signals.weight", channels * length, latent)
     banks = [{"kernel": analysis.reshape(latent, -1).T}, {"kernel": synthesis}]
-    fields |= dict(
-        layers=len(layers),
-        L=length,
-        W=stride,
-        audio_channels=channels,
-        causal=causal,
-        norm=_choice("norm", norm, ("global", "frame")),
-        input_norm="frame",
-        mask_act=_choice("mask_act", mask_act, MASKS),
-        encoder_act="relu",
-        padding="none",
-    )
+    norm = _choice("norm", norm, ("global", "frame"))
+    act = _choice("mask_act", mask_act, MASKS)
+    fields |= dict(layers=len(layers), L=length, W=stride, audio_channels=channels)
+    fields |= dict(causal=causal, norm=norm, input_norm="frame", mask_act=act)
+    fields |= dict(encoder_act="relu", padding="none")
     return _model(fields, banks, separator, sources, sample_rate)
 
 
@@ -235,17 +228,9 @@ def asteroid(
     act = _choice("encoder_act", encoder_act, ("none", "relu"))
     floors = dict(min_low_hz=min_low_hz, min_band_hz=min_band_hz)
     banks, kind = _asteroid_banks(state, fields["N"], **floors)
-    fields |= kind | dict(
-        layers=layers,
-        W=stride,
-        causal=causal,
-        norm=norm,
-        input_norm=norm,
-        mask_act=_choice("mask_act", mask_act, MASKS),
-        encoder_act=act,
-        fb_act=act,
-        padding="none",
-    )
+    fields |= kind | dict(layers=layers, W=stride, causal=causal, padding="none")
+    fields |= dict(norm=norm, input_norm=norm, encoder_act=act, fb_act=act)
+    fields["mask_act"] = _choice("mask_act", mask_act, MASKS)
     return _model(fields, banks, separator, sources, sample_rate)
 
 

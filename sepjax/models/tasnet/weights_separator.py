@@ -67,15 +67,9 @@ def read_separator(state: StateReader, naming: Naming) -> tuple[dict, Params]:
         params["prelu"] = _slope(state, naming.prelu)
     if skip:
         _widen(params, width, skip)
-    fields = dict(
-        N=latent,
-        B=max(width, skip),
-        H=hidden,
-        kernel=len(blocks[0]["depthwise"]["kernel"]),
-        skip=bool(skip),
-        bias=naming.bias,
-        output_prelu=bool(naming.prelu),
-    )
+    taps = len(blocks[0]["depthwise"]["kernel"])
+    fields = dict(N=latent, B=max(width, skip), H=hidden, kernel=taps, skip=bool(skip))
+    fields |= dict(bias=naming.bias, output_prelu=bool(naming.prelu))
     return fields, params
 
 
