@@ -164,12 +164,7 @@ def from_state_dict(
 def run_importer(
     family: str, paths: Sequence[Path], options: Mapping[str, str]
 ) -> Imported:
-    """Import files with options as they come from a command line.
-
-    Args:
-        family: a key of :data:`IMPORTERS`.
-        paths: of the files.
-        options: name -> text.
+    """Import files of a family with options, name -> text, as of a command line.
 
     Raises:
         ValueError: no such family, option, or value; the message suggests others.
@@ -246,12 +241,7 @@ def compare(
 
 
 def pick(arguments: Mapping[str, Any], *same: str, **renamed: str) -> dict[str, Any]:
-    """Return some of the arguments in a file, under our names.
-
-    Args:
-        arguments: theirs.
-        same: names that are ours as well.
-        renamed: our name -> theirs.
+    """Return some of the arguments in a file, under our names; renamed: ours -> theirs.
 
     Example:
         >>> pick({"N": 8, "X": 2, "epochs": 3}, "N", "L", layers="X")
@@ -262,11 +252,9 @@ def pick(arguments: Mapping[str, Any], *same: str, **renamed: str) -> dict[str, 
 
 
 def expect(name: str, value: Any, ours: Any) -> None:
-    """Refuse a file of another kind.
+    """Refuse a file that says something else than the family has.
 
-    Raises:
-        ValueError: it says something else than the family has; classes are tuples of
-            the module's name and their own.
+    Classes are tuples of the module's name and their own.
     """
     if value != ours:
         texts = [

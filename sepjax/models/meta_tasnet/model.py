@@ -81,8 +81,8 @@ class GeneratedSeparator(nn.Module):
             return init_generator(key, jax.eval_shape(init, key), **shape)
 
         def draw_blocks(key: Array) -> dict:
-            each = functools.partial(draw, block)
-            return jax.vmap(each)(jax.random.split(key, blocks))
+            keys = jax.random.split(key, blocks)
+            return jax.vmap(functools.partial(draw, block))(keys)
 
         self.embedding = {}
         if not config.independent_params:

@@ -22,10 +22,7 @@ Tree = dict[str, "np.ndarray | Tree"]
 
 
 def join_targets(states: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """Join the state dicts of several targets to the one state dict of the family.
-
-    Args:
-        states: name of the target -> its state dict.
+    """Join the state dicts of several targets, by name, to the one of the family.
 
     Example:
         >>> join_targets({"vocals": {"fc1.weight": 1}, "bass": {"fc1.weight": 2}})

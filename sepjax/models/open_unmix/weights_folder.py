@@ -107,11 +107,7 @@ import_folder.convert = open_unmix
 
 
 def read_separator_file(folder: Path) -> Transform | None:
-    """Read ``separator.json`` in a folder; None if there is no such file.
-
-    Raises:
-        ValueError: it is damaged, or a number is missing.
-    """
+    """Read ``separator.json`` in a folder; None if there is no such file."""
     path = folder / SEPARATOR
     if not path.is_file():
         return None
@@ -139,11 +135,7 @@ def _by_target(paths: Sequence[Path], sources: tuple[str, ...]) -> dict[str, Pat
 
 
 def file_of(paths: Sequence[Path], target: str, public: str = "") -> Path | None:
-    """Return the file of a target, if it exists; the published file goes first.
-
-    Raises:
-        ValueError: there are several.
-    """
+    """Return the one file of a target, if it exists; the published file goes first."""
     files = [path for path in _listing(paths) if name_parts(path)[0] == target]
     files = [path for path in files if path.name == public] or files
     if len(files) > 1:
@@ -159,11 +151,7 @@ def _listing(paths: Sequence[Path]) -> list[Path]:
 
 
 def folder_of(paths: Sequence[Path]) -> Path:
-    """Return the folder with the files of a model.
-
-    Raises:
-        ValueError: no path is given.
-    """
+    """Return the folder with the files of a model."""
     if not paths:
         raise ValueError("name the folder of the files")
     return paths[0].parent if paths[0].is_file() else paths[0]
@@ -181,11 +169,7 @@ def name_parts(path: Path) -> tuple[str, str]:
 
 
 def check_names(files: Iterable[Path], verify: bool) -> None:
-    """Compare files with the hashes in their names.
-
-    Raises:
-        ValueError: one is another file, unless only a warning is asked for.
-    """
+    """Refuse files that are not what their names say, or else warn of them."""
     for path in files:
         prefix, digest = name_parts(path)[1], sha256(path)
         if not digest.startswith(prefix):
@@ -206,14 +190,10 @@ def import_targets(
     sizes: Mapping[str, Mapping[str, Any]],
     facts: Mapping[str, Any],
 ) -> Imported:
-    """Import the files of targets with options of the family ``open_unmix``.
+    """Import the file of each target with options of the family ``open_unmix``.
 
-    Args:
-        family: of the importer.
-        files: target -> its file.
-        options: as the family has them.
-        sizes: place -> sizes that it tells, with which the arrays are compared.
-        facts: as for :func:`sepjax.models.importers.make_facts`.
+    ``sizes``, by the place that tells them, are compared with those of the arrays;
+    ``facts`` are as for :func:`sepjax.models.importers.make_facts`.
     """
     states = {}
     for target, path in files.items():

@@ -23,6 +23,8 @@ from sepjax.models.open_unmix.weights_folder import (
 from sepjax.registry import nearest
 from sepjax.storage import sha256
 
+MIT = "MIT, as the project states; see the record"
+
 
 class Release(NamedTuple):
     """Files of a released model, and the facts that the files do not contain."""
@@ -31,7 +33,7 @@ class Release(NamedTuple):
     """The record, below which ``files/<name>`` are."""
     files: Mapping[str, str]
     """Target -> name of its file, which ends in the beginning of its SHA-256."""
-    licence: str = "MIT, as the project states; see the record"
+    licence: str = MIT
     transform: Transform = Transform()
 
     def url(self, target: str) -> str:
@@ -43,26 +45,16 @@ class Release(NamedTuple):
         return name_parts(Path(self.files[target]))[1]
 
 
-def _four(vocals: str, drums: str, bass: str, other: str) -> dict[str, str]:
-    hashes = zip(ORDER, (vocals, drums, bass, other))
-    return {target: f"{target}-{prefix}.pth" for target, prefix in hashes}
+def _four(record: str, hashes: str, licence: str = MIT) -> Release:
+    files = {n: f"{n}-{prefix}.pth" for n, prefix in zip(ORDER, hashes.split())}
+    return Release(f"https://zenodo.org/records/{record}", files, licence)
 
 
 # Records and names as open-unmix-pytorch 1.3 gives them in utils.py.
 RELEASES = {
-    "umx": Release(
-        "https://zenodo.org/records/3370486",
-        _four("c8df74a5", "5a48008b", "646024d3", "f8e132cc"),
-    ),
-    "umxhq": Release(
-        "https://zenodo.org/records/3370489",
-        _four("b62c91ce", "9619578f", "8d85a5bd", "b52fbbf7"),
-    ),
-    "umxl": Release(
-        "https://zenodo.org/records/5069601",
-        _four("bccbd9aa", "69e0ebd4", "2ca1ce51", "c8c5b3e6"),
-        "CC BY-NC-SA 4.0",
-    ),
+    "umx": _four("3370486", "c8df74a5 5a48008b 646024d3 f8e132cc"),
+    "umxhq": _four("3370489", "b62c91ce 9619578f 8d85a5bd b52fbbf7"),
+    "umxl": _four("5069601", "bccbd9aa 69e0ebd4 2ca1ce51 c8c5b3e6", "CC BY-NC-SA 4.0"),
     "umxse": Release(
         "https://zenodo.org/records/3786908",
         {"speech": "speech_f5e0d9f9.pth", "noise": "noise_04a6fc2d.pth"},

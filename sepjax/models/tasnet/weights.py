@@ -19,6 +19,7 @@ from sepjax.models.tasnet.weights_separator import Naming, Params, read_separato
 from sepjax.registry import nearest
 
 MASKS = ("sigmoid", "relu", "softmax", "linear")
+LICENCE = re.compile("licen[cs]", re.IGNORECASE)
 NORMS = {"gLN": "global", "cLN": "frame", "cgLN": "cumulative"}
 
 
@@ -162,10 +163,6 @@ def _read_asteroid(content: Any) -> Package:
     return Package(state, options, sizes, "; ".join(sorted(_licences(others))))
 
 
-def _is_licence(name: Any) -> bool:
-    return bool(re.search("licen[cs]", str(name).lower()))
-
-
 def _licences(tree: Any, inside: bool = False) -> set[str]:
     """Texts under names such as ``license`` or ``license_note``."""
     if isinstance(tree, str):
@@ -177,7 +174,7 @@ def _licences(tree: Any, inside: bool = False) -> set[str]:
     return {
         text
         for name, item in tree.items()
-        for text in _licences(item, inside or _is_licence(name))
+        for text in _licences(item, inside or bool(LICENCE.search(str(name))))
     }
 
 
