@@ -13,9 +13,13 @@ import shutil
 import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
+
+LARGEST, DEEPEST = 1 << 28, 64
+"""Bytes of a JSON file that is read, and brackets within brackets in it."""
+Tree = TypeVar("Tree", dict, list)
 
 
 @contextlib.contextmanager
@@ -147,6 +151,78 @@ def to_json(tree: Any, indent: int | None = 1) -> str:
 def write_json(path: str | Path, tree: Any, indent: int | None = 1) -> Path:
     """Write strict JSON atomically; return the path."""
     return write_atomically(path, to_json(tree, indent) + "\n")
+
+
+def read_json(path: str | Path, kind: type[Tree]) -> Tree:
+    """Read a JSON file from outside: strict, in UTF-8, of bounded size and depth.
+
+    Args:
+        path: of the file.
+        kind: what it holds, ``dict`` or ``list``.
+
+    Raises:
+        OSError: it is missing, or cannot be read.
+        ValueError: as :func:`parse_json`; the message names the file.
+
+    Example:
+        >>> import tempfile
+        >>> path = write_json(Path(tempfile.mkdtemp()) / "facts.json", {"seed": 7})
+        >>> read_json(path, dict)
+        {'seed': 7}
+        >>> read_json(path, list)
+        Traceback (most recent call last):
+        ValueError: .../facts.json: a list is wanted, not {'seed': 7}: restore ...
+    """
+    with open(path, "rb") as file:
+        return parse_json(file.read(LARGEST + 1), kind, str(path))
+
+
+def parse_json(text: str | bytes, kind: type[Tree], place: str) -> Tree:
+    """Parse JSON that comes from outside, such as a line of a file; see `read_json`.
+
+    Raises:
+        ValueError: it is damaged, has a number that is not finite, or something else
+            than ``kind``, or is too large or too deep; ``place`` begins the message.
+
+    Example:
+        >>> parse_json("[1, 2]", list, "notes.jsonl, line 3")
+        [1, 2]
+    """
+    names = {dict: "an object", list: "a list"}
+    try:
+        if len(text) > LARGEST:
+            raise ValueError(f"it has more than {LARGEST >> 20} MiB")
+        text = text if isinstance(text, str) else text.decode("utf-8-sig")
+        tree = json.loads(text, parse_constant=_refuse, parse_float=_finite_float)
+        _require_shallow(tree)
+        if "\\ud" in text.lower():  # half of a surrogate pair cannot be written again
+            to_json(tree).encode()
+        if not isinstance(tree, kind):
+            raise ValueError(f"{names[kind]} is wanted, not {repr(tree)[:80]}")
+    except (ValueError, RecursionError) as error:
+        reason = "nested too deeply" if isinstance(error, RecursionError) else error
+        raise ValueError(
+            f"{place}: {reason}: restore it from a copy, or make it anew"
+        ) from error
+    return tree
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no number of strict JSON")
+
+
+def _finite_float(text: str) -> float:
+    if not math.isfinite(number := float(text)):
+        _refuse(text)
+    return number
+
+
+def _require_shallow(tree: Any, left: int = DEEPEST) -> None:
+    if not left:
+        raise RecursionError
+    if isinstance(tree, dict | list):
+        for value in tree.values() if isinstance(tree, dict) else tree:
+            _require_shallow(value, left - 1)
 
 
 def text_sha256(text: str) -> str:

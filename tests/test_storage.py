@@ -8,7 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from sepjax.storage import atomic_folder, move, to_json, write_atomically
+from sepjax.storage import (
+    atomic_folder,
+    move,
+    parse_json,
+    read_json,
+    to_json,
+    write_atomically,
+)
 
 ROOT = Path(__file__).parent.parent
 
@@ -87,3 +94,32 @@ def test_move_makes_the_folder_and_replaces_a_file(tmp_path):
 def test_what_json_cannot_spell_is_null():
     tree = {"a": [math.nan, -math.inf, 1.5], "b": "é"}
     assert to_json(tree, indent=None) == '{"a": [null, null, 1.5], "b": "é"}'
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b'{"a": 1',
+        b'{"a": NaN}',
+        b'{"a": -Infinity}',
+        b'{"a": 1e999}',
+        b'{"a": "\xe4"}',
+        b'{"a": "\\udead"}',
+        b'{"a": ' + 5000 * b"9" + b"}",
+        b"[]",
+        b"null",
+        b'{"a": ' + 90 * b"[" + 90 * b"]" + b"}",
+        100_000 * b"[",
+    ],
+)
+def test_json_that_is_damaged_is_told_with_its_file(tmp_path, content):
+    path = tmp_path / "facts.json"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"facts\.json: .*restore it"):
+        read_json(path, dict)
+
+
+def test_json_of_other_editors_is_read():
+    text = b'\xef\xbb\xbf{"a": "\\ud83d\\ude00\xc3\xa4", "b": [[1.5, null]]}'
+    assert parse_json(text, dict, "x") == {"a": "\U0001f600\xe4", "b": [[1.5, None]]}
