@@ -7,12 +7,13 @@ atomically: a run killed at any moment finds the previous one whole.
 
 import contextlib
 import errno
-import hashlib
+import functools
 import json
 import math
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,8 +26,21 @@ from orbax.checkpoint.checkpoint_managers import preservation_policy
 from sepjax.config import Config, differences, from_dict
 from sepjax.models.build import model_of
 from sepjax.models.contract import SeparationModel, Variables
+from sepjax.train.damage import CheckpointError as CheckpointError
+from sepjax.train.damage import (
+    damaged,
+    damaged_loss,
+    read_layout,
+    read_state,
+    reading,
+    shapes_by_name,
+    with_sums,
+)
+from sepjax.train.damage import params_sha256 as params_sha256
+from sepjax.train.damage import read_meta as read_meta
 from sepjax.train.optim.plateau import PlateauState
-from sepjax.train.step import TrainState
+from sepjax.train.step import TrainState, init_variables
+from sepjax.weights.store import require_shapes
 
 FOLDER = "checkpoints"
 TRASH = "deleted"  # old checkpoints are renamed into it, which no kill can halve
@@ -38,10 +52,6 @@ class Progress(NamedTuple):
     plateau: PlateauState
     best_step: int = 0
     best_loss: float = math.inf
-
-
-class CheckpointError(RuntimeError):
-    """A checkpoint cannot be written, found or used; the message says what to do."""
 
 
 class Manager(ocp.CheckpointManager):
@@ -90,7 +100,10 @@ def open_manager(
         "meta": ocp.JsonCheckpointHandler(multiprocessing_options=processes),
     }
     folder = (run / FOLDER).absolute()
-    return Manager(folder, options=options, item_handlers=handlers)
+    try:
+        return Manager(folder, options=options, item_handlers=handlers)
+    except Exception as error:  # as in `reading`
+        raise damaged(folder, damaged_loss(folder), error) from error
 
 
 def save(
@@ -116,8 +129,9 @@ def save(
     if step in manager.all_steps():
         return
     meta = record | {"step": step, "progress": _progress_to_json(progress)}
+    tree = _saved(state)
     arguments = ocp.args.Composite(
-        state=ocp.args.StandardSave(_saved(state)), meta=ocp.args.JsonSave(meta)
+        state=ocp.args.StandardSave(tree), meta=ocp.args.JsonSave(with_sums(meta, tree))
     )
     # JSON has no infinity; the largest float sorts the same.
     metric = min(loss, np.finfo(np.float32).max.item())
@@ -214,26 +228,23 @@ def restore(
     run = Path(manager.directory).parent
     if not force:
         require_same(run, meta, config, data_sha256)
-    saved = dict(manager.item_metadata(step).state.tree)
+    saved = read_layout(manager, step)
     begins = bool(state.average) and not saved.get("average")
     layout = state.replace(average={} if begins else state.average)
     if saved.get("average") and not state.average:
         layout = state.replace(average=state.params)  # read, and left out again
     target = jax.tree.map(ocp.utils.to_shape_dtype_struct, _saved(layout))
-    try:
-        restored = manager.restore(
-            step, args=ocp.args.Composite(state=ocp.args.StandardRestore(target))
-        )
-    except ValueError as error:
+    if shapes_by_name(saved) != shapes_by_name(target):
         raise CheckpointError(
             f"{run} keeps another state than this configuration needs: its optimizer, "
             "schedule, warm-up or model is another one. Start a new run from it with "
             f"--config.train.pretrained_from={run} and another --workdir"
-        ) from error
-    average = restored.state.get("average", {}) if state.average else {}
+        )
+    restored = read_state(manager, step, target, meta)
+    average = restored.get("average", {}) if state.average else {}
     if begins:
-        average = jax.tree.map(jnp.copy, restored.state["params"])
-    state = state.replace(**restored.state | {"average": average})
+        average = jax.tree.map(jnp.copy, restored["params"])
+    state = state.replace(**restored | {"average": average})
     progress = _progress_from_json(meta["progress"])
     if from_dict(meta["config"]).optim.lr != config.optim.lr:
         state = state.with_learning_rate(config.optim.lr)
@@ -276,12 +287,6 @@ def _ends_with_run(config: Config) -> bool:
     return config.optim.schedule == "cosine" and not config.optim.cosine_steps
 
 
-def read_meta(manager: ocp.CheckpointManager, step: int) -> dict[str, Any]:
-    """Read the JSON part of a checkpoint."""
-    parts = manager.restore(step, args=ocp.args.Composite(meta=ocp.args.JsonRestore()))
-    return parts.meta
-
-
 def load(
     run: str | os.PathLike, *, which: str = "best"
 ) -> tuple[SeparationModel, Variables, Config]:
@@ -298,8 +303,9 @@ def load(
         step = _pick(manager, which)
         meta = read_meta(manager, step)
         config = from_dict(meta["config"])
-        model = model_of(config)
-        return model, _variables(manager, step, model.collections), config
+        with reading(manager, step):
+            model = model_of(config)
+        return model, _variables(manager, step, meta, model), config
 
 
 def describe(run: str | os.PathLike) -> dict[str, Any]:
@@ -311,28 +317,10 @@ def describe(run: str | os.PathLike) -> dict[str, Any]:
         return {
             "step": step,
             "best": {"step": best["best_step"], "loss": best["best_loss"]},
-            "params_sha256": params_sha256(_variables(manager, step)["params"]),
+            "params_sha256": params_sha256(_variables(manager, step, meta)["params"]),
             "config": meta["config"],
             "provenance": meta["provenance"],
         }
-
-
-def params_sha256(params: Any) -> str:
-    """SHA-256 over names, types, shapes and bytes of all parameters.
-
-    Example:
-        >>> params_sha256({"a": np.zeros(2)}) == params_sha256({"a": np.zeros(2)})
-        True
-    """
-    digest = hashlib.sha256()
-    for path, leaf in sorted(
-        jax.tree_util.tree_flatten_with_path(params)[0],
-        key=lambda item: jax.tree_util.keystr(item[0]),
-    ):
-        leaf = np.asarray(leaf)
-        digest.update(f"{jax.tree_util.keystr(path)}{leaf.dtype}{leaf.shape}".encode())
-        digest.update(np.ascontiguousarray(leaf).tobytes())
-    return digest.hexdigest()
 
 
 def _existing(run: Path) -> ocp.CheckpointManager:
@@ -353,22 +341,39 @@ def _pick(manager: ocp.CheckpointManager, which: str) -> int:
         raise ValueError(f"which={which!r}: best or latest")
     latest = manager.latest_step()
     best = read_meta(manager, latest)["progress"]["best_step"]
-    return best if which == "best" and best in manager.all_steps() else latest
+    if which == "latest" or not best:  # 0: nothing was evaluated yet
+        return latest
+    if best not in manager.all_steps():
+        warnings.warn(
+            f"{manager.directory} lacks its best checkpoint, of step {best}: "
+            f"the latest, of step {latest}, is used",
+            stacklevel=2,
+        )
+        return latest
+    return best
 
 
 def _variables(
-    manager: ocp.CheckpointManager, step: int, collections: Sequence[str] = ()
+    manager: ocp.CheckpointManager,
+    step: int,
+    meta: dict[str, Any],
+    model: SeparationModel | None = None,
 ) -> dict[str, Any]:
     """Parameters, averaged if they were, and the collections that the model keeps."""
     # A target of host arrays: the devices that saved it need not be there any more.
-    saved = manager.item_metadata(step).state.tree
-    target = jax.tree.map(lambda leaf: np.empty(leaf.shape, leaf.dtype), dict(saved))
-    parts = manager.restore(
-        step, args=ocp.args.Composite(state=ocp.args.StandardRestore(target))
+    target = jax.tree.map(
+        lambda leaf: np.empty(leaf.shape, leaf.dtype), read_layout(manager, step)
     )
-    memory = parts.state.get("memory") or {}
-    kept = {name: memory[name] for name in collections}
-    return {"params": parts.state.get("average") or parts.state["params"]} | kept
+    state = read_state(manager, step, target, meta)
+    with reading(manager, step):
+        params = {"params": state.get("average") or state["params"]}
+        if model is None:
+            return params
+        variables = params | {name: state["memory"][name] for name in model.collections}
+        draw = functools.partial(init_variables, model, time=model.sample_rate)
+        drawn = jax.eval_shape(draw, jax.random.key(0))
+        require_shapes({name: drawn[name] for name in variables}, variables)
+    return variables
 
 
 def _saved(state: TrainState) -> dict[str, Any]:

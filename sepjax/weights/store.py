@@ -153,20 +153,33 @@ def check_params(config: Config, params: Any) -> None:
     drawn = dict(jax.eval_shape(model.init, jax.random.key(0), mixture))
     # As trees of weights have them: parameters, and statistics as one more part.
     tree = drawn["params"] | {n: drawn[n] for n in {BATCH_STATS} & set(drawn)}
-    right, shapes = _shapes(tree), _shapes(params)
-    wrong = [
-        f"{name}: {shapes.get(name, 'missing')} instead of {right.get(name, 'none')}"
-        for name in sorted(right | shapes)
-        if right.get(name) != shapes.get(name)
-    ]
-    if wrong:
-        raise ValueError(
-            f"{len(wrong)} parameters do not fit the model: {'; '.join(wrong[:3])}"
-        )
+    require_shapes(tree, params)
     for path, leaf in jax.tree_util.tree_flatten_with_path(params)[0]:
         if not np.isfinite(leaf).all():
             name = jax.tree_util.keystr(path)
             raise ValueError(f"the parameter {name} has values that are not finite")
+
+
+def require_shapes(model: Any, params: Any) -> None:
+    """Compare two trees by names and shapes.
+
+    Raises:
+        ValueError: they differ; the first that do are named.
+
+    Example:
+        >>> require_shapes({"w": np.zeros(2)}, {"w": np.zeros(3)})
+        Traceback (most recent call last):
+        ValueError: 1 parameters do not fit the model: ['w']: (3,) instead of (2,)
+    """
+    right, shapes = _shapes(model), _shapes(params)
+    if wrong := [
+        f"{name}: {shapes.get(name, 'missing')} instead of {right.get(name, 'none')}"
+        for name in sorted(right | shapes)
+        if right.get(name) != shapes.get(name)
+    ]:
+        raise ValueError(
+            f"{len(wrong)} parameters do not fit the model: {'; '.join(wrong[:3])}"
+        )
 
 
 def _shapes(params: Any) -> dict[str, tuple[int, ...]]:
