@@ -26,16 +26,18 @@ from orbax.checkpoint.checkpoint_managers import preservation_policy
 from sepjax.config import Config, differences, from_dict
 from sepjax.models.build import model_of
 from sepjax.models.contract import SeparationModel, Variables
-from sepjax.train.damage import CheckpointError as CheckpointError
 from sepjax.train.damage import (
+    SUMS,
+    checksums,
     damaged,
     damaged_loss,
     read_layout,
     read_state,
     reading,
+    seal,
     shapes_by_name,
-    with_sums,
 )
+from sepjax.train.damage import CheckpointError as CheckpointError
 from sepjax.train.damage import params_sha256 as params_sha256
 from sepjax.train.damage import read_meta as read_meta
 from sepjax.train.optim.plateau import PlateauState
@@ -130,8 +132,9 @@ def save(
         return
     meta = record | {"step": step, "progress": _progress_to_json(progress)}
     tree = _saved(state)
+    meta[SUMS] = checksums(tree)
     arguments = ocp.args.Composite(
-        state=ocp.args.StandardSave(tree), meta=ocp.args.JsonSave(with_sums(meta, tree))
+        state=ocp.args.StandardSave(tree), meta=ocp.args.JsonSave(meta)
     )
     # JSON has no infinity; the largest float sorts the same.
     metric = min(loss, np.finfo(np.float32).max.item())
@@ -153,8 +156,9 @@ def finish(manager: ocp.CheckpointManager) -> None:
     """
     with _explained(Path(manager.directory)):
         manager.wait_until_finished()
-    if jax.process_index() == 0:
-        shutil.rmtree(Path(manager.directory) / TRASH, ignore_errors=True)
+        if jax.process_index() == 0:
+            seal(Path(manager.directory))
+            shutil.rmtree(Path(manager.directory) / TRASH, ignore_errors=True)
 
 
 def check_space(run: Path, state: TrainState, seeds: int = 1) -> None:
@@ -378,9 +382,8 @@ def _variables(
 
 def _saved(state: TrainState) -> dict[str, Any]:
     """The parts of a state that are kept; the average only where there is one."""
-    names = ["step", "params", "opt_state", "memory"]
-    if state.average:
-        names.append("average")
+    kept = ("step", "params", "opt_state", "memory")
+    names = (*kept, "average") if state.average else kept
     return {name: getattr(state, name) for name in names}
 
 
@@ -392,6 +395,5 @@ def _progress_to_json(progress: Progress) -> dict[str, Any]:
 def _progress_from_json(tree: dict[str, Any]) -> Progress:
     # Infinity, which JSON lacks, was saved as a string.
     plateau = tree["plateau"] | {"best": float(tree["plateau"]["best"])}
-    return Progress(
-        PlateauState(**plateau), tree["best_step"], float(tree["best_loss"])
-    )
+    best_loss = float(tree["best_loss"])
+    return Progress(PlateauState(**plateau), tree["best_step"], best_loss)

@@ -2,7 +2,6 @@
 
 import contextlib
 import hashlib
-import json
 import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -13,11 +12,15 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from sepjax.config import from_dict
-from sepjax.storage import finite, read_json
+from sepjax.storage import read_json, write_json
 from sepjax.train.optim.plateau import PlateauState
 
 SUMS = "checksums"
-"""Name of the sums in the JSON of a checkpoint; those of old have none."""
+"""Name of the arrays' sums in the JSON of a checkpoint; those of old have none."""
+
+
+FILES = "meta/files.json"
+"""Sums of the files of a checkpoint, beside orbax's JSON, which does not mind."""
 
 
 class CheckpointError(RuntimeError):
@@ -74,15 +77,39 @@ def checksums(state: Any) -> dict[str, int]:
     }
 
 
-def with_sums(meta: Mapping[str, Any], state: Any) -> dict[str, Any]:
-    """Return the JSON of a checkpoint with the sums of its arrays and of itself."""
-    return {**meta, SUMS: {"state": checksums(state), "facts": _sum(meta)}}
+def seal(folder: Path) -> None:
+    """Store the sums of the files of finished checkpoints: no bit of them is free.
+
+    The sums of arrays do not see what tensorstore writes twice and reads once.
+
+    Args:
+        folder: of all checkpoints.
+    """
+    for meta in folder.glob("*/meta"):
+        step = meta.parent
+        if step.name.isdigit() and not (step / FILES).exists():
+            write_json(step / FILES, _file_sums(step))
 
 
-def _sum(meta: Mapping[str, Any]) -> int:
-    """CRC-32 of what is stored beside the arrays."""
-    facts = {name: part for name, part in meta.items() if name != SUMS}
-    return zlib.crc32(json.dumps(finite(facts), sort_keys=True).encode())
+def _file_sums(step: Path) -> dict[str, int]:
+    files = (path for path in sorted(step.rglob("*")) if path.is_file())
+    return {path.relative_to(step).as_posix(): _file_sum(path) for path in files}
+
+
+def _file_sum(path: Path) -> int:
+    sum = 0
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            sum = zlib.crc32(block, sum)
+    return sum
+
+
+def _require_files(step: Path) -> None:
+    """Compare the files of a checkpoint with their sums, if these are there."""
+    stored = read_json(step / FILES, dict) if (step / FILES).exists() else {}
+    present = _file_sums(step) if stored else {}
+    if wrong := [name for name, sum in stored.items() if present.get(name) != sum]:
+        raise ValueError(f"{wrong[0]} is not as it was written")
 
 
 def params_sha256(params: Any) -> str:
@@ -105,7 +132,7 @@ def params_sha256(params: Any) -> str:
 
 def _require_intact(meta: Mapping[str, Any], state: Any) -> None:
     """Compare arrays with their sums; the names of those that differ are told."""
-    stored = meta[SUMS]["state"] if SUMS in meta else {}
+    stored = meta.get(SUMS, {})
     names, present = set(leaves_by_name(state)), checksums(state)
     if wrong := [
         name
@@ -119,7 +146,7 @@ def _require_intact(meta: Mapping[str, Any], state: Any) -> None:
 
 
 def _require_facts(meta: Any) -> None:
-    """Check what is stored beside the arrays: types, the configuration, the sum."""
+    """Check what is stored beside the arrays: types and the configuration."""
     progress, numbers = meta["progress"], PlateauState(**meta["progress"]["plateau"])
     for number in (*numbers, progress["best_loss"]):
         float(number)  # infinity is a text
@@ -128,8 +155,6 @@ def _require_facts(meta: Any) -> None:
     ):
         raise ValueError("best_step and provenance have other types than a run stores")
     from_dict(meta["config"])
-    if SUMS in meta and meta[SUMS]["facts"] != _sum(meta):
-        raise ValueError("configuration, progress or provenance are not as saved")
 
 
 def read_meta(manager: ocp.CheckpointManager, step: int) -> dict[str, Any]:
@@ -163,6 +188,7 @@ def read_state(
     with reading(manager, step):
         state = manager.restore(step, args=arguments).state
         _require_intact(meta, state)
+        _require_files(Path(manager.directory) / str(step))
     return state
 
 

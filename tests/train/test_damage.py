@@ -72,6 +72,17 @@ def flip(place, step):
     largest.write_bytes(content)
 
 
+def flip_unread(step):
+    """Flip a bit in the middle of a file that is not read again."""
+    path = min(
+        (step / "state" / "ocdbt.process_0" / "d").iterdir(),
+        key=lambda path: path.stat().st_size,
+    )
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
 def empty(step):
     shutil.rmtree(step)
     step.mkdir()
@@ -80,6 +91,8 @@ def empty(step):
 DAMAGES = {
     "a bit in the middle": functools.partial(flip, 0.5),
     "a bit near the end": functools.partial(flip, 0.7),
+    "a bit that is not read": flip_unread,
+    "sums of files": lambda step: (step / "meta" / "files.json").write_text('{"a": 1}'),
     "no state/_METADATA": lambda step: (step / "state" / "_METADATA").unlink(),
     "half state/_METADATA": functools.partial(halve, "state/_METADATA"),
     "half meta": functools.partial(halve, "meta/metadata"),
@@ -136,6 +149,7 @@ def test_parameters_of_another_model_are_told_without_sums(run, fresh):
     path = run / "checkpoints" / "4" / "meta" / "metadata"
     meta = json.loads(path.read_text())
     del meta["checksums"]
+    (path.parent / "files.json").unlink()
     meta["config"]["model"]["B"] = 9
     path.write_text(json.dumps(meta))
     with pytest.raises(CheckpointError, match=r"4 is damaged .*parameters do not fit"):
