@@ -1,5 +1,7 @@
 """Files that sepjax writes: whole or not at all, as strict JSON, known by their hash.
 
+JSON and YAML from outside are read here, too: strict, and bounded by what is there.
+
 Everything that is written under a final name goes through :func:`atomic_file` or
 :func:`atomic_folder`: a reader sees the old content or the new, never half of it.
 """

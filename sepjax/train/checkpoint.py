@@ -30,11 +30,10 @@ from sepjax.models.contract import SeparationModel, Variables
 from sepjax.train.damage import (
     SUMS,
     checksums,
-    damaged,
-    damaged_loss,
     read_layout,
     read_state,
     reading,
+    require_losses,
     seal,
     shapes_by_name,
 )
@@ -96,10 +95,8 @@ def open_manager(
         "meta": ocp.JsonCheckpointHandler(multiprocessing_options=processes),
     }
     folder = (run / FOLDER).absolute()
-    try:
-        return Manager(folder, options=options, item_handlers=handlers)
-    except Exception as error:  # as in `reading`
-        raise damaged(folder, damaged_loss(folder), error) from error
+    require_losses(folder)
+    return Manager(folder, options=options, item_handlers=handlers)
 
 
 def save(

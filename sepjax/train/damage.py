@@ -2,6 +2,9 @@
 
 import contextlib
 import hashlib
+import io
+import json
+import time
 import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -17,7 +20,6 @@ from sepjax.train.optim.plateau import PlateauState
 
 SUMS = "checksums"
 """Name of the arrays' sums in the JSON of a checkpoint; those of old have none."""
-
 
 FILES = "meta/files.json"
 """Sums of the files of a checkpoint, beside orbax's JSON, which does not mind."""
@@ -80,7 +82,8 @@ def checksums(state: Any) -> dict[str, int]:
 def seal(folder: Path) -> None:
     """Store the sums of the files of finished checkpoints: no bit of them is free.
 
-    The sums of arrays do not see what tensorstore writes twice and reads once.
+    The sums of arrays do not see what tensorstore writes twice and reads once. It takes
+    0.01 to 0.03 s for 48 MB just written, which are still in memory.
 
     Args:
         folder: of all checkpoints.
@@ -195,14 +198,18 @@ def read_state(
 @contextlib.contextmanager
 def reading(manager: ocp.CheckpointManager, step: int) -> Iterator[None]:
     """Context in which failures to read become a :class:`CheckpointError`."""
-    try:
-        yield
-    except CheckpointError:
-        raise
-    # orbax, tensorstore and JSON have dozens of errors for one thing: files are not as
-    # they were written.
-    except Exception as error:
-        raise damaged(Path(manager.directory), str(step), error) from error
+    with contextlib.redirect_stderr(io.StringIO()):
+        try:
+            yield
+        except CheckpointError:
+            raise
+        # orbax, tensorstore and JSON have dozens of errors for one thing: files are not
+        # as they were written.
+        except Exception as error:
+            # The first read that fails closes the loop in which tensorstore's threads,
+            # soon after, tell of the others, with tracebacks on stderr.
+            time.sleep(0.3)
+            raise damaged(Path(manager.directory), str(step), error) from error
 
 
 def damaged(folder: Path, step: str, error: Exception) -> CheckpointError:
@@ -226,11 +233,14 @@ def damaged(folder: Path, step: str, error: Exception) -> CheckpointError:
     )
 
 
-def damaged_loss(folder: Path) -> str:
-    """Return the step whose stored loss cannot be read; empty if there is none."""
-    for path in folder.glob("*/metrics/metrics"):
+def require_losses(folder: Path) -> None:
+    """Check the losses that tell the best checkpoint, which orbax reads at once.
+
+    Raises:
+        CheckpointError: one is damaged; the message names its step, and another.
+    """
+    for path in sorted(folder.glob("*/metrics/metrics")):
         try:
-            read_json(path, dict)
-        except (OSError, ValueError):
-            return path.parts[-3]
-    return ""
+            float(json.loads(path.read_text("utf-8"))["loss"])  # NaN in runs of old
+        except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
+            raise damaged(folder, path.parts[-3], error) from error

@@ -97,8 +97,13 @@ DAMAGES = {
     "half state/_METADATA": functools.partial(halve, "state/_METADATA"),
     "half meta": functools.partial(halve, "meta/metadata"),
     "half metrics": functools.partial(halve, "metrics/metrics"),
+    "no metrics": lambda step: (step / "metrics" / "metrics").write_text("{}"),
     "no meta": lambda step: shutil.rmtree(step / "meta"),
     "no state": lambda step: shutil.rmtree(step / "state"),
+    "no arrays": lambda step: shutil.rmtree(step / "state" / "d"),
+    "half of the arrays": lambda step: shutil.rmtree(
+        step / "state" / "ocdbt.process_0"
+    ),
     "empty": empty,
     "no config": lambda step: change_meta(step, config=None),
     "a list of config": lambda step: change_meta(step, config=["data"]),
@@ -117,8 +122,9 @@ DAMAGES = {
 }
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=list(DAMAGES))
-def test_damage_is_told_with_the_run_and_another_step(run, fresh, damage):
+def test_damage_is_told_with_the_run_and_another_step(run, fresh, damage, capsys):
     damage(run / "checkpoints" / "4")
     readers = (
         checkpoint.describe,
@@ -130,6 +136,7 @@ def test_damage_is_told_with_the_run_and_another_step(run, fresh, damage):
             reader(run)
         assert str(run / "checkpoints") in str(caught.value)
         assert "step 2" in str(caught.value)
+    assert "Traceback" not in capsys.readouterr().err  # of tensorstore's threads
     # What the message advises helps.
     shutil.move(run / "checkpoints" / "4", run / "rest")
     assert checkpoint.describe(run)["step"] == 2
