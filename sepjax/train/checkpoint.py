@@ -30,6 +30,7 @@ from sepjax.models.contract import SeparationModel, Variables
 from sepjax.train.damage import (
     SUMS,
     checksums,
+    config_of,
     read_layout,
     read_state,
     reading,
@@ -278,7 +279,7 @@ def load(
     with _existing(Path(run)) as manager:
         step = _pick(manager, which)
         meta = read_meta(manager, step)
-        config = from_dict(meta["config"])
+        config = config_of(Path(run), meta)
         with reading(manager, step):
             model = model_of(config)
         return model, _variables(manager, step, meta, model), config

@@ -14,7 +14,7 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
-from sepjax.config import from_dict
+from sepjax.config import Config, from_dict
 from sepjax.storage import read_json, write_json
 from sepjax.train.optim.plateau import PlateauState
 
@@ -157,7 +157,21 @@ def _require_facts(meta: Any) -> None:
         meta["provenance"], dict
     ):
         raise ValueError("best_step and provenance have other types than a run stores")
-    from_dict(meta["config"])
+    # A run with modules of one's own can be described where these are missing.
+    if not meta["config"].get("extensions"):
+        from_dict(meta["config"])
+
+
+def config_of(run: Path, meta: Mapping[str, Any]) -> Config:
+    """Return the configuration in the JSON of a checkpoint.
+
+    Raises:
+        CheckpointError: a value or a module of it is not there; the run is named.
+    """
+    try:
+        return from_dict(meta["config"])
+    except ValueError as error:
+        raise CheckpointError(f"{run}: {error}") from error
 
 
 def read_meta(manager: ocp.CheckpointManager, step: int) -> dict[str, Any]:
