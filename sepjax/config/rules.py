@@ -9,7 +9,6 @@ import dataclasses
 import math
 import operator
 import os
-import resource
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,11 @@ from sepjax.registry import name_problems, nearest
 
 OFF = {"bleed": -math.inf, "direct": math.inf, "crowd": math.inf}
 """Bounds that, given for both, leave something out."""
+
+try:
+    import resource
+except ImportError:  # Windows does not say
+    resource = None  # type: ignore[assignment]
 
 PLAIN = ("data.", "loss.", "optim.", "train.", "eval.")
 LARGEST = 2**31 - 1
@@ -210,6 +214,8 @@ def memory_problems(config: Config) -> Iterable[str]:
 
 def memory_bytes() -> int:
     """Return the memory that this process may have: the machine's, or less (ulimit)."""
+    if resource is None:
+        return LARGEST**2
     sizes = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
     limit, _ = resource.getrlimit(resource.RLIMIT_AS)
     if limit != resource.RLIM_INFINITY:

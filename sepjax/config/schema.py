@@ -30,7 +30,7 @@ def choice(*names: Any, role: str = "") -> Any:
 
 
 def positive(default: float, role: str = "", most: float = math.inf) -> Any:
-    """A field that takes numbers above zero, up to ``most``."""
+    """A field that takes numbers above zero, up to ``most``, as layers are compiled."""
     facts = {"positive": 1, "most": most, "role": role}
     return dataclasses.field(default=default, metadata=facts)
 
