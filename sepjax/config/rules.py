@@ -28,7 +28,7 @@ OFF = {"bleed": -math.inf, "direct": math.inf, "crowd": math.inf}
 
 try:
     import resource
-except ImportError:  # Windows does not say
+except ImportError:
     resource = None  # type: ignore[assignment]
 
 PLAIN = ("data.", "loss.", "optim.", "train.", "eval.")
@@ -214,7 +214,7 @@ def memory_problems(config: Config) -> Iterable[str]:
 
 def memory_bytes() -> int:
     """Return the memory that this process may have: the machine's, or less (ulimit)."""
-    if resource is None:
+    if not hasattr(os, "sysconf"):  # Windows does not say
         return LARGEST**2
     sizes = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
     limit, _ = resource.getrlimit(resource.RLIMIT_AS)
