@@ -264,6 +264,8 @@ def test_a_member_that_diverges_does_not_end_the_others(tmp_path, capsys):
 
 
 VARIED = dict(train__vary="optim.lr=1e30:0.01", optim__weight_decay=0.0)
+# Every checkpoint of every member is a folder of its own, and takes a while.
+SELDOM = dict(train__eval_every=8, train__checkpoint_every=8)
 
 
 def test_variations_are_the_runs_that_they_would_be_alone(tmp_path):
@@ -271,6 +273,7 @@ def test_variations_are_the_runs_that_they_would_be_alone(tmp_path):
         train__vary="optim.lr=0.01:0.002,optim.weight_decay=0:0.5",
         train__seeds=2,
         train__steps=8,
+        **SELDOM,
     )
     assert run(tmp_path / "grid", config)
     folders = member_folders(config, tmp_path / "grid")
