@@ -5,23 +5,16 @@
         --workdir=runs/large_hybrid_pmpgtf \
         --config.data.dataset=folder --config.data.root=/path/to/musdb18hq
 
-Without ``data.root`` a row trains on the embedded demo music: everything runs, but the
-scores are not the thesis'. A row asks for 100 epochs of MUSDB18's 86 training songs,
-ended by ten epochs without improvement: hours on a GPU for the ideal masks (``irm_…``),
-about a day for ``large_…``; ``--mode=check`` measures one step. What to expect is an
+Without ``data.root`` a row trains on the embedded demo music. A row takes hours on a
+GPU for the ideal masks (``irm_…``), about a day for ``large_…``. What to expect is an
 order, not a number (section 5.3): hybrid STFT above gammatones above sinc above
 convolutions; a pseudo-inverse decoder at or above a free one; trained jointly above
-pretrained and frozen.
-
-Cells are read as Table A.1 defaults <- section <- row <- prose. ``threads`` has no
-meaning here: batches are gathered on the device, or read by a few threads.
-No row is ``causal``; setting that also asks for ``model.norm`` and ``model.input_norm``
-``cumulative``.
+pretrained and frozen. No row is ``causal``; setting that also asks for ``model.norm``
+and ``model.input_norm`` ``cumulative``.
 """
 
 import dataclasses
 import difflib
-from collections.abc import Callable
 from typing import Any
 
 from configs.appendix_a_rows import (
@@ -46,20 +39,16 @@ TRACKS = 86  # training songs of MUSDB18: track_samples counts chunks of each pe
 EPOCHS = 100  # the thesis gives no number
 PATIENCE = 10  # epochs without improvement that end a run
 
-# Name in the appendix -> field of the configuration.
+_OF_MODEL = (
+    *("B", "H", "L", "N", "W", "causal", "decoder", "encoding", "fb_post_conv"),
+    *("fb_ratio", "fb_type", "filters", "gammatone_init", "ideal_mask"),
+    *("init_type", "kernel", "large_tcn", "layers", "stack", "who_is_pinv"),
+)
+_OF_OPTIM = ("lr", "lr_decay_gamma", "lr_decay_patience", "weight_decay")
+# Name in the appendix -> field; ``threads`` has none: batches are read another way.
 PATHS = {
-    **{
-        letter: f"model.{letter}"
-        for letter in (
-            *("B", "H", "L", "N", "W", "causal", "decoder", "encoding", "fb_post_conv"),
-            *("fb_ratio", "fb_type", "filters", "gammatone_init", "ideal_mask"),
-            *("init_type", "kernel", "large_tcn", "layers", "stack", "who_is_pinv"),
-        )
-    },
-    **{
-        name: f"optim.{name}"
-        for name in ("lr", "lr_decay_gamma", "lr_decay_patience", "weight_decay")
-    },
+    **{name: f"model.{name}" for name in _OF_MODEL},
+    **{name: f"optim.{name}" for name in _OF_OPTIM},
     "bs": "train.batch_size",
     "freeze": "train.freeze",
     "model": "model.name",
@@ -71,7 +60,7 @@ PATHS = {
     "time_length": "data.chunk_seconds",
 }
 # How a cell is written in the configuration, where that is not as printed.
-VALUES: dict[str, Callable[[Any], Any]] = {
+VALUES = {
     "freeze": tuple,
     "sample_rate": lambda kilohertz: round(1000 * kilohertz),
     "sources": tuple,
@@ -88,7 +77,13 @@ def overrides(name: str) -> dict[str, Any]:
         >>> overrides("irm_hybrid_pmpgtf")
         {'ideal_mask': True, 'sample_rate': 8, 'bs': 12}
     """
-    require(name)
+    if name not in NAMES:
+        close = difflib.get_close_matches(name, NAMES, n=3, cutoff=0.5)
+        hint = f"did you mean {' or '.join(close)}? " if close else ""
+        raise ValueError(
+            f"configs/appendix_a.py has no {name!r}: {hint}--mode=list prints all "
+            f"{len(NAMES)} names"
+        )
     if name in UNLISTED:
         cells = UNLISTED[name][1]
     else:
@@ -97,7 +92,7 @@ def overrides(name: str) -> dict[str, Any]:
 
 
 def get_config(name: str = "") -> Config:
-    """The configuration of a row.
+    """The configuration of a row: Table A.1's defaults <- section <- row <- prose.
 
     Raises:
         ValueError: the appendix has no such row; the nearest names are suggested.
@@ -110,8 +105,10 @@ def get_config(name: str = "") -> Config:
     # A row of another family has the letters of the table's defaults all the same.
     known = {f"model.{field.name}" for field in dataclasses.fields(family)}
     for key, path in PATHS.items():
-        if key in cells and (path in known or path.split(".")[0] != "model"):
-            _assign(config, path, VALUES.get(key, lambda cell: cell)(cells[key]))
+        *section, field = path.split(".")
+        if key in cells and (path in known or section != ["model"]):
+            node = getattr(config, section[0]) if section else config
+            setattr(node, field, VALUES.get(key, lambda cell: cell)(cells[key]))
     epoch = TRACKS * cells["track_samples"] // cells["bs"]
     config.train.eval_every = config.train.checkpoint_every = epoch
     config.train.steps, config.train.early_stop = EPOCHS * epoch, PATIENCE
@@ -128,18 +125,6 @@ def figures(name: str) -> dict[str, str]:
     return {figure: rows[name] for figure, rows in FIGURES.items() if name in rows}
 
 
-def require(name: str) -> None:
-    """Raise a ValueError with the nearest names, unless the appendix has this one."""
-    if name in NAMES:
-        return
-    close = difflib.get_close_matches(name, NAMES, n=3, cutoff=0.5)
-    hint = f"did you mean {' or '.join(close)}? " if close else ""
-    raise ValueError(
-        f"configs/appendix_a.py has no {name!r}: {hint}--mode=list prints all "
-        f"{len(NAMES)} names"
-    )
-
-
 def table() -> list[tuple[str, list[tuple[str, str, str, str, str]]]]:
     """Sections for ``--mode=list``, each a title and its rows.
 
@@ -151,12 +136,13 @@ def table() -> list[tuple[str, list[tuple[str, str, str, str, str]]]]:
     for name, section in SECTION_OF.items():
         common = SECTIONS[section].common
         cells = ROWS.get(name) or overrides(name).items() - common.items()
-        told = [_cells(cells), *([f"+ {_cells(EXTRA[name])}"] if name in EXTRA else [])]
+        words = _cells(cells)
+        if name in EXTRA:
+            words = f"{words} + {_cells(EXTRA[name])}".strip()
         seen = " ".join(f"{key}{marks[kind]}" for key, kind in figures(name).items())
         again = "no row" if name in UNLISTED else "yes"
         again = "no" if name in NOT_REPRODUCIBLE else again
-        note = NOTES.get(name, "")
-        sections[section].append((name, " ".join(told).strip(), seen, again, note))
+        sections[section].append((name, words, seen, again, NOTES.get(name, "")))
     return [
         (f"{key} {part.title}: {_cells(part.common) or 'defaults'}", sections[key])
         for key, part in SECTIONS.items()
@@ -164,18 +150,7 @@ def table() -> list[tuple[str, list[tuple[str, str, str, str, str]]]]:
 
 
 def _cells(cells: Any) -> str:
-    written = {
-        key: ",".join(value) if isinstance(value, list) else value
+    return " ".join(
+        f"{key}={','.join(value) if isinstance(value, list) else value}"
         for key, value in sorted(dict(cells).items(), key=lambda cell: cell[0].lower())
-    }
-    return " ".join(f"{key}={value}" for key, value in written.items())
-
-
-def _assign(config: Config, path: str, value: Any) -> None:
-    *sections, field = path.split(".")
-    node = config
-    for section in sections:
-        node = getattr(node, section)
-    if not hasattr(node, field):
-        raise AttributeError(f"a configuration has no field {path}")
-    setattr(node, field, value)
+    )

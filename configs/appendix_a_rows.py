@@ -1,44 +1,21 @@
-"""Appendix A of the 2020 EPFL/Logitech thesis, as printed: nothing is computed here.
+"""Appendix A of the 2020 EPFL/Logitech thesis, as printed, in the thesis' own names.
 
-Tables A.1 to A.6 in the thesis' own names (``L``, ``who_is_pinv``, ``sample_rate`` in
-kHz, …), its prose where a cell cannot say it, and the figures of chapter 5 that show a
-row. ``configs/appendix_a.py`` makes configurations of it.
+Tables A.1 to A.6 (``sample_rate`` in kHz), prose where a cell cannot say it, and the
+figures of chapter 5 that show a row.
 """
 
 from typing import Any, NamedTuple
 
 # Table A.1: what holds where neither the section nor the row says otherwise.
-DEFAULTS: dict[str, Any] = dict(
-    B=160,
-    bs=4,
-    causal=False,
-    encoding="hybrid",
-    fb_ratio=0.5,
-    fb_type="pmpgtf",
-    filters=1,
-    gammatone_init=False,
-    H=160,
-    ideal_mask=False,
-    init_type="mel",
-    kernel=3,
-    L=20,
-    large_tcn=False,
-    layers=10,
-    lr=0.001,
-    lr_decay_gamma=0.5,
-    lr_decay_patience=3,
-    N=440,
-    sample_rate=44.1,
-    seed=42,
-    sources=["drums", "bass", "other", "vocals"],
-    stack=4,
-    threads=10,
-    time_length=8,
-    track_samples=64,
-    W=20,
-    weight_decay=0.0005,
-    who_is_pinv=None,
-)
+DEFAULTS: dict[str, Any] = {
+    **dict(encoding="hybrid", filters=1, fb_type="pmpgtf", fb_ratio=0.5),
+    **dict(N=440, L=20, W=20, init_type="mel", who_is_pinv=None, gammatone_init=False),
+    **dict(B=160, H=160, kernel=3, layers=10, stack=4, causal=False, large_tcn=False),
+    **dict(ideal_mask=False, sources=["drums", "bass", "other", "vocals"]),
+    **dict(sample_rate=44.1, time_length=8, track_samples=64, threads=10),
+    **dict(bs=4, lr=0.001, lr_decay_gamma=0.5, lr_decay_patience=3),
+    **dict(weight_decay=0.0005, seed=42),
+}
 
 MASK = dict(ideal_mask=True, sample_rate=8)
 TASNET = dict(sample_rate=8, stack=3, layers=6)
@@ -46,11 +23,14 @@ RATES = (0.003, 0.005, 0.007, 0.01, 0.03, 0.05)
 
 # The kernel and stride of the sinc, convolutional and spectral runs.
 LONG = dict(L=25, W=25)
-SINC = dict(encoding="filterbanks", fb_type="param_sinc", **LONG)
+WIDE = dict(L=100, W=100)
+HYBRID_SINC = dict(fb_type="param_sinc", **LONG)
+SINC = dict(HYBRID_SINC, encoding="filterbanks")
 BANK = dict(encoding="filterbanks")
 FREE = dict(SINC, bs=12, init_type="uniform")
 PINV = dict(FREE, who_is_pinv="dec")
 DEEP = dict(encoding="deep", filters=2, H=640)
+RATIO = dict(bs=16, fb_type="param_sinc")
 
 
 class Section(NamedTuple):
@@ -89,11 +69,9 @@ SECTIONS = {
         TASNET,
         {
             "large_fb_sinc_free": dict(SINC, bs=8, H=640),
-            "large_fb_sinc_free_uniform": dict(SINC, bs=8, H=640, init_type="uniform"),
+            "large_fb_sinc_free_uniform": dict(FREE, bs=8, H=640),
             "large_fb_sinc_pseudodec": dict(SINC, bs=8, H=640, who_is_pinv="dec"),
-            "large_fb_sinc_pseudodec_uniform": dict(
-                SINC, bs=8, H=640, init_type="uniform", who_is_pinv="dec"
-            ),
+            "large_fb_sinc_pseudodec_uniform": dict(PINV, bs=8, H=640),
             "large_simple": dict(bs=8, encoding="simple", H=640, **LONG),
             "large_simple_L20_W20": dict(bs=8, encoding="simple", H=640),
             "large_fb_pmpgtf_free": dict(BANK, bs=7, H=640),
@@ -104,12 +82,10 @@ SECTIONS = {
         "Hybrid encoder, ideal ratio mask",
         MASK,
         {
-            "irm_hybrid_sinc_free": dict(bs=12, fb_type="param_sinc", **LONG),
-            "irm_hybrid_sinc_pseudodec": dict(
-                bs=12, fb_type="param_sinc", who_is_pinv="dec", **LONG
-            ),
+            "irm_hybrid_sinc_free": dict(HYBRID_SINC, bs=12),
+            "irm_hybrid_sinc_pseudodec": dict(HYBRID_SINC, bs=12, who_is_pinv="dec"),
             "irm_hybrid_conv": dict(bs=12, fb_type="conv", **LONG),
-            "irm_hybrid_sinc": dict(bs=12, fb_type="param_sinc", **LONG),
+            "irm_hybrid_sinc": dict(HYBRID_SINC, bs=12),
             "irm_hybrid_pmpgtf": dict(bs=12),
             "irm_hybrid_stft": dict(bs=12, fb_type="stft", **LONG),
             "irm_hybrid_pmpgtf_stft_capacity": dict(bs=12),
@@ -119,9 +95,9 @@ SECTIONS = {
         "Hybrid encoder, Conv-TasNet",
         TASNET,
         {
-            "large_hybrid_sinc_free": dict(bs=8, fb_type="param_sinc", H=640, **LONG),
+            "large_hybrid_sinc_free": dict(HYBRID_SINC, bs=8, H=640),
             "large_hybrid_conv": dict(bs=8, fb_type="conv", H=640, **LONG),
-            "large_hybrid_sinc": dict(bs=8, fb_type="param_sinc", H=640, **LONG),
+            "large_hybrid_sinc": dict(HYBRID_SINC, bs=8, H=640),
             "large_hybrid_pmpgtf": dict(bs=7, H=640),
             "large_hybrid_stft": dict(bs=8, fb_type="stft", H=640, **LONG),
             "large_hybrid_pmpgtf_stft_capacity": dict(bs=8, H=640),
@@ -137,10 +113,7 @@ SECTIONS = {
     "A.3.1": Section(
         "Deep encoder, ideal ratio mask",
         MASK,
-        {
-            "irm_stacked2_fb_pmpgtf_conv": {},
-            "irm_stacked3_fb_pmpgtf_conv": {},
-        },
+        {"irm_stacked2_fb_pmpgtf_conv": {}, "irm_stacked3_fb_pmpgtf_conv": {}},
     ),
     "A.3.2": Section(
         "Deep encoder, Conv-TasNet",
@@ -171,16 +144,10 @@ SECTIONS = {
         "Sinc channel ratio (Conv-TasNet)",
         TASNET,
         {
-            "large_hybrid_sinc_fratio0.0_H160": dict(
-                bs=16, fb_type="param_sinc", fb_ratio=0.0
-            ),
-            "large_hybrid_sinc_fratio0.5_H160": dict(bs=16, fb_type="param_sinc"),
-            "large_hybrid_sinc_fratio0.75_H160": dict(
-                bs=16, fb_type="param_sinc", fb_ratio=0.75
-            ),
-            "large_hybrid_sinc_fratio1.0_H160": dict(
-                bs=16, fb_type="param_sinc", fb_ratio=1.0
-            ),
+            "large_hybrid_sinc_fratio0.0_H160": dict(RATIO, fb_ratio=0.0),
+            "large_hybrid_sinc_fratio0.5_H160": RATIO,
+            "large_hybrid_sinc_fratio0.75_H160": dict(RATIO, fb_ratio=0.75),
+            "large_hybrid_sinc_fratio1.0_H160": dict(RATIO, fb_ratio=1.0),
         },
     ),
     "A.6": Section(
@@ -188,12 +155,10 @@ SECTIONS = {
         {},
         {
             "full_data_large_hybrid_pmpgtf_large_tcn": dict(
-                L=100, W=100, large_tcn=True, layers=6, stack=3
+                WIDE, large_tcn=True, layers=6, stack=3
             ),
-            "full_data_huge_hybrid_pmpgtf_large_tcn": dict(
-                L=100, W=100, large_tcn=True
-            ),
-            "full_data_huge_hybrid_pmpgtf_L100_W100": dict(L=100, W=100),
+            "full_data_huge_hybrid_pmpgtf_large_tcn": dict(WIDE, large_tcn=True),
+            "full_data_huge_hybrid_pmpgtf_L100_W100": WIDE,
             "full_data_huge_hybrid_pmpgtf_L50_W50": dict(L=50, W=50),
         },
     ),
@@ -225,75 +190,50 @@ UNLISTED: dict[str, tuple[str, dict[str, Any]]] = {
     "demucs_8k": ("A.1.2", dict(sample_rate=8)),
 }
 
+
+def _shown(rows: str) -> dict[str, str]:
+    """Rows of a figure -> how certain that is: ~ likely, ? one of several."""
+    kinds = {"~": "likely", "?": "alternative"}
+    return {row.rstrip("~?"): kinds.get(row[-1], "certain") for row in rows.split()}
+
+
 # Which rows a figure shows, in the order of its text. "certain": the text says so;
 # "likely": it fits best; "alternative": the text does not decide between this row and
 # one of the others.
-FIGURES: dict[str, dict[str, str]] = {
-    "5.6": {
-        "irm_simple": "likely",
-        "irm_fb_sinc_pseudodec": "likely",
-        "irm_fb_sinc_free": "likely",
-    },
-    "5.7": {
-        "irm_simple": "likely",
-        "irm_fb_sinc_pseudodec": "likely",
-        "irm_fb_pmpgtf_pseudodec": "likely",
-    },
-    "5.8": {
-        "large_simple": "likely",
-        "large_fb_sinc_pseudodec": "likely",
-        "large_fb_pmpgtf_pseudodec": "likely",
-        "large_simple_L20_W20": "alternative",
-    },
-    "5.9": {
-        "irm_simple": "certain",
-        "irm_hybrid_sinc": "certain",
-        "irm_hybrid_pmpgtf": "certain",
-    },
-    "5.10": {
-        "large_hybrid_conv": "certain",
-        "large_hybrid_sinc": "certain",
-        "large_hybrid_pmpgtf": "certain",
-        "large_hybrid_stft": "certain",
-    },
-    "5.11": {
-        "large_hybrid_pmpgtf": "certain",
-        "large_hybrid_pmpgtf_filters2": "certain",
-        "large_hybrid_pmpgtf_L100_W20": "certain",
-    },
-    "5.12": {
-        "large_hybrid_pmpgtf_fratio0.0_H160": "likely",
-        "large_hybrid_pmpgtf_fratio0.5_H160": "likely",
-        "large_hybrid_pmpgtf_fratio0.75_H160": "likely",
-        "large_hybrid_pmpgtf_fratio1.0_H160": "likely",
-        "large_hybrid_pmpgtf_fratio0.0_H640": "alternative",
-        "large_hybrid_pmpgtf_fratio0.5_H640": "alternative",
-        "large_hybrid_pmpgtf_fratio0.75_H640": "alternative",
-        "large_hybrid_pmpgtf_fratio1.0_H640": "alternative",
-    },
-    "5.13": {
-        "large_hybrid_sinc_fratio0.0_H160": "certain",
-        "large_hybrid_sinc_fratio0.5_H160": "certain",
-        "large_hybrid_sinc_fratio0.75_H160": "certain",
-        "large_hybrid_sinc_fratio1.0_H160": "certain",
-    },
-    "5.14": {
-        "large_hybrid_pmpgtf": "certain",
-        "large_hybrid_pmpgtf_pretrained_encoder": "certain",
-    },
-    "5.15": {
-        "large_fb_pmpgtf_pseudodec": "likely",
-        "large_deep2_pmpgtf_L10_bs8": "certain",
-        "large_deep2_pmpgtf_L20_bs8": "likely",
-        "large_deep2_pmpgtf_L16_bs8": "likely",
-        "large_deep2_pmpgtf_L20_bs16": "alternative",
-        "large_deep2_pmpgtf_L16_bs16": "alternative",
-        "large_fb_pmpgtf_free": "alternative",
-    },
-    "table_5.1": {
-        "full_data_huge_hybrid_pmpgtf_L100_W100": "alternative",
-        "full_data_huge_hybrid_pmpgtf_L50_W50": "alternative",
-    },
+FIGURES = {
+    "5.6": _shown("irm_simple~ irm_fb_sinc_pseudodec~ irm_fb_sinc_free~"),
+    "5.7": _shown("irm_simple~ irm_fb_sinc_pseudodec~ irm_fb_pmpgtf_pseudodec~"),
+    "5.8": _shown(
+        "large_simple~ large_fb_sinc_pseudodec~ large_fb_pmpgtf_pseudodec~ "
+        "large_simple_L20_W20?"
+    ),
+    "5.9": _shown("irm_simple irm_hybrid_sinc irm_hybrid_pmpgtf"),
+    "5.10": _shown(
+        "large_hybrid_conv large_hybrid_sinc large_hybrid_pmpgtf large_hybrid_stft"
+    ),
+    "5.11": _shown(
+        "large_hybrid_pmpgtf large_hybrid_pmpgtf_filters2 large_hybrid_pmpgtf_L100_W20"
+    ),
+    "5.12": _shown(
+        "large_hybrid_pmpgtf_fratio0.0_H160~ large_hybrid_pmpgtf_fratio0.5_H160~ "
+        "large_hybrid_pmpgtf_fratio0.75_H160~ large_hybrid_pmpgtf_fratio1.0_H160~ "
+        "large_hybrid_pmpgtf_fratio0.0_H640? large_hybrid_pmpgtf_fratio0.5_H640? "
+        "large_hybrid_pmpgtf_fratio0.75_H640? large_hybrid_pmpgtf_fratio1.0_H640?"
+    ),
+    "5.13": _shown(
+        "large_hybrid_sinc_fratio0.0_H160 large_hybrid_sinc_fratio0.5_H160 "
+        "large_hybrid_sinc_fratio0.75_H160 large_hybrid_sinc_fratio1.0_H160"
+    ),
+    "5.14": _shown("large_hybrid_pmpgtf large_hybrid_pmpgtf_pretrained_encoder"),
+    "5.15": _shown(
+        "large_fb_pmpgtf_pseudodec~ large_deep2_pmpgtf_L10_bs8 "
+        "large_deep2_pmpgtf_L20_bs8~ large_deep2_pmpgtf_L16_bs8~ "
+        "large_deep2_pmpgtf_L20_bs16? large_deep2_pmpgtf_L16_bs16? "
+        "large_fb_pmpgtf_free?"
+    ),
+    "table_5.1": _shown(
+        "full_data_huge_hybrid_pmpgtf_L100_W100? full_data_huge_hybrid_pmpgtf_L50_W50?"
+    ),
 }
 
 # The thesis says of these that its last code cannot make them again.

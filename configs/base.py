@@ -3,12 +3,8 @@
     python run_experiment.py --config=configs/base.py:explore --workdir=runs/explore \
         --config.data.dataset=folder --config.data.root=/path/to/musdb18hq
 
-``full`` is the table itself: 44.1 kHz, four stacks of ten layers. ``explore`` and
-``large`` are the sizes of chapter 5's comparisons: 8 kHz, three stacks of six layers,
-with 160 and 640 hidden channels. A step of batch 4 takes about one second (explore) and
-three (large) on two CPU cores: these want a GPU. ``music`` has the size of the
-Conv-TasNets of asteroid and Demucs that were published for MUSDB18, ``demucs`` is
-Demucs v1 itself.
+``explore`` and ``large`` are the sizes of chapter 5's comparisons. A step of batch 4
+takes about one second and three on two CPU cores: these want a GPU.
 """
 
 from sepjax.config import Config
@@ -34,14 +30,12 @@ def get_config(name: str = "full") -> Config:
         config.data.sample_rate = 44100
         return config
     config = Config(name=name, model=TasNetConfig())
-    if name in ("full", "music"):
-        config.data.sample_rate = 44100
-        if name == "music":
-            music(config.model)
-        return config
-    config.data.sample_rate = 8000
-    config.model.layers, config.model.stack = 6, 3
-    config.model.H = 640 if name == "large" else 160
+    config.data.sample_rate = 44100 if name in ("full", "music") else 8000
+    if name == "music":
+        music(config.model)
+    elif name != "full":
+        config.model.layers, config.model.stack = 6, 3
+        config.model.H = 640 if name == "large" else 160
     return config
 
 

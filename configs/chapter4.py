@@ -4,21 +4,13 @@
     python run_experiment.py --config=configs/chapter4.py:all_data --workdir=runs/all \
         --config.data.root=/path/to/songs
 
-``all_data`` and ``all_instruments`` are the first stage alone at 8 kHz, trained for 62
-epochs on 900 songs and for 250 on the 287 that have all classes; ``published`` is the
-model of the paper on MUSDB18. An epoch has 15 000 excerpts of 8 s, 1250 steps of 12:
-days on one GPU. ``demo`` is a small first stage that learns the embedded music in about
-fifteen minutes on two CPU cores, ``demo_conv`` a Conv-TasNet whose steps take as long.
-
-A new instrument from a few songs, once ``demo_known`` has learnt the other five:
-
-    python run_experiment.py --config=configs/chapter4.py:demo_known \
-        --workdir=runs/known
-    python run_experiment.py --config=configs/chapter4.py:demo_new --workdir=runs/new \
-        --config.train.pretrained_from=runs/known
+``all_data`` has 900 songs, ``all_instruments`` the 287 that have all classes, both at
+8 kHz: days on one GPU. ``demo`` takes about fifteen minutes on two CPU cores. After
+``demo_known``, ``demo_new`` with ``--config.train.pretrained_from=runs/known`` learns a
+new instrument from a few songs.
 """
 
-from configs.chapter6 import as_published, open_unmix, small_meta, small_unmix
+from configs import chapter6
 from sepjax.config import Config, LossConfig
 from sepjax.models.tasnet.config import TasNetConfig
 from sepjax.registry import nearest
@@ -55,14 +47,10 @@ def full(name: str) -> Config:
     """The published sizes and recipe, one stage or three."""
     config = Config()
     config.data.dataset = "folder"
-    as_published(config)
-    optim = config.optim
-    optim.optimizer, optim.decay, optim.schedule = "ranger", "all", "restarts"
-    model = config.model
-    model.layers, model.stack, model.filters = 6, 3, 3
-    if name == "published":
-        model.stages, config.data.sample_rate = 3, 32000
-    else:
+    chapter6.as_published(config)
+    chapter6.full_meta(config, stages=3 if name == "published" else 1)
+    config.optim.decay, config.optim.schedule = "all", "restarts"
+    if name != "published":
         config.data.sources = CLASSES
     epochs = 62 if name == "all_data" else 250
     config.train.steps, config.train.batch_size = epochs * EPOCH, 12
@@ -73,12 +61,11 @@ def full(name: str) -> Config:
 def small(name: str) -> Config:
     """A small first stage, or the Conv-TasNet beside it."""
     config = Config()
-    config.data.sources = tuple(
-        one for one in CLASSES if name != "demo_known" or one != NEW
-    )
+    unknown = NEW if name == "demo_known" else ""
+    config.data.sources = tuple(one for one in CLASSES if one != unknown)
     train = config.train
-    as_published(config)
-    small_meta(config)
+    chapter6.as_published(config)
+    chapter6.small_meta(config)
     if name == "demo_conv":
         config.loss = LossConfig()
         config.model = TasNetConfig(N=256, B=128, H=256, L=40, W=40, layers=6, stack=3)
@@ -95,9 +82,9 @@ def small(name: str) -> Config:
 def guitar(demo: bool) -> Config:
     """Open-Unmix for all six classes, the electric guitar among them."""
     config = Config()
-    open_unmix(config)
+    chapter6.open_unmix(config)
     if demo:
-        small_unmix(config)
+        chapter6.small_unmix(config)
         config.train.steps = 1000
     else:
         config.data.dataset = "folder"

@@ -4,16 +4,10 @@
     python run_experiment.py --config=configs/chapter6.py:tl --workdir=runs/tl \
         --config.data.root=/path/to/concerts
 
-``unmix`` and ``meta`` apply what was trained on studio recordings as it is; ``tl``
-trains the last two dense layers of Open-Unmix on concerts, ``finetune`` all of them,
-both from the same start; ``retrain`` starts from nothing. They start from public
-weights: ``sepjax import-weights umxhq …`` into ``weights/umxhq`` and ``meta-tasnet``
-into ``weights/meta_tasnet``, or give ``--config.train.pretrained_from``. ``umxhq`` is
-Open-Unmix' own recipe on MUSDB18-HQ.
-
-The rows with ``demo_`` do the same on the demo music at 8 kHz, made live by a
-simulation (docs/data.md) that keeps the clean references; the sweep ``live`` trains
-them all, the studio models first.
+Public weights: ``sepjax import-weights umxhq …`` into ``weights/umxhq`` and
+``meta-tasnet`` into ``weights/meta_tasnet``, or ``--config.train.pretrained_from``.
+The demo music has 8 kHz and is made live by a simulation (docs/data.md) that keeps the
+clean references; the sweep ``live`` trains all ``demo_…``, the studio models first.
 """
 
 from sepjax.config import Config
@@ -49,24 +43,29 @@ def get_config(name: str = "demo_finetune") -> Config:
     config.data.sources = CLASSES
     demo, protocol = name.startswith("demo_"), name.removeprefix("demo_")
     if protocol.endswith("meta"):
-        meta_tasnet(config, demo)
+        as_published(config)
+        if demo:
+            small_meta(config)
+            config.train.steps = 300
+        else:
+            full_meta(config, stages=3)
     else:
         open_unmix(config)
         if demo:
             small_unmix(config)
-    if not demo:
+    if demo:
+        config.live.eval = True
+        config.live.train = not protocol.startswith("studio")
+    else:
         config.data.dataset = "folder"
     if protocol in STARTS:
-        start = f"weights/{STARTS[protocol]}"
         studio = "demo_studio_meta" if protocol == "meta" else "demo_studio"
-        config.train.pretrained_from = studio if demo else start
+        start = studio if demo else f"weights/{STARTS[protocol]}"
+        config.train.pretrained_from = start
     if protocol == "tl":
         config.train.fit = ("fc2", "fc3")
     if protocol in ("unmix", "meta"):
         config.train.steps = 0
-    if demo:
-        config.live.eval = True
-        config.live.train = not protocol.startswith("studio")
     return config
 
 
@@ -96,24 +95,20 @@ def small_unmix(config: Config) -> None:
     config.optim.lr_decay_patience, config.optim.lr_decay_cooldown = 2, 0
 
 
-def meta_tasnet(config: Config, demo: bool) -> None:
-    """The published three stages, or the first one in small."""
-    as_published(config)
-    model, train = config.model, config.train
-    if not demo:
-        model.stages, config.data.sample_rate = 3, 32000
-        model.layers, model.stack, model.filters = 6, 3, 3
-        config.optim.optimizer = "ranger"
-        return
-    small_meta(config)
-    train.steps = 300
-
-
 def as_published(config: Config) -> None:
     """Meta-TasNet and its losses."""
     config.model, loss = MetaTasNetConfig(), config.loss
     loss.over_sources = "sum"
     loss.dissimilarity, loss.similarity, loss.reconstruction = 3.0, 2.0, 0.05
+
+
+def full_meta(config: Config, stages: int) -> None:
+    """The published sizes, one stage at 8 kHz or three up to 32 kHz."""
+    model = config.model
+    model.layers, model.stack, model.filters = 6, 3, 3
+    config.optim.optimizer = "ranger"
+    if stages == 3:
+        model.stages, config.data.sample_rate = 3, 32000
 
 
 def small_meta(config: Config) -> None:

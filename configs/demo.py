@@ -4,8 +4,7 @@
     python run_experiment.py --config=configs/demo.py:remixed --workdir=runs/remixed \
         --config.data.root=/path/to/songs
 
-``music`` trains on the embedded demo music, six classes at 8 kHz; ``remixed`` on a
-folder of songs with the four classes of MUSDB.
+``remixed`` has the four classes of MUSDB.
 """
 
 from sepjax.config import Config
@@ -22,28 +21,19 @@ def get_config(name: str = "music") -> Config:
     """The demo of the README, or the same model on a folder of recordings."""
     if name not in NAMES:
         raise ValueError(f"configs/demo.py has no {name!r}: {nearest(name, NAMES)}")
-    config = small()
-    config.name = f"demo_{name}"
+    config = Config(name=f"demo_{name}", model=TasNetConfig())
     if name == "remixed":
         config.data.dataset = "folder"
     else:
-        config.data.sources = (
-            *("vocals", "drums", "bass", "electric_guitar", "wind", "other"),
-        )
-    return config
-
-
-def small() -> Config:
-    """A hybrid encoder of 8 ms stride and a TCN that sees one second."""
-    config = Config(model=TasNetConfig())
+        classes = "vocals drums bass electric_guitar wind other"
+        config.data.sources = tuple(classes.split())
     config.data.chunk_seconds = 4.0
-    model = config.model
+    # A hybrid encoder of 8 ms stride and a TCN that sees one second.
+    model, train = config.model, config.train
     model.encoding, model.fb_type, model.fb_ratio = "hybrid", "pmpgtf", 0.5
     model.N, model.L, model.W = 256, 64, 32
     model.B, model.H, model.layers, model.stack = 96, 128, 6, 2
-    config.train.batch_size = 8
-    config.train.steps = 700
-    config.train.eval_every = 100
-    config.train.checkpoint_every = 100
+    train.batch_size, train.steps = 8, 700
+    train.eval_every = train.checkpoint_every = 100
     config.optim.lr, config.optim.lr_decay_patience = 2e-3, 1
     return config

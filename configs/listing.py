@@ -16,8 +16,7 @@ LEGEND = (
 def lines(width: int = 0) -> Iterator[str]:
     """All configurations: a line each, and the thesis' rows as a table by section.
 
-    Args:
-        width: columns; that of the terminal by default.
+    Lines are as wide as the terminal by default.
     """
     width = width or shutil.get_terminal_size((100, 24)).columns
     for path in sorted(Path(__file__).parent.glob("[a-z]*.py")):
@@ -55,6 +54,5 @@ def _table(file: str, sections: list, width: int) -> Iterator[str]:
             else:
                 yield f"  {name:{columns}s}{ends}".rstrip()
                 for text in (cells, note):
-                    yield from textwrap.wrap(
-                        text, width, initial_indent="    ", subsequent_indent="    "
-                    )
+                    lines = textwrap.wrap(text, width - 4)
+                    yield from textwrap.indent("\n".join(lines), "    ").splitlines()

@@ -1,18 +1,15 @@
 """Sets of runs: the thesis' comparisons, sections and figures, one command each.
 
-    python run_experiment.py --sweep=encoders_irm --workdir=runs/sweep \
+    python run_experiment.py --sweep=encoders_irm --workdir=runs/sweep --shard=2/4 \
         --config.data.dataset=folder --config.data.root=/path/to/musdb18hq
-    python run_experiment.py --sweep=figure_5.10 --workdir=runs/sweep --shard=2/4 …
 
-Every member is a run folder of its own, ``WORKDIR/MEMBER``; finished ones are not run
-again, and ``--config.…`` applies to all. ``--mode=list`` prints the members,
-``--mode=check`` times a step of each. A row that starts from another row's parameters
-brings that row along, first. All sweeps may share one workdir: a row is trained once.
+A row that starts from another row's parameters brings that row along, first. All sweeps
+may share one workdir: a row is trained once.
 """
 
 from typing import Any, NamedTuple
 
-from configs.appendix_a import EXTRA, FIGURES, SECTIONS
+from configs.appendix_a import EXTRA, FIGURES, ROWS, SECTIONS
 
 FILE = "configs/appendix_a.py"
 
@@ -31,49 +28,36 @@ def rows(*names: str) -> dict[str, Member]:
         >>> list(rows("large_hybrid_pmpgtf_pretrained_encoder"))
         ['irm_hybrid_pmpgtf', 'large_hybrid_pmpgtf_pretrained_encoder']
     """
-    sources = {n: EXTRA.get(n, {}).get("pretrained_from") for n in names}
-    first = [source for source in sources.values() if source]
-    order = dict.fromkeys([*first, *names])
+    sources = (EXTRA.get(name, {}).get("pretrained_from") for name in names)
+    order = dict.fromkeys([*filter(None, sources), *names])
     return {name: Member(f"{FILE}:{name}", {}) for name in order}
 
 
 def figure(*figures: str) -> dict[str, Member]:
     """The rows of figures without those that the text names as one of several."""
-    shown = [
-        name
-        for key in figures
-        for name, confidence in FIGURES[key].items()
-        if confidence != "alternative"
-    ]
-    return rows(*shown)
+    shown = {name: kind for key in figures for name, kind in FIGURES[key].items()}
+    return rows(*(name for name, kind in shown.items() if kind != "alternative"))
 
 
 def in_hertz(members: dict[str, Member]) -> dict[str, Member]:
     """The same runs with filters learned in Hz, as in the thesis."""
+    fields = {"model.fb_parameters": "hz"}
     return {
-        f"{name}_hz": Member(
-            member.config, {"name": f"{name}_hz", "model.fb_parameters": "hz"}
-        )
+        f"{name}_hz": Member(member.config, {"name": f"{name}_hz"} | fields)
         for name, member in members.items()
     }
 
 
-def _starting(*starts: str) -> dict[str, Member]:
-    names = [name for part in SECTIONS.values() for name in part.rows]
-    return rows(*(name for name in names if name.startswith(starts)))
-
-
 # The studio models first: the others start from them, by the names of their runs.
 LIVE = ("studio", "studio_meta", "unmix", "meta", "tl", "retrain", "finetune")
-_RATES = _starting("irm_fb_sinc_free_uniform", "irm_fb_sinc_pseudodec_uniform")
+_SINC = ("irm_fb_sinc_free_uniform", "irm_fb_sinc_pseudodec_uniform")
+_RATES = rows(*(name for name in ROWS if name.startswith(_SINC)))
 
 SWEEPS: dict[str, dict[str, Member]] = {
     "learning_rate": _RATES,
     "learning_rate_hz": in_hertz(_RATES),
     "gammatone_ratio": figure("5.12"),
-    "gammatone_ratio_large": rows(
-        *(name for name in SECTIONS["A.4"].rows if name.endswith("H640"))
-    ),
+    "gammatone_ratio_large": rows(*(n for n in SECTIONS["A.4"].rows if "H640" in n)),
     "sinc_ratio": figure("5.13"),
     "encoders_irm": figure("5.6", "5.7", "5.9"),
     "encoders_tasnet": figure("5.8", "5.10"),
@@ -83,7 +67,7 @@ SWEEPS: dict[str, dict[str, Member]] = {
     "live": {
         f"demo_{name}": Member(f"configs/chapter6.py:demo_{name}", {}) for name in LIVE
     },
-    "appendix_a": rows(*(name for part in SECTIONS.values() for name in part.rows)),
+    "appendix_a": rows(*ROWS),
 }
 TITLES = {
     "learning_rate": "sinc banks, free and pseudo-inverse decoder, rates 0.001 to 0.05",

@@ -1,8 +1,6 @@
 """The index of a dataset: which file, from which frame, is which stem of which track.
 
-A manifest holds no audio. It says where every stem lies (file and first frame), how
-it enters its track (gains, loop), and by how much the stems fail to sum to a
-distributed mixture. Feeders and evaluation read nothing else about a dataset.
+Feeders and evaluation read nothing else about a dataset.
 """
 
 import dataclasses
@@ -11,7 +9,7 @@ import json
 import math
 import os
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -87,9 +85,8 @@ class Manifest:
     """A dataset: files, and the tracks cut from them.
 
     Frames of a track and of its stems count at the rate of the track's files;
-    ``sample_rate`` is the rate of all files once
-    :func:`data_pipelines.audio.canonical.canonicalize` has run, and their highest
-    before.
+    ``sample_rate`` is the rate of all files once they are canonical
+    (:mod:`data_pipelines.audio.canonical`), and their highest before.
     """
 
     name: str
@@ -121,8 +118,8 @@ class Manifest:
         """
         tracks = tuple(track for track in self.tracks if track.split == name)
         if not tracks:
-            counts = {s: sum(t.split == s for t in self.tracks) for s in SPLITS}
-            held = ", ".join(f"{split} {count}" for split, count in counts.items())
+            counts = Counter(track.split for track in self.tracks)
+            held = ", ".join(f"{split} {counts[split]}" for split in SPLITS)
             raise DataError(
                 f"dataset '{self.name}' ({self.root or 'embedded'}) has no track in"
                 f" split '{name}'; tracks there: {held}"
@@ -136,10 +133,7 @@ class Manifest:
         return dataclasses.replace(self, tracks=tuple(tracks))
 
     def digest(self) -> str:
-        """SHA-256 of the audio: tracks, stems and the bytes of every file.
-
-        The places and names of the files do not matter.
-        """
+        """SHA-256 of tracks, stems and the bytes of every file, wherever it lies."""
         files = [
             (file.frames, file.channels, file.sample_rate, self.file_digest(file))
             for file in self.files
@@ -168,30 +162,27 @@ class Manifest:
 
 
 def _to_tree(manifest: Manifest) -> dict[str, Any]:
-    tree = dict(vars(manifest))
-    tree["files"] = [list(vars(file).values()) for file in manifest.files]
-    tree["tracks"] = [
+    def row(entry: AudioFile | Stem) -> list[Any]:
+        return list(vars(entry).values())
+
+    tracks = [
         vars(track)
         | {
-            "stems": {name: _stem_tree(stem) for name, stem in track.stems.items()},
-            "mixture": track.mixture and _stem_tree(track.mixture),
+            "stems": {name: row(stem) for name, stem in track.stems.items()},
+            "mixture": track.mixture and row(track.mixture),
             "mixture_error": finite(track.mixture_error),  # null: an exact sum
         }
         for track in manifest.tracks
     ]
-    return tree
-
-
-def _stem_tree(stem: Stem) -> list[Any]:
-    return [stem.file, stem.start, stem.loop, list(stem.gains)]
+    return vars(manifest) | {"files": list(map(row, manifest.files)), "tracks": tracks}
 
 
 def _track(tree: dict[str, Any]) -> Track:
-    def stem(values: list[Any]) -> Stem:
-        return Stem(*values[:3], tuple(values[3]))
+    def stem(file: int, start: int, loop: bool, gains: list[float]) -> Stem:
+        return Stem(file, start, loop, tuple(gains))
 
-    tree["stems"] = {name: stem(values) for name, values in tree["stems"].items()}
-    tree["mixture"] = tree["mixture"] and stem(tree["mixture"])
+    tree["stems"] = {name: stem(*values) for name, values in tree["stems"].items()}
+    tree["mixture"] = tree["mixture"] and stem(*tree["mixture"])
     if tree["mixture_error"] is None:
         tree["mixture_error"] = -math.inf
     return Track(**tree)
@@ -203,28 +194,30 @@ def check(manifest: Manifest) -> Manifest:
     Raises:
         DataError: everything that contradicts itself, or a missing file.
     """
-    problems = [
-        f"{manifest.path(file)}: no such file"
-        for file in manifest.files
-        if not Path(manifest.path(file)).is_file()
-    ]
-    problems += [
-        f"{manifest.path(file)}: {file.channels} channels in a dataset of"
-        f" {manifest.channels}; only mono files may be mixed with others"
-        for file in manifest.files
-        if file.channels not in (1, manifest.channels)
-    ]
-    names = Counter(track.name for track in manifest.tracks)
-    twice = [name for name, count in names.items() if count > 1]
-    problems += [f"more than one track is called '{name}'" for name in twice]
-    for track in manifest.tracks:
-        problems += [f"track '{track.name}': {p}" for p in _problems(manifest, track)]
-    if problems:
+    if problems := list(_problems(manifest)):
         raise DataError.of(f"dataset '{manifest.name}'", problems)
     return manifest
 
 
-def _problems(manifest: Manifest, track: Track) -> Iterable[str]:
+def _problems(manifest: Manifest) -> Iterator[str]:
+    for file in manifest.files:
+        path = manifest.path(file)
+        if not Path(path).is_file():
+            yield f"{path}: no such file"
+        if file.channels not in (1, manifest.channels):
+            yield (
+                f"{path}: {file.channels} channels in a dataset of"
+                f" {manifest.channels}; only mono files may be mixed with others"
+            )
+    for name, count in Counter(track.name for track in manifest.tracks).items():
+        if count > 1:
+            yield f"more than one track is called '{name}'"
+    for track in manifest.tracks:
+        for problem in _track_problems(manifest, track):
+            yield f"track '{track.name}': {problem}"
+
+
+def _track_problems(manifest: Manifest, track: Track) -> Iterator[str]:
     if track.split not in SPLITS:
         yield f"split '{track.split}' must be one of {', '.join(SPLITS)}"
     if track.frames <= 0:

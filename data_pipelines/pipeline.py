@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import importlib
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,9 +14,9 @@ from data_pipelines.audio.canonical import canonicalize
 from data_pipelines.doctor import overlap
 from data_pipelines.doctor.same_audio import Pair
 from data_pipelines.feeding import host, live, resident, schedule
-from data_pipelines.manifest import SPLITS, DataError, LoadedTrack, Manifest, Track
+from data_pipelines.manifest import SPLITS, DataError, LoadedTrack, Manifest
 from data_pipelines.registry import build_manifest
-from sepjax.config import Config
+from sepjax.config import Config, with_values
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -35,12 +36,6 @@ class Data:
         """Frames of a chunk."""
         return round(self.config.data.chunk_seconds * self.config.data.sample_rate)
 
-    @property
-    def valid_chunk(self) -> int:
-        """Frames of a chunk of validation."""
-        data = self.config.data
-        return round((data.valid_seconds or data.chunk_seconds) * data.sample_rate)
-
     def train_batches(
         self,
         start_step: int,
@@ -59,7 +54,9 @@ class Data:
             is row ``b`` of the run with seed ``config.seed + k``. With ``live.train``
             what :func:`data_pipelines.feeding.live.train_rows` adds, on the host.
         """
-        plans = self._train_plans(start_step, stop_step, process_index, process_count)
+        size = self.config.train.batch_size
+        rows = schedule.rows_of_process(size, process_index, process_count)
+        plans = self._train_plans(start_step, stop_step, rows)
         if (feeder := self.config.data.feeder) != "resident":
             # Imported on use: one of them brings tensorflow along.
             module = importlib.import_module(f"data_pipelines.feeding.{feeder}")
@@ -68,9 +65,22 @@ class Data:
             batches = resident.feed(self.store, plans, self.chunk, self.sharding)
         if not self.config.live.train:
             return batches
-        size = self.config.train.batch_size
-        rows = schedule.rows_of_process(size, process_index, process_count)
-        return self._live(batches, start_step, rows)
+        draw = functools.partial(live.train_rows, self.config, self.venue, self.seeds)
+        steps = enumerate(batches, start_step)
+        return (batch | draw(step, rows) for step, batch in steps)
+
+    def _train_plans(
+        self, start_step: int, stop_step: int, rows: slice
+    ) -> Iterator[schedule.Plan]:
+        config, table = self.config, self.table("train")
+        for first, last in schedule.windows(start_step, stop_step):
+            what = config.train.batch_size, first, last, config.model.audio_channels
+            plans = [
+                schedule.train_plans(table, config.data, seed, *what)
+                for seed in self.seeds
+            ]
+            mine = [schedule.take(plan, (slice(None), rows)) for plan in plans]
+            yield schedule.interleave(mine)
 
     @property
     def resident_bytes(self) -> int:
@@ -82,8 +92,7 @@ class Data:
 
     def first_batch(self) -> dict[str, np.ndarray]:
         """The whole batch of step 0, read on the host whatever the feeder."""
-        section = dataclasses.replace(self.config.data, feeder="streaming")
-        config = dataclasses.replace(self.config, data=section)
+        config = with_values(self.config, {"data.feeder": "streaming"})
         return next(dataclasses.replace(self, config=config).train_batches(0, 1))
 
     def valid_batches(
@@ -96,8 +105,9 @@ class Data:
             is 0 for the silent rows that fill the last batch. As in training, a
             process gets its rows of every batch.
         """
-        table = self.table("valid")
-        plan = schedule.valid_plans(table, self.valid_chunk)
+        data = self.config.data
+        chunk = round((data.valid_seconds or data.chunk_seconds) * data.sample_rate)
+        plan = schedule.valid_plans(self.table("valid"), chunk)
         rows = schedule.rows_of_process(batch_size, process_index, process_count)
         count = len(plan.file)
         for first in range(0, count, batch_size):
@@ -105,24 +115,20 @@ class Data:
             batch = schedule.take(plan, np.minimum(index, count - 1))
             weight = (index < count).astype(np.float32)
             file = np.where(weight[:, None] > 0, batch.file, -1).astype(np.int32)
-            batch = host.read_chunks(
-                self.manifest, batch._replace(file=file), self.valid_chunk
-            )
+            batch = host.read_chunks(self.manifest, batch._replace(file=file), chunk)
             if self.config.live.train:
-                where = int(index[0]), len(index), self.valid_chunk
+                where = int(index[0]), len(index), chunk
                 batch |= live.valid_rows(self.config, self.venue, *where)
             yield batch | {"weight": weight}
 
     def track_names(self, step: int) -> list[str]:
         """Return the training tracks in the batch of a step, each once."""
-        tracks, config = self.manifest.split("train"), self.config
+        tracks, mix = self.manifest.split("train"), self.config.data.mix
         shape = len(tracks), len(self.manifest.classes)
-        size, mix = config.train.batch_size, config.data.mix
-        rows = [
-            schedule.source_tracks(mix, shape, seed, size, step, step + 1).reshape(-1)
-            for seed in self.seeds
-        ]
-        return list(dict.fromkeys(tracks[row].name for row in np.concatenate(rows)))
+        window = self.config.train.batch_size, step, step + 1
+        rows = [schedule.source_tracks(mix, shape, s, *window) for s in self.seeds]
+        names = (tracks[row].name for row in np.concatenate(rows, axis=None))
+        return list(dict.fromkeys(names))
 
     @functools.cached_property
     def twins(self) -> dict[str, Pair]:
@@ -139,8 +145,7 @@ class Data:
     def require_unseen(self) -> list[str]:
         """Refuse to train on songs that are scored, unless ``data.allow_overlap``.
 
-        Returns:
-            Sentences about what is nevertheless.
+        The sentences that are returned name those that training may use all the same.
 
         Raises:
             DataError: tracks of valid or test occur in train; all are named.
@@ -160,17 +165,10 @@ class Data:
         return (self._heard(host.load_track(self.manifest, track)) for track in tracks)
 
     def _heard(self, track: LoadedTrack) -> LoadedTrack:
-        section = self.config.live
-        if not section.eval:
+        if not self.config.live.eval:
             return track
-        return live.live_track(track, self.config, self.venue).scored(section.targets)
-
-    def _live(
-        self, batches: Iterator[dict], start_step: int, rows: slice
-    ) -> Iterator[dict]:
-        for step, batch in enumerate(batches, start_step):
-            more = live.train_rows(self.config, self.venue, self.seeds, step, rows)
-            yield batch | more
+        made = live.live_track(track, self.config, self.venue)
+        return made.clean if self.config.live.targets == "clean" else made.recorded
 
     def table(self, split: str) -> schedule.TrackTable:
         """The tracks of a split as arrays."""
@@ -179,23 +177,8 @@ class Data:
     @functools.cached_property
     def store(self) -> resident.Store:
         """The training split on the device; read on first use."""
-        tracks: tuple[Track, ...] = self.manifest.split("train")
+        tracks = self.manifest.split("train")
         return resident.build_store(self.manifest, tracks, self.chunk, self.sharding)
-
-    def _train_plans(
-        self, start_step: int, stop_step: int, process_index: int, process_count: int
-    ) -> Iterator[schedule.Plan]:
-        config, size = self.config, self.config.train.batch_size
-        rows = schedule.rows_of_process(size, process_index, process_count)
-        table, channels = self.table("train"), config.model.audio_channels
-        for first, last in schedule.windows(start_step, stop_step):
-            what = size, first, last, channels
-            plans = [
-                schedule.train_plans(table, config.data, seed, *what)
-                for seed in self.seeds
-            ]
-            mine = [schedule.take(plan, (slice(None), rows)) for plan in plans]
-            yield schedule.interleave(mine)
 
 
 def open_data(
@@ -207,11 +190,11 @@ def open_data(
     """Find, check and canonicalize the dataset of a configuration.
 
     Args:
-        config: A resolved configuration (:func:`sepjax.config.resolve`).
-        cache: Folder for converted audio; ``$SEPJAX_CACHE`` or ``~/.cache/sepjax``
+        config: resolved (:func:`sepjax.config.resolve`).
+        cache: folder for converted audio; ``$SEPJAX_CACHE`` or ``~/.cache/sepjax``
             by default.
-        sharding: If given, the resident feeder keeps its audio on every device of
-            this sharding's mesh and yields global batches of this sharding.
+        sharding: of the global batches that the resident feeder yields; its audio is
+            on every device of this sharding's mesh. Batches are local without it.
 
     Raises:
         ValueError: the dataset's name is not known.
@@ -242,12 +225,11 @@ def open_data(
 
 def summary(manifest: Manifest) -> dict[str, dict[str, float]]:
     """List tracks and hours of each split, and in how many tracks a class sounds."""
-    return {
-        split: {
-            "tracks": len(tracks),
-            "hours": sum(t.frames for t in tracks) / manifest.sample_rate / 3600,
-        }
-        | {name: sum(name in t.stems for t in tracks) for name in manifest.classes}
-        for split in SPLITS
-        if (tracks := [track for track in manifest.tracks if track.split == split])
-    }
+    facts = {}
+    for split in SPLITS:
+        if tracks := [track for track in manifest.tracks if track.split == split]:
+            hours = sum(track.frames for track in tracks) / manifest.sample_rate / 3600
+            sounding = Counter(name for track in tracks for name in track.stems)
+            counts = {name: sounding[name] for name in manifest.classes}
+            facts[split] = {"tracks": len(tracks), "hours": hours} | counts
+    return facts

@@ -1,11 +1,4 @@
-"""The datasets by name: ``DATASETS[name](root, sources) -> Manifest``.
-
-A dataset is one function; registering it makes its name usable in every config::
-
-    @register("mydata")
-    def build_manifest(root, sources):
-        ...
-"""
+"""The datasets by name: ``@register("mine")`` on ``(root, sources) -> Manifest``."""
 
 import functools
 import importlib

@@ -5,15 +5,11 @@ no other; anything else is a bug of ours and stops everything.
 """
 
 import contextlib
+import functools
 import os
 import signal
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import (
-    Executor,
-    ProcessPoolExecutor,
-    ThreadPoolExecutor,
-    as_completed,
-)
+from concurrent import futures
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context, parent_process
 from threading import Thread
@@ -72,11 +68,17 @@ def run_jobs(
     """
     from tqdm import tqdm
 
-    workers = min(workers or processors(), len(jobs))
-    if start is None or workers <= 1:
-        outcomes = _in_threads(function, jobs, workers, expected)
+    workers, numbered = min(workers or processors(), len(jobs)), list(enumerate(jobs))
+    if workers <= 1:
+        outcomes = (
+            _attempt(index, functools.partial(function, *job), expected)
+            for index, job in numbered
+        )
+    elif start is None:
+        pool = futures.ThreadPoolExecutor(workers)
+        outcomes = _pooled(pool, function, numbered, expected)
     else:
-        outcomes = _in_processes(function, jobs, workers, expected, start, again)
+        outcomes = _in_processes(function, numbered, workers, expected, start, again)
     hidden, delay = (None, 2) if progress is None else (not progress, 0)
     yield from tqdm(outcomes, what, len(jobs), unit=unit, disable=hidden, delay=delay)
 
@@ -146,35 +148,25 @@ def end_with_parent() -> None:
     Thread(target=follow, daemon=True).start()
 
 
-def _in_threads(
-    function: Callable[..., Any], jobs: Sequence[tuple], workers: int, expected: Errors
-) -> Iterator[Outcome]:
-    if workers <= 1:
-        for index, job in enumerate(jobs):
-            yield _attempt(index, lambda job=job: function(*job), expected)
-        return
-    yield from _pooled(ThreadPoolExecutor(workers), function, enumerate(jobs), expected)
-
-
 def _in_processes(
     function: Callable[..., Any],
-    jobs: Sequence[tuple],
+    jobs: Iterable[tuple[int, tuple]],
     workers: int,
     expected: Errors,
     start: Callable[[], None],
     again: bool,
 ) -> Iterator[Outcome]:
-    left, context = dict(enumerate(jobs)), get_context("spawn")
+    left, context = dict(jobs), get_context("spawn")
     try:
-        pool = ProcessPoolExecutor(workers, context, start)
-        for outcome in _pooled(pool, function, list(left.items()), expected):
+        pool = futures.ProcessPoolExecutor(workers, context, start)
+        for outcome in _pooled(pool, function, jobs, expected):
             yield outcome
             del left[outcome.index]
     except BrokenProcessPool:
         if not again:
             raise
     for index, job in left.items():
-        pool = ProcessPoolExecutor(1, context, start)
+        pool = futures.ProcessPoolExecutor(1, context, start)
         try:
             yield from _pooled(pool, function, [(index, job)], expected)
         except BrokenProcessPool:
@@ -183,15 +175,15 @@ def _in_processes(
 
 
 def _pooled(
-    pool: Executor,
+    pool: futures.Executor,
     function: Callable[..., Any],
     jobs: Iterable[tuple[int, tuple]],
     expected: Errors,
 ) -> Iterator[Outcome]:
     try:
-        futures = {pool.submit(function, *job): index for index, job in jobs}
-        for future in as_completed(futures):
-            yield _attempt(futures[future], future.result, expected)
+        running = {pool.submit(function, *job): index for index, job in jobs}
+        for future in futures.as_completed(running):
+            yield _attempt(running[future], future.result, expected)
     finally:
         pool.shutdown(cancel_futures=True)
 

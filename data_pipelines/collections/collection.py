@@ -1,9 +1,6 @@
 """A collection: the recordings one has, and how songs with stems are made of them.
 
-It is written by hand or by one of the readers in :mod:`data_pipelines.readers`, as YAML
-or, for many recordings, as JSON lines: all but the recordings in the first line, then a
-recording a line. ``docs/prepare.md`` explains every field; ``sepjax prepare`` makes the
-songs.
+``docs/prepare.md`` explains every field; ``sepjax prepare`` makes the songs.
 """
 
 import dataclasses

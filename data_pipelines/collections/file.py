@@ -1,7 +1,8 @@
-"""Collections as files: YAML, JSON, or JSON lines with a recording each."""
+"""Collections as files: YAML, JSON, or JSON lines, the first of all but recordings."""
 
 import dataclasses
 import datetime
+import inspect
 import json
 import math
 import types
@@ -9,6 +10,8 @@ import typing
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+import yaml
 
 from data_pipelines.collections.collection import Collection, to_tree
 from data_pipelines.collections.rules import check_collection
@@ -59,8 +62,6 @@ def write_collection(collection: Collection, path: str | Path) -> Path:
         recordings = tree.pop("recordings")
         lines = [json.dumps(each) for each in [tree, *recordings]]
         return write_atomically(path, "\n".join(lines) + "\n")
-    import yaml
-
     text = yaml.safe_dump(tree, sort_keys=False, allow_unicode=True, width=100)
     return write_atomically(path, text)
 
@@ -68,16 +69,14 @@ def write_collection(collection: Collection, path: str | Path) -> Path:
 def _load(path: Path) -> Any:
     text = path.read_text(encoding="utf-8")
     if path.suffix not in JSON_LINES:
-        import yaml
-
         # The parser in C, where there is one, is ten times as fast. JSON, too, is YAML.
         loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
         try:
             return yaml.load(text, loader)
         except yaml.YAMLError as error:
             raise DataError(f"{path}: not readable as YAML: {error}") from error
-    lines = [line for line in text.split("\n") if line.strip()]
     trees = []
+    lines = filter(str.strip, text.split("\n"))
     for number, line in enumerate(lines, start=1):
         try:
             trees.append(json.loads(line))
@@ -101,11 +100,9 @@ def _build(kind: Any, tree: Any, where: str, problems: list[str]) -> Any:
         if not isinstance(tree, list | tuple):
             problems.append(f"{place}: a list is wanted, not {tree!r}")
             return ()
-        pairs = enumerate(tree)
-        return tuple(
-            _build(arguments[0], each, f"{where}[{_name(each, i)}]", problems)
-            for i, each in pairs
-        )
+        names = (f"{where}[{_name(each, i)}]" for i, each in enumerate(tree))
+        pairs = zip(tree, names)
+        return tuple(_build(arguments[0], *pair, problems) for pair in pairs)
     if origin is Mapping:
         if not isinstance(tree, Mapping):
             problems.append(f"{place}: names with values are wanted, not {tree!r}")
@@ -114,12 +111,14 @@ def _build(kind: Any, tree: Any, where: str, problems: list[str]) -> Any:
         return {
             str(k): _build(value, v, f"{where}.{k}", problems) for k, v in tree.items()
         }
-    if kind is Any:
-        return _free(tree)
     return _build_plain(kind, tree, place, problems)
 
 
-def _build_plain(kind: type, tree: Any, place: str, problems: list[str]) -> Any:
+def _build_plain(kind: Any, tree: Any, place: str, problems: list[str]) -> Any:
+    if kind is Any:
+        if isinstance(tree, datetime.date):  # YAML makes one of 2018-07-03
+            return tree.isoformat()
+        return tuple(tree) if isinstance(tree, list) else tree
     accepted = (int, float) if kind is float else (kind,)
     if isinstance(tree, bool) or not isinstance(tree, accepted):
         problems.append(f"{place}: {kind.__name__} is wanted, not {tree!r}")
@@ -128,12 +127,6 @@ def _build_plain(kind: type, tree: Any, place: str, problems: list[str]) -> Any:
         problems.append(f"{place}: a finite number is wanted, not {tree}")
         return kind()
     return kind(tree)
-
-
-def _free(tree: Any) -> Any:
-    if isinstance(tree, datetime.date):  # YAML makes one of 2018-07-03
-        return tree.isoformat()
-    return tuple(tree) if isinstance(tree, list) else tree
 
 
 def _name(tree: Any, index: int) -> str:
@@ -154,14 +147,9 @@ def _build_section(kind: Any, tree: Any, where: str, problems: list[str]) -> Any
         elif each is not None:  # null: the default
             inner = f"{where}.{name}" if where else str(name)
             values[name] = _build(hints[name], each, inner, problems)
-    missing = [
-        one.name
-        for one in dataclasses.fields(kind)
-        if one.name not in values
-        and one.default is dataclasses.MISSING
-        and one.default_factory is dataclasses.MISSING
-    ]
-    if missing:
+    parameters = inspect.signature(kind).parameters.values()
+    needed = [one.name for one in parameters if one.default is one.empty]
+    if missing := [name for name in needed if name not in values]:
         problems.append(f"{place}: missing {', '.join(missing)}")
         return None
     return kind(**values)

@@ -77,7 +77,7 @@ def mix(
 
     Args:
         tracks: of every class; a class without tracks is silent.
-        procedure: "summing", "averaging", "scaling" or "adaptive".
+        procedure: one of ``PROCEDURES``.
         beta: of scaling and adaptive: "when_needed" turns classes down whose sum
             exceeds full scale, "always" brings every class to full scale, "never"
             leaves all as they are.
@@ -121,10 +121,8 @@ def gains_of(
 def render(waves: np.ndarray, gains: Gains, dtype: np.dtype) -> Mix:
     """Stems and mixture of a song or of any part of it.
 
-    Args:
-        waves: the sums of the classes, (classes, time, channels).
-        gains: as :func:`gains_of` finds them in the whole recording.
-        dtype: of what is made, int16 or float.
+    The sums of the classes, (classes, time, channels), become int16 or float by gains
+    that :func:`gains_of` finds in the whole recording.
 
     Example:
         >>> render(np.full((2, 1, 1), 30000), Gains(np.full(2, 0.5)), np.int16).mixture
@@ -133,10 +131,11 @@ def render(waves: np.ndarray, gains: Gains, dtype: np.dtype) -> Mix:
     stems, clipped = np.empty(waves.shape, dtype), np.zeros(len(waves), int)
     for index, (wave, factor) in enumerate(zip(waves, gains.factors)):
         stems[index], clipped[index] = saturate(factor * wave, dtype)
-    summed = (
-        (stems, np.ones(len(waves))) if gains.clip_first else (waves, gains.factors)
-    )
-    mixture, over = saturate(gains.mixture * _weighted(*summed), dtype)
+    if gains.clip_first:
+        total = _weighted(stems, np.ones(len(stems)))
+    else:
+        total = _weighted(waves, gains.factors)
+    mixture, over = saturate(gains.mixture * total, dtype)
     return Mix(mixture, stems, clipped, over, gains.factors, gains.mixture)
 
 
@@ -191,11 +190,7 @@ def align(tracks: Tracks, channels: int) -> list[list[np.ndarray]]:
     """Bring the tracks to one length and number of channels, ready to be mixed.
 
     Shorter tracks are followed by zeros. Mono tracks, and the mean over the channels
-    of tracks with any other number of them, go to all channels.
-
-    Args:
-        tracks: of every class, (time, channels) each.
-        channels: of the song.
+    of tracks with any other number of them, go to all ``channels``.
 
     Example:
         >>> song = [[np.ones((3, 1), np.int16)], [np.full((2, 3), 7, np.int16)]]
@@ -212,8 +207,6 @@ def _aligned(track: np.ndarray, time: int, channels: int) -> np.ndarray:
         mean = np.rint(mean) if track.dtype == np.int16 else mean
         track = mean.astype(track.dtype)
     track = np.broadcast_to(track, (len(track), channels))
-    if len(track) == time:
-        return track
     return np.pad(track, ((0, time - len(track)), (0, 0)))
 
 
@@ -248,8 +241,9 @@ def _sums(tracks: Tracks) -> tuple[np.ndarray, np.dtype]:
                 f"tracks of unequal kind: {shape} {dtype} and {track.shape} "
                 f"{track.dtype}; align() gives them one length and width"
             )
-    wide = np.int32 if dtype == np.int16 else np.float64
-    sums = np.zeros((len(tracks), *shape), wide)
+    sums = np.zeros(
+        (len(tracks), *shape), np.int32 if dtype == np.int16 else np.float64
+    )
     for total, group in zip(sums, tracks):
         for track in group:
             total += track

@@ -5,9 +5,8 @@
     root/[train|valid|test/]<song>/<class>.wav            one file is a class
     root/[train|valid|test/]<song>/<class>/<track>.wav    several tracks make a class
 
-Files are WAV, FLAC, OGG or MP3; one called mixture or mix is not read. Nothing is
-decoded until a song is read, so that one broken file costs one song. A collection of
-recordings (``docs/prepare.md``) says the same of files that lie anywhere.
+One file called mixture or mix is not read. Nothing is decoded until a song is read, so
+that one broken file costs one song.
 """
 
 import functools
@@ -58,13 +57,12 @@ def open_recordings(
     """Open the classes and songs of a folder, or of the embedded demo music.
 
     Args:
-        data: the folder, the file of a collection, or "demo".
-        sources: classes to mix, others are not read; all that are found by default.
-        split: "train", "valid" or "test"; everything by default, of the demo the test
-            split.
+        data: the folder, the file of a collection (``docs/prepare.md``), or "demo".
+        sources: classes to mix, in this order; all, sorted by name, by default.
+        split: everything by default, of the demo the test split.
 
     Returns:
-        Classes, sorted by name where ``sources`` does not order them, and songs.
+        Classes and songs.
 
     Raises:
         DataError: there is no such folder, class or split, or nothing is in it.
@@ -79,11 +77,11 @@ def open_recordings(
     if Path(data).is_file():
         return _collection(data, sources, split)
     songs = _find(Path(data), split)
-    known = sorted({name for files in songs.values() for name in files})
+    known = tuple(sorted({name for files in songs.values() for name in files}))
     for name in sources:
         if name not in known:
             raise DataError(f"no song in {data} has '{name}': {nearest(name, known)}")
-    classes = tuple(sources) or tuple(known)
+    classes = tuple(sources) or known
     if len(classes) > MOST_CLASSES:
         raise DataError(
             f"{data} holds {len(classes)} differently named stems ({classes[0]}, "
@@ -153,10 +151,9 @@ def _read(
     ]
     clipped = sum(count for group in decoded for _, count in group)
     tracks = [[samples for samples, _ in group] for group in decoded]
-    channels = 2 if any(t.shape[1] == 2 for group in tracks for t in group) else 1
+    channels = 2 if 2 in {file.channels for group in headers for file in group} else 1
     content = [[name, *map(hash_file, map(str, p))] for name, p in chosen.items()]
-    digest = text_sha256(repr(content))
-    rate = next(iter(rates.values()))
+    rate, digest = next(iter(rates.values())), text_sha256(repr(content))
     return Multitrack(rate, align(tracks, channels), clipped, digest)
 
 
@@ -168,23 +165,22 @@ def _collection(
         if name not in collection.classes:
             raise DataError(f"{path}: '{name}': {nearest(name, collection.classes)}")
     classes = tuple(sources) or collection.classes
-    wanted = (r for r in collection.recordings if not split or r.split == split)
-    found = [r for r in wanted if r.id not in collection.filters.exclude]
-    if not found:
+    songs = [
+        SongReader(r.id, functools.partial(_read_recording, collection, r, classes))
+        for r in collection.recordings
+        if split in ("", r.split) and r.id not in collection.filters.exclude
+    ]
+    if not songs:
         raise DataError(f"{path}: no recording has the split '{split}'")
-    reads = [functools.partial(_read_recording, collection, r, classes) for r in found]
-    return classes, [SongReader(r.id, read) for r, read in zip(found, reads)]
+    return classes, songs
 
 
 def _read_recording(
     collection: Collection, recording: Recording, classes: Sequence[str]
 ) -> Multitrack:
     """A whole recording at the rate of the collection, in 16 bits."""
-    headers = [
-        header
-        for header in tracks.read_headers(collection, recording)
-        if header.name in classes
-    ]
+    headers = tracks.read_headers(collection, recording)
+    headers = [header for header in headers if header.name in classes]
     if not headers:
         raise DataError(f"{recording.id}: has none of {', '.join(classes)}")
     rate, channels = collection.output.rate, tracks.song_channels(collection, headers)
@@ -215,15 +211,12 @@ def _demo(sources: Sequence[str], split: str) -> tuple[tuple[str, ...], list]:
 
 def _read_demo(manifest: Manifest, track: Track) -> Multitrack:
     """A song of looping takes, at the rate of its takes."""
-    tracks: list[list[np.ndarray]] = []
-    for name in manifest.classes:
-        tracks.append([])
-        if stem := track.stems.get(name):
-            file = manifest.files[stem.file]
-            take = np.concatenate(list(read_blocks(probe(manifest.path(file)))))
-            stop = stem.start + track.frames
-            wave = read_frames(take, stem.start, stop, stem.loop) * np.array(stem.gains)
-            tracks[-1].append(to_int16(wave)[0])
-    rates = [manifest.files[stem.file].sample_rate for stem in track.stems.values()]
+    tracks: dict[str, list[np.ndarray]] = {name: [] for name in manifest.classes}
+    for name, stem in track.stems.items():
+        file = manifest.files[stem.file]
+        take = np.concatenate(list(read_blocks(probe(manifest.path(file)))))
+        stop = stem.start + track.frames
+        wave = read_frames(take, stem.start, stop, stem.loop) * np.array(stem.gains)
+        tracks[name].append(to_int16(wave)[0])
     digest = text_sha256(f"{manifest.digest()} {track.name}")
-    return Multitrack(rates[0], tracks, 0, digest)
+    return Multitrack(file.sample_rate, list(tracks.values()), 0, digest)

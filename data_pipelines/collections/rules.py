@@ -5,17 +5,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from data_pipelines.collections.collection import VERSION, Collection, Recording
+from data_pipelines.collections.mixing import BETA, GUARDS, PROCEDURES
 from data_pipelines.manifest import SPLITS, DataError
 from sepjax.registry import nearest
 
 CHANNELS = ("keep", "mean", "left", "right")
-MODES = ("summing", "averaging", "scaling", "adaptive")
-BETA = ("when_needed", "always", "never")
-GUARDS = ("total", "all")
-DTYPES = ("int16", "float32")
-SUBTYPES = ("PCM_16", "PCM_24")
-WHEN = ("before_split", "after_split")
-UNITS = ("song", "group")
 
 
 def check_collection(collection: Collection, where: str = "") -> Collection:
@@ -24,17 +18,12 @@ def check_collection(collection: Collection, where: str = "") -> Collection:
     Raises:
         DataError: every problem that can be seen without opening audio.
     """
-    problems = list(_choices(collection))
-    problems += _class_problems(collection)
-    problems += _split_problems(collection)
-    problems += _name_problems(collection)
-    ids = Counter(recording.id for recording in collection.recordings)
-    problems += [f"{n} recordings have the id '{i}'" for i, n in ids.items() if n > 1]
+    problems = [*_choices(collection), *_class_problems(collection)]
+    problems += [*_split_problems(collection), *_name_problems(collection)]
     for recording in collection.recordings:
         place = f"recording '{recording.id}'"
-        problems += [
-            f"{place}: {p}" for p in _recording_problems(collection, recording)
-        ]
+        problems += [f"{place}: {p}" for p in _track_problems(collection, recording)]
+        problems += [f"{place}: {p}" for p in _interval_problems(recording)]
     if problems:
         raise DataError.of(where or f"collection '{collection.name}'", problems)
     return collection
@@ -43,19 +32,19 @@ def check_collection(collection: Collection, where: str = "") -> Collection:
 def _choices(collection: Collection) -> Iterator[str]:
     """Words that are none of the known ones, and numbers without meaning."""
     mix, out, filters = collection.mix, collection.output, collection.filters
-    known = {
-        "mix.mode": (mix.mode, MODES),
-        "mix.beta": (mix.beta, BETA),
-        "mix.guard": (mix.guard, GUARDS),
-        "mix.dtype": (mix.dtype, DTYPES),
-        "output.layout": (out.layout, ("musdb",)),
-        "output.subtype": (out.subtype, SUBTYPES),
-        "output.channels": (out.channels, (0, 1, 2)),
-        "filters.apply": (filters.apply, WHEN),
-        "splits.by": (collection.splits.by, UNITS),
-        "version": (collection.version, (VERSION,)),
-    }
-    for where, (value, choices) in known.items():
+    known = [
+        ("mix.mode", mix.mode, PROCEDURES),
+        ("mix.beta", mix.beta, BETA),
+        ("mix.guard", mix.guard, GUARDS),
+        ("mix.dtype", mix.dtype, ("int16", "float32")),
+        ("output.layout", out.layout, ("musdb",)),
+        ("output.subtype", out.subtype, ("PCM_16", "PCM_24")),
+        ("output.channels", out.channels, (0, 1, 2)),
+        ("filters.apply", filters.apply, ("before_split", "after_split")),
+        ("splits.by", collection.splits.by, ("song", "group")),
+        ("version", collection.version, (VERSION,)),
+    ]
+    for where, value, choices in known:
         if value not in choices:
             yield f"{where}={value!r} must be one of {', '.join(map(str, choices))}"
     if out.rate <= 0:
@@ -78,9 +67,9 @@ def _class_problems(collection: Collection) -> Iterator[str]:
     classes = collection.classes
     if not classes:
         yield "classes: none are named"
-    for name in {name for name in classes if classes.count(name) > 1}:
-        yield f"classes: '{name}' twice"
-    for name in classes:
+    for name, count in Counter(classes).items():
+        if count > 1:
+            yield f"classes: '{name}' twice"
         if name in ("", "mixture") or "/" in name or name.startswith("."):
             yield f"classes: '{name}' cannot be the name of a stem's file"
     names = set(collection.label_map.values()) | {collection.default_class} - {""}
@@ -108,24 +97,22 @@ def _split_problems(collection: Collection) -> Iterator[str]:
 
 
 def _name_problems(collection: Collection) -> Iterator[str]:
-    """Tags and songs that rules speak of, but no recording has."""
-    rules = collection.splits
-    tags = {tag for one in collection.recordings for tag in one.tags}
-    if rules.stratify and collection.recordings and rules.stratify not in tags:
-        hint = nearest(rules.stratify, tags)
-        yield f"splits.stratify: no recording has the tag '{rules.stratify}': {hint}"
-    names = {one.id for one in collection.recordings}
-    names |= {
-        f"{one.id}/{interval.name}"
-        for one in collection.recordings
-        for interval in one.intervals
-    }
-    for name in collection.filters.exclude:
-        if collection.recordings and name not in names:
+    """Ids that come twice; tags and songs that rules speak of, but no recording has."""
+    ids, tag = Counter(r.id for r in collection.recordings), collection.splits.stratify
+    tags = {name for recording in collection.recordings for name in recording.tags}
+    names = set(ids)
+    for recording in collection.recordings:
+        names |= {f"{recording.id}/{song.name}" for song in recording.intervals}
+    if tag and ids and tag not in tags:
+        hint = nearest(tag, tags)
+        yield f"splits.stratify: no recording has the tag '{tag}': {hint}"
+    for name in collection.filters.exclude if ids else ():
+        if name not in names:
             yield f"filters.exclude: no recording '{name}': {nearest(name, names)}"
+    yield from (f"{n} recordings have the id '{i}'" for i, n in ids.items() if n > 1)
 
 
-def _recording_problems(collection: Collection, recording: Recording) -> Iterator[str]:
+def _track_problems(collection: Collection, recording: Recording) -> Iterator[str]:
     name = recording.id
     if not name or name[0] in "/." or ".." in Path(name).parts:
         yield "the id must be usable as the name of a folder"
@@ -145,7 +132,6 @@ def _recording_problems(collection: Collection, recording: Recording) -> Iterato
             yield f"{part.path}: channels '{part.channels}': {', '.join(CHANNELS)}"
         if part.start < 0 or part.stream < 0:
             yield f"{part.path}: start and stream cannot be negative"
-    yield from _interval_problems(recording)
 
 
 def _interval_problems(recording: Recording) -> Iterator[str]:

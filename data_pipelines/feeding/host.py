@@ -1,16 +1,16 @@
 """Reading canonical files on the host: whole tracks, and chunks without a framework.
 
-This is the plainest execution of a plan. Validation and evaluation read through it,
-and the feeders are tested against it.
+Validation and evaluation read through it, and the feeders are tested against it.
 """
 
 import math
-from collections.abc import Iterator
+import os
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
 from data_pipelines.audio.int16 import to_float
-from data_pipelines.feeding.schedule import Plan, take
+from data_pipelines.feeding.schedule import Plan, plans_of_steps
 from data_pipelines.manifest import DataError, LoadedTrack, Manifest, Stem, Track
 
 Batch = dict[str, np.ndarray]
@@ -20,13 +20,8 @@ SHRUNK = "shorter than when it was indexed; was it replaced?"
 def map_file(manifest: Manifest, index: int) -> np.ndarray:
     """The samples of a canonical file, int16 (frames, channels), read on access."""
     file = manifest.files[index]
-    return np.memmap(
-        manifest.path(file),
-        dtype="<i2",
-        mode="r",
-        offset=file.data_offset,
-        shape=(file.frames, file.channels),
-    )
+    shape = file.frames, file.channels
+    return np.memmap(manifest.path(file), "<i2", "r", file.data_offset, shape)
 
 
 def read_frames(samples: np.ndarray, start: int, stop: int, loop: bool) -> np.ndarray:
@@ -39,6 +34,23 @@ def read_frames(samples: np.ndarray, start: int, stop: int, loop: bool) -> np.nd
     if not loop or stop <= len(samples):
         return samples[start:stop]
     return np.take(samples, np.arange(start, stop) % len(samples), axis=0)
+
+
+def file_sizes(manifest: Manifest) -> list[int]:
+    """Bytes of every file.
+
+    Raises:
+        DataError: files are shorter than the manifest says.
+    """
+    sizes = [os.path.getsize(manifest.path(file)) for file in manifest.files]
+    short = [
+        f"{manifest.path(file)}: {SHRUNK}"
+        for file, size in zip(manifest.files, sizes)
+        if size < file.data_offset + 2 * file.frames * file.channels
+    ]
+    if short:
+        raise DataError.of(f"dataset '{manifest.name}'", short)
+    return sizes
 
 
 def read_chunks(manifest: Manifest, plan: Plan, chunk: int) -> Batch:
@@ -93,28 +105,24 @@ def _read_into(
         out[:] = read_frames(samples, start - low, stop - low, loop)
 
 
-def feed(manifest: Manifest, plans: Iterator[Plan], chunk: int) -> Iterator[Batch]:
+def feed(manifest: Manifest, plans: Iterable[Plan], chunk: int) -> Iterator[Batch]:
     """Batches of plans with the leading axes (steps, batch)."""
-    for plan in plans:
-        for step in range(len(plan.file)):
-            yield read_chunks(manifest, take(plan, step), chunk)
+    return (read_chunks(manifest, plan, chunk) for plan in plans_of_steps(plans))
 
 
 def load_track(manifest: Manifest, track: Track) -> LoadedTrack:
     """Load a whole song: the distributed mixture if it exists, else the exact sum."""
     stems = [track.stems.get(name) for name in manifest.classes]
     present = [stem for stem in (*stems, track.mixture) if stem is not None]
-    channels = max(
-        (max(manifest.files[s.file].channels, len(s.gains)) for s in present), default=1
-    )
+    widths = [(manifest.files[s.file].channels, len(s.gains)) for s in present]
+    channels = max(map(max, widths), default=1)
     references = np.stack([_excerpt(manifest, track, stem, channels) for stem in stems])
     if track.mixture is None:
         mixture = references.sum(axis=0)
     else:
         mixture = _excerpt(manifest, track, track.mixture, channels)
-    return LoadedTrack(
-        track.name, manifest.sample_rate, manifest.classes, mixture, references
-    )
+    facts = track.name, manifest.sample_rate, manifest.classes
+    return LoadedTrack(*facts, mixture, references)
 
 
 def _excerpt(

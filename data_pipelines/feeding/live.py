@@ -1,8 +1,6 @@
 """Live music: what a concert is made of besides its stems, and whole songs made live.
 
-Training draws its concerts from (seed, step), as all else; validation from the number
-of the chunk and a song from its name, so that every model meets the same ones. How
-they sound is in :mod:`sepjax.functional.live`.
+How concerts sound is in :mod:`sepjax.functional.live`.
 """
 
 import hashlib
@@ -21,12 +19,12 @@ from data_pipelines.audio.resample import resample
 from data_pipelines.feeding import schedule
 from data_pipelines.feeding.host import map_file, read_frames
 from data_pipelines.manifest import AudioFile, DataError, LoadedTrack, Manifest
+from data_pipelines.workers import in_order
 from sepjax.config import Config
 from sepjax.functional.live import LiveSettings, draw_count, simulate_live
 
 SUFFIXES = (".wav", ".flac", ".ogg", ".aif", ".aiff")
-DIRECT = 0.0025
-"""Seconds after its peak in which a measured response is direct sound."""
+DIRECT = 0.0025  # s after its peak in which a measured response is direct sound
 
 _simulate = jax.jit(simulate_live, static_argnames="settings")
 
@@ -46,10 +44,6 @@ class LiveTrack(NamedTuple):
 
     recorded: LoadedTrack
     clean: LoadedTrack
-
-    def scored(self, targets: str) -> LoadedTrack:
-        """Return the track with the references that ``live.targets`` names."""
-        return self.clean if targets == "clean" else self.recorded
 
 
 def open_venue(config: Config, cache: str | Path | None = None) -> Venue:
@@ -86,14 +80,12 @@ def train_rows(
         (rows, sources, taps) and ``recordings`` (rows, time). Row ``b K + k`` is row
         ``b`` of the k-th of K seeds.
     """
-    size, width = config.train.batch_size, _width(len(config.data.sources))
-    words = [
-        schedule.uniform(seed, schedule.LIVE, step, 1, size * width).reshape(size, -1)
-        for seed in seeds
-    ]
+    sources = len(config.data.sources)
+    shape = config.train.batch_size, _width(sources)
+    words = [schedule.uniform(s, schedule.LIVE, step, 1, *shape)[0] for s in seeds]
     time = round(config.data.chunk_seconds * config.data.sample_rate)
-    mine = np.stack([each[rows] for each in words], axis=1).reshape(-1, width)
-    return _rows(venue, mine, len(config.data.sources), time)
+    mine = np.stack([each[rows] for each in words], axis=1).reshape(-1, shape[1])
+    return _rows(venue, mine, sources, time)
 
 
 def valid_rows(
@@ -101,7 +93,7 @@ def valid_rows(
 ) -> dict[str, np.ndarray]:
     """Do as :func:`train_rows` for chunks ``first`` to ``first + count - 1``.
 
-    A chunk has the same concert for every seed.
+    A chunk has the same concert for every seed, so that all models meet the same ones.
     """
     sources = len(config.data.sources)
     words = schedule.uniform(0, schedule.LIVE_VALID, first, count, _width(sources))
@@ -114,11 +106,6 @@ def live_track(track: LoadedTrack, config: Config, venue: Venue) -> LiveTrack:
     As the thesis prepares its concerts (Montreux, section 6): channels are averaged,
     recorded by mono microphones and duplicated, and one factor keeps the mixture
     within full scale. A distributed mixture is replaced by the microphones' sum.
-
-    Args:
-        track: clean; its channels become equal.
-        config: ``live`` says what concerts are like.
-        venue: as :func:`open_venue` reads it.
     """
     sources, time, channels = track.references.shape
     seed = int.from_bytes(hashlib.sha256(track.name.encode()).digest()[:8])
@@ -130,11 +117,10 @@ def live_track(track: LoadedTrack, config: Config, venue: Venue) -> LiveTrack:
     mixture = np.asarray(live.mixture[0])
     scale = np.float32(min(1.0, 1 / max(float(np.abs(mixture).max()), 1e-8)))
 
-    def duplicated(waves: np.ndarray) -> np.ndarray:
-        return np.repeat(scale * np.asarray(waves)[..., None], channels, axis=-1)
-
-    mixture = duplicated(mixture)
-    recorded, clean = duplicated(live.sources[0]), duplicated(live.clean[0])
+    mixture, recorded, clean = (
+        np.repeat(scale * np.asarray(waves)[..., None], channels, axis=-1)
+        for waves in (mixture, live.sources[0], live.clean[0])
+    )
     return LiveTrack(
         track._replace(mixture=mixture, references=recorded, clean=clean),
         track._replace(mixture=mixture, references=clean),
@@ -175,23 +161,14 @@ def _audio_files(root: str, field: str) -> list[AudioFile]:
         kinds = ", ".join(SUFFIXES)
         what = "holds no audio" if folder.is_dir() else "no such folder"
         raise DataError(f"{field}={root}: {what}; name a folder of files ({kinds})")
-    files, problems = [], []
-    for path in paths:
-        try:
-            files.append(probe(str(path.absolute())))
-        except DataError as error:
-            problems.append(str(error))
-    if problems:
+    files = in_order(probe, [(str(path.absolute()),) for path in paths], "reading")
+    if problems := [str(file) for file in files if isinstance(file, DataError)]:
         raise DataError.of(field, problems)
     return files
 
 
 def _tails(file: AudioFile, rate: int) -> list[np.ndarray]:
-    """Each channel from its peak on, which becomes one; the direct sound is silenced.
-
-    Raises:
-        DataError: a channel has no reverberation.
-    """
+    """Each channel from its peak on, which becomes 1, without the direct sound."""
     audio = resample(np.concatenate(list(read_blocks(file))), file.sample_rate, rate)
     tails = []
     for channel, wave in enumerate(audio.T, start=1):

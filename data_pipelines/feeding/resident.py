@@ -1,13 +1,10 @@
 """The resident feeder: the whole split as int16 on the device, no data loader.
 
-Chunks are gathered inside ``jit`` by the arrays of the plan, so a step moves some
-hundred bytes from the host. Files lie one after another in blocks of frames; a
-two-dimensional store keeps every index within int32, whatever the amount of audio. A
-looping file is stored unrolled by one chunk, so that every read is contiguous.
+Chunks are gathered inside ``jit``: a step moves some hundred bytes from the host.
 """
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 import jax
@@ -16,14 +13,18 @@ import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
 from data_pipelines.feeding.host import map_file, read_frames
-from data_pipelines.feeding.schedule import Plan, take
+from data_pipelines.feeding.schedule import Plan, plans_of_steps
 from data_pipelines.manifest import Manifest, Track
 
 BLOCK = 4096  # frames; small, so that little is padded and little read in vain
 
 
 class Store(NamedTuple):
-    """Audio on the device, and where each file of the manifest begins."""
+    """Audio on the device, and where each file of the manifest begins.
+
+    Two dimensions keep every index within int32, whatever the amount of audio. A
+    looping file is stored unrolled by one chunk, so that every read is contiguous.
+    """
 
     blocks: jax.Array  # int16 (blocks, BLOCK * channels), frames interleaved
     first: jax.Array  # int32 (files,), first block
@@ -51,8 +52,8 @@ def gather_chunks(store: Store, plan: Plan, chunk: int) -> jax.Array:
 
 def store_bytes(manifest: Manifest, tracks: tuple[Track, ...], chunk: int) -> int:
     """Return the memory that the store of these tracks takes on each device."""
-    blocks = sum(_blocks(manifest, file, chunk) for file in _files(tracks).items())
-    return 2 * (blocks + _span(chunk)) * BLOCK * manifest.file_channels
+    blocks = sum(_sizes(manifest, _files(tracks), chunk)) + _span(chunk)
+    return 2 * blocks * BLOCK * manifest.file_channels
 
 
 def build_store(
@@ -66,13 +67,13 @@ def build_store(
     The trainer checks that the audio fits, since it knows the memory of a step.
 
     Args:
-        manifest: A canonical manifest.
-        tracks: The tracks to hold.
-        chunk: The longest read, in frames.
-        sharding: Of the batches; the store is replicated over its mesh.
+        manifest: canonical.
+        tracks: to be held.
+        chunk: the longest read, in frames.
+        sharding: of the batches; the store is replicated over its mesh.
     """
     files = _files(tracks)
-    sizes = [_blocks(manifest, item, chunk) for item in files.items()]
+    sizes = _sizes(manifest, files, chunk)
     channels = manifest.file_channels
     # Behind the last file lies one span of silence, so that no read is clamped.
     blocks = np.zeros((sum(sizes) + _span(chunk), BLOCK * channels), np.int16)
@@ -83,12 +84,13 @@ def build_store(
         frames = read_frames(samples, 0, len(samples) + loop * chunk, loop)
         flat[begin * BLOCK :][: len(frames)] = frames
         first[file] = begin
-    return Store(*(_replicate(array, sharding) for array in (blocks, first)))
+    everywhere = sharding and NamedSharding(sharding.mesh, PartitionSpec())
+    return Store(_place(blocks, everywhere), _place(first, everywhere))
 
 
 def feed(
     store: Store,
-    plans: Iterator[Plan],
+    plans: Iterable[Plan],
     chunk: int,
     sharding: NamedSharding | None = None,
 ) -> Iterator[dict[str, jax.Array]]:
@@ -98,11 +100,9 @@ def feed(
     arrays of that sharding; without, they lie on the default device.
     """
     gather = gather_rows(chunk, sharding)
-    for plan in plans:
-        for step in range(len(plan.file)):
-            row = Plan(*(_place(field, sharding) for field in take(plan, step)))
-            chunks = gather(store, row)
-            yield {"chunks": chunks} | row.augmentation()
+    for plan in plans_of_steps(plans):
+        rows = Plan(*(_place(field, sharding) for field in plan))
+        yield {"chunks": gather(store, rows)} | rows.augmentation()
 
 
 @functools.lru_cache(maxsize=16)
@@ -123,13 +123,6 @@ def _place(array: np.ndarray, sharding: NamedSharding | None) -> jax.Array:
     return jax.make_array_from_process_local_data(sharding, array)
 
 
-def _replicate(array: np.ndarray, sharding: NamedSharding | None) -> jax.Array:
-    if sharding is None:
-        return jnp.asarray(array)
-    everywhere = NamedSharding(sharding.mesh, PartitionSpec())
-    return jax.make_array_from_callback(array.shape, everywhere, array.__getitem__)
-
-
 def _files(tracks: tuple[Track, ...]) -> dict[int, bool]:
     """File to whether it loops somewhere, for the files of all stems."""
     files: dict[int, bool] = {}
@@ -139,9 +132,9 @@ def _files(tracks: tuple[Track, ...]) -> dict[int, bool]:
     return files
 
 
-def _blocks(manifest: Manifest, item: tuple[int, bool], chunk: int) -> int:
-    file, loop = item
-    return -(-(manifest.files[file].frames + loop * chunk) // BLOCK)
+def _sizes(manifest: Manifest, files: dict[int, bool], chunk: int) -> list[int]:
+    frames = (manifest.files[f].frames + loop * chunk for f, loop in files.items())
+    return [-(-count // BLOCK) for count in frames]
 
 
 def _span(chunk: int) -> int:

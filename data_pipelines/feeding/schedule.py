@@ -1,12 +1,12 @@
-"""The schedule: what every chunk of every step is, as a pure function of (seed, step).
+"""The schedule: which samples every chunk of every step reads; feeders read them.
 
-No state is carried from step to step. A counter-based generator (Philox) gives every
-step its own numbers, so a run resumes from its step number alone, and a batch depends
-neither on the feeder nor on the number of processes. A plan says *which* samples to
-read; reading them is left to the feeders.
+A pure function of (seed, step): a counter-based generator (Philox) gives every step
+its own numbers, so a run resumes from its step number alone, and a batch depends
+neither on the feeder nor on the number of processes.
 """
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -93,9 +93,8 @@ def train_plans(
         config.mix, table.file.shape, seed, batch_size, start_step, stop_step
     )
     starts = track.shape[-1]
-    width = starts + 2 * sources
-    words = uniform(seed, _CHUNKS, start_step, steps, batch_size * width)
-    words = words.reshape(steps, batch_size, width)
+    shape = batch_size, starts + 2 * sources
+    words = uniform(seed, _CHUNKS, start_step, steps, *shape)
     place, gain, channel = np.split(words, [starts, starts + sources], axis=-1)
 
     chunk = round(config.chunk_seconds * config.sample_rate)
@@ -105,7 +104,12 @@ def train_plans(
     gain = (low + (high - low) * gain).astype(np.float32)
     stereo = "random" if config.swap_channels else "left"
     rule = config.channel if channels == 1 else stereo
-    channel = _channel(rule, table.gains.shape[-1], channel)
+    channels = table.gains.shape[-1]
+    if rule == "random":
+        channel = np.floor(channel * channels)
+    else:
+        fixed = {"mean": -1, "left": 0, "right": channels - 1}
+        channel = np.full(channel.shape, fixed[rule])
     plan = _cut(table, track, offset, gain, channel)
     shape = (batch_size, sources)
     donor = shuffled_rows(config.shuffle_fraction, shape, seed, start_step, stop_step)
@@ -123,15 +127,9 @@ def shuffled_rows(
     is dealt out anew by a permutation of its own, drawn from (seed, step), so that
     every excerpt still occurs once (thesis 5.1). The other rows stay as they are.
 
-    Args:
-        fraction: part of the batch that is shuffled.
-        shape: numbers of rows and of sources.
-        seed: of the run.
-        start_step: the first step.
-        stop_step: the one after the last.
-
     Returns:
-        int64 (steps, batch, sources), or None where nothing moves.
+        int64 (steps, batch, sources), of which ``shape`` is (batch, sources); None
+        where nothing moves.
 
     Example:
         >>> rows = shuffled_rows(0.5, (8, 3), 42, 0, 1)[0]
@@ -142,12 +140,10 @@ def shuffled_rows(
     mixed, steps = int(fraction * batch + 0.5), stop_step - start_step
     if mixed < 2:
         return None
-    words = uniform(seed, _SHUFFLE, start_step, steps, mixed * sources)
-    order = np.argsort(words.reshape(steps, mixed, sources), axis=1, kind="stable")
-    rest = np.broadcast_to(
-        np.arange(mixed, batch)[:, None], (steps, batch - mixed, sources)
-    )
-    return np.concatenate([order, rest], axis=1)
+    rows = np.tile(np.arange(batch)[:, None], (steps, 1, sources))
+    words = uniform(seed, _SHUFFLE, start_step, steps, mixed, sources)
+    rows[:, :mixed] = np.argsort(words, axis=1, kind="stable")
+    return rows
 
 
 def source_tracks(
@@ -160,18 +156,13 @@ def source_tracks(
 ) -> np.ndarray:
     """Draw the track of every source of every row of every step.
 
-    Args:
-        mix: "track": one of :func:`visited_tracks` for all sources of a row; "random":
-            each drawn by itself, uniformly and with replacement, of all tracks, also
-            of those in which the source is silent.
-        shape: numbers of tracks and of sources.
-        seed: of the run.
-        batch_size: rows of a step.
-        start_step: the first step.
-        stop_step: the one after the last.
+    With ``mix`` "track" that is one of :func:`visited_tracks` for all sources of a row;
+    with "random" each is drawn by itself, uniformly and with replacement, of all
+    tracks, also of those in which the source is silent.
 
     Returns:
-        int64 (steps, batch, sources), or (steps, batch, 1) where all have the same.
+        int64 (steps, batch, sources), or (steps, batch, 1) where all have the same;
+        ``shape`` is (tracks, sources).
 
     Example:
         >>> source_tracks("random", (6, 4), 42, 3, 0, 2).shape
@@ -179,11 +170,10 @@ def source_tracks(
     """
     tracks, sources = shape
     if mix == "track":
-        tracks_of_rows = visited_tracks(tracks, seed, batch_size, start_step, stop_step)
-        return tracks_of_rows[..., None]
+        visited = visited_tracks(tracks, seed, batch_size, start_step, stop_step)
+        return visited[..., None]
     steps = stop_step - start_step
-    words = uniform(seed, _MIX, start_step, steps, batch_size * sources)
-    words = words.reshape(steps, batch_size, sources)
+    words = uniform(seed, _MIX, start_step, steps, batch_size, sources)
     return np.floor(words * tracks).astype(np.int64)
 
 
@@ -253,8 +243,6 @@ def interleave(plans: list[Plan]) -> Plan:
 
     Row ``b K + k`` of a step is row ``b`` of plan ``k``.
     """
-    if len(plans) == 1:
-        return plans[0]
     fields = (np.stack(same, axis=2) for same in zip(*plans))
     return Plan(*(f.reshape(len(f), -1, *f.shape[3:]) for f in fields))
 
@@ -268,6 +256,11 @@ def windows(start: int, stop: int, length: int = 1024) -> Iterator[tuple[int, in
     """
     for first in range(start, stop, length):
         yield first, min(first + length, stop)
+
+
+def plans_of_steps(plans: Iterable[Plan]) -> Iterator[Plan]:
+    """Yield the plan of each step, from plans with the leading axes (steps, batch)."""
+    return (take(plan, step) for plan in plans for step in range(len(plan.file)))
 
 
 def _cut(
@@ -301,17 +294,11 @@ def _cut(
     )
 
 
-def _channel(rule: str, channels: int, words: np.ndarray) -> np.ndarray:
-    fixed = {"mean": -1, "left": 0, "right": channels - 1}
-    if rule in fixed:
-        return np.full(words.shape, fixed[rule])
-    return np.floor(words * channels)
-
-
-def uniform(seed: int, stream: int, first: int, count: int, width: int) -> np.ndarray:
-    """Draw uniforms in [0, 1), (count, width): row r depends on first + r alone."""
+def uniform(seed: int, stream: int, first: int, count: int, *shape: int) -> np.ndarray:
+    """Draw uniforms in [0, 1), (count, *shape): row r depends on first + r alone."""
+    width = math.prod(shape)
     blocks = -(-width // 4)  # one count of Philox gives four 64-bit words
     key = np.array([seed % 2**64, stream], np.uint64)
     generator = np.random.Philox(key=key, counter=int(first) * blocks)
     words = generator.random_raw(count * blocks * 4).reshape(count, blocks * 4)
-    return (words[:, :width] >> 11) * 2.0**-53
+    return ((words[:, :width] >> 11) * 2.0**-53).reshape(count, *shape)

@@ -1,25 +1,22 @@
-"""The feeder ``tf_data``: the reads of a plan as a tf.data pipeline.
+"""The feeder ``tf_data``, for file systems that TensorFlow reaches and open() does not.
 
-For file systems and clusters that TensorFlow reaches and open() does not. Where both
-do, the feeder ``streaming`` gives the same batches for a fifth of the processor's time
-(``docs/decisions/0010-streaming-feeder.md``). Every (row, source) of a plan is one read
-of exactly the samples it needs; reads run in parallel and ahead of training. The graph
-holds no Python function: such an iterator hangs the process at exit.
+Others do better with ``streaming`` (``docs/decisions/0010-streaming-feeder.md``). The
+graph holds no Python function: such an iterator hangs the process at exit.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from data_pipelines.feeding.host import SHRUNK
+from data_pipelines.feeding.host import Batch, file_sizes
 from data_pipelines.feeding.schedule import Plan, take
 from data_pipelines.manifest import DataError, Manifest
 
 PREFETCH = 4  # batches
 
 
-def feed(manifest: Manifest, plans: Iterator[Plan], chunk: int) -> Iterator[dict]:
+def feed(manifest: Manifest, plans: Iterable[Plan], chunk: int) -> Iterator[Batch]:
     """Batches of plans with the leading axes (steps, batch), as the resident feeder's.
 
     Raises:
@@ -27,11 +24,14 @@ def feed(manifest: Manifest, plans: Iterator[Plan], chunk: int) -> Iterator[dict
     """
     tf = _tensorflow()
     read = _reader(tf, manifest, chunk)
-    channels = manifest.file_channels
     for plan in plans:
         batch, sources = plan.file.shape[1:]
-        for step, samples in enumerate(_window(tf, read, plan)):
-            chunks = samples.reshape(batch, sources, chunk, channels)
+        flat = tuple(field.reshape(-1) for field in plan[:4])
+        reads = tf.data.Dataset.from_tensor_slices(flat)
+        reads = reads.map(read, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        reads = reads.batch(batch * sources).prefetch(PREFETCH)
+        for step, samples in enumerate(reads.as_numpy_iterator()):
+            chunks = samples.reshape(batch, sources, chunk, manifest.file_channels)
             yield {"chunks": chunks} | take(plan, step).augmentation()
 
 
@@ -51,37 +51,23 @@ def _tensorflow():
     return tf
 
 
-def _window(tf, read, plan: Plan) -> Iterator[np.ndarray]:
-    """Chunks of the steps of one plan, each (batch * sources, chunk * channels)."""
-    batch, sources = plan.file.shape[1:]
-    flat = tuple(field.reshape(-1) for field in plan[:4])
-    dataset = tf.data.Dataset.from_tensor_slices(flat)
-    dataset = dataset.map(read, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-    dataset = dataset.batch(batch * sources).prefetch(PREFETCH)
-    return dataset.as_numpy_iterator()
-
-
 def _reader(tf, manifest: Manifest, chunk: int):
-    """The graph function (file, start, stop, loop) -> int16 (chunk * channels,)."""
-    paths = [manifest.path(file) for file in manifest.files]
-    table = np.array(
-        [
-            (file.data_offset, file.frames, file.channels, size)
-            for file, size in zip(manifest.files, map(_size, manifest.files, paths))
-        ],
-        np.int64,
-    ).reshape(-1, 4)
-    paths, table = tf.constant(paths, tf.string), tf.constant(table)
+    """The graph function (file, start, stop, loop) -> int16 (chunk * channels,).
+
+    Every read is of exactly the samples that are needed.
+    """
+    table = [
+        (file.data_offset, file.frames, file.channels, size)
+        for file, size in zip(manifest.files, file_sizes(manifest))
+    ]
+    table = tf.constant(np.array(table, np.int64).reshape(-1, 4))
+    paths = tf.constant([manifest.path(file) for file in manifest.files], tf.string)
     channels = manifest.file_channels
 
     def read(file, start, stop, loop):
-        def samples():
-            return cut(file, tf.cast(start, tf.int64), tf.cast(stop, tf.int64), loop)
-
-        def silence():
-            return tf.zeros([chunk * channels], tf.int16)
-
-        return tf.cond(file < 0, silence, samples)
+        start, stop = tf.cast(start, tf.int64), tf.cast(stop, tf.int64)
+        silence = tf.zeros([chunk * channels], tf.int16)
+        return tf.cond(file < 0, lambda: silence, lambda: cut(file, start, stop, loop))
 
     def cut(file, start, stop, loop):
         offset, frames, width, size = tf.unstack(table[file])
@@ -91,14 +77,11 @@ def _reader(tf, manifest: Manifest, chunk: int):
         high = tf.where(loop, frames, start + count)
         header = offset + low * width * 2
         record = (high - low) * width * 2
-        dataset = tf.data.FixedLengthRecordDataset(
-            paths[file],
-            record_bytes=record,
-            header_bytes=header,
-            footer_bytes=size - header - record,
-            buffer_size=record,
+        footer = size - header - record
+        reads = tf.data.FixedLengthRecordDataset(
+            paths[file], record, header, footer, buffer_size=record
         )
-        audio = tf.io.decode_raw(dataset.get_single_element(), tf.int16)
+        audio = tf.io.decode_raw(reads.get_single_element(), tf.int16)
         audio = tf.reshape(audio, [high - low, width])
         turns = (start - low + count - 1) // (high - low) + 1
         audio = tf.tile(audio, [turns, 1])[start - low : start - low + count]
@@ -107,10 +90,3 @@ def _reader(tf, manifest: Manifest, chunk: int):
         return tf.reshape(audio, [chunk * channels])
 
     return read
-
-
-def _size(file, path: str) -> int:
-    size = os.path.getsize(path)
-    if size < file.data_offset + file.frames * file.channels * 2:
-        raise DataError(f"{path}: {SHRUNK}")
-    return size

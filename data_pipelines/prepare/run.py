@@ -6,6 +6,7 @@ import errno
 import json
 import shutil
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
@@ -15,24 +16,13 @@ from data_pipelines.collections.collection import Collection, Recording, to_tree
 from data_pipelines.collections.rules import check_collection
 from data_pipelines.manifest import SPLITS, DataError
 from data_pipelines.prepare.recording import (
+    blank_records,
     prepare_recording,
-    sample_bytes,
     song_names,
 )
-from data_pipelines.prepare.selection import (
-    FAILED,
-    excluded,
-    order,
-    select,
-    unread,
-)
+from data_pipelines.prepare.selection import FAILED, excluded, order, select
 from data_pipelines.prepare.state import State, recording_key
-from data_pipelines.prepare.tracks import (
-    bytes_on_disk,
-    expected_frames,
-    read_headers,
-    song_channels,
-)
+from data_pipelines.prepare.tracks import bytes_needed
 from data_pipelines.songs.prepared import PREPARED
 from data_pipelines.workers import end_with_parent, reason, run_jobs
 from sepjax.storage import move, write_atomically
@@ -81,23 +71,22 @@ def prepare(
     _check_names(collection)
     with state.claimed(collection):
         records: dict[str, list] = {}
-        todo = []
+        failed: dict[str, str] = {}
+        todo, done = [], 0
         for recording in sorted(collection.recordings, key=lambda one: one.id):
-            if excluded(collection, recording):
-                continue
-            songs = state.load(recording_key(collection, recording), recording)
-            if songs is None:
-                todo.append(recording)
-            else:
-                records[recording.id] = songs
-        done = len(todo)
-        failed = _work(collection, state, todo, records, jobs, progress)
-        songs = _finish(collection, state, records, failed)
-        while lost := _lost(collection, state, songs):
-            # Dropped earlier and deleted, wanted now that others have failed or come.
-            done += len(lost)
-            failed |= _work(collection, state, lost, records, jobs, progress)
+            if not excluded(collection, recording):
+                songs = state.load(recording_key(collection, recording), recording)
+                if songs is None:
+                    todo.append(recording)
+                else:
+                    records[recording.id] = songs
+        while True:
+            done += len(todo)
+            failed |= _work(collection, state, todo, records, jobs, progress)
             songs = _finish(collection, state, records, failed)
+            # Dropped earlier and deleted, wanted now that others have failed or come.
+            if not (todo := _lost(collection, state, songs)):
+                break
         return Prepared(Path(folder), _write(collection, state, songs), songs, done)
 
 
@@ -116,11 +105,8 @@ def _check_names(collection: Collection) -> None:
 def _lost(
     collection: Collection, state: State, songs: Sequence[dict[str, Any]]
 ) -> list[Recording]:
-    missing = {
-        song["recording"]
-        for song in songs
-        if song["split"] in SPLITS and state.find(song) is None
-    }
+    kept = (song for song in songs if song["split"] in SPLITS)
+    missing = {song["recording"] for song in kept if state.find(song) is None}
     return [one for one in collection.recordings if one.id in missing]
 
 
@@ -138,16 +124,21 @@ def _work(
     _check_space(collection, todo, state.folder)
     bare = dataclasses.replace(collection, recordings=())
     work = [(bare, state, recording) for recording in todo]
-    options = {"unit": "recording", "progress": progress, "start": end_with_parent}
-    options |= {"workers": jobs, "expected": ()}
     failed: dict[str, str] = {}
+    outcomes = run_jobs(
+        *(_one, work, "preparing"),
+        workers=jobs,
+        unit="recording",
+        expected=(),
+        progress=progress,
+        start=end_with_parent,
+    )
     try:
-        for done in run_jobs(_one, work, "preparing", **options):
-            recording, (songs, error) = todo[done.index], done.result
+        for index, (songs, error), _ in outcomes:
             if not error:
-                records[recording.id] = songs
+                records[todo[index].id] = songs
                 continue
-            failed[recording.id] = error
+            failed[todo[index].id] = error
             if progress:
                 tqdm.write(f"sepjax: {error}", file=sys.stderr)
     except BrokenProcessPool as error:
@@ -162,34 +153,20 @@ def _work(
 def _check_space(
     collection: Collection, todo: Sequence[Recording], folder: Path
 ) -> None:
-    """Look at all headers before anything is decoded.
-
-    Raises:
-        DataError: the disk is too small for what is to be written.
-    """
+    """Look at all headers before anything is decoded: is the disk large enough?"""
     sizes: dict[str, int] = {}
     for recording in todo:
         # What is wrong with it is told when its turn comes.
         with contextlib.suppress(DataError, ValueError):
-            sizes[recording.id] = _bytes(collection, recording)
+            sizes[recording.id] = bytes_needed(collection, recording)
     free = shutil.disk_usage(folder).free
-    if sum(sizes.values()) > free:
+    if (total := sum(sizes.values())) > free:
         most = max(sizes, key=sizes.__getitem__)
         raise DataError(
-            f"{folder}: the songs take up to {sum(sizes.values()) / 1e9:.2f} GB, only "
+            f"{folder}: the songs take up to {total / 1e9:.2f} GB, only "
             f"{free / 1e9:.2f} GB are free: free some space or name another disk "
             f"('{most}' alone takes {sizes[most] / 1e9:.2f} GB)"
         )
-
-
-def _bytes(collection: Collection, recording: Recording) -> int:
-    """Size of a recording on the disk, sums that are kept there included."""
-    headers = read_headers(collection, recording)
-    frames = expected_frames(headers, collection.output.rate)
-    samples = frames * song_channels(collection, headers)
-    labels = {collection.class_of(part.label) for part in recording.tracks}
-    songs = samples * (len(labels) + 1) * sample_bytes(collection)
-    return songs + bytes_on_disk(collection, headers)
 
 
 def _one(
@@ -225,11 +202,9 @@ def _finish(
     """Choose splits and move every song to where it belongs."""
     known = []
     for recording in sorted(collection.recordings, key=lambda one: one.id):
-        if reason := excluded(collection, recording):
-            known += unread(recording, reason)
-        elif recording.id in failed:
-            reason = failed[recording.id]
-            known += [song | {"failed": True} for song in unread(recording, reason)]
+        if text := excluded(collection, recording) or failed.get(recording.id):
+            rest = {"files": {}, "reason": text, "failed": recording.id in failed}
+            known += [song | rest for song in blank_records(recording)]
         else:
             known += records[recording.id]
     songs = select(collection, known)
@@ -246,20 +221,18 @@ def _write(
     collection: Collection, state: State, songs: Sequence[dict[str, Any]]
 ) -> dict[str, Any]:
     """``prepared.jsonl``: what was made of what, and where it is."""
-    out = collection.output
-    splits = [song["split"] for song in songs]
     header = {
         "kind": "collection",
         "name": collection.name,
         "version": collection.version,
         "classes": list(collection.classes),
-        "rate": out.rate,
-        "subtype": out.subtype,
+        "rate": collection.output.rate,
+        "subtype": collection.output.subtype,
         "mix": vars(collection.mix),
         "filters": to_tree(collection.filters),
         "splits": to_tree(collection.splits),
         "collection_sha256": collection.digest(),
-        "counts": {name: splits.count(name) for name in dict.fromkeys(splits)},
+        "counts": dict(Counter(song["split"] for song in songs)),
     }
     lines = [header, *({"kind": "song"} | song for song in songs)]
     text = "".join(json.dumps(line) + "\n" for line in lines)

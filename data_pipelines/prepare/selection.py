@@ -1,12 +1,11 @@
 """Which of the songs are kept, and in which split."""
 
-from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 from data_pipelines.collections.collection import Collection, Recording
 from data_pipelines.manifest import SPLITS
-from data_pipelines.prepare.recording import song_names
 from data_pipelines.prepare.splits import Candidate, assign_splits, draw
 
 DROPPED, FAILED = "dropped", "failed"
@@ -36,81 +35,49 @@ def select(
     Dropped songs take part in the draw where filters apply after the split; failed
     songs always do, so that mending a song moves no other song.
     """
+    rules = collection.splits
     reasons = {song["song"]: _reason(collection, song) for song in songs}
     before = collection.filters.apply == "before_split"
-    drawn = [
-        song
-        for song in songs
-        if song.get("failed") or not (before and reasons[song["song"]])
-    ]
-    splits = assign_splits(list(_candidates(collection, drawn)), collection.splits)
-    kept: dict[str, list[str]] = defaultdict(list)
-    for name in sorted(splits, key=lambda name: draw(collection.splits.seed, name)):
-        split = splits[name]
-        room = collection.splits.keep.get(split, -1)
-        if not reasons[name] and 0 <= room <= len(kept[split]):
-            reasons[name] = f"{split} is limited to {room} songs"
-        if not reasons[name]:
-            kept[split].append(name)
-    placed = [
-        song | {"split": splits.get(song["song"], DROPPED), "reason": ""}
-        for song in songs
-    ]
-    for song in placed:
-        if reason := reasons[song["song"]]:
-            split = FAILED if song.pop("failed", False) else DROPPED
-            song |= {"split": split, "reason": reason}
-    return placed
-
-
-def _candidates(
-    collection: Collection, songs: Sequence[dict[str, Any]]
-) -> Iterator[Candidate]:
-    tag = collection.splits.stratify
+    candidates = []
     for song in songs:
-        stratum = str(song["tags"].get(tag, "")) if tag else ""
-        yield Candidate(song["song"], song["group"], song["declared"], stratum)
+        if song.get("failed") or not (before and reasons[song["song"]]):
+            facts = song["song"], song["group"], song["declared"]
+            stratum = str(song["tags"].get(rules.stratify, ""))
+            candidates.append(Candidate(*facts, stratum if rules.stratify else ""))
+    splits = assign_splits(candidates, rules)
+    kept: Counter[str] = Counter()
+    for name in sorted(splits, key=lambda name: draw(rules.seed, name)):
+        split = splits[name]
+        room = rules.keep.get(split, -1)
+        if not reasons[name] and 0 <= room <= kept[split]:
+            reasons[name] = f"{split} is limited to {room} songs"
+        kept[split] += not reasons[name]
+    placed = []
+    for song in songs:
+        reason, facts = reasons[song["song"]], dict(song)
+        dropped = FAILED if facts.pop("failed", False) else DROPPED
+        split = dropped if reason else splits[song["song"]]
+        placed.append(facts | {"split": split, "reason": reason})
+    return placed
 
 
 def _reason(collection: Collection, song: dict[str, Any]) -> str:
     """Why a song is not kept; "" if it is."""
     if song.get("reason"):
         return song["reason"]
-    if {song["song"], *_aliases(song)} & set(collection.filters.exclude):
+    interval = song["song"].removeprefix(song["recording"].replace("/", " - ") + " - ")
+    names = {song["song"], f"{song['recording']}/{interval}"}
+    if names & set(collection.filters.exclude):
         return "excluded by name"
-    need = collection.filters.min_active_seconds
+    need, active = collection.filters.min_active_seconds, song["active_seconds"]
     quiet = [
-        name
+        f"{name} {active[name]:g} s"
         for name in collection.required
-        if song["active_seconds"][name] < need or name in song["absent"]
+        if active[name] < need or name in song["absent"]
     ]
     if quiet:
-        times = ", ".join(f"{n} {song['active_seconds'][n]:g} s" for n in quiet)
-        return f"not active for {need:g} s: {times}"
+        return f"not active for {need:g} s: {', '.join(quiet)}"
     return "" if song["files"].keys() - {"mixture"} else "silent"
-
-
-def _aliases(song: dict[str, Any]) -> set[str]:
-    """``id/interval``, as a collection calls a song."""
-    recording = song["recording"]
-    prefix = recording.replace("/", " - ") + " - "
-    return {f"{recording}/{song['song'].removeprefix(prefix)}"}
-
-
-def unread(recording: Recording, reason: str) -> list[dict[str, Any]]:
-    """Return records of the songs that were not even read."""
-    return [
-        {
-            "song": name,
-            "recording": recording.id,
-            "group": recording.group or recording.id,
-            "declared": recording.split,
-            "tags": dict(recording.tags),
-            "files": {},
-            "reason": reason,
-        }
-        for name in song_names(recording)
-    ]
 
 
 def order(song: dict[str, Any]) -> tuple[int, str]:

@@ -1,8 +1,4 @@
-"""Which song falls into which split: seeded, stratified, whole groups if wanted.
-
-A song's place in the draw follows from the seed and its name alone, so that a song more
-or less moves no other but where a split's share ends.
-"""
+"""Which song falls into which split: seeded, stratified, whole groups if wanted."""
 
 import warnings
 from collections import Counter, defaultdict
@@ -32,7 +28,9 @@ def assign_splits(songs: Sequence[Candidate], rules: SplitRules) -> dict[str, st
     dealt in the proportions of ``rules.counts``, within each stratum by largest
     remainders, so that the totals are exact as well; if one of the counts is -1, the
     others are numbers of songs and this one takes what is left. By group, the largest
-    first, each into the split that lacks most.
+    first, each into the split that lacks most. A song's place in the draw follows from
+    the seed and its name alone, so that a song more or less moves no other but where a
+    split's share ends.
 
     A split that should have songs and gets none causes a warning.
 
@@ -49,10 +47,8 @@ def assign_splits(songs: Sequence[Candidate], rules: SplitRules) -> dict[str, st
     if rules.by == "group":
         songs = _inherit(songs)
     splits = {song.name: song.split for song in songs if song.split}
-    undecided = sorted(
-        (song for song in songs if not song.split),
-        key=lambda song: draw(rules.seed, song.name),
-    )
+    undecided = [song for song in songs if not song.split]
+    undecided.sort(key=lambda song: draw(rules.seed, song.name))
     if not undecided:
         return splits
     strata = defaultdict(list)
@@ -65,7 +61,10 @@ def assign_splits(songs: Sequence[Candidate], rules: SplitRules) -> dict[str, st
         # What a stratum of large groups could not divide, the next ones make up for.
         room = {split: room[split] + new for split, new in zip(SPLITS, quota)}
         splits |= _deal(strata[name], room)
-    _tell_empty(splits, rules)
+    for split in (name for name, count in rules.counts.items() if count):
+        if split not in splits.values():
+            text = f"split {split} gets no song: there are too few, or groups too large"
+            warnings.warn(text, stacklevel=2)
     return splits
 
 
@@ -74,7 +73,7 @@ def _inherit(songs: Sequence[Candidate]) -> list[Candidate]:
     declared: dict[str, str] = {}
     for song in songs:
         group = song.group or song.name
-        if song.split and declared.setdefault(group, song.split) != song.split:
+        if song.split and song.split != declared.setdefault(group, song.split):
             raise DataError(
                 f"group '{group}' is declared {declared[group]} and {song.split}: by "
                 "group, all its songs are of one split"
@@ -82,16 +81,6 @@ def _inherit(songs: Sequence[Candidate]) -> list[Candidate]:
     return [
         song._replace(split=declared.get(song.group or song.name, "")) for song in songs
     ]
-
-
-def _tell_empty(splits: Mapping[str, str], rules: SplitRules) -> None:
-    names = (split for split, count in rules.counts.items() if count)
-    for split in names:
-        if split not in splits.values():
-            warnings.warn(
-                f"split {split} gets no song: there are too few, or groups too large",
-                stacklevel=2,
-            )
 
 
 def draw(seed: int, name: str) -> str:
@@ -110,9 +99,7 @@ def apportion(sizes: Sequence[int], targets: Sequence[int]) -> list[list[int]]:
     Every stratum gets the integer part of its share of every target; what is left goes
     to the largest remainders whose stratum and split still want one.
 
-    Args:
-        sizes: songs of each stratum.
-        targets: songs of each split, in sum as many.
+    ``sizes`` are songs of each stratum, ``targets`` of each split, in sum as many.
 
     Example:
         >>> apportion([5, 3], [6, 2])
@@ -136,7 +123,7 @@ def apportion(sizes: Sequence[int], targets: Sequence[int]) -> list[list[int]]:
 
 def _targets(songs: int, counts: Mapping[str, int]) -> list[int]:
     """Songs of each split."""
-    if not sum(count != 0 for count in counts.values()):
+    if not any(counts.values()):
         raise DataError("songs without a split, and splits.counts says nothing")
     shares = [counts.get(name, 0) for name in SPLITS]
     if -1 not in shares:
@@ -174,9 +161,8 @@ def _units(songs: Sequence[Candidate], rules: SplitRules) -> list[list[Candidate
         groups[song.group or song.name].append(song)
     units = []
     for name in sorted(groups, key=lambda name: draw(rules.seed, name)):
-        members = groups[name]
-        most = Counter(song.stratum for song in members).most_common(1)[0][0]
-        units.append([song._replace(stratum=most) for song in members])
+        most = Counter(song.stratum for song in groups[name]).most_common(1)[0][0]
+        units.append([song._replace(stratum=most) for song in groups[name]])
     return sorted(units, key=len, reverse=True)
 
 
@@ -184,12 +170,9 @@ def _deal(units: Sequence[list[Candidate]], room: dict[str, int]) -> dict[str, s
     """Every unit into the split that lacks most; single songs fill them in order."""
     splits = {}
     for unit in units:
-        single = len(unit) == 1
-        split = (
-            next((name for name in SPLITS if room[name] > 0), SPLITS[0])
-            if single
-            else max(SPLITS, key=room.__getitem__)
-        )
+        split = max(SPLITS, key=room.__getitem__)
+        if len(unit) == 1:
+            split = next((name for name in SPLITS if room[name] > 0), SPLITS[0])
         room[split] -= len(unit)
         splits |= {song.name: split for song in unit}
     return splits

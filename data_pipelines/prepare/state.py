@@ -1,9 +1,4 @@
-"""The state of a prepared folder: which recordings are done, and from which files.
-
-``.prepare/`` in the folder holds the digest of the collection, the record of every
-recording that is done, and songs that have no split yet. A record counts as long as
-nothing of its recording has changed.
-"""
+"""The state of a prepared folder: which recordings are done, and from which files."""
 
 import contextlib
 import dataclasses
@@ -29,7 +24,11 @@ VERSION = 1  # of what is written; another one is prepared anew
 
 
 class State:
-    """The hidden half of a prepared folder."""
+    """The hidden half of a prepared folder, ``.prepare/``.
+
+    It holds the digest of the collection, the record of every recording that is done
+    and has not changed since, and songs that have no split yet.
+    """
 
     def __init__(self, folder: Path):
         self.folder = folder
@@ -68,16 +67,15 @@ class State:
     def _refuse_others(self, collection: Collection) -> None:
         file = self.hidden / "collection"
         there = [split for split in SPLITS if (self.folder / split).exists()]
-        if file.exists():
-            if file.read_text() != owner(collection):
-                raise DataError(
-                    f"{self.folder} was made of other recordings, classes, mixing "
-                    "or format: name another folder, or delete this one first"
-                )
-        elif there:
+        if there and not file.exists():
             raise DataError(
                 f"{self.folder} holds {', '.join(there)} of something else: name "
                 "another folder"
+            )
+        if file.exists() and file.read_text() != owner(collection):
+            raise DataError(
+                f"{self.folder} was made of other recordings, classes, mixing "
+                "or format: name another folder, or delete this one first"
             )
 
     def load(self, key: str, recording: Recording) -> list[dict[str, Any]] | None:
@@ -94,15 +92,11 @@ class State:
 
     def _record(self, recording: Recording) -> Path:
         # Whatever an id consists of, its hash is the name of a file.
-        name = text_sha256(recording.id)[:32]
-        return self.records / f"{name}.json"
+        return self.records / f"{text_sha256(recording.id)[:32]}.json"
 
     def places(self, name: str) -> list[Path]:
         """Return the folders in which a song of this name may lie."""
-        return [
-            place / name
-            for place in (self.songs, *(self.folder / split for split in SPLITS))
-        ]
+        return [self.songs / name, *(self.folder / split / name for split in SPLITS)]
 
     def find(self, song: dict[str, Any]) -> Path | None:
         """Find the folder of a song, if its audio is complete."""
@@ -131,15 +125,11 @@ def _size(path: Path) -> int:
 
 def recording_key(collection: Collection, recording: Recording) -> str:
     """Hash everything that a recording's songs depend on."""
-    rules = [
-        VERSION,
-        to_tree(collection.mix),
-        to_tree(collection.output),
-        collection.classes,
-        collection.filters.active_dbfs,
-        to_tree(recording),
-        [collection.class_of(part.label) for part in recording.tracks],
-    ]
+    labels = [collection.class_of(part.label) for part in recording.tracks]
+    mix, output = to_tree(collection.mix), to_tree(collection.output)
+    level = collection.filters.active_dbfs
+    facts = to_tree(recording), labels
+    rules = [VERSION, mix, output, collection.classes, level, *facts]
     files = []
     for part in (*recording.tracks, *filter(None, [recording.mixture])):
         with contextlib.suppress(OSError):

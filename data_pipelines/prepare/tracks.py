@@ -1,10 +1,10 @@
 """The tracks of a recording as the sums of their classes: decoded, shifted, resampled.
 
 Every track is rounded to the kind of audio that is asked for, 16 bits or float, before
-it is summed, as if it had been exported. Sums have 32 bits or are double precision, and
-lie in a file where memory would not hold a long concert.
+it is summed, as if it had been exported.
 """
 
+import math
 import os
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -19,9 +19,7 @@ from data_pipelines.audio.resample import resample_blocks
 from data_pipelines.collections.collection import Collection, Part, Recording
 from data_pipelines.manifest import DataError
 
-IN_MEMORY = (
-    1 << 30
-)  # bytes of sums; more than an hour of four mono classes goes to disk
+IN_MEMORY = 1 << 30  # bytes of sums: more than an hour of four mono classes go to disk
 MIXTURE = "mixture"
 CANCELLED = 1e-2  # mono energy below -20 dB of the channels': they cancel
 
@@ -51,23 +49,20 @@ def read_headers(collection: Collection, recording: Recording) -> list[Header]:
     Raises:
         DataError: every file that is missing, broken or of an undeclared rate.
     """
-    headers, problems = [], []
+    headers, problems, declared = [], [], recording.sample_rate
     parts = [(part, collection.class_of(part.label)) for part in recording.tracks]
     if recording.mixture is not None:
         parts.append((recording.mixture, MIXTURE))
     for part, name in parts:
         path = collection.path(part)
         try:
-            decoded = open_part(path, part.stream)
+            headers.append(Header(part, path, open_part(path, part.stream), name))
         except DataError as error:
             problems.append(str(error))
             continue
-        if recording.sample_rate and decoded.sample_rate != recording.sample_rate:
-            problems.append(
-                f"{path}: {decoded.sample_rate} Hz, but the recording declares "
-                f"{recording.sample_rate}"
-            )
-        headers.append(Header(part, path, decoded, name))
+        rate = headers[-1].decoded.sample_rate
+        if rate != (declared or rate):
+            problems.append(f"{path}: {rate} Hz, but the recording declares {declared}")
     if problems:
         raise DataError.of(f"recording '{recording.id}'", problems)
     return headers
@@ -81,21 +76,30 @@ def song_channels(collection: Collection, headers: Sequence[Header]) -> int:
     return 2 if 2 in kept else 1
 
 
-def expected_frames(headers: Sequence[Header], rate: int) -> int:
-    """Return the frames at the rate of the output, as far as headers tell."""
-    return max(
-        round((h.decoded.frames / h.decoded.sample_rate + h.part.start) * rate)
-        for h in headers
-    )
-
-
-def bytes_on_disk(collection: Collection, headers: Sequence[Header]) -> int:
-    """Return the size on disk of a recording's sums; 0: they are kept in memory."""
-    frames = expected_frames(headers, collection.output.rate)
+def _shape(collection: Collection, headers: Sequence[Header]) -> tuple[int, int, int]:
+    """Classes (and mixture), time and channels of the sums, as far as headers tell."""
+    ends = (h.decoded.frames / h.decoded.sample_rate + h.part.start for h in headers)
+    frames = max(round(end * collection.output.rate) for end in ends)
     rows = len(collection.classes) + (headers[-1].name == MIXTURE)
-    wide = 4 if collection.mix.dtype == "int16" else 8
-    size = rows * frames * song_channels(collection, headers) * wide
-    return size if size > IN_MEMORY else 0
+    return rows, frames, song_channels(collection, headers)
+
+
+def bytes_needed(collection: Collection, recording: Recording) -> int:
+    """Return the size of a recording's songs, and of sums if they are kept on disk."""
+    shape = _shape(collection, read_headers(collection, recording))
+    sums = math.prod(shape) * _wide(collection).itemsize
+    labels = {collection.class_of(part.label) for part in recording.tracks}
+    songs = math.prod(shape[1:]) * (len(labels) + 1) * sample_bytes(collection)
+    return songs + (sums if sums > IN_MEMORY else 0)
+
+
+def sample_bytes(collection: Collection) -> int:
+    """Return the bytes of an output sample."""
+    return 2 if collection.output.subtype == "PCM_16" else 3
+
+
+def _wide(collection: Collection) -> np.dtype:
+    return np.dtype(np.int32 if collection.mix.dtype == "int16" else np.float64)
 
 
 def sum_recording(
@@ -104,30 +108,23 @@ def sum_recording(
     """Decode every track and sum those of a class.
 
     Shorter tracks are followed by silence. Mono tracks, and the mean over the channels
-    of tracks with any other number of them, go to all channels.
-
-    Args:
-        collection: says the classes, the kind of audio and its rate.
-        headers: as :func:`read_headers` found them.
-        folder: where sums too large for memory are kept.
+    of tracks with any other number of them, go to all channels. Sums too large for
+    memory are kept in ``folder``.
     """
-    rate, channels = collection.output.rate, song_channels(collection, headers)
-    names = [*collection.classes]
-    if headers[-1].name == MIXTURE:
-        names.append(MIXTURE)
-    kind, frames = np.dtype(collection.mix.dtype), expected_frames(headers, rate)
-    table = _Table(len(names), frames, channels, kind, folder)
+    rate, shape = collection.output.rate, _shape(collection, headers)
+    table = _Table(shape, _wide(collection), folder)
+    names, kind = [*collection.classes, MIXTURE], np.dtype(collection.mix.dtype)
     counts, clipped, warnings = dict.fromkeys(names, 0), 0, []
     for header in headers:
         counts[header.name] += 1
         track, at = PartReader(header), round(header.part.start * rate)
-        for block in track.blocks(rate, channels, kind):
+        for block in track.blocks(rate, shape[2], kind):
             table.add(names.index(header.name), at, block)
             at += len(block)
         clipped += track.clipped
         warnings += track.warnings()
     waves, mixture = table.waves(), None
-    if counts.pop(MIXTURE, 0):
+    if counts.pop(MIXTURE):
         waves, mixture = waves[:-1], waves[-1]
     return Summed(waves, list(counts.values()), mixture, clipped, warnings)
 
@@ -176,10 +173,9 @@ class PartReader:
 class _Table:
     """Sums that grow with the longest track."""
 
-    def __init__(self, rows: int, frames: int, channels: int, kind: np.dtype, folder):
-        self.kind = np.int32 if kind == np.int16 else np.float64
-        self.folder, self.frames = folder, 0
-        self.held = self._allocate((rows, frames, channels))
+    def __init__(self, shape: tuple[int, int, int], kind: np.dtype, folder: Path):
+        self.kind, self.folder, self.frames = kind, folder, 0
+        self.held = self._allocate(shape)
 
     def add(self, row: int, at: int, block: np.ndarray) -> None:
         stop = at + len(block)
@@ -195,11 +191,11 @@ class _Table:
         return self.held[:, : self.frames]
 
     def _allocate(self, shape: tuple[int, int, int]) -> np.ndarray:
-        if np.prod(shape, dtype=float) * np.dtype(self.kind).itemsize <= IN_MEMORY:
+        size = math.prod(shape) * self.kind.itemsize
+        if size <= IN_MEMORY:
             return np.zeros(shape, self.kind)
         # Without a name it is gone with the process, however that ends. Its space is
         # taken now: a disk that fills up under a map of memory would kill the process.
         file = tempfile.TemporaryFile(dir=self.folder)
-        size = int(np.prod(shape, dtype=float)) * np.dtype(self.kind).itemsize
         os.posix_fallocate(file.fileno(), 0, size)
         return np.memmap(file, self.kind, "w+", shape=shape)

@@ -1,8 +1,4 @@
-"""The devices of a machine, and how the members of a sweep share them.
-
-The plan depends on the members and the machine only, not on how far a sweep has come:
-a run that goes on has as many devices as before, and ends with the same parameters.
-"""
+"""The devices of a machine, and how the members of a sweep share them."""
 
 import os
 import subprocess
@@ -71,13 +67,11 @@ def share_devices(
 ) -> Plan:
     """Plan which devices the members of a sweep run on.
 
-    By default the devices are divided by the members, at least one each, and a run has
-    the most of its part over which its batch divides.
-
-    Args:
-        configs: of the members.
-        devices: of the machine; None where a cluster gives every run its own.
-        per_run: devices of every run; 0 for the default.
+    By default (``per_run`` 0) the devices are divided by the members, at least one
+    each, and a run has the most of its part over which its batch divides. How far a
+    sweep has come does not matter: a run that goes on has as many devices as before,
+    and ends with the same parameters. ``devices`` is None where a cluster gives every
+    run its own.
 
     Raises:
         ValueError: ``per_run`` is more than the machine has, or not a part of a TPU.
@@ -105,15 +99,15 @@ def share_devices(
     for member, config in configs.items():
         batch = config.train.batch_size // config.train.accumulate
         fitting = [size for size in sizes if batch % size == 0]
+        below = [size for size in fitting if size <= width][-1:]
         if per_run and batch % per_run:
-            below = [size for size in fitting if size < per_run][-1:]
-            above = [size for size in fitting if size > per_run][:1]
+            near = below + [size for size in fitting if size > width][:1]
             plan.refused[member] = (
                 f"its batch of {batch} does not divide over {per_run} devices: "
-                f"--devices_per_run={' or '.join(map(str, below + above))}"
+                f"--devices_per_run={' or '.join(map(str, near))}"
             )
         else:
-            plan.counts[member] = max(size for size in fitting if size <= width)
+            plan.counts[member] = below[0]
     return plan
 
 

@@ -17,7 +17,7 @@ FILTERS, ANY, SCORES, SURFACE = "5.2", "comparison", "scores", "surface"
 def draw(
     name: str, runs: Sequence[Path], output: Path | None, by_data: bool = False
 ) -> tuple[list[Path], str]:
-    """Draw one figure.
+    """Draw one figure; return its files and its caption.
 
     Args:
         name: "5.2" (filters of one run, or as they are initialized), "5.6" to "5.15"
@@ -27,9 +27,6 @@ def draw(
         runs: run folders, folders of seeds, or folders of them.
         output: file; ``figure_NAME`` in the working directory by default.
         by_data: panels of their own for each kind of data.
-
-    Returns:
-        The files, and the caption.
 
     Raises:
         FileNotFoundError: there is no such folder.

@@ -33,15 +33,15 @@ def parse_flags(argv: list[str]) -> list[str]:
         config = configuration_of(argv[1:])
         if isinstance(config, Config):
             require_fields(config, argv[1:])
-        if any(a.lstrip("-").partition("=")[0] == "sweep" for a in argv[1:]):
-            # There is no one config yet that these could override: main passes them on.
-            ours = ("config.", "launcher.")
-            fields = [a for a in argv[1:] if a.lstrip("-").startswith(ours)]
-            left = flags.FLAGS([a for a in argv if a not in fields])
-            if left[1:]:
-                raise ValueError(f"unknown argument {left[1]!r}; fields need '='")
-            return left + fields
-        return flags.FLAGS(argv)
+        if all(a.lstrip("-").partition("=")[0] != "sweep" for a in argv[1:]):
+            return flags.FLAGS(argv)
+        # There is no one config yet that these could override: main passes them on.
+        ours = ("config.", "launcher.")
+        fields = [a for a in argv[1:] if a.lstrip("-").startswith(ours)]
+        left = flags.FLAGS([a for a in argv if a not in fields])
+        if left[1:]:
+            raise ValueError(f"unknown argument {left[1]!r}; fields need '='")
+        return left + fields
     except (flags.Error, OSError, ValueError, KeyError, AttributeError) as error:
         # A failing config file comes with its traceback, which ends with the message.
         line = str(error).strip().splitlines()[-1].strip()
@@ -50,12 +50,7 @@ def parse_flags(argv: list[str]) -> list[str]:
 
 
 def run_folder(name: str) -> Path:
-    """Create ``--workdir`` and make sure that it can be written to.
-
-    Raises:
-        ValueError: no folder is named.
-        OSError: it cannot be written to.
-    """
+    """Create ``--workdir``; a ValueError or OSError if it cannot be written to."""
     if not name:
         raise ValueError("--workdir is missing: name a folder for the run")
     folder = Path(name)

@@ -14,10 +14,8 @@ from sepjax.experiment.sweep import Sweep, summary
 def run_sweep(options: Options, config: Any, arguments: list[str]) -> int:
     """Run the members of a sweep; return the exit code.
 
-    Args:
-        options: the flags.
-        config: what ``--config`` names, which a sweep takes none of.
-        arguments: ``--config.…`` fields of all members, ``--launcher.…`` options.
+    ``arguments`` are ``--config.…`` fields of all members and ``--launcher.…`` options;
+    a ``config`` of its own, which ``--config`` names, is refused.
     """
     try:
         members = select(SWEEPS, options.sweep, options.shard)
@@ -30,14 +28,9 @@ def run_sweep(options: Options, config: Any, arguments: list[str]) -> int:
         ours = [a for a in arguments if a not in fields]
         checking = options.mode == "check"
         workdir = Path(options.workdir) if checking else run_folder(options.workdir)
-        runs = Sweep(
-            members,
-            workdir,
-            options.mode,
-            fields,
-            options.program,
-            **_launching(workdir, options, ours),
-        )
+        where = _launching(workdir, options, ours)
+        what = members, workdir, options.mode, fields, options.program
+        runs = Sweep(*what, **where)
         for run, source in missing_sources(runs.configs, workdir):
             print(f"note: {run} starts from {source}, which is in another shard")
         outcomes = runs.run()

@@ -32,12 +32,7 @@ class Member(Protocol):
 def select(
     sweeps: Mapping[str, Mapping[str, Member]], name: str, shard: str
 ) -> dict[str, Member]:
-    """Select the members of a shard of a sweep.
-
-    Args:
-        sweeps: by name.
-        name: of the sweep.
-        shard: ``"k/n"``: each n-th member from the k-th on, counted from 1.
+    """Select the members of a shard "k/n": each n-th from the k-th on, from 1.
 
     Raises:
         ValueError: there is no such sweep, or the shard is not one.
@@ -69,19 +64,16 @@ def missing_sources(
 
 
 def configuration(member: Member, overrides: Sequence[str] = ()) -> Config:
-    """Resolve the configuration of a member.
+    """Resolve the configuration of a member, whose fields lose to the user's.
 
-    Args:
-        member: its file and its fields.
-        overrides: the user's, as ``--config.section.field=value``; they win.
+    Those are ``--config.section.field=value``.
     """
     fields = [f"--config.{path}={value}" for path, value in member.overrides.items()]
     argv = ["sweep", f"--config={member.config}", *fields, *overrides]
     # The parser of the run itself: what it reads is what the run will be.
     values = flags.FlagValues()
-    holder = config_flags.DEFINE_config_file(
-        "config", flag_values=values, sys_argv=argv
-    )
+    define = config_flags.DEFINE_config_file
+    holder = define("config", flag_values=values, sys_argv=argv)
     try:
         values(argv)
     except (flags.Error, TypeError, ValueError) as error:
@@ -100,16 +92,14 @@ def finished(folder: Path, config: Config) -> bool:
     if folders == (folder,):
         stored = read_run(folder) if (folder / "results.json").exists() else None
         # Its configuration is stored resolved, and beside where it comes from.
-        fields = stored.config if stored else {}
-        tree = {name: part for name, part in fields.items() if name != "provenance"}
+        tree = dict(stored.config) if stored else {}
+        tree.pop("provenance", None)
         return bool(tree) and not differences(from_dict(tree), config)
     if config.train.vary and not (folder / "surface.html").exists():
         return False
     seeds = sorted({one.seed for one in ones})
-    homes = {one.parent for one in folders} if len(seeds) > 1 else set()
-    bands = [home / "band.json" for home in homes]
-    if not all(
-        b.exists() and json.loads(b.read_text())["seeds"] == seeds for b in bands
-    ):
-        return False
+    for home in {one.parent for one in folders} if len(seeds) > 1 else ():
+        band = home / "band.json"
+        if not band.exists() or json.loads(band.read_text())["seeds"] != seeds:
+            return False
     return all(map(finished, folders, ones))

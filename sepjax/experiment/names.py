@@ -13,9 +13,6 @@ from sepjax.registry import nearest
 def name_problems(config: Config) -> Iterator[str]:
     """Unknown losses, optimisers, metrics and data sets, and what does not fit a loss.
 
-    For :func:`sepjax.config.resolve`, which reports all problems of a configuration
-    at once, before any data is opened.
-
     Example:
         >>> config = Config()
         >>> config.optim.optimizer = "adm"
@@ -68,24 +65,19 @@ def loss_problems(config: Config) -> Iterator[str]:
 def require_fields(config: Any, arguments: Sequence[str]) -> None:
     """Refuse ``--config.section.field=value`` where there is no such field.
 
-    Args:
-        config: of the run; a field of ``model`` is one of its family's.
-        arguments: of the command line; others are left alone.
-
     Raises:
         ValueError: the nearest names are suggested.
     """
-    for argument in arguments:
-        name = argument.lstrip("-").partition("=")[0]
-        section, *path = name.split(".")
-        node, prefix = config, ""
-        for part in path if section == "config" else ():
+    names = (argument.lstrip("-").partition("=")[0] for argument in arguments)
+    for name in (name for name in names if name.startswith("config.")):
+        path, node, prefix = name.removeprefix("config."), config, ""
+        for part in path.split("."):
             if not dataclasses.is_dataclass(node):
                 raise ValueError(f"'{prefix.rstrip('.')}' is a field, not a section")
             require_field(node, part, prefix)
             node, prefix = getattr(node, part), f"{prefix}{part}."
-        if path and dataclasses.is_dataclass(node) and section == "config":
-            raise ValueError(f"'{'.'.join(path)}' is a section: set one of its fields")
+        if dataclasses.is_dataclass(node):
+            raise ValueError(f"'{path}' is a section: set one of its fields")
 
 
 def configuration_of(arguments: Sequence[str]) -> Any:
@@ -95,9 +87,9 @@ def configuration_of(arguments: Sequence[str]) -> Any:
     """
     flags = (a.lstrip("-").partition("=") for a in arguments)
     given = [value for name, _, value in flags if name == "config"]
-    if not given or not given[-1].partition(":")[0].endswith(".py"):
+    path, colon, name = given[-1].partition(":") if given else ("", "", "")
+    if not path.endswith(".py"):
         return None
-    path, colon, name = given[-1].partition(":")
     try:
         make = runpy.run_path(path).get("get_config")
     except OSError:

@@ -47,23 +47,18 @@ def run(config: Any, options: Options) -> int:
         with contextlib.ExitStack() as stack:
             return 0 if _run(resolve(config, name_problems), options, stack) else 1
     except (ValueError, OSError, CheckpointError, NonFiniteError) as error:
-        message = f"error: {_explain(error, options.workdir)}"
+        message = f"error: {error}"
+        if getattr(error, "errno", 0) == errno.ENOSPC:
+            where = getattr(error, "filename", "") or options.workdir
+            message = (
+                f"error: no space left on the disk of {where}: make room and start the "
+                "same command again to go on from the last checkpoint"
+            )
     except Exception:
         message = traceback.format_exc()
     sys.stdout.flush()
     print(message, file=sys.stderr, flush=True)
     os._exit(1)
-
-
-def _explain(error: Exception, workdir: str) -> str:
-    """The message of an error, with advice where the disk is full."""
-    if getattr(error, "errno", 0) != errno.ENOSPC:
-        return str(error)
-    where = getattr(error, "filename", "") or workdir
-    return (
-        f"no space left on the disk of {where}: make room and start the same command "
-        "again to go on from the last checkpoint"
-    )
 
 
 def _run(config: Config, options: Options, stack: contextlib.ExitStack) -> bool:
@@ -115,20 +110,11 @@ def train(
 ) -> bool:
     """Train, then keep the filters before and after for the report.
 
-    Args:
-        config: of the run.
-        workdir: its folder.
-        data: what it is trained on.
-        mesh: of devices.
-        record: where the run comes from.
-        force: continue it with another configuration.
-
-    Returns:
-        Whether it was trained to its end, not stopped.
+    ``record`` says where the run comes from; with ``force`` a run goes on with another
+    configuration. Returns whether it was trained to its end, not stopped.
     """
-    if not loop.train(
-        config, workdir, data, mesh, provenance=record, allow_config_change=force
-    ):
+    facts = dict(provenance=record, allow_config_change=force)
+    if not loop.train(config, workdir, data, mesh, **facts):
         print(f"stopped; the same command goes on from {workdir}", file=sys.stderr)
         return False
     if jax.process_index() == 0:

@@ -27,10 +27,10 @@ def score(folder: Path, config: Any, data: Any, protocol: Any = None) -> bool:
         this and score their part; the first one prints, writes and knows of failures.
     """
     model, variables, _ = load(folder)
-    stored = describe(folder)
-    split = config.eval.split
+    stored, split = describe(folder), config.eval.split
     part = slice(jax.process_index(), None, jax.process_count())
     seen, unknown = heard(stored["provenance"], data)
+    scored = {"data_sha256": data.digest, "checkpoint": stored["best"]}
     results = evaluate(
         model,
         variables,
@@ -39,8 +39,7 @@ def score(folder: Path, config: Any, data: Any, protocol: Any = None) -> bool:
         workdir=folder,
         seen=seen,
         seen_unknown=unknown,
-        provenance=stored["provenance"]
-        | {"data_sha256": data.digest, "checkpoint": stored["best"]},
+        provenance=stored["provenance"] | scored,
         total=len(data.manifest.split(split)[part]),
         part=part,
         protocol=protocol,
@@ -54,12 +53,7 @@ def score(folder: Path, config: Any, data: Any, protocol: Any = None) -> bool:
 
 
 def heard(provenance: Mapping[str, Any], data: Any) -> tuple[Mapping[str, str], str]:
-    """Return the tracks that a model was trained on, and why there may be others.
-
-    Args:
-        provenance: of the run, as it was written when it was trained.
-        data: what it is scored on.
-    """
+    """Return the tracks that a model was trained on, and why there may be others."""
     if provenance.get("data_sha256", data.digest) != data.digest:
         # Names and splits of this set say nothing about what the model has heard.
         return {}, "the model was trained on other data than it is scored on"

@@ -1,8 +1,4 @@
-"""Runs of a sweep as jobs: of Slurm, or of submitit's executor on this machine.
-
-A job receives SIGUSR2 when it is preempted, and some time before its end: submitit then
-calls ``Task.checkpoint``, which lets the run save, and queues the job again.
-"""
+"""Runs of a sweep as jobs: of Slurm, or of submitit's executor on this machine."""
 
 import ast
 import contextlib
@@ -39,9 +35,8 @@ class Task:
         """Run the command; returns its exit code."""
         # Slurm may send SIGUSR2 to all processes of a job: it would end the run.
         ignore = functools.partial(signal.signal, signal.SIGUSR2, signal.SIG_IGN)
-        self._process = start_process(
-            "", self.command, self.variables, self.log, preexec_fn=ignore
-        )
+        run = "", self.command, self.variables, self.log
+        self._process = start_process(*run, preexec_fn=ignore)
         signal.signal(signal.SIGTERM, self._stop)
         code = self._process.wait()
         if self._asked and code and os.environ.get("SUBMITIT_EXECUTOR") == "slurm":
@@ -49,7 +44,11 @@ class Task:
         return code
 
     def checkpoint(self) -> "submitit.helpers.DelayedSubmission":
-        """Let the run save and stop; submitit calls this to learn how to continue."""
+        """Let the run save and stop; submitit calls this to learn how to continue.
+
+        It does so at SIGUSR2, which a job receives when it is preempted and some time
+        before its end, and queues the job again.
+        """
         if self._process is not None:
             self._process.send_signal(signal.SIGTERM)
             # Not Popen.wait: this is a signal handler within it, and it holds a lock.
@@ -101,12 +100,9 @@ class Job:
 class Jobs:
     """Starts runs as jobs; see ``sweep.Start``.
 
-    Args:
-        cluster: slurm or local.
-        folder: for submitit's own files; all machines see it.
-        options: of a job, as of submitit's ``update_parameters``; those of Slurm with
-            or without their ``slurm_``.
-        distributed: ``--distributed`` of every run; empty where a job is one process.
+    ``folder`` is for submitit's own files; all machines see it. ``options`` are those
+    of submitit's ``update_parameters``, of Slurm with or without ``slurm_``; the flag
+    ``distributed`` is empty where a job is one process.
 
     Raises:
         ValueError: there is no Slurm here, or an option is not known.
@@ -121,10 +117,9 @@ class Jobs:
         if tasks > 1 and not distributed:
             raise ValueError(f"{tasks} processes a job are one run: --distributed=auto")
         self.flags = [f"--distributed={distributed}"] if distributed else []
+        often = {f"{cluster}_max_num_timeout": 1000}
         try:
-            self.executor = submitit.AutoExecutor(
-                folder, cluster=cluster, **{f"{cluster}_max_num_timeout": 1000}
-            )
+            self.executor = submitit.AutoExecutor(folder, cluster=cluster, **often)
             self.executor.update_parameters(**values)
         except (AssertionError, NameError, RuntimeError, TypeError) as error:
             line = str(error).splitlines()[0]
@@ -154,8 +149,7 @@ def parameter(name: str, text: str) -> tuple[str, object]:
         (('slurm_partition', 'gpu'), ('gpus_per_node', 2))
     """
     known = name in _SHARED or name.startswith(("slurm_", "local_"))
-    try:
+    value: object = text
+    with contextlib.suppress(SyntaxError, ValueError):
         value = ast.literal_eval(text)
-    except (SyntaxError, ValueError):
-        value = text
     return name if known else f"slurm_{name}", value

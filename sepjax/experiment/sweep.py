@@ -1,8 +1,4 @@
-"""Many runs, as many at once as there are devices, each in a process of its own.
-
-A process for each run keeps a failure, or memory that was not given back, from
-touching the next.
-"""
+"""Many runs, as many at once as there are devices, each in a process of its own."""
 
 import math
 import os
@@ -70,41 +66,28 @@ class Sweep:
     Members start in their order, each as soon as a group of devices is free and the run
     that it starts from, if that comes before it, has ended.
 
-    Args:
-        members: by the name of their run folder.
-        workdir: where the folders are made; unused by ``mode="check"``.
-        mode: of every run: run, train or check.
-        fields: ``--config.…`` flags for all of them.
-        program: what runs one.
-        devices: of this machine; None where a cluster gives every run its own.
-        per_run: devices of every run; 0 leaves it to ``share_devices``.
-        start: how to start a run.
-        flags: more flags for all of them.
-
     Raises:
         ValueError: a field is wrong, or ``per_run`` is not possible here.
     """
 
     def __init__(
         self,
-        members: Mapping[str, Member],
-        workdir: Path,
-        mode: str,
-        fields: Sequence[str],
-        program: Path,
-        devices: Devices | None = None,
-        per_run: int = 0,
+        members: Mapping[str, Member],  # by the name of their run folder
+        workdir: Path,  # of these folders; unused by ``mode="check"``
+        mode: str,  # of every run: run, train or check
+        fields: Sequence[str],  # ``--config.…`` flags for all of them
+        program: Path,  # what runs one
+        devices: Devices | None = None,  # None: a cluster gives every run its own
+        per_run: int = 0,  # devices of every run; 0 leaves it to ``share_devices``
         start: Start = start_process,
-        flags: Sequence[str] = (),
+        flags: Sequence[str] = (),  # more of them for all runs
     ):
         self.members, self.workdir, self.mode = members, workdir, mode
-        self.program, self.start = program, start
+        self.program, self.start, self.devices = program, start, devices
         self.arguments = [*fields, *flags, f"--mode={mode}"]
         self.configs = {n: configuration(m, fields) for n, m in members.items()}
-        self.devices = devices
         self.plan = share_devices(self.configs, devices, per_run)
-        self._free = list(self.plan.groups)
-        self._waiting = list(members)
+        self._free, self._waiting = list(self.plan.groups), list(members)
         self._running: dict[str, Started] = {}
         self._outcomes: dict[str, Outcome] = {}
         self._stopped, self._trains = False, mode != "check"
@@ -134,9 +117,8 @@ class Sweep:
                 self._end(name, code)
         pending = list(self._running)
         for name in list(self._waiting):
-            blocked = (
-                self._trains and self.configs[name].train.pretrained_from in pending
-            )
+            source = self.configs[name].train.pretrained_from
+            blocked = self._trains and source in pending
             if self._stopped or blocked or not self._free:
                 pending.append(name)
                 continue
@@ -174,11 +156,10 @@ class Sweep:
             folder.mkdir(parents=True, exist_ok=True)
             log, command = folder / "log.txt", [*command, f"--workdir={folder}"]
         chosen = group[: self.plan.counts[name]]
-        variables = environment(self.devices, chosen)
         where = f" on {self.devices.kind} {','.join(chosen)}" if self.devices else ""
         log.touch()
         offset = log.stat().st_size
-        process = self.start(name, command, variables, log)
+        process = self.start(name, command, environment(self.devices, chosen), log)
         self._say(name, f"started{where} as {process.pid}")
         self._free.remove(group)
         self._running[name] = Started(process, group, log, offset, time.monotonic())
@@ -197,19 +178,19 @@ class Sweep:
         minutes = (time.monotonic() - started.time) / 60
         score = self._best(name) if self._trains else ""
         self._report(Outcome(name, status, minutes, score, last if code else ""))
-        if status == "failed" and self._trains:
-            print(f"  the whole output: {started.log}", flush=True)
-        elif not self._trains:
+        if not self._trains:
             print(output, flush=True)
+        elif status == "failed":
+            print(f"  the whole output: {started.log}", flush=True)
 
     def _best(self, name: str) -> str:
         return best(member_folders(self.configs[name], self.workdir / name))
 
     def _report(self, outcome: Outcome) -> None:
-        self._outcomes[outcome.name] = outcome
         name, status, minutes, score, reason = outcome
-        known, at_once = list(self._outcomes.values()), len(self.plan.groups)
-        left = eta(known, len(self.members), at_once)
+        self._outcomes[name] = outcome
+        known = list(self._outcomes.values())
+        left = eta(known, len(self.members), len(self.plan.groups))
         took = f"{minutes:.1f} min" if minutes else ""
         head = f"{status}: {reason}" if reason else status
         self._say(name, "  ".join(filter(None, [head, took, score, left])))
@@ -242,12 +223,11 @@ def eta(outcomes: Sequence[Outcome], total: int, at_once: int = 1) -> str:
 
 def best(folders: Sequence[Path]) -> str:
     """The best validation SI-SDR of a run, or its mean over the runs of its seeds."""
-    losses_of_runs = [
-        [loss for line in read_run(run).valid if (loss := number(line.get("loss")))]
-        for run in folders
-        if run.is_dir()
-    ]
-    values = [-min(losses) for losses in losses_of_runs if losses]
+    values = []
+    for run in filter(Path.is_dir, folders):
+        losses = (number(line.get("loss")) for line in read_run(run).valid)
+        if known := [loss for loss in losses if loss]:
+            values.append(-min(known))
     if not values:
         return ""
     several = f" (mean of {len(values)})" if len(values) > 1 else ""
@@ -257,8 +237,7 @@ def best(folders: Sequence[Path]) -> str:
 def summary(outcomes: Sequence[Outcome], total: int) -> str:
     """Return a table of the outcome of every member, for the end of a sweep."""
     rows = [("member", "status", "minutes", "best validation SI-SDR")]
-    rows += [
-        (o.name, o.status, f"{o.minutes:.1f}", o.best or o.reason) for o in outcomes
-    ]
+    for name, status, minutes, best_score, reason in outcomes:
+        rows.append((name, status, f"{minutes:.1f}", best_score or reason))
     done = sum(outcome.good for outcome in outcomes)
     return f"{aligned(rows, left=(0, 1, 3))}\n{done} of {total} members are done"
