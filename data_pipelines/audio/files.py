@@ -11,6 +11,9 @@ import numpy as np
 from data_pipelines.manifest import AudioFile, DataError
 
 PCM, EXTENSIBLE = 1, 0xFFFE
+# What macOS, Synology's systems, Windows and Linux leave in folders of files.
+LEFT_FOLDERS = ("__MACOSX", "@eaDir", "#recycle", "$RECYCLE.BIN", "lost+found")
+LEFT_FOLDERS += ("System Volume Information",)
 UNKNOWN_SIZE = 0xFFFFFFFF  # written by programs that stream into a pipe
 
 
@@ -132,18 +135,23 @@ def read_blocks(
 
 
 def subfolders(folder: Path) -> list[Path]:
-    """Return the visible folders within a folder, by name."""
+    """Return the folders within a folder by name, no hidden or foreign ones."""
     return sorted(
-        one for one in folder.iterdir() if one.is_dir() and one.name[0] != "."
+        one
+        for one in folder.iterdir()
+        if one.name[0] != "." and one.name not in LEFT_FOLDERS and one.is_dir()
     )
 
 
 def audio_files(folder: Path, extensions: Sequence[str]) -> list[Path]:
-    """Return the visible files of audio within a folder, by name."""
+    """Return the visible files of audio within a folder, by name.
+
+    Links to files that are gone are among them: to open them tells.
+    """
     return sorted(
         one
         for one in folder.iterdir()
-        if one.suffix.lower() in extensions and one.is_file() and one.name[0] != "."
+        if one.suffix.lower() in extensions and one.name[0] != "." and not one.is_dir()
     )
 
 

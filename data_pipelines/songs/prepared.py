@@ -13,6 +13,7 @@ from typing import Any
 
 from data_pipelines.audio.files import probe
 from data_pipelines.manifest import SPLITS, AudioFile, DataError, Manifest, Stem, Track
+from data_pipelines.registry import register
 from sepjax.registry import nearest
 
 PREPARED = "prepared.jsonl"
@@ -42,6 +43,7 @@ def read_prepared(folder: str | Path) -> tuple[dict[str, Any], list[dict[str, An
     return header, songs
 
 
+@register("prepared")
 def build_manifest(root: str, sources: Sequence[str]) -> Manifest:
     """Index a prepared folder.
 
