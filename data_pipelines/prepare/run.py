@@ -12,14 +12,15 @@ from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from data_pipelines.collections.collection import Collection, Recording, to_tree
+from data_pipelines.collections.collection import (
+    Collection,
+    Recording,
+    song_names,
+    to_tree,
+)
 from data_pipelines.collections.rules import check_collection
 from data_pipelines.manifest import SPLITS, DataError
-from data_pipelines.prepare.recording import (
-    blank_records,
-    prepare_recording,
-    song_names,
-)
+from data_pipelines.prepare.recording import blank_records, prepare_recording
 from data_pipelines.prepare.selection import FAILED, excluded, order, select
 from data_pipelines.prepare.state import State, recording_key
 from data_pipelines.prepare.tracks import bytes_needed
@@ -68,7 +69,6 @@ def prepare(
             else, or the disk is too small.
     """
     collection, state = check_collection(collection), State(Path(folder))
-    _check_names(collection)
     with state.claimed(collection):
         records: dict[str, list] = {}
         failed: dict[str, str] = {}
@@ -88,18 +88,6 @@ def prepare(
             if not (todo := _lost(collection, state, songs)):
                 break
         return Prepared(Path(folder), _write(collection, state, songs), songs, done)
-
-
-def _check_names(collection: Collection) -> None:
-    seen: dict[str, str] = {}
-    problems = []
-    for recording in collection.recordings:
-        for name in song_names(recording):
-            text = f"{recording.id} ({name})"
-            if (first := seen.setdefault(name.casefold(), text)) is not text:
-                problems.append(f"'{text}' and '{first}' both become '{name}'")
-    if problems:
-        raise DataError.of(f"collection '{collection.name}'", problems)
 
 
 def _lost(
