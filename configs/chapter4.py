@@ -37,23 +37,23 @@ def get_config(name: str = "demo") -> Config:
     """A row of chapter 4, the published model, or a small one on the demo music."""
     if name not in NAMES:
         raise ValueError(f"configs/chapter4.py has no {name!r}: {nearest(name, NAMES)}")
-    if name.endswith("guitar"):
-        config = guitar(demo=name.startswith("demo"))
-    else:
-        config = small(name) if name.startswith("demo") else full(name)
+    config = small(name) if name.startswith("demo") else full(name)
     config.name = name if name.startswith("demo") else f"meta_{name}"
     return config
 
 
 def full(name: str) -> Config:
-    """The published sizes and recipe, one stage or three."""
+    """The published sizes and recipe, one stage or three, or those of Open-Unmix."""
     config = Config()
     config.data.dataset = "folder"
+    if name != "published":
+        config.data.sources = CLASSES
+    if name == "guitar":
+        chapter6.open_unmix(config)
+        return config
     chapter6.as_published(config)
     chapter6.full_meta(config, stages=3 if name == "published" else 1)
     config.optim.decay, config.optim.schedule = "all", "restarts"
-    if name != "published":
-        config.data.sources = CLASSES
     epochs = 250
     if name == "all_data":
         epochs, config.data.missing = 62, "silence"
@@ -63,11 +63,16 @@ def full(name: str) -> Config:
 
 
 def small(name: str) -> Config:
-    """A small first stage, or the Conv-TasNet beside it."""
+    """A small first stage, or the Conv-TasNet or Open-Unmix beside it."""
     config = Config()
     unknown = NEW if name == "demo_known" else ""
     config.data.sources = tuple(one for one in CLASSES if one != unknown)
     train = config.train
+    if name == "demo_guitar":
+        chapter6.open_unmix(config)
+        chapter6.small_unmix(config)
+        train.steps = 1000
+        return config
     chapter6.as_published(config)
     chapter6.small_meta(config)
     if name == "demo_conv":
@@ -80,17 +85,4 @@ def small(name: str) -> Config:
         train.fit, train.steps, config.data.songs = ("embedding",), 200, 8
         train.eval_every = train.checkpoint_every = 20
         config.optim.lr, config.optim.weight_decay = 2e-2, 0.0
-    return config
-
-
-def guitar(demo: bool) -> Config:
-    """Open-Unmix for all six classes, the electric guitar among them."""
-    config = Config()
-    chapter6.open_unmix(config)
-    if demo:
-        chapter6.small_unmix(config)
-        config.train.steps = 1000
-    else:
-        config.data.dataset = "folder"
-    config.data.sources = CLASSES
     return config

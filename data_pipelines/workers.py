@@ -15,6 +15,8 @@ from multiprocessing import get_context, parent_process
 from threading import Thread
 from typing import Any, NamedTuple
 
+from sepjax.progress import bar
+
 EXPECTED = (OSError, ValueError, ArithmeticError, RuntimeError, MemoryError)
 Errors = type[Exception] | tuple[type[Exception], ...]
 
@@ -49,8 +51,7 @@ def run_jobs(
             hold a whole song.
         unit: of the bar.
         expected: errors that are outcomes; others are raised here.
-        progress: show a bar on stderr; None: on a terminal, where it takes longer than
-            two seconds.
+        progress: show it on stderr (:func:`sepjax.progress.bar`).
         start: make the workers processes, which call this first; threads by default.
             They are spawned, not forked: threads of a library would be left behind.
         again: when a process dies, mostly for want of memory, it takes the jobs of all
@@ -66,8 +67,6 @@ def run_jobs(
         0 7 None
         1 None invalid literal for int() with base 10: 'x'
     """
-    from tqdm import tqdm
-
     workers, numbered = min(workers or processors(), len(jobs)), list(enumerate(jobs))
     if workers <= 1:
         outcomes = (
@@ -79,8 +78,7 @@ def run_jobs(
         outcomes = _pooled(pool, function, numbered, expected)
     else:
         outcomes = _in_processes(function, numbered, workers, expected, start, again)
-    hidden, delay = (None, 2) if progress is None else (not progress, 0)
-    yield from tqdm(outcomes, what, len(jobs), unit=unit, disable=hidden, delay=delay)
+    yield from bar(outcomes, what, len(jobs), unit=unit, show=progress)
 
 
 def in_order(

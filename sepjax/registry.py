@@ -133,7 +133,7 @@ class Registry(MutableMapping[str, Any]):
 
         Raises:
             ValueError: the name is taken by something else. The same definition may
-                come again, as from a file that is imported twice.
+                come again, as from a file that is imported twice or reloaded.
         """
 
         def add(builder: Any) -> Any:
@@ -219,10 +219,12 @@ def names_on_demand(package: str, names: Mapping[str, str]) -> Callable[[str], A
 
 
 def _origin(builder: Any) -> tuple[str, str] | Any:
-    """Where a function or class is defined; anything else is its own origin."""
-    module, name = (
-        getattr(builder, key, None) for key in ("__module__", "__qualname__")
-    )
+    """Where a function or class is defined; anything else is its own origin.
+
+    An entry that holds a ``function``, as losses and metrics do, comes from there.
+    """
+    made = getattr(builder, "function", builder)
+    module, name = (getattr(made, key, None) for key in ("__module__", "__qualname__"))
     return builder if not module or not name or "<" in name else (module, name)
 
 

@@ -142,7 +142,7 @@ def scratch_folder(target: str | Path) -> Iterator[Path]:
             (BlockingIOError).
     """
     target = Path(target).absolute()
-    folder = target.with_name(f".sepjax-{text_sha256(target.name)[:16]}")
+    folder = target.with_name(f".sepjax-{text_sha256(ascii(target.name))[:16]}")
     if folder.is_dir() and not (folder / LOCK).exists() and any(folder.iterdir()):
         raise OSError(f"{folder} is no scratch folder of sepjax: move it away")
     advice = f"it makes {target}: wait until it ends, or write to another folder"

@@ -11,22 +11,24 @@ from tools.house import imported, room, sources
 ROOT = Path(__file__).parent.parent
 
 # What a room may import of ours, beside itself and the bare package (its version).
-BOTTOM = {"registry", "storage", "download", "foreign"}
+BOTTOM = {"registry", "storage", "progress", "download", "foreign"}
 ROOMS = {
     "registry": set(),
     "storage": set(),
-    "download": {"storage"},
+    "progress": set(),
+    "download": {"storage", "progress"},
     "foreign": {"registry", "storage"},
     "config": {"registry"},
     "functional": set(),
     "losses": {"functional", "registry"},
     "models": BOTTOM | {"config", "functional", "losses"},
     "weights": BOTTOM | {"config", "functional", "models"},
-    "train": {"registry", "storage", "config", "functional"}
+    "train": {"registry", "storage", "progress", "config", "functional"}
     | {"losses", "models", "weights"},
-    "data_pipelines": {"registry", "storage", "download", "config", "functional"},
-    "inference": {"registry", "storage", "functional", "models", "weights"}
-    | {"data_pipelines"},
+    "data_pipelines": {"registry", "storage", "progress", "download", "config"}
+    | {"functional"},
+    "inference": {"registry", "storage", "progress", "functional", "models"}
+    | {"weights", "data_pipelines"},
     "evaluation": {"registry", "storage", "config", "functional", "losses"}
     | {"data_pipelines", "inference"},
     "report": {"registry", "storage", "functional", "evaluation"},

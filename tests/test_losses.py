@@ -1,6 +1,7 @@
 """SI-SDR against its definition in float64, its invariances, and silence."""
 
 import functools
+import importlib
 
 import jax
 import jax.numpy as jnp
@@ -133,3 +134,22 @@ def test_shares_of_a_batch_add_up_to_its_mean():
         for i in range(4)
     ]
     np.testing.assert_allclose(sum(parts), whole, rtol=1e-5)
+
+
+def test_a_module_of_losses_and_metrics_can_be_reloaded(tmp_path, monkeypatch):
+    text = "from sepjax.{}\n@{}.register('own', label='own'{})\ndef own(): return {}\n"
+    for kind, home, more in (
+        ("LOSSES", "losses import LOSSES", ""),
+        ("METRICS", "evaluation.metrics import METRICS", ", definition='own'"),
+    ):
+        name = f"own_{kind.lower()}"
+        file = tmp_path / f"{name}.py"
+        monkeypatch.syspath_prepend(tmp_path)
+        file.write_text(text.format(home, kind, more, 1))
+        module = importlib.import_module(name)
+        file.write_text(text.format(home, kind, more, 222))
+        try:
+            registry = getattr(importlib.reload(module), kind)
+            assert registry.find("own").function() == 222
+        finally:
+            getattr(module, kind).pop("own")

@@ -12,7 +12,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from data_pipelines.audio.files import evened, probe, read_blocks
+from data_pipelines.audio.files import (
+    DENSEST,
+    check_format,
+    evened,
+    file_size,
+    probe,
+    read_blocks,
+)
 from data_pipelines.audio.int16 import to_float
 from data_pipelines.manifest import DataError
 
@@ -60,6 +67,7 @@ def open_part(path: str | os.PathLike, stream: int = 0) -> Decoded:
         context = source.codec_context
         seconds = float((source.duration or 0) * source.time_base)
         frames = round(seconds * context.sample_rate)
+        frames = min(frames, DENSEST * file_size(path))  # no file holds more
         return Decoded(frames, context.channels, context.sample_rate, exact=False)
 
 
@@ -118,8 +126,7 @@ def _open(path: str, stream: int) -> Iterator[tuple[Any, Any]]:
             "pip install 'sepjax[media]'"
         ) from error
     try:
-        if os.path.getsize(path) == 0:
-            raise DataError(f"{path}: empty file (0 bytes); copy it again or remove it")
+        file_size(path)
         container = av.open(path)
     except av.FFmpegError as error:
         raise DataError(
@@ -134,6 +141,8 @@ def _open(path: str, stream: int) -> Iterator[tuple[Any, Any]]:
             count = f"{len(streams) or 'none'}"
             count += f", 0 to {len(streams) - 1}" if len(streams) > 1 else ""
             raise DataError(f"{path}: no audio stream {stream}: it has {count}")
+        context = streams[stream].codec_context
+        check_format(path, context.channels, context.sample_rate)
         yield container, streams[stream]
 
 

@@ -7,6 +7,7 @@ import zlib
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from data_pipelines.manifest import DataError
+from sepjax.progress import bar
 from sepjax.storage import atomic_file
 
 LITTER = "__MACOSX"  # what macOS adds to archives
@@ -28,8 +29,6 @@ def unpack(archive: str | Path, folder: str | Path, *, progress: bool = False) -
         >>> (unpack(base / "a.zip", base / "b") / "train/a.txt").read_text()
         'text'
     """
-    from tqdm import tqdm
-
     archive, folder = Path(archive), Path(folder)
     try:
         with zipfile.ZipFile(archive) as file:
@@ -41,7 +40,7 @@ def unpack(archive: str | Path, folder: str | Path, *, progress: bool = False) -
                 if not path.is_file() or path.stat().st_size != one.file_size
             ]
             check_space(folder, sum(one.file_size for one in todo), archive.name)
-            for one in tqdm(todo, f"unpacking {archive.name}", disable=not progress):
+            for one in bar(todo, f"unpacking {archive.name}", show=progress):
                 # It has its name once its checksum is right.
                 with file.open(one) as source, atomic_file(paths[one]) as target:
                     shutil.copyfileobj(source, target, 1 << 20)

@@ -171,7 +171,12 @@ def several(value: Sequence[str]) -> tuple[str, ...]:
         >>> several("vocals"), several(["vocals", "drums"])
         (('vocals',), ('vocals', 'drums'))
     """
-    return (value,) if isinstance(value, str) else tuple(value)
+    names = (value,) if isinstance(value, str) else value
+    if not isinstance(names, list | tuple) or not all(
+        isinstance(n, str) for n in names
+    ):
+        raise ValueError(f"a name or a list of names is wanted, not {value!r}")
+    return tuple(names)
 
 
 def excluding(

@@ -2,7 +2,6 @@
 
 import argparse
 import os
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -146,7 +145,7 @@ def _evaluate_folders(arguments: argparse.Namespace) -> int:
         make_protocol(arguments.preset or "museval", **_changes(arguments)),
         classes=arguments.classes,
         jobs=arguments.jobs,
-        progress=sys.stderr.isatty(),
+        progress=True,
         provenance={key: record[key] for key in ("commit", "versions")},
     )
     files = write_scores(arguments.output, results)

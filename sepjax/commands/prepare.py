@@ -1,7 +1,6 @@
 """``sepjax prepare``: songs with stems from recordings, and a look at them."""
 
 import argparse
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -130,7 +129,7 @@ def _collection(arguments: argparse.Namespace) -> Any:
         from data_pipelines.fetch.musdb import download
 
         agreed = bool(options.pop("unverified", False))
-        shown = sys.stderr.isatty()
+        shown = True
         download(arguments.source, arguments.root, unverified=agreed, progress=shown)
     return read_dataset(arguments.source, str(arguments.root), **options)
 
@@ -162,7 +161,7 @@ def _prepare(collection: Any, arguments: argparse.Namespace) -> int:
         collection,
         arguments.output,
         jobs=arguments.jobs,
-        progress=sys.stderr.isatty(),
+        progress=True,
     )
     print(format_prepared(result.header, result.songs))
     page = write_page(result.header, result.songs, arguments.output / "prepared.html")

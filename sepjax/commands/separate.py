@@ -1,6 +1,7 @@
 """``sepjax separate FILE... -n RUN -o DIR``: the stems of recordings."""
 
 import argparse
+import contextlib
 import os
 import sys
 from collections.abc import Callable
@@ -17,7 +18,11 @@ DEPTHS = {"auto": 0, "16": 16, "24": 24, "float": 32}
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``sepjax separate``."""
     parser.add_argument(
-        "files", nargs="+", type=Path, metavar="FILE", help="WAV, FLAC, OGG or MP3"
+        "files",
+        nargs="+",
+        type=Path,
+        metavar="FILE",
+        help="WAV, FLAC, OGG or MP3; - for standard input",
     )
     parser.add_argument(
         "-n",
@@ -61,7 +66,7 @@ def separate(arguments: argparse.Namespace) -> int:
     if arguments.depth == "float" and arguments.format == "flac":
         raise ValueError("--depth float needs --format wav: FLAC stores integers only")
     _check_writable(arguments.output)
-    from data_pipelines.audio.files import probe
+    from data_pipelines.audio.files import probe, spooled
     from sepjax.inference.files import free_folders, separate_file
 
     say(f"loading {arguments.run}")
@@ -80,12 +85,17 @@ def separate(arguments: argparse.Namespace) -> int:
             print(f"sepjax: error: {text}", file=sys.stderr)
 
     files = list({os.path.abspath(path): path for path in arguments.files}.values())
-    opened = {path: attempt(path, probe, str(path)) for path in files}
-    good = [path for path, file in opened.items() if file]
-    for path, folder in free_folders(arguments.output, good, model[0].sources):
-        place = opened[path], folder
-        if note := attempt(path, separate_file, *model, *place, **options):
-            print(f"{path} -> {folder} ({note})", flush=True)
+    with contextlib.ExitStack() as stack:
+
+        def opened(path: Path) -> Any:
+            return probe(str(stack.enter_context(spooled(path))))
+
+        good = {path: attempt(path, opened, path) for path in files}
+        good = {path: file for path, file in good.items() if file}
+        for path, folder in free_folders(arguments.output, [*good], model[0].sources):
+            place = good[path], folder
+            if note := attempt(path, separate_file, *model, *place, path, **options):
+                print(f"{path} -> {folder} ({note})", flush=True)
     if failed:
         print(f"sepjax: {failed} of {len(files)} files failed", file=sys.stderr)
     return 1 if failed else 0

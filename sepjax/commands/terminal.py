@@ -3,6 +3,7 @@
 import contextlib
 import re
 import sys
+import warnings
 from collections.abc import Iterator
 from typing import Any, TextIO
 
@@ -35,9 +36,20 @@ class Escaped:
 
 @contextlib.contextmanager
 def escaped_output() -> Iterator[None]:
-    """Context in which stdout and stderr are :class:`Escaped`."""
+    """Context in which stdout and stderr are :class:`Escaped`, and warnings notes."""
+
+    def note(message: Warning | str, category: type[Warning], *place: Any) -> None:
+        if issubclass(category, UserWarning):
+            print(f"sepjax: note: {message}", file=sys.stderr)
+        else:
+            print(
+                warnings.formatwarning(message, category, *place[:2]), file=sys.stderr
+            )
+
     with (
+        warnings.catch_warnings(),
         contextlib.redirect_stdout(Escaped(sys.stdout)),  # type: ignore[type-var]
         contextlib.redirect_stderr(Escaped(sys.stderr)),  # type: ignore[type-var]
     ):
+        warnings.showwarning = note
         yield

@@ -15,6 +15,7 @@ from sepjax.config.schema import (
     Config,
     DataConfig,
     LiveConfig,
+    LossConfig,
     OptimConfig,
     TrainConfig,
 )
@@ -27,9 +28,7 @@ VARIABLE = (
     "optim.lr",
     "optim.weight_decay",
     "optim.clip",
-    "loss.dissimilarity",
-    "loss.similarity",
-    "loss.reconstruction",
+    *(f"loss.{term}" for term in LossConfig.terms()),
 )
 """Fields that ``train.vary`` may vary: numbers, which a program can take as data."""
 

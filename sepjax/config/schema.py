@@ -102,6 +102,11 @@ class LossConfig:
     similarity: float = 0.0  # of the resemblance of a source to itself, elsewhere
     reconstruction: float = 0.0  # of the SI-SDR of the mixture that is not masked
 
+    @classmethod
+    def terms(cls) -> tuple[str, ...]:
+        """Return the fields that weigh terms of a loss: all numbers."""
+        return tuple(f.name for f in dataclasses.fields(cls) if f.type is float)
+
 
 @dataclasses.dataclass
 class OptimConfig:

@@ -21,18 +21,15 @@ if TYPE_CHECKING:
     from sepjax.evaluation.whole_track import si_sdr as si_sdr
     from sepjax.evaluation.whole_track import usdr as usdr
 
-_NAMES = {
-    "BssScores": "bss.scores",
-    "METRICS": "metrics",
-    "bss_eval": "bss",
-    "ideal_binary_mask": "masks",
-    "ideal_ratio_mask": "masks",
-    "ideal_wiener_filter": "masks_wiener",
-    "mixture_as_estimate": "masks",
-    "sdr_frames": "bss",
-    "si_sdr": "whole_track",
-    "usdr": "whole_track",
+_HOMES = {
+    "bss": ("bss_eval", "sdr_frames"),
+    "bss.scores": ("BssScores",),
+    "masks": ("ideal_binary_mask", "ideal_ratio_mask", "mixture_as_estimate"),
+    "masks_wiener": ("ideal_wiener_filter",),
+    "metrics": ("METRICS",),
+    "whole_track": ("si_sdr", "usdr"),
 }
+_NAMES = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = list(_NAMES)
 

@@ -1,6 +1,7 @@
 """Averages of scores, of which some were not measured."""
 
 import math
+import statistics
 from collections.abc import Iterable
 from typing import Any
 
@@ -14,11 +15,8 @@ def median(values: Iterable[float]) -> float:
         >>> median([1.0, math.nan, 3.0, math.inf])
         3.0
     """
-    known = sorted(value for value in values if not math.isnan(value))
-    if not known:
-        return math.nan
-    low, high = known[(len(known) - 1) // 2], known[len(known) // 2]
-    return float(low if low == high else (low + high) / 2)
+    known = [value for value in values if not math.isnan(value)]
+    return float(statistics.median(known)) if known else math.nan
 
 
 def mean(values: Iterable[float]) -> float:

@@ -30,11 +30,7 @@ class Collector:
     """Picks the best excerpts of a stream of tracks, holding only those.
 
     Every track gives one piece before any track gives two; among equals, pieces in
-    which more of the classes sound come first.
-
-    Args:
-        count: excerpts to keep.
-        seconds: length of each; shorter where the track is shorter.
+    which more of the classes sound come first. A piece of a short track is as short.
     """
 
     def __init__(self, count: int, seconds: float):
@@ -62,10 +58,8 @@ class Collector:
     def write(self, folder: Path) -> None:
         """Replace ``folder`` by the excerpts as 16-bit FLAC and their index.json."""
         with atomic_folder(folder) as part:
-            index = [
-                _write_excerpt(part, number, excerpt)
-                for number, excerpt in enumerate(self.kept, start=1)
-            ]
+            kept = enumerate(self.kept, start=1)
+            index = [_write_excerpt(part, *excerpt) for excerpt in kept]
             write_json(part / "index.json", index)
 
 
@@ -74,16 +68,9 @@ def sounding_places(
 ) -> list[tuple[int, float]]:
     """Find the starts of up to ``count`` disjoint pieces in which most classes sound.
 
-    A piece is worth the mean over classes of its level in dB, no lower than
-    ``FLOOR``, so that one silent class costs more than any balance of the others.
-
-    Args:
-        references: ``(sources, time, channels)``.
-        length: of a piece, samples.
-        count: the most pieces to return.
-
-    Returns:
-        Pairs of start sample and worth, the best first.
+    A piece of ``(sources, time, channels)`` is worth the mean over classes of its level
+    in dB, no lower than ``FLOOR``, so that one silent class costs more than any balance
+    of the others. Returns pairs of start sample and worth, the best first.
 
     Example:
         >>> wave = np.zeros((1, 40, 1))

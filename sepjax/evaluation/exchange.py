@@ -10,7 +10,7 @@ import numpy as np
 from sepjax.evaluation.excerpts import Collector, Excerpt
 from sepjax.storage import atomic_file
 
-SCRATCH = "scores.part"  # folder in the run folder
+SCRATCH_FOLDER = "scores.part"  # in the run folder
 PATIENCE = 7 * 24 * 3600 * 1000  # ms; some processes have longer songs than others
 
 Rows = dict[int, dict[str, Any]]  # place of a song in its split -> what is known of it
@@ -20,9 +20,8 @@ def bring_together(rows: Rows, collector: Collector, run: Path, part: slice) -> 
     """Send all processes' rows and excerpts to the first, by files in the run folder.
 
     Args:
-        rows: of this process; those of the others are added. Ready for JSON, but
-            numbers may be NaN or infinite.
-        collector: of this process; is offered the excerpts of the others.
+        rows: ready for JSON, but for NaN and infinities; those of others are added.
+        collector: is offered the excerpts of the others.
         run: the run folder, the same one for all processes.
         part: the songs of this process p of P, ``slice(p, None, P)``.
 
@@ -37,7 +36,7 @@ def bring_together(rows: Rows, collector: Collector, run: Path, part: slice) -> 
         return True
     from orbax.checkpoint import multihost
 
-    scratch = run / SCRATCH
+    scratch = run / SCRATCH_FOLDER
     if process:
         facts = [list(rows.items()), [excerpt[:-1] for excerpt in collector.kept]]
         waves = [excerpt.waves for excerpt in collector.kept]

@@ -116,15 +116,8 @@ def separate_blocks(
 ) -> np.ndarray:
     """Apply a function of spectra to a track of any length, block by block.
 
-    Args:
-        masked: jittable and hashable, ``(references (channels, sources, frames, bins),
-            mixture (channels, frames, bins), *constants) -> estimates (channels,
-            sources, frames, bins)``.
-        references: ``(sources, time, channels)``.
-        mixture: ``(time, channels)``.
-        constants: arrays that are the same for all blocks.
-        n_fft: window length, samples.
-        hop: samples between frames; 0 for half a window.
+    It is jittable and hashable: ``masked(references (channels, sources, frames, bins),
+    mixture (channels, frames, bins), *constants) -> estimates``, as the references.
     """
     hop = check_shapes(references, mixture, n_fft, hop)
     estimates = np.empty(references.shape, references.dtype)

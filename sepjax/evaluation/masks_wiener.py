@@ -6,14 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from sepjax.evaluation import masks
 from sepjax.evaluation.device import float64_enabled
-from sepjax.evaluation.masks import (
-    BLOCK_FRAMES,
-    EPS,
-    blocks,
-    check_shapes,
-    separate_blocks,
-)
+from sepjax.evaluation.masks import BLOCK_FRAMES, EPS
 from sepjax.functional import spectral
 
 
@@ -34,6 +29,8 @@ def ideal_wiener_filter(
 
     .. math:: \hat s_j = P_j R_j \Big(\sum_k P_k R_k\Big)^{-1} X .
 
+    Result and errors are those of :func:`~sepjax.evaluation.masks.ideal_ratio_mask`.
+
     Args:
         references: ``(sources, time, channels)``.
         mixture: ``(time, channels)``.
@@ -43,12 +40,6 @@ def ideal_wiener_filter(
             released implementation does, whose scores (0.1 to 0.6 dB lower) the 2018
             campaign published.
 
-    Returns:
-        ``(sources, time, channels)``, computed in float64.
-
-    Raises:
-        ValueError: shapes that do not fit, or a hop that does not divide the window.
-
     Example:
         >>> references = np.random.default_rng(0).normal(size=(2, 5000, 2))
         >>> ideal_wiener_filter(references, references.sum(0), n_fft=512).shape
@@ -57,9 +48,9 @@ def ideal_wiener_filter(
     Reference:
         Duong, Vincent and Gribonval 2010; sigsep-mus-oracle.
     """
-    hop = check_shapes(references, mixture, n_fft, hop)
+    hop = masks.check_shapes(references, mixture, n_fft, hop)
     covariance = _covariances(references, mixture, n_fft, hop, sisec18_bug)
-    return separate_blocks(
+    return masks.separate_blocks(
         _filtered(n_fft), references, mixture, covariance, n_fft=n_fft, hop=hop
     )
 
@@ -72,7 +63,8 @@ def _covariances(
     last = (len(mixture) - 1) // (BLOCK_FRAMES * hop)
     total = np.zeros((len(references), n_fft // 2 + 1, channels, channels), complex)
     with float64_enabled():
-        for index, (_, piece) in enumerate(blocks(references, mixture, n_fft, hop)):
+        pieces = masks.blocks(references, mixture, n_fft, hop)
+        for index, (_, piece) in enumerate(pieces):
             # A frame counts in one block; those behind the last block are its own.
             frames = None if index == last else BLOCK_FRAMES
             total += np.asarray(_block_covariance(piece[:, :-1], n_fft, hop, frames))

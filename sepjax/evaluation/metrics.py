@@ -89,18 +89,10 @@ def bss_windows(
     silence: Any,
     filters: int,
 ) -> Any:
-    """BSS Eval of all classes in windows, one after the other.
+    """:func:`sepjax.evaluation.bss_eval` of all classes in windows, side by side.
 
-    Args:
-        reference: ``(sources, time, channels)``.
-        estimate: same shape.
-        window: samples.
-        silence: as :func:`sepjax.evaluation.bss_eval`.
-        filters: taps; 0 where SDR alone is wanted, which needs none.
-
-    Returns:
-        Metric -> ``(sources, windows)`` in dB, SDR alone without filters; and a
-        ``"note"`` where they are not to be trusted.
+    Returns metric -> ``(sources, windows)`` in dB, SDR alone with 0 filters; and a
+    ``"note"`` where the numbers are not to be trusted.
     """
     options = {"window": window, "hop": window, "silence": silence}
     if not filters:
@@ -110,8 +102,8 @@ def bss_windows(
     if len(reference) == 1:
         scores["sir"] = np.full_like(scores["sir"], np.nan)  # nothing could interfere
     if result.ill_conditioned or result.near_singular:
-        text = "references nearly dependent: ISR, SIR and SAR are approximate"
-        scores["note"] = text
+        note = "references nearly dependent: ISR, SIR and SAR are approximate"
+        scores["note"] = note
     return scores
 
 
@@ -173,17 +165,9 @@ METRICS.register(
 def leakage(reference: np.ndarray, estimate: np.ndarray, *, window: int) -> float:
     r"""Measure the level of the estimate where the reference is silent, in dBFS.
 
-    :math:`10 \log_{10}` of the mean of :math:`\hat s^2` over all samples of the windows
-    in which the reference is all zeros, so that a square wave of full scale has 0 dBFS.
-
-    Args:
-        reference: ``(time, channels)``, full scale 1.
-        estimate: same shape.
-        window: samples; the parts of the track that are looked at.
-
-    Returns:
-        NaN where the reference is silent in no window, minus infinity where the
-        estimate is as silent.
+    :math:`10 \log_{10}` of the mean of :math:`\hat s^2` over the windows (samples) in
+    which the reference is all zeros, so that a square wave of full scale has 0 dBFS.
+    NaN where there are none, minus infinity where the estimate is as silent.
 
     Example:
         >>> reference, estimate = np.zeros((4, 1)), np.full((4, 1), 0.1)
@@ -208,17 +192,12 @@ def measure(
 ) -> tuple[dict[str, np.ndarray], list[str]]:
     """Measure the values of metrics for every class of a track.
 
-    Args:
-        references: ``(sources, time, channels)``, full scale 1.
-        estimates: same shape.
-        metrics: names.
-        facts: what functions may ask for, see :class:`Metric`, and ``window``,
-            ``silence`` and ``filters``.
+    Waveforms are ``(sources, time, channels)`` at full scale 1, facts what functions
+    may ask for, see :class:`Metric`, and ``window``, ``silence`` and ``filters``.
 
     Returns:
-        Name -> ``(sources,)``, or ``(sources, windows)`` of a windowed metric, float64.
-        NaN where the reference is silent, unless the metric scores silence. And notes
-        on them.
+        Name -> ``(sources,)``, or ``(sources, windows)`` of a windowed metric, float64,
+        NaN where the reference is silent unless the metric scores silence; and notes.
 
     Raises:
         ValueError: a metric is unknown, or refuses the waveforms.
@@ -249,21 +228,19 @@ def _each_source(
     metric: Metric, references: np.ndarray, estimates: np.ndarray, facts: dict[str, Any]
 ) -> list[list[Any]]:
     """For each class the results of its windows, of which a whole track is one."""
-    parts = [slice(None)]
+    parts, options = [slice(None)], metric.options(facts)
     if metric.windowed:
         parts = windows(references.shape[1], facts["window"], facts["window"])
-    options = metric.options(facts)
-    mixture = options.get("mixture")
-    rows = []
-    for reference, estimate in zip(references, estimates):
-        rows.append([])
-        for part in parts:
-            if mixture is not None:
-                options["mixture"] = mixture[part]
-            sounds = metric.silence or reference[part].any()
-            waves = reference[part], estimate[part]
-            rows[-1].append(metric.function(*waves, **options) if sounds else np.nan)
-    return rows
+
+    def score(part: slice, *waves: np.ndarray) -> Any:
+        pieces = [wave[part] for wave in waves]
+        if not (metric.silence or pieces[0].any()):
+            return np.nan
+        mixture = {"mixture": facts["mixture"][part]} if "mixture" in options else {}
+        return metric.function(*pieces, **options | mixture)
+
+    pairs = zip(references, estimates)
+    return [[score(part, *pair) for part in parts] for pair in pairs]
 
 
 def _picked(metric: Metric, result: Any) -> np.ndarray:

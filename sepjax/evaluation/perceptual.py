@@ -1,10 +1,11 @@
 """Scores that weigh errors as hearing does: by frequency bands, in float64.
 
 All take a reference and an estimate, ``(time, channels)`` at full scale 1, and give one
-number in which higher is better.
+number in which higher is better. Shapes that differ are a ValueError.
 """
 
-from typing import NamedTuple
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -36,17 +37,8 @@ def log_wmse(
     .. math:: -4 \ln\left(\frac{W(\hat s - s)}{W(x)} + 10^{-8}\right)
 
     of every channel, then the mean over channels. Silence as a reference is scored as
-    well; the highest score, of a perfect estimate, is 73.68.
-
-    Args:
-        reference: ``(time, channels)``.
-        estimate: same shape.
-        mixture: same shape; its level is what errors are compared with.
-        sample_rate: Hz. The weights are those of 44.1 kHz at any rate; nothing above
-            22.05 kHz counts.
-
-    Raises:
-        ValueError: the shapes differ.
+    well; the highest score, of a perfect estimate, is 73.68. The weights are those of
+    44.1 kHz at any sample rate (Hz); nothing above 22.05 kHz counts.
 
     Example:
         >>> wave = np.random.default_rng(0).normal(size=(8000, 1))
@@ -90,13 +82,7 @@ def bleeding(
     .. math:: \text{bleedless} = \frac{100}{1 + \overline{d_{d > 0}}}, \qquad
         \text{fullness} = \frac{100}{1 - \overline{d_{d < 0}}}
 
-    Args:
-        reference: ``(time, channels)``; all channels count together.
-        estimate: same shape.
-        sample_rate: Hz.
-
-    Raises:
-        ValueError: the shapes differ.
+    over all channels together. The sample rate is in Hz.
 
     Example:
         >>> wave = np.random.default_rng(0).normal(size=(16000, 1))
@@ -115,12 +101,9 @@ def bleeding(
         level = 20 * np.log10(np.maximum(bands, 1e-10))
         levels.append(np.maximum(level, level.max() - 80))
     difference = levels[1] - levels[0]
-    added, lacking = difference[difference > 0], -difference[difference < 0]
-    return Bleeding(*(_hundred(part) for part in (added, lacking)))
-
-
-def _hundred(excess: np.ndarray) -> float:
-    return float(100 / (1 + (excess.mean() if excess.size else 0.0)))
+    parts = difference[difference > 0], -difference[difference < 0]
+    excess = (part.mean() if part.size else 0.0 for part in parts)
+    return Bleeding(*(float(100 / (1 + mean)) for mean in excess))
 
 
 def multi_mel_snr(
@@ -135,15 +118,8 @@ def multi_mel_snr(
         {\sum (M(s) - M(\alpha \hat s))^2 + 10^{-8}}
 
     averaged over frames of 512, 1024 and 2048 samples (half overlapping) with 80, 128
-    and 192 bands, and over channels.
-
-    Args:
-        reference: ``(time, channels)``. Silent channels are left out.
-        estimate: same shape, of any scale.
-        sample_rate: Hz.
-
-    Raises:
-        ValueError: the shapes differ.
+    and 192 bands, and over the channels in which the reference sounds. The estimate may
+    have any scale; the sample rate is in Hz.
 
     Example:
         >>> wave = np.random.default_rng(0).normal(size=(16000, 1))
@@ -161,7 +137,8 @@ def multi_mel_snr(
             if not s.any():
                 continue
             scaled = (s @ e) / (e @ e + 1e-8) * e
-            sides = (_frames(w[:, None], size, size // 2, bank) for w in (s, scaled))
+            how = size, size // 2, bank, 2, "reflect"
+            sides = (_frames(wave[:, None], *how) for wave in (s, scaled))
             signal, noise = 0.0, 1e-8
             for left, right in zip(*sides):
                 signal += np.square(left).sum()
@@ -195,9 +172,8 @@ def mel_bank(
         step = np.log(6.4) / 27
         mel = 15 + np.log(top / 1000) / step if top > 1000 else top * 3 / 200
         points = np.linspace(0, mel, count + 2)
-        edges = np.where(
-            points < 15, points * 200 / 3, 1000 * np.exp((points - 15) * step)
-        )
+        high = 1000 * np.exp((points - 15) * step)
+        edges = np.where(points < 15, points * 200 / 3, high)
     else:
         points = np.linspace(0, np.log10(1 + top / 700), count + 2)
         edges = 700 * (10**points - 1)
@@ -209,13 +185,8 @@ def mel_bank(
 
 
 def _frames(
-    wave: np.ndarray,
-    size: int,
-    hop: int,
-    bank: np.ndarray,
-    power: int = 2,
-    padding: str = "reflect",
-):
+    wave: np.ndarray, size: int, hop: int, bank: np.ndarray, power: int, padding: Any
+) -> Iterator[np.ndarray]:
     """Yield ``(channels, frames, bands)`` of a padded signal, in blocks of frames."""
     window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(size) / size)
     pad = [(size // 2, size // 2), (0, 0)]

@@ -113,7 +113,6 @@ def make_protocol(preset: str = "museval", **changes: Any) -> Protocol:
         METRICS.find(metric)
     if not protocol.metrics:
         raise ValueError("no metrics: name at least one")
-    if protocol.silence not in SILENCE:
-        known = nearest(protocol.silence, SILENCE)
-        raise ValueError(f"unknown silence {protocol.silence!r}: {known}")
+    if (silence := protocol.silence) not in SILENCE:
+        raise ValueError(f"unknown silence {silence!r}: {nearest(silence, SILENCE)}")
     return protocol

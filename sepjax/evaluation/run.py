@@ -66,15 +66,15 @@ def evaluate(
     names: list[str] = []
 
     def load(track: Any) -> Track:
+        place = part.start + part.step * len(names)
         names.append(track.name)
-        place = part.start + part.step * (len(names) - 1)
         offer = functools.partial(collector.add, place, track.name)
         song = separate_track(model, variables, config, track, offer)
         return song._replace(facts=_seen(track.name, seen))
 
     rows: Rows = {}
-    options = {"total": total or operator.length_hint(tracks)}
-    options["progress"] = progress and not part.start
+    total = total or operator.length_hint(tracks)
+    options = {"total": total, "progress": progress and not part.start}
     for index, row in score_all(tracks, load, protocol, **options):
         rows[part.start + part.step * index] = {"name": names[index]} | row
         if "error" in row and not part.start:
@@ -84,23 +84,16 @@ def evaluate(
         return None
     if not rows:
         raise ValueError(f"split {config.eval.split!r} has no track to score")
-    ordered = [rows[place] for place in sorted(rows)]
     about = definition(config, provenance), provenance
+    ordered = [rows[place] for place in sorted(rows)]
     results = make_results(ordered, protocol, *about, seen_unknown=seen_unknown)
-    workdir.mkdir(parents=True, exist_ok=True)
     collector.write(workdir / "audio")
     write_scores(workdir, results)
     return json_tree(results)
 
 
 def run_protocol(config: Any, preset: str = "", **changes: Any) -> Protocol:
-    """How a run is scored: by ``config.eval.metrics``, or by a preset.
-
-    Args:
-        config: a :class:`sepjax.config.Config`.
-        preset: of :func:`sepjax.evaluation.protocol.make_protocol`.
-        **changes: fields of the protocol.
-    """
+    """How a run is scored: by ``config.eval.metrics``, or by a preset; with changes."""
     if not preset:
         changes = {"metrics": config.eval.metrics} | changes
     return make_protocol(preset or "museval", **changes)
@@ -109,21 +102,18 @@ def run_protocol(config: Any, preset: str = "", **changes: Any) -> Protocol:
 def definition(config: Any, provenance: Mapping[str, Any]) -> dict[str, Any]:
     """Return the facts that a run's numbers depend on, beside the protocol."""
     rate = config.data.sample_rate
+    size = oracle.fft_size(rate)
+    rescaled = "least squares onto the mixture, per channel"
+    facts = config.eval
+    estimates = {"chunk_seconds": facts.chunk_seconds, "overlap": facts.overlap}
+    estimates["rescale"] = rescaled if facts.rescale else "none"
     return {
         "improvement": "the model's score minus that of the mixture, per track",
-        "estimates": {
-            "chunk_seconds": config.eval.chunk_seconds,
-            "overlap": config.eval.overlap,
-            "rescale": "least squares onto the mixture, per channel"
-            if config.eval.rescale
-            else "none",
-        },
+        "estimates": estimates,
         "mixture": "the mixture itself as the estimate of every class",
         "oracle": {
             "mask": "ideal ratio mask |Y_j|^p / sum_k |Y_k|^p of the references",
-            "power": config.eval.oracle_power,
-            "n_fft": oracle.fft_size(rate),
-            "hop": oracle.fft_size(rate) // 2,
+            **{"power": config.eval.oracle_power, "n_fft": size, "hop": size // 2},
             "window": "periodic Hann, zeros beyond both ends",
         },
         "split": config.eval.split,
@@ -160,12 +150,8 @@ def separate_track(
 ) -> Track:
     """Return a track with the model's estimates, beside mixture and ideal masks.
 
-    Args:
-        model: see :func:`evaluate`.
-        variables: its parameters.
-        config: a :class:`sepjax.config.Config`.
-        track: see :func:`evaluate`; of live music with ``clean``, what was played.
-        offer: is given sample rate, classes, mixture, references and estimates.
+    Arguments as :func:`evaluate`; a track of live music has ``clean``, what was played.
+    ``offer`` is given sample rate, classes, mixture, references and estimates.
 
     Raises:
         ValueError: the track lacks a class of the model.
@@ -173,24 +159,21 @@ def separate_track(
     missing = set(model.sources) - set(track.classes)
     if missing:
         raise ValueError(f"no reference of the classes {', '.join(sorted(missing))}")
-    order = [track.classes.index(name) for name in model.sources]
+    names, mixture, rate = tuple(model.sources), track.mixture, track.sample_rate
+    order = [track.classes.index(name) for name in names]
     references = track.references[order]
     how = {"chunk": config.eval.chunk_seconds, "overlap": config.eval.overlap}
     how |= {"normalize": config.data.normalize, "rescale": config.eval.rescale}
-    how |= {"sample_rate": track.sample_rate, "references": references}
-    stems = separate(model, variables, track.mixture, **how)
-    estimates = np.stack([stems[name] for name in model.sources])
-    how = {"power": config.eval.oracle_power}
-    how["n_fft"] = oracle.fft_size(track.sample_rate)
-    masked = oracle.ideal_ratio_mask(references, track.mixture, **how)
-    untouched = np.broadcast_to(track.mixture, references.shape)
+    how |= {"sample_rate": rate, "references": references}
+    stems = separate(model, variables, mixture, **how)
+    estimates = np.stack([stems[name] for name in names])
+    how = {"power": config.eval.oracle_power, "n_fft": oracle.fft_size(rate)}
+    masked = oracle.ideal_ratio_mask(references, mixture, **how)
+    untouched = np.broadcast_to(mixture, references.shape)
     columns = dict(zip(COLUMNS, (estimates, untouched, masked)))
     if (clean := getattr(track, "clean", None)) is not None:
         clean = clean[order]
         waves = zip(CLEAN, (estimates, untouched, references))
         columns |= {f"clean/{column}": wave for column, wave in waves}
-    names = tuple(model.sources)
-    offer(track.sample_rate, names, track.mixture, references, estimates)
-    return Track(
-        track.name, track.sample_rate, names, references, columns, track.mixture, clean
-    )
+    offer(rate, names, mixture, references, estimates)
+    return Track(track.name, rate, names, references, columns, mixture, clean)

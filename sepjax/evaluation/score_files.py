@@ -24,13 +24,8 @@ WINDOWED = {"sdr", "isr", "sir", "sar"}  # what museval's files need
 def write_scores(folder: Path, results: Mapping[str, Any]) -> list[Path]:
     """Write ``results.json``, ``scores.csv`` and ``museval/[subset/]track.json``.
 
-    Args:
-        folder: where to; created where needed.
-        results: of :func:`sepjax.evaluation.scoring.make_results`.
-
-    Returns:
-        The files; the museval files are named by their folder. Plots and museval files
-        of earlier scores in the folder are removed.
+    Returns the files; those of museval are named by their folder. Plots and museval
+    files of earlier scores in the folder are removed.
     """
     folder = Path(folder)
     if (folder / "scores.csv").exists():
@@ -44,29 +39,23 @@ def write_scores(folder: Path, results: Mapping[str, Any]) -> list[Path]:
         write_atomically(folder / "scores.csv", text.getvalue()),
     ]
     window = results["definition"]["window_seconds"]
-    complete = [
-        track
-        for track in results["tracks"]
-        if all(WINDOWED <= set(curves) for curves in track["windows"].values())
-    ]
-    for track in complete:
-        path = folder / "museval" / f"{title(track)}.json"
-        seconds = {"window_seconds": window, "hop_seconds": window}
-        write_museval(path, track["windows"], **seconds)
-    return [*files, folder / "museval"] if complete else files
+    seconds = {"window_seconds": window, "hop_seconds": window}
+    home = folder / "museval"
+    for track in results["tracks"]:
+        if all(WINDOWED <= set(curves) for curves in track["windows"].values()):
+            write_museval(home / f"{title(track)}.json", track["windows"], **seconds)
+            files[2:] = [home]
+    return files
 
 
 def json_tree(results: Mapping[str, Any]) -> dict[str, Any]:
     """Return the tree of ``results.json``: windows keep only SDR, to a thousandth."""
-
-    def shortened(track: Mapping[str, Any]) -> dict[str, Any]:
-        curves = {
-            name: {"sdr": [round(value, 3) for value in curve["sdr"]]}
-            for name, curve in track["windows"].items()
-        }
-        return {**track, "windows": curves}
-
-    return spelled({**results, "tracks": [*map(shortened, results["tracks"])]})
+    tracks = []
+    for track in results["tracks"]:
+        curves = {name: curve["sdr"] for name, curve in track["windows"].items()}
+        short = {n: {"sdr": [round(v, 3) for v in sdr]} for n, sdr in curves.items()}
+        tracks.append({**track, "windows": short})
+    return spelled({**results, "tracks": tracks})
 
 
 def spelled(tree: Any) -> Any:

@@ -39,9 +39,6 @@ class Track(NamedTuple):
     notes: tuple[str, ...] = ()  # what was done to the estimates
 
 
-# --- a track -------------------------------------------------------------------------
-
-
 def score_track(track: Track, protocol: Protocol) -> dict[str, Any]:
     """Measure all scores of one track.
 
@@ -55,18 +52,12 @@ def score_track(track: Track, protocol: Protocol) -> dict[str, Any]:
         ValueError: the waveforms cannot be scored.
     """
     frames, channels = track.references.shape[1:]
-    whole = track.mixture
-    facts = {
-        "sample_rate": track.sample_rate,
-        "mixture": track.references.sum(0) if whole is None else whole,
-        "window": int(protocol.window_seconds * track.sample_rate),
-        "silence": protocol.silence,
-        "zero_mean": protocol.zero_mean,
-        "channels": protocol.channels,
-    }
-    row = {"name": track.name, **track.facts, "sample_rate": track.sample_rate}
-    row |= {"channels": channels, "seconds": frames / track.sample_rate}
-    row |= {"notes": [*track.notes]}
+    whole, rate = track.mixture, track.sample_rate
+    facts = {n: getattr(protocol, n) for n in ("silence", "zero_mean", "channels")}
+    facts["mixture"] = track.references.sum(0) if whole is None else whole
+    facts |= {"sample_rate": rate, "window": int(protocol.window_seconds * rate)}
+    row = {"name": track.name, **track.facts, "sample_rate": rate}
+    row |= {"channels": channels, "seconds": frames / rate, "notes": [*track.notes]}
     for column, estimates in track.estimates.items():
         names = protocol.columns if column == MAIN else protocol.quick
         facts["filters"] = protocol.filters if {"isr", "sir", "sar"} & {*names} else 0
@@ -74,29 +65,18 @@ def score_track(track: Track, protocol: Protocol) -> dict[str, Any]:
         # SDR always: it costs next to nothing, and counts the windows.
         values, notes = measure(truth, estimates, dict.fromkeys(("sdr", *names)), facts)
         row["notes"] += notes
-        row[column] = {
-            name: _class_scores(values, names, index)
-            for index, name in enumerate(track.classes)
-        }
+        row[column] = {}
+        for index, name in enumerate(track.classes):
+            scores = {metric: median(values[metric][index].ravel()) for metric in names}
+            known = ~np.isnan(values["sdr"][index])
+            counts = {"windows": len(known), "windows_scored": int(known.sum())}
+            row[column][name] = scores | counts
         if column == MAIN:
             row["windows"] = {
                 name: {m: v[index].tolist() for m, v in values.items() if v.ndim > 1}
                 for index, name in enumerate(track.classes)
             }
     return row
-
-
-def _class_scores(
-    values: Mapping[str, np.ndarray], names: Iterable[str], index: int
-) -> dict[str, float]:
-    curve = values["sdr"][index]
-    return {name: median(values[name][index].ravel()) for name in names} | {
-        "windows": len(curve),
-        "windows_scored": int((~np.isnan(curve)).sum()),
-    }
-
-
-# --- all tracks ----------------------------------------------------------------------
 
 
 def score_all(
@@ -111,6 +91,9 @@ def score_all(
 ) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield the place and row of every track, as soon as its scores are known.
 
+    A row is that of :func:`score_track`, or ``{"error": text}``: a track that fails
+    does not stop the others.
+
     Args:
         items: what ``load`` makes a :class:`Track` of, one at a time.
         load: reads or separates.
@@ -119,10 +102,6 @@ def score_all(
         threads: of a single process.
         total: number of items.
         progress: show a bar with the expected time on stderr.
-
-    Yields:
-        The row of :func:`score_track`, or ``{"error": text}``: a track that fails does
-        not stop the others.
     """
     work = functools.partial(_score, load, protocol), _Counted(items, total), "evaluate"
     options: dict[str, Any] = {"unit": "track", "progress": progress}
@@ -168,19 +147,11 @@ def keep_programs(folder: str | os.PathLike) -> None:
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
 
-# --- averages ------------------------------------------------------------------------
-
-
 def summarize(tracks: Sequence[Scores], protocol: Protocol) -> dict[str, dict]:
-    """Averages over tracks of one column.
+    """Averages over tracks of one column, of which each metric has its own.
 
-    Args:
-        tracks: class -> metric -> value of each track; NaN where nothing was measured.
-        protocol: says which average a metric has.
-
-    Returns:
-        Class -> ``{metric: average, metric_median: median, metric_tracks: tracks that
-        count}`` and ``tracks``, ``windows``, ``windows_scored``.
+    Returns class -> ``{metric: average, metric_median: median, metric_tracks: tracks
+    that count}`` and ``tracks``, ``windows``, ``windows_scored``.
 
     Example:
         >>> from sepjax.evaluation.protocol import make_protocol
@@ -214,8 +185,8 @@ def difference(scores: Scores, baseline: Scores) -> Scores:
     """
     return {
         name: {
-            metric: values[metric] - baseline[name][metric]
-            for metric in values
+            metric: value - baseline[name][metric]
+            for metric, value in values.items()
             if metric in baseline[name] and metric in METRICS
         }
         for name, values in scores.items()
@@ -225,13 +196,8 @@ def difference(scores: Scores, baseline: Scores) -> Scores:
 def summaries(tracks: Sequence[Mapping[str, Any]], protocol: Protocol) -> dict:
     """Averages of all columns, the improvement over the mixture, and means of classes.
 
-    Args:
-        tracks: rows of :func:`score_track`.
-        protocol: says which average a metric has.
-
-    Returns:
-        Column -> class -> metric, and under ``"mean"`` column -> metric: the mean over
-        classes. What live music scores against what was played is under ``"clean"``.
+    Returns column -> class -> metric, and under ``"mean"`` column -> metric: the mean
+    over classes. What live music scores against what was played is under ``"clean"``.
     """
     tables = {
         column: [track[column] for track in tracks]
@@ -239,8 +205,7 @@ def summaries(tracks: Sequence[Mapping[str, Any]], protocol: Protocol) -> dict:
         if tracks and column in tracks[0]
     }
     if "mixture" in tables:
-        pairs = zip(tables[MAIN], tables["mixture"])
-        tables["improvement"] = [difference(*pair) for pair in pairs]
+        tables["improvement"] = [*map(difference, tables[MAIN], tables["mixture"])]
     results: dict[str, Any] = {MAIN: {}, "mean": {}}
     for column, rows in tables.items():
         home, _, name = column.rpartition("/")

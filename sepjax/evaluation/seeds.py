@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from sepjax.evaluation.averages import mean_and_deviation
-from sepjax.evaluation.tables import measured
+from sepjax.evaluation.tables import scores_of
 from sepjax.registry import aligned
 from sepjax.storage import write_json
 
@@ -16,11 +16,9 @@ COLUMNS = ("model", "improvement", "mixture", "oracle")
 def combine(results: Sequence[dict[str, Any]], metric: str = "si_sdr") -> dict:
     """Return the content of ``band.json``, from the ``results.json`` of every seed.
 
-    Returns:
-        ``definition`` common to all, ``seeds``, and for each column (model,
-        improvement, mixture, oracle) ``{class: {"mean", "sd", "values"}}`` in decibels,
-        ``"mean"`` among the classes: the mean over classes of each seed. The deviation
-        is that of a sample, dB.
+    It is the ``definition`` common to all, ``seeds``, and for each of ``COLUMNS``
+    ``{class: {"mean", "sd", "values"}}`` in dB, ``"mean"`` among the classes: the mean
+    over classes of each seed. The deviation is that of a sample.
 
     Raises:
         ValueError: the scores are of different definitions.
@@ -44,10 +42,10 @@ def combine(results: Sequence[dict[str, Any]], metric: str = "si_sdr") -> dict:
         )
     band: dict[str, Any] = {"definition": definitions[0], "seeds": seeds}
     for column in COLUMNS:
-        tables = [one[column] | {"mean": one["mean"][column]} for one in results]
+        tables = [scores_of(one, column, metric) for one in results]
         band[column] = {}
         for name in tables[0]:
-            values = [measured(table[name][metric]) for table in tables]
+            values = [table[name] for table in tables]
             mean, spread = map(float, mean_and_deviation(values))
             band[column][name] = {"mean": mean, "sd": spread, "values": values}
     return band

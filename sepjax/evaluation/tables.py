@@ -25,8 +25,7 @@ def summary(results: Mapping[str, Any]) -> str:
         how = results["definition"]["aggregation"][metric]
         count = f"{len(tracks)} track{'s' * (len(tracks) != 1)}"
         where = f"(split {results['definition']['split']}, {count})"
-        unit = in_unit(results, metric, " in ")
-        lines += ["", f"{label(results, metric)}{unit}, {how} {where}"]
+        lines += ["", f"{head(results, metric, ' in ')}, {how} {where}"]
         lines.append(comparison(results, metric))
     if tracks:
         lines += ["", table(results), "", *_captions(results)]
@@ -35,34 +34,22 @@ def summary(results: Mapping[str, Any]) -> str:
         names = {"model": "model", "mixture": "mixture", "recorded": "recorded stems"}
         each = [f"{text} {cell(means[c].get('si_sdr'))}" for c, text in names.items()]
         lines.append(f"SI-SDR against what was played: {', '.join(each)}")
-    if seen := [track for track in tracks if track.get("seen")]:
-        why = {t["name"]: t.get("seen_because") for t in seen}
-        marked = [f"{name} ({text})" if text else name for name, text in why.items()]
+    why = {t["name"]: t.get("seen_because") for t in tracks if t.get("seen")}
+    if marked := [f"{name} ({text})" if text else name for name, text in why.items()]:
         lines.append(f"SEEN in training ({len(marked)}): {', '.join(marked)}")
     if unknown := results.get("seen_unknown"):
         lines.append(f"SEEN or not is unknown: {unknown}")
-    failed = results["failed"]
-    lines += [f"FAILED {item['name']}: {item['error']}" for item in failed]
-    if failed:
-        total = len(tracks) + len(failed)
-        lines.append(f"{len(failed)} of {total} tracks failed and count in no number")
+    lines += [f"FAILED {item['name']}: {item['error']}" for item in results["failed"]]
+    if failed := len(results["failed"]):
+        total = len(tracks) + failed
+        lines.append(f"{failed} of {total} tracks failed and count in no number")
     return "\n".join(lines).lstrip("\n")
 
 
 def comparison(results: Mapping[str, Any], metric: str) -> str:
-    """One metric of the model beside the mixture and the oracle, by class.
-
-    Args:
-        results: of any evaluation, as made or as read from ``results.json``.
-        metric: of those in ``results["model"]``.
-
-    Returns:
-        Aligned lines, the last one the mean over classes.
-    """
-    rows = [("class", *COLUMNS, "tracks")]
-    means = results["mean"]
-    lines = [*results["model"].items(), ("mean", {"tracks": ""})]
-    for name, scores in lines:
+    """One metric of the model beside mixture and oracle, by class; last their mean."""
+    rows, means = [("class", *COLUMNS, "tracks")], results["mean"]
+    for name, scores in [*results["model"].items(), ("mean", {"tracks": ""})]:
         of_class = {c: results.get(c, {}).get(name, {}) for c in COLUMNS}
         values = means if name == "mean" else of_class
         *levels, gain = (measured(values.get(c, {}).get(metric)) for c in COLUMNS)
@@ -86,9 +73,6 @@ def table(results: Mapping[str, Any]) -> str:
     return aligned(rows)
 
 
-# --- parts of results ----------------------------------------------------------------
-
-
 def measured(value: Any) -> float:
     """Return a number of results, fresh or stored; NaN where nothing was measured.
 
@@ -97,6 +81,17 @@ def measured(value: Any) -> float:
         (nan, -inf, 1.5)
     """
     return math.nan if value is None else float(value)
+
+
+def scores_of(
+    results: Mapping[str, Any], column: str, metric: str = "si_sdr"
+) -> dict[str, float]:
+    """Class -> value of a column, and ``"mean"``; NaN for no score, empty for none."""
+    means = results["mean"].get(column, {})
+    if metric not in means:
+        return {}
+    table = results[column] | {"mean": means}
+    return {name: measured(row.get(metric)) for name, row in table.items()}
 
 
 def label(results: Mapping[str, Any], metric: str) -> str:
@@ -118,6 +113,11 @@ def in_unit(results: Mapping[str, Any], metric: str, lead: str = " ") -> str:
     return f"{lead}{unit}" if unit else ""
 
 
+def head(results: Mapping[str, Any], metric: str, lead: str = ", ") -> str:
+    """Return the head of a column: label and unit of a metric."""
+    return label(results, metric) + in_unit(results, metric, lead)
+
+
 def title(track: Mapping[str, Any]) -> str:
     """Subset and name of a track.
 
@@ -135,15 +135,10 @@ def shown_metrics(results: Mapping[str, Any]) -> list[str]:
     aggregation = results.get("definition", {}).get("aggregation", {})
     if not isinstance(aggregation, Mapping):  # of older results
         aggregation = dict.fromkeys(("si_sdr", "usdr"))
-    return [
-        metric
-        for metric in aggregation
-        if metric != "mean"
-        and all(metric in row for row in rows)
-        and (
-            metric != LEAKAGE or any(measured(row[metric]) > -math.inf for row in rows)
-        )
-    ]
+    shown = [m for m in aggregation if m != "mean" and all(m in row for row in rows)]
+    if not any(measured(row.get(LEAKAGE)) > -math.inf for row in rows):
+        shown = [metric for metric in shown if metric != LEAKAGE]
+    return shown
 
 
 def tracks_scored(results: Mapping[str, Any], row: Mapping[str, Any]) -> str:

@@ -56,16 +56,12 @@ def si_sdr(
     """
     if channels not in ("flatten", "mean"):
         raise ValueError(f"channels={channels!r} must be 'flatten' or 'mean'")
-    reference, estimate = _channel_first(reference, estimate)
+    waves = _channel_first(reference, estimate)
     if zero_mean:
-        reference, estimate = (
-            wave - wave.mean(-1, keepdims=True, dtype=np.float64)
-            for wave in (reference, estimate)
-        )
+        waves = [w - w.mean(-1, keepdims=True, dtype=np.float64) for w in waves]
     if channels == "flatten":
-        reference, estimate = (
-            wave.reshape(*wave.shape[:-2], 1, -1) for wave in (reference, estimate)
-        )
+        waves = [wave.reshape(*wave.shape[:-2], 1, -1) for wave in waves]
+    reference, estimate = waves
     with float64_enabled():
         values = np.asarray(_exact_si_sdr(reference, estimate))
     values = np.where(estimate.any(-1), values, -np.inf)
@@ -82,16 +78,8 @@ def usdr(
     .. math:: 10 \log_{10}
         \frac{\sum s^2 + \epsilon}{\sum (s - \hat s)^2 + \epsilon}
 
-    Args:
-        reference: ``(..., time, channels)`` or ``(time,)``, at full scale 1.
-        estimate: same shape; its scale counts.
-        eps: keeps silence finite.
-
-    Returns:
-        ``(...)`` float64. Defined for silence too, where it tells little.
-
-    Raises:
-        ValueError: the shapes differ.
+    Shapes and errors are those of :func:`si_sdr`, at full scale 1; the scale counts. It
+    is defined for silence too, where it tells little.
 
     Example:
         >>> print(f"{usdr(np.ones(4), 0.9 * np.ones(4)):.2f} dB")
@@ -116,7 +104,4 @@ def _channel_first(*waves: np.ndarray) -> list[np.ndarray]:
     # A float32 track stays what it is: a copy in float64 takes longer than its score.
     arrays = [np.asarray(wave) for wave in waves]
     arrays = [a if a.dtype.kind == "f" else a.astype(np.float64) for a in arrays]
-    return [
-        array[None] if array.ndim == 1 else np.swapaxes(array, -1, -2)
-        for array in arrays
-    ]
+    return [a[None] if a.ndim == 1 else np.swapaxes(a, -1, -2) for a in arrays]

@@ -55,12 +55,9 @@ def missing_sources(
     configs: Mapping[str, Config], workdir: Path
 ) -> list[tuple[str, str]]:
     """Return (run, its start) where the start is neither a member nor in workdir."""
-    sources = {name: config.train.pretrained_from for name, config in configs.items()}
-    return [
-        (name, source)
-        for name, source in sources.items()
-        if source and source not in configs and not (workdir / source).is_dir()
-    ]
+    starts = [(name, config.train.pretrained_from) for name, config in configs.items()]
+    here = {"", *configs}
+    return [s for s in starts if s[1] not in here and not (workdir / s[1]).is_dir()]
 
 
 def configuration(member: Member, overrides: Sequence[str] = ()) -> Config:

@@ -51,7 +51,7 @@ def loss_problems(config: Config) -> Iterator[str]:
             yield f"loss.name={name!r}: {term!r}: {nearest(term, LOSSES)}"
     losses = [LOSSES[term] for term in terms if term in LOSSES]
     used = {field for loss in losses for field in loss.terms}
-    for field in ("dissimilarity", "similarity", "reconstruction"):
+    for field in config.loss.terms():
         varied = f"loss.{field}=" in config.train.vary
         if field not in used and (varied or getattr(config.loss, field)):
             yield f"loss.{field} is no term of loss.name={name!r}"

@@ -1,7 +1,6 @@
 """From stored 16-bit chunks to mixtures and sources, on the device.
 
-Nothing here is random: gains and channels come with the batch, from the schedule of
-the data pipeline, so that a batch is a function of (seed, step) alone.
+Nothing is random: gains and channels come with the batch, from the pipeline's schedule.
 """
 
 import functools
@@ -122,9 +121,7 @@ def perform(
 ) -> Excerpt:
     """Sources as a concert's microphones record them, or clean in its mixture.
 
-    Calls :func:`sepjax.functional.live.simulate_live` with ``draws`` and, if the
-    batch has them, ``tails`` and ``recordings``. Microphones are mono: the channels of
-    stereo sources are averaged before and equal after.
+    Microphones are mono: stereo sources are averaged before and equal after.
     """
     mono = jnp.mean(sources, axis=2) if sources.ndim == 4 else sources
     own = {name: batch[name] for name in ("tails", "recordings") if name in batch}
@@ -150,7 +147,8 @@ def prepare_excerpts(
             channel that is used, -1 for the mean of all, in stereo 1 where left and
             right are exchanged.
         channels: 1, excerpts without an axis for channels, or 2, stereo ones.
-        live: makes concerts of them, by :func:`perform`.
+        live: makes concerts of them; the batch then has ``draws`` as well, and perhaps
+            ``tails`` and ``recordings`` (:func:`sepjax.functional.live.simulate_live`).
         normalized: by :func:`normalize`; without, as loud as recorded.
 
     Example:

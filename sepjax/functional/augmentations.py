@@ -3,11 +3,8 @@
 An augmentation is ``augment(key, sources, **settings) -> sources``, where sources are
 (batch, sources, time) or (batch, sources, channels, time), mixtures not yet summed.
 They run on the device, under ``jit`` and ``vmap``; a key decides all that is random.
-
-The training loop of sepjax does the same to a batch, by the formulas of
-:mod:`sepjax.functional.augment`, with numbers that the schedule of the data pipeline
-draws from (seed, step) on the host. These functions draw them from a key: for loops of
-one's own.
+sepjax's own training does the same by :mod:`sepjax.functional.augment`, with numbers
+that the data pipeline draws; these functions are for loops of one's own.
 """
 
 import functools
@@ -91,10 +88,9 @@ def shuffle(
         >>> jnp.sort(shuffled[:4]), shuffled[4:]
         (Array([0., 1., 2., 3.], dtype=float32), Array([4., 5., 6., 7.], dtype=float32))
     """
-    batch, count = sources.shape[:2]
-    mixed = int(fraction * batch + 0.5)
+    mixed = int(fraction * len(sources) + 0.5)
     orders = jax.vmap(lambda own: jax.random.permutation(own, mixed))
-    donor = orders(jax.random.split(key, count)).T
+    donor = orders(jax.random.split(key, sources.shape[1])).T
     moved = augment.regroup(sources[:mixed], donor)
     return jnp.concatenate([moved, sources[mixed:]])
 
@@ -116,8 +112,6 @@ def mix(key: Key[Array, ""], sources: Sources) -> Sources:
 def normalize(key: Key[Array, ""], sources: Sources) -> Sources:
     """Sources over the standard deviation of their sum; draws nothing.
 
-    :func:`sepjax.functional.augment.normalize`.
-
     Example:
         >>> normalize(jax.random.key(0), jnp.array([[[4.0, -4.0]]]))
         Array([[[ 1., -1.]]], dtype=float32)
@@ -129,10 +123,6 @@ def normalize(key: Key[Array, ""], sources: Sources) -> Sources:
 def compose(*parts: Augmentation) -> Augmentation:
     """Augmentations one after another; the i-th draws from ``fold_in(key, i)``.
 
-    Args:
-        parts: functions of a key and of sources, such as
-            ``functools.partial(gain, low=0.25)``.
-
     Example:
         >>> augmented = jax.jit(compose(*OPEN_UNMIX))
         >>> key = jax.random.fold_in(jax.random.key(42), 7)  # a seed and a step
@@ -140,9 +130,7 @@ def compose(*parts: Augmentation) -> Augmentation:
         (4, 2, 2, 100)
     """
 
-    def composed(
-        key: Key[Array, ""], sources: Sources
-    ) -> Float[Array, "batch sources *axes"]:
+    def composed(key: Key[Array, ""], sources: Sources) -> Float[Array, "..."]:
         for index, part in enumerate(parts):
             sources = part(jax.random.fold_in(key, index), sources)
         return sources

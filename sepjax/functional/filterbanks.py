@@ -1,10 +1,8 @@
 r"""Parametrised filterbanks: sinc and gammatone kernels from learnable parameters.
 
-Frequencies are in cycles per sample (:math:`\nu = f / f_s`, Nyquist 0.5); hertz
-appear only in the ``init_*`` functions, beside ``sample_rate``. Learnable parameters
-are unconstrained reals; ``sinc_params_to_bands`` and ``gammatone_params_to_physical``
-map them smoothly into their valid ranges, so that no gradient step can leave these
-and none has a dead gradient.
+Frequencies are in cycles per sample (:math:`\nu = f / f_s`, Nyquist 0.5), unless a name
+says hertz. Learnable parameters are unconstrained reals, which ``sinc_params_to_bands``
+and ``gammatone_params_to_physical`` map smoothly into their valid ranges.
 """
 
 from collections.abc import Mapping
@@ -46,15 +44,12 @@ def sinc_kernel(
     space of kernels, so a bank of them cannot be inverted.
 
     Args:
-        low: lower band edges, cycles per sample.
-        high: upper band edges, cycles per sample.
-        length: taps, odd or even.
+        low: lower band edges :math:`\nu_1`.
+        high: upper band edges :math:`\nu_2`.
+        length: taps, odd or even; the centre tap of an even filter of odd length is 1.
         window: symmetric Hamming window or none.
         phase: ``"analytic"`` returns all even filters, then all odd ones;
             ``"even"`` the even ones alone.
-
-    Returns:
-        One filter per column; the centre tap of an even filter of odd length is 1.
 
     Example:
         >>> sinc_kernel(jnp.array([0.1]), jnp.array([0.2]), 5).shape
@@ -92,11 +87,11 @@ def gammatone_kernel(
     lose a rank and could not be inverted.
 
     Args:
-        center: centre frequencies, cycles per sample.
+        center: frequencies :math:`\nu`, cycles per sample.
         bandwidth: decay rates b, cycles per sample.
-        phase: carrier phases, radians.
+        phase: of the carriers, radians.
         length: taps.
-        order: the order k.
+        order: k.
         normalize: scale every filter to unit root mean square.
 
     Example:
@@ -121,13 +116,9 @@ def sinc_params_to_bands(
 ) -> tuple[Float[Array, " filters"], Float[Array, " filters"]]:
     r"""Lower and upper edges of sinc bands from unconstrained parameters.
 
-    :math:`\nu_1 = \beta + (1/2 - 2\beta)\,\sigma(a)` and
-    :math:`\nu_2 = \nu_1 + \beta + (1/2 - \nu_1 - \beta)\,\sigma(c)` with the floor
+    For ``{"low": a, "width": c}``, :math:`\nu_1 = \beta + (1/2 - 2\beta)\,\sigma(a)`
+    and :math:`\nu_2 = \nu_1 + \beta + (1/2 - \nu_1 - \beta)\,\sigma(c)` with the floor
     :math:`\beta`, hence :math:`\beta \le \nu_1 < \nu_2 \le 1/2` for all reals.
-
-    Args:
-        params: ``{"low": a, "width": c}``.
-        floor: least lower edge and width, cycles per sample.
 
     Example:
         >>> zero = jnp.zeros(1)
@@ -145,11 +136,9 @@ def gammatone_params_to_physical(
 ) -> tuple[Float[Array, " n"], Float[Array, " n"], Float[Array, " n"]]:
     r"""Centres, bandwidths and phases from unconstrained parameters.
 
-    :math:`\nu = \sigma(a)/2`, :math:`b = b_0 + (b_1 - b_0)\,\sigma(c)` between
-    ``GAMMATONE_FLOOR`` and ``GAMMATONE_CEILING``; phases are free.
-
-    Args:
-        params: ``{"center": a, "bandwidth": c, "phase": radians}``.
+    For ``{"center": a, "bandwidth": c, "phase": radians}``, :math:`\nu = \sigma(a)/2`
+    and :math:`b = b_0 + (b_1 - b_0)\,\sigma(c)` between ``GAMMATONE_FLOOR`` and
+    ``GAMMATONE_CEILING``; phases are free.
 
     Example:
         >>> params = init_gammatone(4, sample_rate=8000, spacing="mel")
@@ -204,13 +193,9 @@ def gammatone_hz_to_physical(
 ) -> tuple[Float[Array, " n"], Float[Array, " n"], Float[Array, " n"]]:
     """Centres, bandwidths and phases from parameters in hertz and radians.
 
-    The parameters' absolute values in cycles per sample, centres up to Nyquist,
-    bandwidths between ``GAMMATONE_FLOOR`` and ``GAMMATONE_CEILING``; clipped values
-    have no gradient.
-
-    Args:
-        params: ``{"center_hz": Hz, "bandwidth_hz": Hz, "phase": radians}``.
-        sample_rate: Hz.
+    ``center_hz`` and ``bandwidth_hz`` by absolute value in cycles per sample, centres
+    up to Nyquist, bandwidths between ``GAMMATONE_FLOOR`` and ``GAMMATONE_CEILING``;
+    clipped values have no gradient.
 
     Example:
         >>> params = init_gammatone_hz(4, sample_rate=8000, spacing="mel")

@@ -102,8 +102,7 @@ def overlap_add(
     """
     *batch, count, length = frames.shape
     hops = math.ceil(length / stride)
-    frames = fit(frames, hops * stride)
-    blocks = frames.reshape(*batch, count, hops, stride)
+    blocks = fit(frames, hops * stride).reshape(*batch, count, hops, stride)
     no_pad = [(0, 0)] * len(batch)
     shifted = (
         jnp.pad(blocks[..., hop, :], [*no_pad, (hop, hops - 1 - hop), (0, 0)])
@@ -174,9 +173,8 @@ def pad_to_frames(
     """
     time = wave.shape[-1]
     left, total = _extent(time, length, stride, padding)
-    no_pad = [(0, 0)] * (wave.ndim - 1)
-    wave = jnp.pad(wave, [*no_pad, (left, max(total - left - time, 0))])
-    return wave[..., :total]
+    ends = (left, max(total - left - time, 0))
+    return jnp.pad(wave, [(0, 0)] * (wave.ndim - 1) + [ends])[..., :total]
 
 
 def fit(x: Array, size: int) -> Array:

@@ -43,9 +43,8 @@ def init_generator(
     normalized inside of the network.
 
     Args:
-        key: source of randomness.
-        template: any tree of arrays or of ``jax.ShapeDtypeStruct``, for example
-            ``jax.eval_shape(init_network, key)``.
+        key: of all draws.
+        template: any tree of arrays or of ``jax.ShapeDtypeStruct``.
         embedding: numbers that describe a source.
         bottleneck: dimensions of each layer's space of parameters.
 
@@ -106,14 +105,8 @@ def init_independent(
 ) -> dict:
     """The same without generation: one network of its own for every source.
 
-    Args:
-        key: source of randomness.
-        init: draws the parameters of the network from a key.
-        sources: number of networks.
-
-    Returns:
-        What :func:`generate` takes in place of a generator; it then does not look at
-        the embeddings.
+    ``init`` draws the parameters of one network from a key. :func:`generate` takes the
+    result in place of a generator, and then does not look at the embeddings.
 
     Example:
         >>> def init(key): return {"gain": jax.random.normal(key, (3,))}
@@ -127,16 +120,10 @@ def init_independent(
 def generate(
     params: dict, embedding: Float[Array, "sources embedding"] | None = None
 ) -> PyTree:
-    """The parameters of the network for each source.
+    """The parameters of the network for each source, which its embedding alone decides.
 
-    Args:
-        params: as :func:`init_generator` or :func:`init_independent` makes them.
-        embedding: what describes each source. The parameters of a source depend on its
-            own embedding alone.
-
-    Returns:
-        A tree like the generator's template, whose leaves have a leading axis over
-        sources.
+    ``params`` are as :func:`init_generator` or :func:`init_independent` makes them; the
+    result is a tree like the template, whose leaves have a leading axis over sources.
 
     Raises:
         ValueError: a generator is given no embeddings.
@@ -153,18 +140,17 @@ def generate(
         return params["independent"]
     if embedding is None:
         raise ValueError("a generator needs the embeddings of the sources")
+
+    def affine(x: Array, kernel: Array, bias: Array) -> Array:
+        return jnp.tensordot(x, kernel, 1, precision="highest") + bias[None]
+
     latent = {
-        layer: jnp.dot(embedding, maps["kernel"], precision="highest")
-        + maps["bias"][None]
-        for layer, maps in params["bottleneck"].items()
+        layer: affine(embedding, **maps) for layer, maps in params["bottleneck"].items()
     }
-
-    def layer_parameters(path: tuple, kernel: Array, bias: Array) -> Array:
-        numbers = latent[_layer(path)]
-        return jnp.tensordot(numbers, kernel, 1, precision="highest") + bias[None]
-
     return jax.tree_util.tree_map_with_path(
-        layer_parameters, params["kernel"], params["bias"]
+        lambda path, *maps: affine(latent[_layer(path)], *maps),
+        params["kernel"],
+        params["bias"],
     )
 
 

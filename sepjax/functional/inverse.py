@@ -18,11 +18,8 @@ def pinv_kernel(
     exact but for the ridge. A bank with fewer filters than taps, or of deficient rank,
     gives the best least-squares reconstruction of each frame.
 
-    Args:
-        kernel: analysis taps, one filter per column.
-        stride: samples between frames.
-        ridge: relative loading. 1e-6 keeps float32 well-behaved; a bank with a
-            condition number beyond about 1e3 needs float64 and a smaller ridge.
+    A ``ridge`` of 1e-6 keeps float32 well-behaved; a bank with a condition number
+    beyond about 1e3 needs float64 and a smaller one.
 
     Example:
         >>> pinv_kernel(jnp.eye(4), stride=4).round(3)

@@ -20,8 +20,7 @@ def ratio_mask(
         Array([0.25, 0.75], dtype=float32)
     """
     magnitude = jnp.abs(sources)
-    if power != 1.0:
-        magnitude = magnitude**power
+    magnitude = magnitude if power == 1.0 else magnitude**power
     return magnitude / (jnp.sum(magnitude, axis=1, keepdims=True) + eps)
 
 

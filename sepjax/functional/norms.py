@@ -41,14 +41,8 @@ def group_norm(
 ) -> Float[Array, "batch frames channels"]:
     """Normalize every group of neighboring channels over its channels and all frames.
 
-    Args:
-        x: Activations.
-        gain: Factor of each channel after normalization.
-        bias: Offset of each channel after normalization.
-        groups: Number of groups; must divide the channels.
-
     Raises:
-        ValueError: If the groups do not divide the channels.
+        ValueError: the groups do not divide the channels.
 
     Reference: Wu & He, "Group normalization", 2018; biased variance, as PyTorch.
     """

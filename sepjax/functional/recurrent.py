@@ -1,8 +1,6 @@
-r"""Long short-term memory over frames, in both directions.
+"""Long short-term memory over frames, in both directions.
 
-The products of the inputs do not depend on the state, so that they are one matmul over
-all frames; the scan only holds the product of the state, with the four gates side by
-side.
+The products of the inputs are one matmul over all frames, outside of the scan.
 """
 
 from collections.abc import Mapping
@@ -21,7 +19,7 @@ def init_lstm(
     All are uniform within :math:`\pm 1 / \sqrt{hidden}`, as PyTorch draws them.
 
     Args:
-        key: source of randomness.
+        key: of all draws.
         inputs: channels of a frame.
         hidden: channels of each direction's state.
         directions: 1, forward, or 2, forward and backward.
@@ -79,13 +77,11 @@ def lstm(
         Hochreiter and Schmidhuber 1997; gates as in PyTorch.
     """
     bias = params["input_bias"] + params["state_bias"]
-    outputs = []
-    for direction, (kernel, state, b) in enumerate(
-        zip(params["input"], params["state"], bias)
-    ):
-        kernel, b = kernel.astype(x.dtype), b.astype(x.dtype)
-        gates = jnp.swapaxes(x, 0, 1) @ kernel + b[None, None]
-        states = _scan(gates, state, reverse=direction == 1)
+    outputs: list[Array] = []
+    for kernel, state, b in zip(params["input"], params["state"], bias):
+        gates = jnp.swapaxes(x, 0, 1) @ kernel.astype(x.dtype)
+        gates += b.astype(x.dtype)[None, None]
+        states = _scan(gates, state, reverse=len(outputs) == 1)
         outputs.append(jnp.swapaxes(states, 0, 1))
     return jnp.concatenate(outputs, axis=-1)
 

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Complex, Float
 
-from sepjax.functional.framing import frame, overlap_add
+from sepjax.functional.framing import fit, frame, overlap_add
 
 
 def hann(length: int) -> Float[Array, " length"]:
@@ -66,7 +66,7 @@ def istft(
     window reaches are zero.
 
     Args:
-        spectrum: transform as :func:`stft` returns it.
+        spectrum: as :func:`stft` returns it.
         n_fft: window length, samples.
         hop: samples between frames.
         time: samples to return, cropped or zero-padded at the end.
@@ -85,10 +85,7 @@ def istft(
     weight = overlap_add(window**2, hop)
     weight = jnp.where(weight > 1e-8, weight, 1.0)
     wave = wave / jnp.broadcast_to(weight, wave.shape)
-    start = n_fft // 2 if center else 0
-    wave = wave[..., start : start + time]
-    missing = time - wave.shape[-1]
-    return jnp.pad(wave, [(0, 0)] * (wave.ndim - 1) + [(0, missing)])
+    return fit(wave[..., n_fft // 2 if center else 0 :], time)
 
 
 def log_power(
@@ -107,8 +104,7 @@ def log_power(
         Samuel, Ganeshan and Naradowsky 2020, Meta-learning extractors for music
         source separation.
     """
-    missing = max(n_fft // 2 + 1 - wave.shape[-1], 0)
-    wave = jnp.pad(wave, [(0, 0)] * (wave.ndim - 1) + [(0, missing)])
+    wave = fit(wave, max(n_fft // 2 + 1, wave.shape[-1]))
     spectrum = stft(wave, n_fft=n_fft, hop=hop)
     return jnp.log10(jnp.square(spectrum.real) + jnp.square(spectrum.imag) + 1e-8)
 

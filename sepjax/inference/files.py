@@ -3,7 +3,6 @@
 import itertools
 import os
 import shutil
-import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -28,6 +27,7 @@ def separate_file(
     variables: Variables,
     file: AudioFile,
     folder: Path,
+    path: Path,
     *,
     chunking: Chunking,
     kind: str = "wav",
@@ -41,6 +41,7 @@ def separate_file(
         variables: its parameters.
         file: as :func:`data_pipelines.audio.files.probe` found it.
         folder: for the stems.
+        path: of the recording, which ``file`` may be a copy of.
         chunking: how the track is cut, levelled and fitted.
         kind: "wav" or "flac".
         depth: bits of a sample, 16, 24, or 32 for float; 0: as the file.
@@ -50,8 +51,8 @@ def separate_file(
         OSError: the stems do not fit on the disk, or cannot be written.
         ValueError: the file cannot be read to its end.
     """
-    path, channels = Path(file.path), max(file.channels, model.audio_channels)
-    depth = depth or DEPTHS.get(soundfile.info(os.fsencode(path)).subtype, 16)
+    channels = max(file.channels, model.audio_channels)
+    depth = depth or DEPTHS.get(soundfile.info(os.fsencode(file.path)).subtype, 16)
     depth = min(depth, 24) if kind == "flac" else depth
     # Until the last block is separated all stems are 32-bit floats; then one file
     # after the other is made of them.
@@ -72,7 +73,7 @@ def separate_file(
         variables,
         lambda: read_blocks(file),
         sample_rate=file.sample_rate,
-        progress=sys.stderr.isatty(),
+        progress=True,
         chunking=chunking,
     )
     format = file.sample_rate, kind, depth
@@ -128,10 +129,10 @@ def names_of(files: Sequence[Path]) -> dict[Path, Iterator[str]]:
 
 def _names(path: Path) -> list[str]:
     """The song's name, with its folders, and with what the file is called."""
-    path = path.absolute()
-    folders = [part for part in path.parts[1:-1] if part != ".."]
+    folders = [part for part in path.absolute().parts[1:-1] if part != ".."]
     named = path.stem.lower() in MIXTURES and folders
-    own = path.stem if path.stem.strip(".") else "track"
+    stem = "stdin" if str(path) == "-" else path.stem
+    own = stem if stem.strip(".") else "track"
     parts = folders if named else [*folders, own]
     names = [" - ".join(parts[-depth:]) for depth in range(1, len(parts) + 1)]
     more = f" - {path.name}" if named else path.suffix

@@ -17,6 +17,7 @@ from data_pipelines.audio.resample import resample_blocks, scale_frames
 from sepjax.inference.chunks import DEFAULT, Chunk, Chunking, chunks_of, cross_faded
 from sepjax.inference.level_and_scale import Level, ScaleFit
 from sepjax.models.contract import SeparationModel, Variables
+from sepjax.progress import bar
 
 Blocks = Callable[[], Iterable[np.ndarray]]
 
@@ -38,7 +39,7 @@ class SeparationStream:
             mixture, and after it the true references.
         sample_rate: of the blocks, Hz.
         chunking: how the track is cut, levelled and fitted.
-        progress: show a progress bar on stderr.
+        progress: show it on stderr.
 
     Raises:
         ValueError: no finite audio, or an argument is out of range.
@@ -138,11 +139,9 @@ class SeparationStream:
         fit = ScaleFit()
         inputs = (block / self.level for block in self._inputs())
         chunks = chunks_of(inputs, self.length, self.hop)
-        if self.progress:
-            from tqdm import tqdm
-
-            chunks = tqdm(chunks, total=self._count(), unit="chunk", leave=False)
-        chunks = self._estimated(chunks)
+        show = None if self.progress else False
+        shown = bar(chunks, "separating", self._count(), show=show, unit="chunk")
+        chunks = self._estimated(shown)
         for mixture, estimates in cross_faded(chunks, self.length, self.hop):
             if self.rescale:
                 fit.add(estimates, mixture)

@@ -1,13 +1,9 @@
 """Losses: values per item and source, by name, and their reduction."""
 
-from sepjax.losses.latent import latent_dissimilarity as latent_dissimilarity
 from sepjax.losses.latent import latent_similarity as latent_similarity
 from sepjax.losses.reduction import Whole as Whole
-from sepjax.losses.reduction import active_neighbours as active_neighbours
-from sepjax.losses.reduction import active_pairs as active_pairs
 from sepjax.losses.reduction import active_sources as active_sources
 from sepjax.losses.reduction import mean_over_active as mean_over_active
-from sepjax.losses.reduction import preceding_items as preceding_items
 from sepjax.losses.reduction import whole_batch as whole_batch
 from sepjax.losses.registry import LOSSES as LOSSES
 from sepjax.losses.registry import Loss as Loss

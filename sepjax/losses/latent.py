@@ -57,8 +57,7 @@ def latent_similarity(
         active: which of them sound.
         both: :func:`active_neighbours` of the *whole* batch where ``latents`` are a
             device's share of it; the shares then sum up to the average.
-        axis_name: the axis of ``pmap`` or ``shard_map`` along which the batch is split;
-            every device then gets the item before its first one from its neighbour.
+        axis_name: along which the batch is split (:func:`preceding_items`).
 
     Example:
         >>> latents = jnp.ones((2, 1, 3, 4))

@@ -62,13 +62,8 @@ def mean_over_active(
     """Mean over the active items of each source, and the mean of these over sources.
 
     A source that is active nowhere counts in neither mean; without any active source
-    the means are 0.
-
-    Args:
-        values: one value per item and source.
-        active: which of them count.
-        counts: active items per source in the *whole* batch where ``values`` are only a
-            device's share of it; the shares then sum up to the mean.
+    the means are 0. ``counts`` are the active items per source in the *whole* batch
+    where ``values`` are only a share of it; the shares then sum up to the mean.
 
     Example:
         >>> mean, each = mean_over_active(
@@ -114,10 +109,8 @@ def preceding_items(
 ) -> Shaped[Array, "batch *rest"]:
     """The item before each item of the whole batch; before the first comes the last.
 
-    Args:
-        x: items, or a device's share of them.
-        axis_name: the axis of ``pmap`` or ``shard_map`` along which they are split: one
-            item then moves from each device to the next.
+    Where items are split along ``axis_name``, an axis of ``pmap`` or ``shard_map``, one
+    item moves from each device to the next.
 
     Example:
         >>> preceding_items(jnp.array([1, 2, 3]))

@@ -50,10 +50,8 @@ class Loss:
     over_sources: str = "mean"
     positive: bool = False
     terms: tuple[str, ...] = ()
-    options: Callable[[Any], dict[str, Any]] = dataclasses.field(
-        default=lambda weights: {}
-    )
-    joint: Callable[[Any], bool] = dataclasses.field(default=lambda weights: False)
+    options: Callable[[Any], dict[str, Any]] = lambda weights: {}
+    joint: Callable[[Any], bool] = lambda weights: False
 
     @property
     def needs(self) -> tuple[str, ...]:

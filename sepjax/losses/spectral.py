@@ -41,11 +41,7 @@ def multi_resolution_stft(
 
     .. math:: \sum_n \mathrm{mean}_{f,t,c} |\hat S_n - S_n|
 
-    Args:
-        sources: true sources.
-        estimates: of the sources.
-        windows: lengths, samples; those longer than the signal are left out.
-        hop: samples between frames, the same for all.
+    Windows and hop are in samples; windows longer than the signal are left out.
 
     Example:
         >>> wave = jnp.sin(jnp.arange(600.0))[None, None]
@@ -63,8 +59,7 @@ def multi_resolution_stft(
         if n_fft // 2 < time:
             spectrum: Complex[Array, "..."] = stft(error, n_fft=n_fft, hop=hop)
             # The root's gradient at zero is not finite.
-            size = jnp.sqrt(
-                jnp.square(spectrum.real) + jnp.square(spectrum.imag) + 1e-20
-            )
+            power = jnp.square(spectrum.real) + jnp.square(spectrum.imag)
+            size = jnp.sqrt(power + 1e-20)
             total += jnp.mean(size, axis=tuple(range(2, size.ndim)))
     return total

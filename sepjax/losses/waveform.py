@@ -27,11 +27,7 @@ def si_sdr(
     The floors make value and gradient finite for silent references, silent estimates
     and perfect ones. They are absolute: normalise loudness first.
 
-    Args:
-        reference: true sources.
-        estimate: separated sources.
-        zero_mean: remove the mean of both first, as speech toolkits do.
-        eps: energy floor, in squared units of the signals.
+    With ``zero_mean`` the means of both are removed first, as speech toolkits do.
 
     Example:
         >>> wave = jnp.array([1.0, -1.0, 1.0, -1.0])
@@ -89,7 +85,8 @@ def negative_sdr(sources: Waves, estimates: Waves) -> Values:
         >>> round(float(negative_sdr(wave, 0.9 * wave)[0, 0]), 2)
         -20.0
     """
-    signal, distortion = _energies(sources, sources - estimates)
+    signal = jnp.sum(jnp.square(sources), axis=_inner(sources))
+    distortion = jnp.sum(jnp.square(sources - estimates), axis=_inner(sources))
     return 10 * (jnp.log10(distortion + 1e-8) - jnp.log10(signal + 1e-8))
 
 
@@ -154,13 +151,7 @@ def log_wmse(
     with the mixture :math:`x`, the root of :func:`~sepjax.functional.hearing.hearing`
     as the frequency response of :math:`w`, and :math:`\theta` that sets values below
     -68 dB to zero: nobody hears them. The mean over channels is taken last. Silent
-    sources have a finite value.
-
-    Args:
-        sources: true sources.
-        estimates: of the sources.
-        mixture: what was separated; its loudness is the unit.
-        sample_rate: Hz.
+    sources have a finite value. The rate is in Hz.
 
     Example:
         >>> noise = jnp.sin(jnp.arange(800.0))[None]
@@ -189,7 +180,3 @@ def log_wmse(
 def _inner(waves: Array) -> tuple[int, ...]:
     """The axes after items and sources."""
     return tuple(range(2, waves.ndim))
-
-
-def _energies(*waves: Array) -> list[Array]:
-    return [jnp.sum(jnp.square(wave), axis=_inner(wave)) for wave in waves]

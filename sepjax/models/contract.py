@@ -95,6 +95,10 @@ class Model(Protocol):
         """Names of parameters that are facts about the data: never learned."""
 
     @property
+    def coders(self) -> tuple[str, ...]:
+        """Parts whose parameters mean the same beside any separator."""
+
+    @property
     def cpu_batch_seconds(self) -> float:
         """Best amount of audio at once on a CPU, in seconds; 0: one chunk."""
 
@@ -161,6 +165,7 @@ class SeparationModel(nn.Module):
     batch_norms = tuple[str, ...]()
     statistics = MappingProxyType[str, Callable[[Any, Any], Any]]({})
     constants = tuple[str, ...]()
+    coders = tuple[str, ...]()
     cpu_batch_seconds = 0.0
 
     def decays(self, path: tuple[str, ...]) -> bool:

@@ -1,24 +1,7 @@
 """Importers by name: from files of weights to a model of ours and the facts about it.
 
-A project of one checkpoint file needs a function of its state dict, in a module
-``weights*`` beside its family, or in any file of one's own that is imported::
-
-    @state_dict_importer("mine", source="https://example.org/mine", licence="MIT")
-    def mine(
-        state: StateReader, *, layers: int, sources: tuple[str, ...] = ()
-    ) -> tuple[Config, dict]:
-        kernel = state.take("encoder.weight", -1, 1, -1)
-        ...
-
-Its keyword arguments are the options of the command line, each ``int``, ``float``,
-``bool``, ``str`` or ``tuple[str, ...]``; those without default have to be given, unless
-the file tells them. ``--sources a,b`` and ``--sample-rate HZ`` are the options
-``sources`` and ``sample_rate``. Weights in several files are a function of their paths
-and of options that returns :class:`Imported`, under ``@IMPORTERS.register("mine")``.
-
-The facts go into ``weights.json``; ``licence_notice`` among them is told whenever the
-weights are used, and ``separate`` holds defaults of :func:`sepjax.separate`, as
-``{"rescale": False}`` where estimates have a scale of their own.
+:func:`state_dict_importer` makes one of a function, in a module ``weights*`` beside its
+family or in any file of one's own that is imported.
 """
 
 import functools
@@ -36,8 +19,11 @@ from sepjax.registry import Registry, import_extensions, nearest
 from sepjax.storage import sha256
 
 IMPORTERS = Registry("family of weights", package="sepjax.models", module="weights*")
-"""Functions of paths and options that return :class:`Imported`. The attribute
-``convert`` of most is the function that :func:`from_state_dict` calls."""
+"""Functions of paths and options that return :class:`Imported`; of several files too.
+
+The attribute ``convert`` of most is the function that :func:`from_state_dict` calls.
+"""
+MUSDB = ("drums", "bass", "other", "vocals")  # names of four sources
 UNKNOWN = "of the weights: not known, ask whoever trained them; of the code: "
 RESTRICTED = r"(?i)\bNC\b|non-?commercial|research (use )?only|\bND\b|no ?derivatives"
 NOTHING: Mapping[str, Any] = MappingProxyType({})
@@ -73,8 +59,11 @@ def state_dict_importer(
 ) -> Callable[[Callable], Callable]:
     """Decorator that makes a function of a state dict the importer of a project.
 
-    The function takes a :class:`~sepjax.foreign.state_dict.StateReader` and options,
-    and returns a configuration and parameters.
+    The function takes a :class:`~sepjax.foreign.state_dict.StateReader` and keyword
+    arguments, the options of the command line, each ``int``, ``float``, ``bool``,
+    ``str`` or ``tuple[str, ...]``; ``--sources a,b`` and ``--sample-rate HZ`` are
+    ``sources`` and ``sample_rate``. Options without default have to be given, unless
+    the file tells them. It returns a configuration and parameters.
 
     Args:
         family: name of the importer, and the ``family`` of :func:`from_state_dict`.
@@ -82,7 +71,8 @@ def state_dict_importer(
         licence: of its code.
         read: what is in its files. Options override what a file tells.
         words: its names of choices -> ours, as gLN for a global norm.
-        separate: defaults of :func:`sepjax.separate`.
+        separate: defaults of :func:`sepjax.separate`, as ``{"rescale": False}`` where
+            estimates have a scale of their own.
 
     Raises:
         ValueError: the name is taken.
@@ -102,19 +92,16 @@ def state_dict_importer(
         @functools.wraps(convert)
         def run(paths: Sequence[Path], **options: Any) -> Imported:
             if len(paths) != 1:
-                raise ValueError(
-                    f"{len(paths)} files are given, but this family has one"
-                )
+                count = len(paths)
+                raise ValueError(f"{count} files are given, but this family has one")
             package = read(read_torch_file(paths[0]))
-            options = {
-                name: _typed(name, value, known[name].annotation)
-                for name, value in (dict(package.options) | options).items()
-                if name in known
-            }
-            options = {name: words.get(v, v) for name, v in options.items()}
+            options, values = {}, dict(package.options) | options
+            for name in [name for name in values if name in known]:
+                value = _typed(name, values[name], known[name].annotation)
+                options[name] = words.get(value, value)
             _require(family, known, options)
             config, params = from_state_dict(package.state, family=family, **options)
-            _compare(package.sizes, config)
+            compare(package.sizes, config)
             terms = package.licence or UNKNOWN + licence
             more = {"separate": dict(separate)} if separate else {}
             more |= {"options": options, "source": source, "licence": terms}
@@ -136,22 +123,19 @@ def from_state_dict(
 ) -> tuple[Config, dict]:
     """Build a model of ours from the state dict of a public implementation.
 
-    Sizes are read from the shapes of the arrays; what shapes cannot tell are options
-    of the family, which the page ``docs/weights.md`` lists. ``model_of(config)``
-    with the returned parameters estimates what the source does from the same weights.
+    ``model_of(config)`` with the parameters estimates what the source does.
 
     Args:
         state: the source's names -> NumPy arrays. A prefix ``module.`` that all names
             share is dropped.
         family: a key of :data:`IMPORTERS`.
-        options: ``sources`` (names of the classes), ``sample_rate``, ``layers``,
-            ``stride``, ``mask_act``, ``norm``, ... of the family.
+        options: what shapes of arrays cannot tell, as ``sources``, ``sample_rate`` and
+            ``layers``: ``docs/weights.md`` lists those of every family.
 
     Returns:
-        The configuration, and the tree of parameters as NumPy arrays, float32. Where a
-        model has running statistics, they are one more part of the tree, named
-        ``batch_stats``: :func:`sepjax.weights.as_variables` makes of it what the model
-        applies.
+        The configuration, and the tree of parameters as NumPy arrays, float32, with
+        running statistics, where a model has them, as one more part ``batch_stats``:
+        :func:`sepjax.weights.as_variables` makes of it what the model applies.
 
     Raises:
         KeyError: an array is missing; the message names it.
@@ -180,12 +164,7 @@ def from_state_dict(
 def run_importer(
     family: str, paths: Sequence[Path], options: Mapping[str, str]
 ) -> Imported:
-    """Import files with options as they come from a command line.
-
-    Args:
-        family: a key of :data:`IMPORTERS`.
-        paths: of the files.
-        options: name -> text.
+    """Import files of a family with options, name -> text, as of a command line.
 
     Raises:
         ValueError: no such family, option, or value; the message suggests others.
@@ -240,23 +219,29 @@ def _typed(name: str, value: Any, kind: Any) -> Any:
     raise ValueError(f"the file says {name} = {value!r}")
 
 
-def _compare(sizes: Mapping[str, Any], config: Config) -> None:
+def compare(
+    sizes: Mapping[str, Any],
+    config: Config,
+    place: str = "the file",
+    arrays: str = "its arrays",
+) -> None:
+    """Refuse a model of other sizes than a place tells: the first is named.
+
+    They are fields of ``config.model``, ``sample_rate``, or the number of ``sources``.
+    """
+    facts = {"sources": len(config.data.sources)}
+    facts["sample_rate"] = config.data.sample_rate
     for name, value in sizes.items():
-        count = len(config.data.sources)
-        size = count if name == "sources" else getattr(config.model, name)
+        size = facts[name] if name in facts else getattr(config.model, name)
         if size != value:
             raise ValueError(
-                f"the file says {name} = {value!r}, but its arrays have {size!r}"
+                f"{place} says {name} = {value!r}, but {arrays} have {size!r}: are "
+                "they of another model?"
             )
 
 
 def pick(arguments: Mapping[str, Any], *same: str, **renamed: str) -> dict[str, Any]:
-    """Return some of the arguments in a file, under our names.
-
-    Args:
-        arguments: theirs.
-        same: names that are ours as well.
-        renamed: our name -> theirs.
+    """Return some of the arguments in a file, under our names; renamed: ours -> theirs.
 
     Example:
         >>> pick({"N": 8, "X": 2, "epochs": 3}, "N", "L", layers="X")
@@ -267,11 +252,9 @@ def pick(arguments: Mapping[str, Any], *same: str, **renamed: str) -> dict[str, 
 
 
 def expect(name: str, value: Any, ours: Any) -> None:
-    """Refuse a file of another kind.
+    """Refuse a file that says something else than the family has.
 
-    Raises:
-        ValueError: it says something else than the family has; classes are tuples of
-            the module's name and their own.
+    Classes are tuples of the module's name and their own.
     """
     if value != ours:
         texts = [

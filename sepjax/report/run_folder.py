@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+KINDS = ("train", "valid")  # of lines of metrics.jsonl
+
 
 @dataclass(frozen=True)
 class RunFolder:
@@ -30,20 +32,45 @@ class RunFolder:
     @property
     def sources(self) -> tuple[str, ...]:
         """Classes in the order of the configuration: the order of their colors."""
-        known = list(lookup(self.config, "data", "sources") or ())
-        known += [name for name in self.results.get("model", {}) if name not in known]
+        names = list(lookup(self.config, "data", "sources") or ())
+        names += self.results.get("model", {})
         for entry in self.excerpts:
-            known += [name for name in entry["references"] if name not in known]
+            names += entry["references"]
         for line in self.valid:
-            names = [key[7:] for key in line if key.startswith("si_sdr/")]
-            known += [name for name in names if name not in known]
-        return tuple(known)
+            names += [key[7:] for key in line if key.startswith("si_sdr/")]
+        return tuple(dict.fromkeys(names))
 
     @property
     def sample_rate(self) -> float | None:
         """Hz of the model's audio."""
         rate = lookup(self.config, "model", "sample_rate")
         return rate or lookup(self.config, "data", "sample_rate")
+
+    @property
+    def seen_tracks(self) -> list[str]:
+        """Scored tracks that were trained on."""
+        tracks = self.results.get("tracks", [])
+        return [str(track.get("name")) for track in tracks if track.get("seen")]
+
+    def score(self, part: str, name: str, metric: str) -> float | None:
+        """A number of results.json; the improvement is derived if it is missing."""
+        value = number(lookup(self.results, part, name, metric))
+        if part != "improvement" or value is not None:
+            return value
+        return gain(*(self.score(p, name, metric) for p in ("model", "mixture")))
+
+    def scored(self, metric: str) -> list[str]:
+        """Classes with a score of both mixture and model."""
+
+        def known(part: str, name: str) -> bool:
+            return self.score(part, name, metric) is not None
+
+        return [n for n in self.sources if known("mixture", n) and known("model", n)]
+
+    def mean_score(self, part: str, metric: str) -> float | None:
+        """Unweighted mean over the classes that mixture and model both have."""
+        values = [self.score(part, name, metric) for name in self.scored(metric)]
+        return statistics.fmean(values) if values and None not in values else None
 
 
 def read_run(path: Path) -> RunFolder:
@@ -54,16 +81,11 @@ def read_run(path: Path) -> RunFolder:
         ValueError: a file of it is not what it should be; names the file.
     """
     if not path.is_dir():
-        raise FileNotFoundError(
-            f"{path}: no such run folder; give the --workdir of a run"
-        )
-    train, valid, unreadable = _read_metrics(path / "metrics.jsonl")
+        raise FileNotFoundError(f"{path}: no such run folder; give a run's --workdir")
     return RunFolder(
-        path=path,
-        config=_read_json(path / "config.json", {}),
-        train=train,
-        valid=valid,
-        unreadable_lines=unreadable,
+        path,
+        _read_json(path / "config.json", {}),
+        *_read_metrics(path / "metrics.jsonl"),
         results=_read_json(path / "results.json", {}),
         excerpts=_read_json(path / "audio" / "index.json", []),
         filters=_read_filters(path / "filters.npz"),
@@ -94,34 +116,9 @@ def number(value: Any) -> float | None:
     return None
 
 
-def score(run: RunFolder, part: str, name: str, metric: str) -> float | None:
-    """Return a number of results.json; derive the improvement if it is missing."""
-    value = number(lookup(run.results, part, name, metric))
-    if part == "improvement" and value is None:
-        model, mixture = (score(run, p, name, metric) for p in ("model", "mixture"))
-        return None if None in (model, mixture) else model - mixture
-    return value
-
-
-def mean_score(run: RunFolder, part: str, metric: str) -> float | None:
-    """Unweighted mean over the classes that mixture and model both have."""
-    values = [score(run, part, name, metric) for name in scored(run, metric)]
-    return statistics.fmean(values) if values and None not in values else None
-
-
-def scored(run: RunFolder, metric: str) -> list[str]:
-    """Classes with a score of both mixture and model."""
-    return [
-        name
-        for name in run.sources
-        if all(score(run, p, name, metric) is not None for p in ("mixture", "model"))
-    ]
-
-
-def seen_tracks(run: RunFolder) -> list[str]:
-    """Scored tracks that were trained on."""
-    tracks = run.results.get("tracks", [])
-    return [str(track.get("name")) for track in tracks if track.get("seen")]
+def gain(model: float | None, mixture: float | None) -> float | None:
+    """The difference of two scores, if there are two."""
+    return None if model is None or mixture is None else model - mixture
 
 
 def _read_json(path: Path, absent: Any) -> Any:
@@ -141,7 +138,7 @@ def _read_json(path: Path, absent: Any) -> Any:
 
 def _read_metrics(path: Path) -> tuple[list[dict], list[dict], int]:
     """Lines by kind and step; a step logged again by a resumed run counts once."""
-    lines: dict[str, dict[int, dict]] = {"train": {}, "valid": {}}
+    lines: dict[str, dict[int, dict]] = {kind: {} for kind in KINDS}
     unreadable = 0
     for text in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
         try:
@@ -149,9 +146,7 @@ def _read_metrics(path: Path) -> tuple[list[dict], list[dict], int]:
             lines.setdefault(line["kind"], {})[int(line["step"])] = line
         except (ValueError, KeyError, TypeError):
             unreadable += bool(text.strip())
-    train, valid = (
-        [line for _, line in sorted(lines[kind].items())] for kind in ("train", "valid")
-    )
+    train, valid = ([lines[k][step] for step in sorted(lines[k])] for k in KINDS)
     return train, valid, unreadable
 
 

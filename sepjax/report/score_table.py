@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from sepjax.evaluation.averages import mean_and_deviation
-from sepjax.evaluation.tables import in_unit, label, measured
+from sepjax.evaluation.tables import in_unit, label, scores_of
 from sepjax.registry import nearest
 
 # Facts of a definition that may differ between rows of one table.
@@ -52,29 +52,28 @@ def score_table(runs: Sequence[Path], metric: str = "si_sdr") -> str:
     for part, title in PARTS.items():
         if part not in first:
             continue
-        home, column = ("clean", "model") if part == "clean" else ("", part)
-        runs_of = {
-            name + marked(found): [one[home] if home else one for one in found]
-            for name, found in scored.items()
-        }
-        others = OTHERS if part != "improvement" else {}
-        first_home = first[home] if home else first
-        rows = [
-            (text, [scores_of(first_home, other, metric)])
-            for other, text in others.items()
-        ]
-        rows += [
-            (name, [scores_of(one, column, metric) for one in found])
-            for name, found in runs_of.items()
-        ]
+        rows = []
+        for column, text in (OTHERS if part != "improvement" else {}).items():
+            rows.append((text, [_scores(first, part, column, metric)]))
+        column = "model" if part == "clean" else part
+        for name, found in scored.items():
+            tables = [_scores(one, part, column, metric) for one in found]
+            rows.append((name + marked(found), tables))
         lines = [[title.format(label(first, metric)) + unit + ")" * bool(unit), *names]]
         lines.append(["---", *["---:"] * len(names)])
-        for name, found in rows:
-            if found[0]:
-                cells = [_cell([values[n] for values in found]) for n in names]
+        for name, tables in rows:
+            if tables[0]:
+                cells = [_cell([table[n] for table in tables]) for n in names]
                 lines.append([name, *cells])
         blocks.append("\n".join(f"| {' | '.join(line)} |" for line in lines))
     return "\n\n".join(blocks)
+
+
+def _scores(
+    results: Mapping[str, Any], part: str, column: str, metric: str
+) -> dict[str, float]:
+    """A column; what live music scores against what was played is a tree of its own."""
+    return scores_of(results["clean"] if part == "clean" else results, column, metric)
 
 
 def marked(results: Sequence[Mapping[str, Any]]) -> str:
@@ -99,20 +98,6 @@ def read_scores(runs: Sequence[Path]) -> dict[str, list[dict[str, Any]]]:
         ValueError: the runs were scored by different definitions.
     """
     scored = {Path(run).name: _results(Path(run)) for run in runs}
-    _require_same(scored)
-    return scored
-
-
-def _results(run: Path) -> list[dict[str, Any]]:
-    paths = sorted(run.glob("seed_*/results.json")) or [run / "results.json"]
-    if not paths[0].exists():
-        raise FileNotFoundError(
-            f"{run} has no results.json: score it first with sepjax evaluate {run}"
-        )
-    return [json.loads(path.read_text()) for path in paths]
-
-
-def _require_same(scored: Mapping[str, list[dict[str, Any]]]) -> None:
     first = next(iter(scored))
     one = scored[first][0]["definition"]
     for name, found in scored.items():
@@ -123,20 +108,16 @@ def _require_same(scored: Mapping[str, list[dict[str, Any]]]) -> None:
                     f"{name} was scored by another definition ({', '.join(changed)}) "
                     f"than {first}: such scores do not share a table"
                 )
+    return scored
 
 
-def scores_of(
-    results: Mapping[str, Any], column: str, metric: str = "si_sdr"
-) -> dict[str, float]:
-    """Class -> value of a column, and its mean over classes; NaN for no score.
-
-    Empty where the column was not scored by the metric.
-    """
-    means = results["mean"].get(column, {})
-    if metric not in means:
-        return {}
-    table = {name: row.get(metric) for name, row in results[column].items()}
-    return {n: measured(v) for n, v in (table | {"mean": means[metric]}).items()}
+def _results(run: Path) -> list[dict[str, Any]]:
+    paths = sorted(run.glob("seed_*/results.json")) or [run / "results.json"]
+    if not paths[0].exists():
+        raise FileNotFoundError(
+            f"{run} has no results.json: score it first with sepjax evaluate {run}"
+        )
+    return [json.loads(path.read_text()) for path in paths]
 
 
 def _cell(values: Sequence[float]) -> str:

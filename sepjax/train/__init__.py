@@ -10,21 +10,17 @@ from sepjax.registry import names_on_demand
 if TYPE_CHECKING:
     from sepjax.train.loop import train as train
     from sepjax.train.optim import make_optimizer as make_optimizer
-    from sepjax.train.optim.plateau import PlateauState as PlateauState
-    from sepjax.train.optim.plateau import plateau_step as plateau_step
     from sepjax.train.step import TrainState as TrainState
     from sepjax.train.step import init_state as init_state
     from sepjax.train.step import make_eval_step as make_eval_step
     from sepjax.train.step import make_train_step as make_train_step
 
 _NAMES = {
-    "PlateauState": "optim.plateau",
     "TrainState": "step",
     "init_state": "step",
     "make_eval_step": "step",
     "make_optimizer": "optim",
     "make_train_step": "step",
-    "plateau_step": "optim.plateau",
     "train": "loop",
 }
 __all__ = list(_NAMES)

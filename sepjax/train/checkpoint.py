@@ -10,6 +10,7 @@ import errno
 import hashlib
 import json
 import math
+import operator
 import os
 import shutil
 from collections.abc import Iterator, Sequence
@@ -63,24 +64,17 @@ def open_manager(
             otherwise this one reads alone.
         keep_latest: how many of the latest checkpoints are kept.
     """
-    keep = preservation_policy.AnyPreservationPolicy(
-        [
-            preservation_policy.LatestN(keep_latest),
-            preservation_policy.BestN(
-                get_metric_fn=lambda metrics: metrics["loss"], reverse=True, n=1
-            ),
-        ]
-    )
-    process = jax.process_index()
-    together = ocp.options.MultiprocessingOptions()
-    alone = ocp.options.MultiprocessingOptions(
+    loss, process = operator.itemgetter("loss"), jax.process_index()
+    best = preservation_policy.BestN(get_metric_fn=loss, reverse=True, n=1)
+    latest = preservation_policy.LatestN(keep_latest)
+    alone: dict[str, Any] = dict(
         primary_host=process, active_processes={process}, barrier_sync_key_prefix="read"
     )
-    processes = together if create else alone
+    processes = ocp.options.MultiprocessingOptions(**{} if create else alone)
     options = ocp.CheckpointManagerOptions(
-        best_fn=lambda metrics: metrics["loss"],
+        best_fn=loss,
         best_mode="min",
-        preservation_policy=keep,
+        preservation_policy=preservation_policy.AnyPreservationPolicy([latest, best]),
         create=create,
         multiprocessing_options=processes,
         todelete_subdir=TRASH,
@@ -102,12 +96,8 @@ def save(
 ) -> None:
     """Write a checkpoint of a state in the background.
 
-    Args:
-        manager: of the run.
-        state: to be saved; its step names the checkpoint.
-        progress: host-side state.
-        loss: validation loss at this very step, infinite where none was computed.
-        record: ``config`` and ``provenance``.
+    The loss is that of validation at this very step, infinite where none was computed;
+    ``record`` has ``config`` and ``provenance``.
 
     Raises:
         CheckpointError: this or an earlier checkpoint could not be written.
@@ -146,21 +136,13 @@ def finish(manager: ocp.CheckpointManager) -> None:
 def check_space(run: Path, state: TrainState, seeds: int = 1) -> None:
     """Refuse to start where the checkpoints (latest, best, next) do not fit.
 
-    With several seeds the latest two are kept.
-
-    Args:
-        run: the run folder.
-        state: of one seed.
-        seeds: how many runs are saved side by side.
+    ``state`` is that of one of the ``seeds``; with several the latest two are kept.
 
     Raises:
         CheckpointError: too little disk space; the message says how much is needed.
     """
-    needed = (
-        seeds
-        * (3 if seeds == 1 else 4)
-        * sum(leaf.nbytes for leaf in jax.tree.leaves(state))
-    )
+    size = sum(leaf.nbytes for leaf in jax.tree.leaves(state))
+    needed = seeds * (3 if seeds == 1 else 4) * size
     free = shutil.disk_usage(run).free
     if free < needed:
         raise CheckpointError(
@@ -199,7 +181,7 @@ def restore(
     Args:
         manager: of the run.
         state: a fresh state, or its shapes with shardings.
-        config: the resolved configuration of the run about to continue.
+        config: resolved, of the run about to continue.
         step: of the checkpoint; by default the latest.
         data_sha256: of the data it is about to see; empty: not compared.
         force: go on although the configuration or the data differ. Another learning
@@ -214,11 +196,9 @@ def restore(
     run = Path(manager.directory).parent
     if not force:
         require_same(run, meta, config, data_sha256)
-    saved = dict(manager.item_metadata(step).state.tree)
-    begins = bool(state.average) and not saved.get("average")
-    layout = state.replace(average={} if begins else state.average)
-    if saved.get("average") and not state.average:
-        layout = state.replace(average=state.params)  # read, and left out again
+    # An average that was saved is read, though it may be left out again.
+    kept = dict(manager.item_metadata(step).state.tree).get("average")
+    layout = state.replace(average=state.params if kept else {})
     target = jax.tree.map(ocp.utils.to_shape_dtype_struct, _saved(layout))
     try:
         restored = manager.restore(
@@ -231,7 +211,7 @@ def restore(
             f"--config.train.pretrained_from={run} and another --workdir"
         ) from error
     average = restored.state.get("average", {}) if state.average else {}
-    if begins:
+    if state.average and not kept:
         average = jax.tree.map(jnp.copy, restored.state["params"])
     state = state.replace(**restored.state | {"average": average})
     progress = _progress_from_json(meta["progress"])
@@ -250,7 +230,9 @@ def require_same(
         CheckpointError: every difference is listed.
     """
     changed = differences(from_dict(meta["config"]), config)
-    free = UNBOUND + (() if _ends_with_run(config) else ("train.steps:",))
+    # The rate of such a cosine depends on the number of steps of the run.
+    bound = config.optim.schedule == "cosine" and not config.optim.cosine_steps
+    free = UNBOUND + (() if bound else ("train.steps:",))
     changed = [line for line in changed if not line.startswith(free)]
     old = meta["provenance"].get("data_sha256", data_sha256)
     if data_sha256 and old != data_sha256:
@@ -271,11 +253,6 @@ UNBOUND = (
 )
 
 
-def _ends_with_run(config: Config) -> bool:
-    """Whether the learning rate depends on the number of steps of the run."""
-    return config.optim.schedule == "cosine" and not config.optim.cosine_steps
-
-
 def read_meta(manager: ocp.CheckpointManager, step: int) -> dict[str, Any]:
     """Read the JSON part of a checkpoint."""
     parts = manager.restore(step, args=ocp.args.Composite(meta=ocp.args.JsonRestore()))
@@ -285,11 +262,9 @@ def read_meta(manager: ocp.CheckpointManager, step: int) -> dict[str, Any]:
 def load(
     run: str | os.PathLike, *, which: str = "best"
 ) -> tuple[SeparationModel, Variables, Config]:
-    """Load model, variables and configuration of a trained run.
+    """Load a trained run's model, variables and configuration.
 
-    Args:
-        run: a run folder.
-        which: ``"best"`` by validation loss, or ``"latest"``.
+    ``which`` is ``"best"`` by validation loss, or ``"latest"``.
 
     Raises:
         CheckpointError: the folder holds no checkpoint.
@@ -325,13 +300,10 @@ def params_sha256(params: Any) -> str:
         True
     """
     digest = hashlib.sha256()
-    for path, leaf in sorted(
-        jax.tree_util.tree_flatten_with_path(params)[0],
-        key=lambda item: jax.tree_util.keystr(item[0]),
-    ):
-        leaf = np.asarray(leaf)
-        digest.update(f"{jax.tree_util.keystr(path)}{leaf.dtype}{leaf.shape}".encode())
-        digest.update(np.ascontiguousarray(leaf).tobytes())
+    leaves = jax.tree_util.tree_flatten_with_path(params)[0]
+    named = {jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in leaves}
+    for name, leaf in sorted(named.items()):
+        digest.update(f"{name}{leaf.dtype}{leaf.shape}".encode() + leaf.tobytes())
     return digest.hexdigest()
 
 
@@ -373,10 +345,9 @@ def _variables(
 
 def _saved(state: TrainState) -> dict[str, Any]:
     """The parts of a state that are kept; the average only where there is one."""
-    names = ["step", "params", "opt_state", "memory"]
-    if state.average:
-        names.append("average")
-    return {name: getattr(state, name) for name in names}
+    names = ("step", "params", "opt_state", "memory")
+    average = {"average": state.average} if state.average else {}
+    return {name: getattr(state, name) for name in names} | average
 
 
 def _progress_to_json(progress: Progress) -> dict[str, Any]:
@@ -386,7 +357,5 @@ def _progress_to_json(progress: Progress) -> dict[str, Any]:
 
 def _progress_from_json(tree: dict[str, Any]) -> Progress:
     # Infinity, which JSON lacks, was saved as a string.
-    plateau = tree["plateau"] | {"best": float(tree["plateau"]["best"])}
-    return Progress(
-        PlateauState(**plateau), tree["best_step"], float(tree["best_loss"])
-    )
+    plateau = PlateauState(**tree["plateau"] | {"best": float(tree["plateau"]["best"])})
+    return Progress(plateau, tree["best_step"], float(tree["best_loss"]))

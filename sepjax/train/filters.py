@@ -23,13 +23,8 @@ def learned_filters(run: Path) -> dict[str, np.ndarray]:
     if config.train.pretrained_from:
         source = find_run(config.train.pretrained_from, run, config.seed)
         initial, _ = start_from(initial, source, config)
-    return {
-        f"{moment}/{name}": np.asarray(taps)
-        for moment, params in (
-            ("initial", initial.params),
-            ("final", variables["params"]),
-        )
-        for name, taps in model.apply(
-            {**variables, "params": params}, method="kernels"
-        ).items()
-    }
+    filters: dict[str, np.ndarray] = {}
+    for moment, params in ("initial", initial.params), ("final", variables["params"]):
+        taps = model.apply({**variables, "params": params}, method="kernels")
+        filters |= {f"{moment}/{name}": np.asarray(bank) for name, bank in taps.items()}
+    return filters

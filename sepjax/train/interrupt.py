@@ -1,9 +1,8 @@
 """Asking a run to stop: SIGTERM from a scheduler, Ctrl-C from a person.
 
-In a distributed run a signal to any process stops all of them. jax's preemption service
-passes SIGTERM on to the other processes (it looks for one once a second) and names the
-next step that none has begun. It needs no collective: asking it after a step costs
-microseconds.
+In a distributed run jax's preemption service passes SIGTERM on to the other processes
+(it looks for one once a second) and names the next step that none has begun, without a
+collective: asking after a step costs microseconds.
 """
 
 import contextlib
@@ -51,12 +50,10 @@ def stop_signals() -> Iterator[Callable[[], bool]]:
         return stop
 
     before = {}
-    try:
+    with contextlib.suppress(ValueError):  # off the main thread the caller has signals
         # Of a distributed run jax itself hears SIGTERM, since the run's processes met.
         for number in (signal.SIGINT,) if together else (signal.SIGTERM, signal.SIGINT):
             before[number] = signal.signal(number, note)
-    except ValueError:  # not the main thread: leave signals to the caller
-        pass
     try:
         yield stop_asked
     finally:

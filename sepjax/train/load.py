@@ -19,9 +19,6 @@ def load(
         which: ``"best"`` checkpoint of a run by validation loss, or ``"latest"``.
             Imported weights have one state only.
 
-    Returns:
-        The model, its variables and a :class:`~sepjax.config.Config`.
-
     Raises:
         sepjax.train.checkpoint.CheckpointError: the folder holds neither.
         ValueError: imported weights are damaged.
@@ -57,8 +54,5 @@ def weight_facts(path: str | Path) -> dict[str, Any]:
 
 def is_imported(path: str | Path) -> bool:
     """Return whether a folder holds imported weights."""
-    # A run may have been saved as a file, too; it remains a run.
-    path = Path(path)
-    return (path / "model.safetensors").is_file() and not (
-        path / "checkpoints"
-    ).exists()
+    saved, run = Path(path, "model.safetensors"), Path(path, "checkpoints")
+    return saved.is_file() and not run.exists()  # a run that was saved remains a run

@@ -1,5 +1,6 @@
 """The log of a run: JSON lines, TensorBoard events and a progress line."""
 
+import contextlib
 import json
 import math
 import sys
@@ -16,12 +17,9 @@ from sepjax.storage import to_json, write_atomically
 def read_log(path: Path) -> list[dict]:
     """Read all records of a ``metrics.jsonl``; a half-written last line is dropped."""
     records = []
-    if path.exists():
-        for line in path.read_text().splitlines():
-            try:
-                records.append(json.loads(line))
-            except json.JSONDecodeError:
-                continue
+    for line in path.read_text().splitlines() if path.exists() else ():
+        with contextlib.suppress(json.JSONDecodeError):
+            records.append(json.loads(line))
     return records
 
 
@@ -41,7 +39,10 @@ class MetricLog:
         self._shown = shown and not self._silent
         self._events = None
         if not self._silent:
-            self._before = _rewind(self.path, start)
+            # Drop what was logged after the checkpoint.
+            kept = [r for r in read_log(self.path) if r["step"] <= start]
+            self._before = kept[-1]["seconds"] if kept else 0.0
+            write_atomically(self.path, "".join(map(_line, kept)))
             self._file = self.path.open("a")
             self._events = _event_writer(folder, start)
         self._bar = tqdm(
@@ -73,14 +74,11 @@ class MetricLog:
         if self._bar.disable:
             rate = (step - self._start) / (time.monotonic() - self._began)
             left = (self._total - step) / rate
-            print(
-                f"step {step}/{self._total}  {text}  "
-                f"{rate:.2f} steps/s  {left:.0f} s left",
-                flush=True,
-            )
-            return
-        self._bar.set_postfix_str(text, refresh=False)
-        self._bar.update(step - self._bar.n)
+            pace = f"{rate:.2f} steps/s  {left:.0f} s left"
+            print(f"step {step}/{self._total}  {text}  {pace}", flush=True)
+        else:
+            self._bar.set_postfix_str(text, refresh=False)
+            self._bar.update(step - self._bar.n)
 
     def say(self, text: str) -> None:
         """Print a line without breaking the progress line."""
@@ -99,13 +97,6 @@ class MetricLog:
             self._events.close()
 
 
-def _rewind(path: Path, step: int) -> float:
-    """Drop what was logged after a step; returns the seconds logged by then."""
-    kept = [record for record in read_log(path) if record["step"] <= step]
-    write_atomically(path, "".join(_line(record) for record in kept))
-    return kept[-1]["seconds"] if kept else 0.0
-
-
 def _line(record: dict) -> str:
     return to_json(record, indent=None) + "\n"
 
@@ -115,6 +106,5 @@ def _event_writer(folder: Path, start: int) -> Any:
         from tensorboardX import SummaryWriter
     except ImportError:  # tensorboardX is optional
         return None
-    return SummaryWriter(
-        str(folder / "events"), purge_step=start + 1 if start else None
-    )
+    purge = start + 1 if start else None
+    return SummaryWriter(str(folder / "events"), purge_step=purge)

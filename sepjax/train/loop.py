@@ -16,7 +16,7 @@ from sepjax.train.checkpoint import Progress
 from sepjax.train.interrupt import stop_signals
 from sepjax.train.log import MetricLog
 from sepjax.train.mesh import shard_batch
-from sepjax.train.objective import loss_terms
+from sepjax.train.objective import loss_terms, reduction
 from sepjax.train.optim.plateau import plateau_step
 from sepjax.train.program import Program, make_program
 from sepjax.train.seeds import part
@@ -61,7 +61,7 @@ def train(
         mesh: of all devices.
         provenance: saved with every checkpoint.
         allow_config_change: continue a run whose configuration differs.
-        program: of this configuration, if it was made before; runs may share one.
+        program: of this configuration and mesh, if it was made before.
 
     Returns:
         Whether the run came to its end; ``False`` if a signal asked it to stop.
@@ -71,65 +71,67 @@ def train(
         CheckpointError: a checkpoint cannot be written, or does not fit the config.
     """
     program = program or make_program(spelled_out(config, workdir), mesh)
-    last, processes = config.train.steps, (jax.process_index(), jax.process_count())
     with contextlib.ExitStack() as stack:
         runs = open_runs(stack, config, workdir, provenance)
-        start, state, program = resume(runs, program, data, mesh, allow_config_change)
+        start, state, program = resume(runs, program, data, allow_config_change)
         for run in runs:
             checkpoint.check_space(run.folder, part(state, 0, len(runs)), len(runs))
             remember(run.folder, run.record)
         if runs[0].manager.all_steps() and ended(runs, start):
             return True
-        open_logs(stack, runs, start)
+        for run in runs:  # the terminal shows the first log
+            total, shown = run.config.train.steps, run is runs[0]
+            log = MetricLog(run.folder, start=start, total=total, shown=shown)
+            run.log = stack.enter_context(log)
         stop_asked = stack.enter_context(stop_signals())
-        batches = data.train_batches(start, last, *processes)
-        # Feeders are generators.
-        stack.enter_context(contextlib.closing(batches))  # type: ignore[type-var]
-
-        if last == 0:
-            save(runs, *appraise(program, runs, state, data, mesh, 0))
-        done, recent = last == 0, []
-        for step, batch in enumerate(batches, start=start + 1):
-            state, metrics = program.train_step(state, shard_batch(mesh, batch))
-            recent.append((step, metrics))
-            # One step ahead of the device and no more: it can stop within two steps.
-            jax.block_until_ready(recent[-2:-1])
-            done, losses, stop = step == last, [math.inf] * len(runs), stop_asked()
-            judged = done or step % config.train.eval_every == 0
-            saved = judged or stop or step % config.train.checkpoint_every == 0
-            # What is saved was found finite, and a resumed run averages the same steps.
-            if saved or step % config.train.log_every == 0:
-                recent = report(runs, data, state, recent)
-            if judged:
-                state, losses = appraise(program, runs, state, data, mesh, step)
-                done = done or stalled(runs, step)
-            if saved:
-                save(runs, state, losses)
-            if done or stop:
-                break
+        done = advance(program, runs, start, state, data, stop_asked)
         for run in runs:
             checkpoint.finish(run.manager)
     return done
 
 
-def open_logs(stack: contextlib.ExitStack, runs: list[SeedRun], start: int) -> None:
-    """Continue the log of every seed; the terminal shows the first seed's."""
-    for run in runs:
-        shown, total = run is runs[0], run.config.train.steps
-        log = MetricLog(run.folder, start=start, total=total, shown=shown)
-        run.log = stack.enter_context(log)
+def advance(
+    program: Program,
+    runs: list[SeedRun],
+    start: int,
+    state: TrainState,
+    data: Batches,
+    stop_asked: Callable[[], bool],
+) -> bool:
+    """Take the steps after ``start``; return whether the run came to its end."""
+    train, recent = runs[0].config.train, []
+    last, processes = train.steps, (jax.process_index(), jax.process_count())
+    batches = data.train_batches(start, last, *processes)
+    # Feeders are generators.
+    with contextlib.closing(batches):  # type: ignore[type-var]
+        if done := last == 0:
+            save(runs, *appraise(program, runs, state, data, 0))
+        for step, batch in enumerate(batches, start=start + 1):
+            state, metrics = program.train_step(state, shard_batch(program.mesh, batch))
+            recent.append((step, metrics))
+            # One step ahead of the device and no more: it can stop within two steps.
+            jax.block_until_ready(recent[-2:-1])
+            done, losses, stop = step == last, [math.inf] * len(runs), stop_asked()
+            judged = done or step % train.eval_every == 0
+            saved = judged or stop or step % train.checkpoint_every == 0
+            # What is saved was found finite, and a resumed run averages the same steps.
+            if saved or step % train.log_every == 0:
+                recent = report(runs, data, state, recent)
+            if judged:
+                state, losses = appraise(program, runs, state, data, step)
+                done = done or stalled(runs, step)
+            if saved:
+                save(runs, state, losses)
+            if done or stop:
+                break
+    return done
 
 
 def appraise(
-    program: Program,
-    runs: list[SeedRun],
-    state: TrainState,
-    data: Batches,
-    mesh: Mesh,
-    step: int,
+    program: Program, runs: list[SeedRun], state: TrainState, data: Batches, step: int
 ) -> tuple[TrainState, list[float]]:
     """Evaluate, record the best, log and print; the state may get another rate."""
-    values = validate(program.eval_step, runs, state, data, mesh, step)
+    values = validate(program, runs, state, data, step)
     losses = [math.inf if r.lost else v["loss"] for r, v in zip(runs, values)]
     state = judge(runs, state, step, losses)
     tell(runs, step, values)
@@ -172,14 +174,12 @@ def report(
             problems[index] = problems[index] or broken(run, data, step, metrics)
     lose(runs, problems)
     losses = []
-    for index, (run, own) in enumerate(zip(runs, each)):
+    for rate, run, own in zip(rates, runs, each):
         mean = jax.tree.map(lambda *values: np.mean(values, axis=0), *own)
-        values = {"loss": float(mean["loss"])}
-        for name, each_source in by_source(mean).items():
-            values |= per_source(run.config, each_source, name)
+        values = {"loss": float(mean["loss"])} | by_source(run.config, mean)
         values |= {name: float(term) for name, term in mean.get("terms", {}).items()}
-        rate = float(rates[index])
-        values |= {"grad_norm": float(mean["grad_norm"]), "learning_rate": rate}
+        values["grad_norm"] = float(mean["grad_norm"])
+        values["learning_rate"] = float(rate)
         run.log.write("train", steps[-1], values)
         losses += [] if run.lost else [values["loss"]]
     text = f"loss {np.mean(losses):.2f}  rate {max(rates):.2g}"
@@ -191,12 +191,8 @@ def broken(run: SeedRun, data: Batches, step: int, metrics: dict) -> str:
     """Say which numbers of a step are not finite; empty if all are."""
     if all(np.all(np.isfinite(value)) for value in jax.tree.leaves(metrics)):
         return ""
-    sources = [
-        key
-        for name, values in by_source(metrics).items()
-        for key, value in per_source(run.config, values, name).items()
-        if not math.isfinite(value)
-    ]
+    values = by_source(run.config, metrics)
+    sources = [name for name, value in values.items() if not math.isfinite(value)]
     return (
         f"{run.folder}, seed {run.config.seed}, step {step}: loss {metrics['loss']}, "
         f"gradient norm {metrics['grad_norm']}; not finite: "
@@ -222,12 +218,7 @@ def lose(runs: list[SeedRun], problems: list[str]) -> None:
 
 
 def validate(
-    eval_step: Callable,
-    runs: list[SeedRun],
-    state: TrainState,
-    data: Batches,
-    mesh: Mesh,
-    step: int,
+    program: Program, runs: list[SeedRun], state: TrainState, data: Batches, step: int
 ) -> list[dict[str, float]]:
     """Return every seed's loss, and each class's SI-SDR in decibels.
 
@@ -242,24 +233,22 @@ def validate(
     # As many rows at once as training takes: memory is what it accumulates for.
     size = config.train.batch_size // config.train.accumulate
     for batch in data.valid_batches(size, *processes):
-        batch = shard_batch(mesh, batch)
-        share = jax.device_get(eval_step(state.scored, batch, state.memory))
+        batch = shard_batch(program.mesh, batch)
+        share = jax.device_get(program.eval_step(state.scored, batch, state.memory))
         sums = {name: sums.get(name, 0) + value for name, value in share.items()}
     values = [
         averages(run.config, part(sums, index, len(runs)))
         for index, run in enumerate(runs)
     ]
-    lose(
-        runs,
-        [
-            ""
-            if math.isfinite(own["loss"])
-            else f"{run.folder}, seed {run.config.seed}, step {step}: validation gives "
-            f"{own}. Either no class sounds in the validation split, or the estimates "
-            "are not finite."
-            for run, own in zip(runs, values)
-        ],
-    )
+    problems = [
+        ""
+        if math.isfinite(own["loss"])
+        else f"{run.folder}, seed {run.config.seed}, step {step}: validation gives "
+        f"{own}. Either no class sounds in the validation split, or the estimates "
+        "are not finite."
+        for run, own in zip(runs, values)
+    ]
+    lose(runs, problems)
     return values
 
 
@@ -274,8 +263,8 @@ def averages(config: Config, sums: dict[str, np.ndarray]) -> dict[str, float]:
         items = sums["items"] if not spoken and term.counts_silence else count
         known = np.broadcast_to(items > 0, count.shape)
         each = np.where(known, sums[label] / np.maximum(items, 1), np.nan)
-        how = term.over_sources if loss.over_sources == "auto" else loss.over_sources
-        reduce = np.nansum if how == "sum" and not spoken else np.nanmean
+        added = not spoken and reduction(term, loss) == "sum"
+        reduce = np.nansum if added else np.nanmean
         total += weight * sign * float(reduce(each)) if known.any() else math.nan
         values |= per_source(config, each if spoken else term.sign * each, label)
     if "si_sdr" not in {name.partition("/")[0] for name in values}:
@@ -327,9 +316,7 @@ def tell(runs: list[SeedRun], step: int, values: list[dict[str, float]]) -> None
     values = [own for run, own in zip(runs, values) if not run.lost]
     mean = {name: np.mean([own[name] for own in values]) for name in values[0]}
     classes = [name for name in mean if name.startswith("si_sdr/")]
-    each = "  ".join(
-        f"{name.removeprefix('si_sdr/')} {mean[name]:.2f}" for name in classes
-    )
+    each = "  ".join(f"{c.removeprefix('si_sdr/')} {mean[c]:.2f}" for c in classes)
     means = [np.nanmean([own[name] for name in classes]) for own in values]
     kept = [run for run in runs if not run.lost]
     best = " (best)" if all(run.progress.best_step == step for run in kept) else ""
@@ -340,9 +327,12 @@ def tell(runs: list[SeedRun], step: int, values: list[dict[str, float]]) -> None
     runs[0].log.say(f"step {step}: validation {verdict}  {each}")
 
 
-def by_source(metrics: dict) -> dict[str, np.ndarray]:
-    """Return the metrics of a step that have a value for every class."""
-    return {name: value for name, value in metrics.items() if np.ndim(value) == 1}
+def by_source(config: Config, metrics: dict) -> dict[str, float]:
+    """Return the values of a step that belong to classes, named after them."""
+    values: dict[str, float] = {}
+    for name, each in metrics.items():
+        values |= per_source(config, each, name) if np.ndim(each) == 1 else {}
+    return values
 
 
 def per_source(

@@ -14,13 +14,8 @@ def compile_step(
     """Compile the training step for such batches; return it and its memory in words.
 
     The result takes the place of ``program.train_step``, which would compile once more.
-    The devices of a CPU share the machine's memory evenly.
-
-    Args:
-        program: of the run.
-        batch: a whole one, of which only the shapes are used.
-        members: trained side by side.
-        resident: bytes of audio that stay on each device beside the step.
+    Only shapes of the whole batch are used; ``resident`` are bytes of audio that stay
+    on each device. The devices of a CPU share the machine's memory evenly.
 
     Raises:
         ValueError: a device has less memory than both take.

@@ -12,16 +12,14 @@ from jax.experimental.multihost_utils import (
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 AXIS = "data"
+WHOLE, SPLIT = PartitionSpec(), PartitionSpec(AXIS)
 
 
 def start_distributed(address: str, count: int, index: int) -> None:
-    """Join ``count`` processes; do nothing for a single process.
+    """Join ``count`` processes as number ``index``; do nothing for a single process.
 
-    Args:
-        address: ``host:port`` of process 0; ``"auto"`` where a cluster's environment
-            tells (Slurm, TPU pods).
-        count: number of processes.
-        index: this process.
+    The address is ``host:port`` of process 0, or ``"auto"`` where a cluster's
+    environment tells (Slurm, TPU pods).
     """
     # Processes wait for each other as they exit, and the first one evaluates before.
     week = 7 * 24 * 3600
@@ -49,12 +47,12 @@ def make_mesh(devices: Sequence[jax.Device] | None = None) -> Mesh:
 
 def batch_sharding(mesh: Mesh) -> NamedSharding:
     """Leading axis split over the devices."""
-    return NamedSharding(mesh, PartitionSpec(AXIS))
+    return NamedSharding(mesh, SPLIT)
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
     """The same value on every device."""
-    return NamedSharding(mesh, PartitionSpec())
+    return NamedSharding(mesh, WHOLE)
 
 
 def require_divisible(batch_size: int, devices: int, accumulate: int = 1) -> None:
@@ -72,19 +70,28 @@ def require_divisible(batch_size: int, devices: int, accumulate: int = 1) -> Non
     parts = devices * accumulate
     if batch_size % parts == 0:
         return
-    lower, upper = batch_size // parts * parts, -(-batch_size // parts) * parts
-    sizes = f"{lower} or {upper}" if lower else str(upper)
-    text = f"choose {sizes}"
+    lower = batch_size // parts * parts
+    advice = f"choose {lower} or {lower + parts}" if lower else f"choose {parts}"
     share, rest = divmod(batch_size, accumulate)
     if rest == 0:
         most = max(n for n in range(1, devices + 1) if share % n == 0)
-        text += f", or run on {most} device{'s' * (most > 1)}"
-    over = f"{devices} devices" if devices > 1 else ""
-    pieces = f"{accumulate} microbatches (train.accumulate)" if accumulate > 1 else ""
-    where = " x ".join(filter(None, (over, pieces)))
+        advice += f", or run on {most} device{'s' * (most > 1)}"
+    over = [f"{devices} devices"] * (devices > 1)
+    over += [f"{accumulate} microbatches (train.accumulate)"] * (accumulate > 1)
     raise ValueError(
-        f"train.batch_size={batch_size} does not divide over {where}: {text}"
+        f"train.batch_size={batch_size} does not divide over {' x '.join(over)}: "
+        + advice
     )
+
+
+def split(tree: Any, count: int) -> Any:
+    """Leading axes of ``count n`` items as ``(count, n)``."""
+    return jax.tree.map(lambda x: x.reshape(count, -1, *x.shape[1:]), tree)
+
+
+def merge(tree: Any) -> Any:
+    """The inverse of :func:`split`."""
+    return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), tree)
 
 
 def spread(
@@ -113,13 +120,9 @@ def spread(
     if form == "pmap":
         return _pmapped(function, mesh, more, donated)
     if mesh.size > 1:
-        whole, split = PartitionSpec(), PartitionSpec(AXIS)
+        inputs = (WHOLE, SPLIT, *[WHOLE] * more)
         function = jax.shard_map(
-            function,
-            mesh=mesh,
-            in_specs=(whole, split, *[whole] * more),
-            out_specs=whole,
-            check_vma=False,
+            function, mesh=mesh, in_specs=inputs, out_specs=WHOLE, check_vma=False
         )
     every = replicated(mesh)
     return jax.jit(
@@ -134,7 +137,6 @@ def _pmapped(
     function: Callable[..., Any], mesh: Mesh, more: int, donated: tuple[int, ...]
 ) -> Callable[..., Any]:
     """The form ``pmap`` of :func:`spread`, for global arrays as ``jit`` takes them."""
-    whole, split = PartitionSpec(), PartitionSpec(AXIS)
     local, several = len(mesh.local_devices), mesh.is_multi_process
     mapped = jax.pmap(
         function,
@@ -147,12 +149,11 @@ def _pmapped(
 
     def call(state: Any, batch: Any, *rest: Any) -> Any:
         if several:
-            state, rest = global_array_to_host_local_array((state, rest), mesh, whole)
-            batch = global_array_to_host_local_array(batch, mesh, split)
-        parts = jax.tree.map(lambda x: x.reshape(local, -1, *x.shape[1:]), batch)
-        results = mapped(state, parts, *rest)
+            state, rest = global_array_to_host_local_array((state, rest), mesh, WHOLE)
+            batch = global_array_to_host_local_array(batch, mesh, SPLIT)
+        results = mapped(state, split(batch, local), *rest)
         if several:
-            results = host_local_array_to_global_array(results, mesh, whole)
+            results = host_local_array_to_global_array(results, mesh, WHOLE)
         return results
 
     return call

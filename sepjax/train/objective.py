@@ -1,12 +1,11 @@
 """What training minimises: a model, run on an excerpt, and its losses.
 
-A batch may be split: every device has a share of its items, and a device may take its
-own share microbatch by microbatch. An objective computes what a share contributes to
-the loss *of the whole batch*, so that the sum over shares is the loss, and the sum of
-the gradients its gradient, however the batch is split.
+An objective computes what a share of a batch, a device's or a microbatch, contributes
+to the loss *of the whole batch*: sums over shares are the loss and its gradient.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import functools
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -110,15 +109,11 @@ def make_objective(
         any(within(f"{norm}/gain", path) for path in freeze) for norm in norms
     )
 
-    def outputs(params: Any, memory: dict, excerpt: Excerpt, axis_name: Any) -> tuple:
-        state = ModelState(params, memory, train, axis_name)
-        return model_outputs(model, terms, config, state, excerpt)
-
     def value(outputs: dict, excerpt: Excerpt, whole: Whole) -> tuple[Array, Metrics]:
         total = jnp.zeros(())
         metrics: Metrics = {}
         parts: Metrics = {}
-        facts = outputs | dict(sources=excerpt.sources, mixture=excerpt.mixture)
+        facts = outputs | excerpt._asdict()
         facts |= dict(sample_rate=model.sample_rate, whole=whole, weights=config)
         if "estimates" in outputs:  # a model may estimate one more, what is left
             facts["estimates"] = outputs["estimates"][:, : excerpt.sources.shape[1]]
@@ -134,33 +129,26 @@ def make_objective(
             metrics["terms"] = parts | metrics.get("terms", {})
         return total, metrics
 
+    outputs = functools.partial(model_outputs, model, terms, config, train)
     joint = any(term.joint(config) for _, term in terms)
     return Objective(outputs, value, joint, train and bool(norms), model.constants)
-
-
-class ModelState(NamedTuple):
-    """Parameters, memory and mode of a model, beside its inputs."""
-
-    params: Any
-    memory: dict[str, Any]
-    train: bool
-    axis_name: str | None
 
 
 def model_outputs(
     model: SeparationModel,
     terms: Terms,
     config: LossConfig,
-    state: ModelState,
+    train: bool,
+    params: Any,
+    memory: dict[str, Any],
     excerpt: Excerpt,
+    axis_name: str | None,
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the outputs that the losses need, by name, and the model's new memory."""
     needs = {name for _, term in terms for name in term.needs}
     options = {k: v for _, term in terms for k, v in term.options(config).items()}
-    memory = state.memory
     context: dict[str, Any] = {}
-    variables = {"params": state.params}
-    variables |= {name: memory[name] for name in model.collections}
+    variables = {"params": params} | {name: memory[name] for name in model.collections}
     if model.rngs:
         key, after = jax.random.split(jax.random.wrap_key_data(memory[RNGS]["key"]))
         memory = memory | {RNGS: {"key": jax.random.key_data(after)}}
@@ -169,12 +157,11 @@ def model_outputs(
             for index, name in enumerate(model.rngs)
         }
     if model.rngs or model.collections:
-        context["train"] = state.train
+        context["train"] = train
     if model.collections:
-        context |= dict(axis_name=state.axis_name, mutable=list(model.collections))
+        context |= dict(axis_name=axis_name, mutable=list(model.collections))
     outputs: dict[str, Any] = {}
-    methods = {model.outputs[name] for name in needs if name in model.outputs}
-    calls = dict.fromkeys(methods, options)
+    calls = {model.outputs[name]: options for name in needs if name in model.outputs}
     if needs & {"estimates", "masks", "latent"}:
         calls["__call__"] = {}
     for method, more in calls.items():
@@ -194,16 +181,20 @@ def reduce_share(term: Loss, facts: Mapping[str, Any]) -> tuple[Array, Metrics]:
     result = term.function(**{name: facts[name] for name in term.needs})
     if term.reduces:
         return result
-    whole, sources = facts["whole"], facts["sources"]
-    how = facts["weights"].over_sources
-    how = term.over_sources if how == "auto" else how
+    whole, how = facts["whole"], reduction(term, facts["weights"])
     if term.counts_silence:
         each = jnp.mean(result, axis=0) / whole.shares
-        total = jnp.sum(each) if how == "sum" else jnp.mean(each)
+        mean = jnp.mean(each)
     else:
-        mean, each = mean_over_active(result, active_sources(sources), whole.counts)
-        total = jnp.sum(each) if how == "sum" else mean
-    return total, {term.label: term.sign * each}
+        active = active_sources(facts["sources"])
+        mean, each = mean_over_active(result, active, whole.counts)
+    return jnp.sum(each) if how == "sum" else mean, {term.label: term.sign * each}
+
+
+def reduction(term: Loss, config: LossConfig) -> str:
+    """Return how a loss is reduced over sources, ``mean`` or ``sum``."""
+    how = config.over_sources
+    return term.over_sources if how == "auto" else how
 
 
 def require_outputs(model: SeparationModel, terms: Terms) -> None:
@@ -222,22 +213,6 @@ def require_outputs(model: SeparationModel, terms: Terms) -> None:
             )
 
 
-def require_shares(
-    objective: Objective, accumulate: int, norms: Iterable[str] = ()
-) -> None:
-    """Refuse microbatches where norms take their statistics from the whole batch.
-
-    Raises:
-        ValueError: such norms are trained.
-    """
-    if accumulate > 1 and objective.pooled:
-        raise ValueError(
-            "train.accumulate > 1: this model's norms use the statistics of the whole "
-            "batch, of which a microbatch has a part. Use more devices, a smaller "
-            f"train.batch_size or train.freeze={','.join(norms)}"
-        )
-
-
 def model_inputs(model: SeparationModel, excerpt: Excerpt) -> tuple[Array, ...]:
     """Return the inputs of a model: an oracle is given the sources as well."""
     return tuple(excerpt) if model.needs_sources else (excerpt.mixture,)
@@ -252,49 +227,3 @@ def initial_memory(
         # A stream of its own, so that the step number alone does not repeat it.
         memory[RNGS] = {"key": jax.random.key_data(jax.random.fold_in(key, 1))}
     return memory
-
-
-def evaluation_sums(
-    model: SeparationModel,
-    terms: Terms,
-    config: LossConfig,
-    variables: Variables,
-    excerpt: Excerpt,
-    weight: Array,
-) -> Metrics:
-    """Sum over the items of a batch, as in inference.
-
-    ``si_sdr`` and ``count``, per source, over items in which the source is active;
-    every other loss with values per source, under its name; and ``items``.
-
-    Args:
-        model: runs as for validation.
-        terms: the losses.
-        config: the section ``loss``.
-        variables: all of the model's.
-        excerpt: mixtures and sources.
-        weight: 0 for rows that only fill up the batch.
-    """
-    separation = model.apply(variables, *model_inputs(model, excerpt))
-    estimates = separation.estimates[:, : excerpt.sources.shape[1]]
-    rows = weight > 0
-    counted = active_sources(excerpt.sources) & rows[:, None]
-    values = source_si_sdr(excerpt.sources, estimates)
-    sums = {
-        "si_sdr": jnp.sum(jnp.where(counted, values, 0.0), 0),
-        "count": jnp.sum(counted, 0),
-    }
-    facts: dict[str, Any] = dict(sources=excerpt.sources, mixture=excerpt.mixture)
-    facts |= separation._asdict() | {"estimates": estimates}
-    facts["sample_rate"] = model.sample_rate
-    for _, term in terms:
-        if term.reduces or term.label == "si_sdr":
-            continue
-        for method in {model.outputs[n] for n in term.needs if n in model.outputs}:
-            options = term.options(config)
-            facts |= model.apply(variables, *excerpt, **options, method=method)
-        values = term.function(**{name: facts[name] for name in term.needs})
-        kept = rows[:, None] if term.counts_silence else counted
-        sums[term.label] = jnp.sum(jnp.where(kept, values, 0.0), 0)
-        sums["items"] = jnp.sum(rows)
-    return sums

@@ -19,13 +19,12 @@ from sepjax.train.step import TrainState
 def find_run(name: str, folder: Path, seed: int) -> Path:
     """Find the folder that ``train.pretrained_from`` names: a run or imported weights.
 
-    The name is a path, or a run beside this run or beside the folder of its seeds. In a
-    folder of several seeds the run of the same seed counts.
+    The name is a path, or a run beside this run, the folder of its seeds or that of its
+    variations. In a folder of several seeds the run of the same seed counts.
 
     Raises:
         CheckpointError: there is none; the message names the places.
     """
-    # Beside the run, the folder of its seeds, or that of its variations.
     places = [Path(name), *(parent / name for parent in list(folder.parents)[:3])]
     for place in places:
         for run in (place / f"seed_{seed}", place):
@@ -42,11 +41,7 @@ def fitted_parts(config: Config, folder: Path) -> tuple[str, ...]:
     """Return ``train.fit`` with ``embedding`` replaced by the new sources' embeddings.
 
     New sources are unknown to the run of ``train.pretrained_from``; if it knows all
-    sources, all are fitted.
-
-    Args:
-        config: resolved.
-        folder: of this run. A run that goes on needs the other one no more.
+    sources, all are fitted. A run that goes on in ``folder`` needs the other no more.
 
     Raises:
         CheckpointError: there is no run to start from.
@@ -86,17 +81,17 @@ def start_from(
         freeze: the parts that stay as they are.
 
     Returns:
-        The state, and what provenance should tell: run, step, hashes.
+        The state, and facts for the provenance: run, step, hashes.
 
     Raises:
         CheckpointError: the run has not ended; a parameter of it is not in this model,
             has another shape or would mean something else; a frozen part is not in it.
     """
-    _, variables, other = loading.load(run)
+    model, variables, other = loading.load(run)
     source = dict(jax.tree_util.tree_flatten_with_path(variables["params"])[0])
     new, structure = jax.tree_util.tree_flatten_with_path(state.params)
     require_fitting(run, source, dict(new))
-    whole = bool(set(variables["params"]) - {"encoder", "decoder"})
+    whole = bool(set(variables["params"]) - set(model.coders))
     require_same_meaning(run, other, config, whole)
     frozen = jax.tree.leaves(frozen_leaves(state.params, freeze))
     bare = [path for (path, _), yes in zip(new, frozen) if yes and path not in source]
@@ -105,23 +100,19 @@ def start_from(
             f"train.freeze or train.fit: {run} has no {_name(bare[0])}, which would "
             "stay as it was drawn"
         )
-    leaves = [
-        jax.device_put(np.asarray(source.get(path, leaf)), leaf.sharding)
-        for path, leaf in new
-    ]
     facts = origin(run) | {
         "params_sha256": checkpoint.params_sha256(variables["params"]),
         "sources": list(other.data.sources),
     }
+
+    def placed(old: jax.Array, value: Any) -> jax.Array:
+        return jax.device_put(np.asarray(value), old.sharding)
+
+    leaves = [placed(leaf, source.get(path, leaf)) for path, leaf in new]
     params = jax.tree_util.tree_unflatten(structure, leaves)
     kept = {
-        name: jax.tree.map(
-            lambda old, new: jax.device_put(np.asarray(new), old.sharding),
-            state.memory[name],
-            variables[name],
-        )
-        for name in state.memory
-        if name in variables
+        name: jax.tree.map(placed, state.memory[name], variables[name])
+        for name in state.memory.keys() & variables.keys()
     }
     return state.replace(params=params, memory=state.memory | kept), facts
 
@@ -172,11 +163,8 @@ def require_fitting(run: Path, source: dict, new: dict) -> None:
 def require_same_meaning(run: Path, old: Config, new: Config, whole: bool) -> None:
     """Refuse parameters of the right shapes that would mean something else here."""
     roles = {"free"} if whole else {"free", "separator"}
-    names = [
-        field.name
-        for field in dataclasses.fields(new.model)
-        if field.metadata.get("role") not in roles
-    ]
+    fields = dataclasses.fields(new.model)
+    names = [f.name for f in fields if f.metadata.get("role") not in roles]
     pairs = {
         f"model.{name}": (getattr(old.model, name, "none"), getattr(new.model, name))
         for name in names

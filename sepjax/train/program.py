@@ -15,7 +15,7 @@ from sepjax.functional.live import LiveSettings
 from sepjax.models.build import model_of
 from sepjax.models.contract import SeparationModel
 from sepjax.train.mesh import AXIS, replicated, spread
-from sepjax.train.objective import make_objective, require_shares
+from sepjax.train.objective import make_objective
 from sepjax.train.optim import make_optimizer
 from sepjax.train.optim.freeze import all_but
 from sepjax.train.seeds import map_members, map_seeds
@@ -39,6 +39,7 @@ class Program(NamedTuple):
     init: Callable[[jax.Array], TrainState]
     train_step: Callable[[TrainState, dict], tuple[TrainState, dict]]
     eval_step: Callable[[Any, dict, dict], dict]
+    mesh: Mesh
     freeze: tuple[str, ...] = ()  # paths of what training leaves as it is
     varied: tuple[str, ...] = ()  # fields whose values are data, in state.settings
     init_optimizer: Callable[[Any], Any] = dict  # its state for given parameters
@@ -49,19 +50,23 @@ def make_program(config: Config, mesh: Mesh) -> Program:
 
     Each device runs the same program on its rows (:func:`sepjax.train.mesh.spread`, in
     the form of ``train.parallel``). Nothing is compiled before the first call of each
-    part.
+    part. ``config`` is resolved, and its ``train.fit`` spelled out
+    (:func:`sepjax.train.pretrained.fitted_parts`).
 
-    Args:
-        config: resolved, ``train.fit`` as :func:`sepjax.train.pretrained.fitted_parts`
-            spells it out.
-        mesh: of all devices.
+    Raises:
+        ValueError: microbatches where norms take their statistics from the whole batch.
     """
     model, train = model_of(config), config.train
     time = round(config.data.chunk_seconds * config.data.sample_rate)
     freeze = frozen_parts(config, model, time)
     axis = AXIS if train.parallel == "pmap" or mesh.size > 1 else None
     objective = make_objective(model, config.loss, freeze)
-    require_shares(objective, train.accumulate, model.batch_norms)
+    if train.accumulate > 1 and objective.pooled:
+        raise ValueError(
+            "train.accumulate > 1: this model's norms use the statistics of the whole "
+            "batch, of which a microbatch has a part. Use more devices, a smaller "
+            f"train.batch_size or train.freeze={','.join(model.batch_norms)}"
+        )
     # A varied number is an array here too, so that no link of the chain is left out.
     values = {path: jnp.float32(v) for path, v in variations(config)[0].items()}
     optimizer = optimizer_of(with_values(config, values), freeze, model)
@@ -76,6 +81,7 @@ def make_program(config: Config, mesh: Mesh) -> Program:
         ),
         spread(step, mesh, train.parallel, donate=True),
         spread(eval_step(config, model, axis), mesh, train.parallel, more=1),
+        mesh,
         freeze,
         tuple(values),
         jax.jit(optimizer.init, out_shardings=replicated(mesh)),

@@ -18,22 +18,13 @@ def commit() -> str:
     root = Path(sepjax.__file__).parent.parent
     if not (root / ".git").exists():  # installed: git would name a stranger's commit
         return "unknown"
-    describe = [
-        "git",
-        "-C",
-        str(root),
-        "describe",
-        "--always",
-        "--dirty",
-        "--abbrev=12",
-    ]
+    describe = "git describe --always --dirty --abbrev=12".split()
     try:
-        done = subprocess.run(
-            describe, capture_output=True, text=True, timeout=10, check=True
-        )
+        return subprocess.check_output(
+            describe, cwd=root, stderr=subprocess.DEVNULL, text=True, timeout=10
+        ).strip()
     except (OSError, subprocess.SubprocessError):
         return "unknown"
-    return done.stdout.strip()
 
 
 def provenance(data_digest: str, seed: int) -> dict[str, Any]:

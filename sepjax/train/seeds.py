@@ -1,9 +1,7 @@
 """Several members of one configuration, trained side by side in one program.
 
 Members differ in their seeds (``train.seeds``) and in numbers such as the learning rate
-(``train.vary``). Every member has a run folder of its own in which nothing shows that
-others ran beside it: configuration, log, checkpoints and scores are those of a run of
-one seed, which can be continued alone.
+(``train.vary``). Each has the run folder of a run alone, and can be continued alone.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
 
-from sepjax.train.mesh import replicated
+from sepjax.train.mesh import merge, replicated, split
 
 
 def join(states: Sequence[Any], mesh: Mesh) -> Any:
@@ -51,24 +49,13 @@ def map_seeds(
 def map_members(
     step: Callable[[Any, Any], Any], states: Any, excerpts: Any, count: int
 ) -> Any:
-    """A step of every member's state, side by side.
+    """A step of every member's state, side by side; results along a leading axis.
 
-    Args:
-        step: of one member.
-        states: of ``count`` members; member ``v S + s`` has the s-th of S seeds.
-        excerpts: of every seed, along a leading axis.
-        count: of members.
-
-    Returns:
-        The step's results with a leading axis over members.
+    Of the ``count`` members, member ``v S + s`` has the s-th of S seeds; excerpts of
+    every seed lie along a leading axis.
     """
     seeds = jax.tree.leaves(excerpts)[0].shape[0]
     if count == seeds:
         return jax.vmap(step)(states, excerpts)
-
-    def grid(x: jax.Array) -> jax.Array:
-        return x.reshape(-1, seeds, *x.shape[1:])
-
     each = jax.vmap(jax.vmap(step), in_axes=(0, None))
-    results = each(jax.tree.map(grid, states), excerpts)
-    return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), results)
+    return merge(each(split(states, count // seeds), excerpts))

@@ -3,14 +3,13 @@
 import contextlib
 import dataclasses
 import operator
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh
 from orbax.checkpoint import CheckpointManager
 
 from sepjax.config import Config, member_configs, member_folders, to_dict
@@ -70,22 +69,22 @@ def open_runs(
     stack: contextlib.ExitStack, config: Config, workdir: Path, provenance: dict
 ) -> list[SeedRun]:
     """Open the run of every member, with its checkpoints."""
-    runs = []
-    for one, folder in zip(member_configs(config), member_folders(config, workdir)):
+    runs, members = [], member_configs(config)
+    # Members are saved one after another: a kill leaves them a checkpoint apart.
+    keep = min(len(members), 2)
+    for one, folder in zip(members, member_folders(config, workdir)):
         folder.mkdir(parents=True, exist_ok=True)
-        # Members are saved one after another: a kill leaves them a checkpoint apart.
-        keep = min(len(member_configs(config)), 2)
         manager = checkpoint.open_manager(folder, create=True, keep_latest=keep)
-        progress = Progress(PlateauState(one.optim.lr))
         own = provenance | {"seed": one.seed}
         record = {"config": to_dict(one), "provenance": own}
-        stack.enter_context(manager)
-        runs.append(SeedRun(one, folder, record, manager, progress))
+        progress = Progress(PlateauState(one.optim.lr))
+        run = SeedRun(one, folder, record, stack.enter_context(manager), progress)
+        runs.append(run)
     return runs
 
 
 def resume(
-    runs: list[SeedRun], program: Program, data: Batches, mesh: Mesh, force: bool
+    runs: list[SeedRun], program: Program, data: Batches, force: bool
 ) -> tuple[int, TrainState, Program]:
     """Return the step to continue from and its state: the latest that all seeds saved.
 
@@ -123,12 +122,8 @@ def resume(
         compiled, _ = compile_step(program, data.first_batch(), len(runs), resident)
         program = program._replace(train_step=compiled)
     if step == 0:
-        drawn, states = states, prepare(runs, states, data, mesh, program.freeze)
-        states = [
-            old if old is new else begin_from(new, program)
-            for old, new in zip(drawn, states)
-        ]
-    return step, join(states, mesh), program
+        states = prepare(runs, states, data, program)
+    return step, join(states, program.mesh), program
 
 
 def ended(runs: list[SeedRun], step: int) -> bool:
@@ -149,14 +144,13 @@ def patience(run: SeedRun) -> int:
 def common_step(runs: list[SeedRun], force: bool) -> int:
     """Find the latest step with a checkpoint of every seed; remove later checkpoints.
 
-    A kill between the seeds of one save leaves some seeds a checkpoint ahead, or
-    with the first checkpoint of all. Any other difference of seeds is refused.
+    A kill between the seeds of one save leaves some a checkpoint ahead, or with the
+    first checkpoint of all. Any other difference of seeds is refused.
     """
     saved = [set(run.manager.all_steps()) for run in runs]
     train = runs[0].config.train
     first = min(train.eval_every, train.checkpoint_every, train.steps)
-    common = set.intersection(*saved)
-    step = max(common, default=0)
+    step = max(set.intersection(*saved), default=0)
     for run, steps in zip(runs, saved):
         if steps and not force:
             meta = checkpoint.read_meta(run.manager, max(steps))
@@ -188,45 +182,38 @@ def spelled_out(config: Config, workdir: Path) -> Config:
 def begin(config: Config, program: Program) -> TrainState:
     """Create a member's state before training, with its values of varied fields."""
     state = program.init(jax.random.key(config.seed))
-    values = {path: operator.attrgetter(path)(config) for path in program.varied}
-    settings = {
-        path: jax.device_put(np.float32(value), state.step.sharding)
-        for path, value in values.items()
-    }
-    if "optim.lr" in values and config.optim.schedule == "plateau":
-        state = state.with_learning_rate(values["optim.lr"])
-    return state.replace(settings=settings)
+    values = [operator.attrgetter(path)(config) for path in program.varied]
+    numbers = jax.device_put([np.float32(v) for v in values], state.step.sharding)
+    if "optim.lr" in program.varied and config.optim.schedule == "plateau":
+        state = state.with_learning_rate(config.optim.lr)
+    return state.replace(settings=dict(zip(program.varied, numbers)))
 
 
 def prepare(
-    runs: list[SeedRun],
-    states: list[TrainState],
-    data: Batches,
-    mesh: Mesh,
-    freeze: Sequence[str] = (),
+    runs: list[SeedRun], states: list[TrainState], data: Batches, program: Program
 ) -> list[TrainState]:
-    """Set parameters from another run and statistics of the data, if required."""
-    config = runs[0].config
+    """Begin with parameters of another run or statistics of the data, if required."""
+    config, model = runs[0].config, model_of(runs[0].config)
     if config.train.pretrained_from:
-        return [
-            start_pretrained(run, state, freeze) for run, state in zip(runs, states)
+        states = [
+            start_pretrained(run, state, program) for run, state in zip(runs, states)
         ]
-    model = model_of(config)
-    if not wants_statistics(model, states[0].params):
+    elif wants_statistics(model, states[0].params):
+        excerpts = config.train.statistics_excerpts
+        steps = -(-excerpts // config.train.batch_size)
+        params = gather(
+            model,
+            [state.params for state in states],
+            data.train_batches(0, steps, jax.process_index(), jax.process_count()),
+            program.mesh,
+            excerpts=excerpts,
+            seeds=len({run.config.seed for run in runs}),
+            prepare=preparation(config),
+        )
+        states = [state.replace(params=own) for state, own in zip(states, params)]
+    else:
         return states
-    excerpts = config.train.statistics_excerpts
-    steps = -(-excerpts // config.train.batch_size)
-    batches = data.train_batches(0, steps, jax.process_index(), jax.process_count())
-    params = gather(
-        model,
-        [state.params for state in states],
-        batches,
-        mesh,
-        excerpts=excerpts,
-        seeds=len({run.config.seed for run in runs}),
-        prepare=preparation(config),
-    )
-    return [state.replace(params=own) for state, own in zip(states, params)]
+    return [begin_from(state, program) for state in states]
 
 
 def begin_from(state: TrainState, program: Program) -> TrainState:
@@ -248,13 +235,10 @@ def laid_out(state: TrainState, layout: Any) -> TrainState:
     return state.replace(opt_state=jax.tree.unflatten(layout, leaves))
 
 
-def start_pretrained(
-    run: SeedRun, state: TrainState, freeze: Sequence[str] = ()
-) -> TrainState:
+def start_pretrained(run: SeedRun, state: TrainState, program: Program) -> TrainState:
     """Set the parameters of ``train.pretrained_from`` and record their provenance."""
-    config = run.config
-    source = find_run(config.train.pretrained_from, run.folder, config.seed)
-    state, facts = start_from(state, source, config, freeze)
+    source = find_run(run.config.train.pretrained_from, run.folder, run.config.seed)
+    state, facts = start_from(state, source, run.config, program.freeze)
     run.record["provenance"]["pretrained"] = facts
     return state
 

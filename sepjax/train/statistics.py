@@ -45,13 +45,13 @@ def gather(
 
     Args:
         model: of the parameters; ``observe(mixture)`` runs what has statistics.
-        params: fresh, of every member; member ``v K + k`` has the k-th of K seeds,
+        params: fresh, of every member; member ``v K + k`` has the k-th of K ``seeds``,
             which hears row ``b K + k`` of a batch.
         batches: of training, as a feeder makes them.
         mesh: over which they are split.
         excerpts: the least number for each seed.
         seeds: their number, K.
-        prepare: makes them of a batch.
+        prepare: makes excerpts of a batch.
     """
 
     def observe(params: Any, batch: dict) -> Any:
@@ -75,9 +75,9 @@ def gather(
         if count >= excerpts:
             break
     own = [jax.tree.map(lambda leaf, k=k: leaf[k], moments) for k in range(seeds)]
-    starts = model.statistics
     return [
-        _with_statistics(one, own[m % seeds], starts) for m, one in enumerate(params)
+        _with_statistics(one, own[member % seeds], model.statistics)
+        for member, one in enumerate(params)
     ]
 
 

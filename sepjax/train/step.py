@@ -11,12 +11,12 @@ from jaxtyping import Array
 
 from sepjax.config import LossConfig
 from sepjax.functional.augment import Excerpt, prepare_excerpts
-from sepjax.losses import Whole, whole_batch
+from sepjax.losses import Whole, active_sources, source_si_sdr, whole_batch
 from sepjax.models.contract import SeparationModel
+from sepjax.train.mesh import merge, split
 from sepjax.train.objective import (
     Metrics,
     Objective,
-    evaluation_sums,
     initial_memory,
     loss_terms,
     model_inputs,
@@ -97,18 +97,16 @@ def make_train_step(
     """Forward, loss, gradient, update.
 
     The same function runs on one device, and under ``jax.shard_map`` or
-    ``jax.pmap(step, axis_name=...)`` on many: every device computes its share of the
-    *global* mean (the number of active items per source is summed over devices first),
-    so that the summed gradients are those of the whole batch.
+    ``jax.pmap(step, axis_name=...)`` on many, whose summed gradients are those of the
+    whole batch.
 
     Args:
         objective: :func:`sepjax.train.objective.make_objective` of a model.
         optimizer: :func:`sepjax.train.optim.make_optimizer` of a configuration.
         axis_name: the axis of ``shard_map`` or ``pmap``, if any.
-        freeze: parts of the model that get no gradient, such as ``"encoder"``; the
-            optimiser must know them too, for weight decay.
-        accumulate: microbatches that a device takes one after another; the update is
-            that of the whole batch.
+        freeze: parts that get no gradient, such as ``"encoder"``; the optimiser must
+            know them too, for weight decay.
+        accumulate: microbatches that a device takes one after another.
         ema: decay of the parameters' average (:func:`averaged`); 0: none.
 
     Returns:
@@ -143,20 +141,14 @@ def make_train_step(
             grads, state.opt_state, state.params, value=metrics["loss"]
         )
         still = unmoved(state.params, freeze, objective.constants)
-        updates = jax.tree.map(
+        moves = jax.tree.map(
             lambda x, no: jnp.zeros_like(x) if no else x, updates, still
         )
-        params = optax.apply_updates(state.params, updates)
+        params = optax.apply_updates(state.params, moves)
         metrics["grad_norm"] = optax.tree.norm(grads)
         average = averaged(state.average, params, state.step, ema) if ema else {}
-        new = state.replace(
-            step=state.step + 1,
-            params=params,
-            opt_state=opt_state,
-            memory=memory,
-            average=average,
-        )
-        return new, metrics
+        kept = dict(params=params, opt_state=opt_state, memory=memory, average=average)
+        return state.replace(step=state.step + 1, **kept), metrics
 
     return step
 
@@ -189,16 +181,14 @@ def objective_gradient(
 ) -> Callable[..., tuple[Any, Metrics, dict]]:
     """``(params, excerpt, memory) -> (gradients, metrics, memory)`` of an objective.
 
-    A device's excerpt is one share of the batch, or ``accumulate`` of them: then the
-    gradients of one microbatch after another are added up. Where the loss compares
+    The gradients of ``accumulate`` microbatches are added up. Where the loss compares
     items of the whole batch, all outputs are computed microbatch by microbatch, and
     once more for the gradient, which keeps as little of the network in memory.
     """
     joint = objective.joint and accumulate > 1
 
     def total(params: Any, memory: dict, excerpt: Excerpt, whole: Whole) -> tuple:
-        if freeze:
-            params = stop_gradients(params, freeze)
+        params = stop_gradients(params, freeze)
 
         def outputs(part: Excerpt) -> tuple[Any, dict]:
             return objective.outputs(params, memory, part, axis_name)
@@ -211,9 +201,7 @@ def objective_gradient(
         value, metrics = objective.loss(output, excerpt, whole)
         return value, ({"loss": value} | metrics, after)
 
-    def gradient(
-        params: Any, excerpt: Excerpt, memory: dict
-    ) -> tuple[Any, Metrics, dict]:
+    def gradient(params: Any, excerpt: Excerpt, memory: dict) -> tuple:
         shares = 1 if joint else accumulate
         whole = whole_batch(excerpt.sources, axis_name, shares)
 
@@ -226,21 +214,10 @@ def objective_gradient(
             memory, sums = share(memory, excerpt)
         else:
             memory, sums = add_up(share, memory, split(excerpt, shares))
-        if axis_name is not None:
-            sums = jax.lax.psum(sums, axis_name)
+        sums = sums if axis_name is None else jax.lax.psum(sums, axis_name)
         return *sums, memory
 
     return gradient
-
-
-def split(tree: Any, count: int) -> Any:
-    """Leading axes of ``count n`` items as ``(count, n)``."""
-    return jax.tree.map(lambda x: x.reshape(count, -1, *x.shape[1:]), tree)
-
-
-def merge(tree: Any) -> Any:
-    """The inverse of :func:`split`."""
-    return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), tree)
 
 
 def add_up(function: Callable, carry: Any, parts: Any) -> tuple[Any, Any]:
@@ -262,22 +239,40 @@ def make_eval_step(
     axis_name: str | None = None,
     loss: LossConfig | None = None,
 ) -> Callable[..., Metrics]:
-    """``(params, batch, memory={}) -> sums`` over the items of a batch.
+    """``(params, batch, memory={}) -> sums`` over a batch's items, as in inference.
 
-    The sums are those of :func:`sepjax.train.objective.evaluation_sums`. The batch is a
-    feeder's, with ``weight`` 0 for rows that only fill it up; ``prepare`` makes
+    ``si_sdr`` and ``count``, per source, over items in which the source is active;
+    every other loss with values per source, under its name; and ``items``. The batch is
+    a feeder's, with ``weight`` 0 for rows that only fill it up; ``prepare`` makes
     excerpts of it. ``axis_name`` as for :func:`make_train_step`.
     """
     loss = loss or LossConfig()
-    terms, model = loss_terms(loss, model.objective), model.for_validation()
+    terms = [term for _, term in loss_terms(loss, model.objective)]
+    terms = [term for term in terms if not term.reduces and term.label != "si_sdr"]
+    model = model.for_validation()
 
     def step(
         params: Any, batch: dict[str, Array], memory: dict | None = None
     ) -> Metrics:
         kept = {name: (memory or {})[name] for name in model.collections}
         variables, excerpt = {"params": params} | kept, prepare(batch)
-        weight = batch["weight"]
-        sums = evaluation_sums(model, terms, loss, variables, excerpt, weight)
+        separation = model.apply(variables, *model_inputs(model, excerpt))
+        estimates = separation.estimates[:, : excerpt.sources.shape[1]]
+        facts = excerpt._asdict() | separation._asdict()
+        facts |= dict(estimates=estimates, sample_rate=model.sample_rate)
+        rows = batch["weight"][:, None] > 0
+        active = active_sources(excerpt.sources) & rows
+        values = source_si_sdr(excerpt.sources, estimates)
+        sums = {"si_sdr": jnp.sum(jnp.where(active, values, 0.0), 0)}
+        sums["count"] = jnp.sum(active, 0)
+        for term in terms:
+            for method in {model.outputs[n] for n in term.needs if n in model.outputs}:
+                options = term.options(loss)
+                facts |= model.apply(variables, *excerpt, **options, method=method)
+            values = term.function(**{name: facts[name] for name in term.needs})
+            counted = rows if term.counts_silence else active
+            sums[term.label] = jnp.sum(jnp.where(counted, values, 0.0), 0)
+            sums["items"] = jnp.sum(rows)
         return sums if axis_name is None else jax.lax.psum(sums, axis_name)
 
     return step

@@ -24,11 +24,8 @@ def held(open_folder: Callable[[], Path], config: Config) -> Iterator[Path]:
 
     The folder and those of its seeds are locked (:func:`sepjax.storage.locked`), so
     that a run of one seed and one of all exclude each other. In a distributed run
-    process 0 locks, and all see what it wrote, or all raise.
-
-    Args:
-        open_folder: creates the run folder and returns it.
-        config: resolved.
+    process 0 locks, and all see what it wrote, or all raise. ``open_folder`` creates
+    the run folder and returns it.
 
     Raises:
         OSError: another process works there; the folder cannot be written to or is not
@@ -57,10 +54,9 @@ def held(open_folder: Callable[[], Path], config: Config) -> Iterator[Path]:
         yield folder
 
 
-def sees(file: Path, text: str, seconds: float = 5.0) -> bool:
+def sees(file: Path, text: str) -> bool:
     """Return whether a file soon has this content; opening makes NFS ask its server."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
+    for _ in range(50):
         with contextlib.suppress(OSError):
             if file.read_text() == text:
                 return True

@@ -1,6 +1,7 @@
 """``sepjax separate`` writes its own stems, all or none, and nothing else anywhere."""
 
 import fcntl
+import os
 import shutil
 import signal
 import subprocess
@@ -87,12 +88,30 @@ def test_names_are_as_deep_as_needed_and_always_differ():
     ]
 
 
-@pytest.mark.parametrize("name", ["x" * 251, "\u66f2" * 83])
+@pytest.mark.parametrize("name", ["x" * 251, "\u66f2" * 83, os.fsdecode(b"\xe9\xff")])
 def test_every_name_that_the_system_allows_can_be_separated(tmp_path, name, capsys):
     files = [tone(tmp_path / folder / f"{name}.wav") for folder in "ab"]
     assert separate(tmp_path / "out", *files) == 0
     assert len(list((tmp_path / "out").glob("*/voice.wav"))) == 2
     assert "->" in capsys.readouterr().out
+
+
+def test_standard_input_is_a_recording(tmp_path):
+    file, out = tone(tmp_path / "song.wav"), tmp_path / "out"
+    for name in ("-", "/dev/stdin"):
+        with open(file, "rb") as stream:
+            line = ["separate", name, "-n", MODEL, "-o", out]
+            pipe = subprocess.Popen(["cat"], stdin=stream, stdout=subprocess.PIPE)
+            done = subprocess.run(
+                [sys.executable, "-m", "sepjax", *line],
+                stdin=pipe.stdout,
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+        assert done.returncode == 0, done.stderr
+        assert soundfile.info(out / "stdin" / "voice.wav").frames == 4000
+        shutil.rmtree(out)
 
 
 def test_what_fails_keeps_no_name(tmp_path):
@@ -221,6 +240,7 @@ def test_stems_sum_to_the_mixture_at_the_depth_of_the_file(
         {},
         probe(str(path)),
         tmp_path / "out",
+        path,
         chunking=Chunking(2.0, rescale=False),
     )
     assert ("float" in note) == (made == "FLOAT")

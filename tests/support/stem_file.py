@@ -4,6 +4,7 @@ import av
 import numpy as np
 
 PACKET = 1024  # samples of AAC
+FORMS = {"aac": "fltp", "mp3": "fltp", "mp2": "s16", "alac": "s16p", "flac": "s16"}
 
 
 def write_streams(path, waves, rate=44100, codec="aac", **options):
@@ -14,7 +15,7 @@ def write_streams(path, waves, rate=44100, codec="aac", **options):
             stream.layout = "stereo" if wave.shape[1] == 2 else "mono"
             stream.bit_rate = 256000
         for stream, wave in zip(streams, waves):
-            form = {"aac": "fltp", "alac": "s16p", "flac": "s16"}[codec]
+            form = FORMS[codec]
             samples = wave.astype(np.float32) / 32768 if form == "fltp" else wave
             for start in range(0, len(wave), PACKET):
                 block = samples[start : start + PACKET]

@@ -14,8 +14,9 @@ import pytest
 
 from sepjax.config import to_dict
 from sepjax.models.build import model_of
-from sepjax.train import PlateauState, checkpoint, init_state, make_optimizer
+from sepjax.train import checkpoint, init_state, make_optimizer
 from sepjax.train.checkpoint import CheckpointError, Progress
+from sepjax.train.optim.plateau import PlateauState
 from tests.support.toy import TIME, toy_config
 
 RECORD = {"provenance": {"commit": "abc"}}
@@ -215,7 +216,8 @@ import resource, signal, sys
 from pathlib import Path
 import jax.numpy as jnp
 from sepjax.config import Config, to_dict
-from sepjax.train import PlateauState, TrainState, checkpoint
+from sepjax.train import TrainState, checkpoint
+from sepjax.train.optim.plateau import PlateauState
 
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 run, record = Path(sys.argv[1]), {"config": to_dict(Config()), "provenance": {}}

@@ -9,7 +9,7 @@ import pytest
 
 from sepjax.config import OptimConfig
 from sepjax.train import checkpoint, make_optimizer
-from sepjax.train.optim.restarts import cosine_restarts
+from sepjax.train.optim.chain import cosine_restarts
 from tests.support.toy import (
     log,
     one_device,

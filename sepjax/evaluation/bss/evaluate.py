@@ -124,19 +124,11 @@ def sdr_frames(
 
     The three errors of BSS Eval images sum to :math:`\hat s - s`: its SDR needs neither
     filters nor the other sources. The number is the same, for next to no work.
-
-    Args:
-        reference: as in :func:`bss_eval`, as are the others.
-        estimate: same shape.
-        window: samples.
-        hop: samples.
-        silence: see there; it is the only way in which sources touch one another.
+    Arguments and errors are those of :func:`bss_eval`; ``silence`` is the only way in
+    which sources touch one another.
 
     Returns:
         ``(sources, windows)`` float64 in dB.
-
-    Raises:
-        ValueError: as :func:`bss_eval`.
 
     Example:
         >>> reference = np.ones((1, 8, 2))
@@ -201,11 +193,10 @@ def _measure(
             spectra = {}
         length = part.stop - part.start + filters - 1
         plan = framing.plan_blocks(length, filters, _BLOCKS)
-        if plan.fft_size not in spectra:
-            spectra[plan.fft_size] = projection.filter_spectra(
-                solved[-1].together, solved[-1].alone, fft_size=plan.fft_size
-            )
-        energies.append(_energies(spectra[plan.fft_size], waves, part, plan, filters))
+        size = plan.fft_size
+        if size not in spectra:
+            spectra[size] = projection.filter_spectra(*solved[-1][:2], fft_size=size)
+        energies.append(_energies(spectra[size], waves, part, plan, filters))
     return energies, solved
 
 
@@ -217,18 +208,15 @@ def _solve(
     plan = framing.plan_blocks(part.stop - part.start, filters, _BLOCKS)
     width = sources * channels
     total = jnp.zeros((width, 2 * width, plan.fft_size // 2 + 1), complex)
+    sizes = {"filters": filters, "fft_size": plan.fft_size}
     step = plan.block * plan.count
     for i in range(plan.steps):
         start = part.start + i * step
         stop = start + step + filters - 1
         pieces = [framing.segment(w, start, stop, part) for w in (reference, estimate)]
-        total = projection.add_cross_spectra(
-            total, *pieces, filters=filters, fft_size=plan.fft_size
-        )
+        total = projection.add_cross_spectra(total, *pieces, **sizes)
         _wait(total)
-    return projection.solve_filters(
-        total, filters=filters, fft_size=plan.fft_size, sources=sources, permute=permute
-    )
+    return projection.solve_filters(total, **sizes, sources=sources, permute=permute)
 
 
 def _wait(value: Any) -> None:
@@ -242,12 +230,11 @@ def _energies(
 ) -> Any:
     """Energies of one window, filtered without history and with its tail."""
     step, total = plan.block * plan.count, 0.0
+    sizes = {"filters": filters, "fft_size": plan.fft_size}
     for i in range(plan.steps):
         start = part.start + i * step - (filters - 1)
         stop = part.start + (i + 1) * step
         pieces = [framing.segment(wave, start, stop, part) for wave in waves]
-        total = total + projection.window_energies(
-            spectra, *pieces, filters=filters, fft_size=plan.fft_size
-        )
+        total = total + projection.window_energies(spectra, *pieces, **sizes)
         _wait(total)
     return total

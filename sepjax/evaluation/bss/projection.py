@@ -126,11 +126,9 @@ def _independent(correlation: Array, sounds: Array) -> Array:
 
 
 def _project(between: Array, towards: Array, keep: Array) -> tuple[Array, ...]:
-    """Filters, the loading used and the ratio of eigenvalues of one system.
-
-    Channels that are not kept get a unit diagonal and no right-hand side, which makes
-    their filters zero without changing a shape.
-    """
+    """Filters, the loading used and the ratio of eigenvalues of one system."""
+    # Channels that are not kept get a unit diagonal and no right-hand side, which makes
+    # their filters zero without changing a shape.
     width, columns, filters = towards.shape
     between = between * (keep[:, None] & keep[None])[..., None]
     between = between.at[np.arange(width), np.arange(width), 0].set(1.0)

@@ -57,14 +57,9 @@ def score(
 ) -> BssScores:
     """Return the scores of the best order of the estimates, if several were measured.
 
-    Args:
-        energies: of each window, ``(len(ENERGIES), sources, estimates)``.
-        scored: of each window, which of these pairs count.
-        solved: the sets of filters.
-        mode: "v3" chooses an order for each window.
-        variant: "images" or "sources".
-        silence: "museval" keeps the order as given where a window has no scores.
-        channels: of every source.
+    Energies ``(len(ENERGIES), sources, estimates)``, and which of the pairs count, are
+    those of each window. Mode "v3" chooses an order for each; silence "museval" keeps
+    the order as given where a window has no scores.
     """
     xp = numpy_of(*energies, *scored)
     stacked = xp.stack([xp.asarray(energy) for energy in energies], -1)
@@ -78,13 +73,8 @@ def score(
         valid = _pick(valid, picked)
     else:
         metrics, valid = [metric[:, 0] for metric in metrics], valid[:, 0]
-    return BssScores(
-        *metrics,
-        permutation=order,
-        counts=valid.sum(-1),
-        windows=count,
-        **_trust(solved, (sources, channels), xp),
-    )
+    facts = _trust(solved, (sources, channels), xp) | {"counts": valid.sum(-1)}
+    return BssScores(*metrics, permutation=order, windows=count, **facts)
 
 
 def _metrics(energies: Any, variant: str) -> tuple[Any, Any, Any, Any]:
@@ -145,13 +135,9 @@ def _assign(sir: Any, mode: str, silence: str) -> np.ndarray:
 
 def _trust(solved: list[Projection], shape: tuple[int, int], xp: Any) -> dict[str, Any]:
     """Flags and figures over all sets of filters."""
-    if not solved:  # nothing sounds together: no filters, no doubt
-        loading, ratio, dropped = (
-            np.float64(0),
-            np.float64(np.nan),
-            np.ones(shape, bool),
-        )
-    else:
+    # Where nothing sounds together there are no filters, and no doubt.
+    loading, ratio, dropped = np.float64(0), np.float64(np.nan), np.ones(shape, bool)
+    if solved:
         loading, ratio, dropped = (
             xp.stack([xp.asarray(getattr(each, name)) for each in solved])
             for name in ("loading", "eigenvalue_ratio", "dropped")
@@ -160,10 +146,6 @@ def _trust(solved: list[Projection], shape: tuple[int, int], xp: Any) -> dict[st
     ill_conditioned = loading > LOADINGS[0]
     if dropped.shape[1] < shape[1]:  # channels like the first were never looked at
         dropped = np.pad(dropped, ((0, 0), (0, shape[1] - 1)), constant_values=True)
-    return {
-        "ill_conditioned": ill_conditioned,
-        "near_singular": ~ill_conditioned & (ratio < SINGULAR),
-        "loading": loading,
-        "eigenvalue_ratio": ratio,
-        "dropped": dropped,
-    }
+    flags = {"ill_conditioned": ill_conditioned}
+    flags["near_singular"] = ~ill_conditioned & (ratio < SINGULAR)
+    return flags | {"loading": loading, "eigenvalue_ratio": ratio, "dropped": dropped}

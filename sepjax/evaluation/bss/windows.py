@@ -141,16 +141,10 @@ def sounding(wave: Any, part: slice) -> Any:
 def scored_pairs(
     sounds: Any, parts: Any, silence: Silence, permute: bool
 ) -> Iterator[Any]:
-    """For every window, which (reference, estimate) pairs have scores.
+    """Yield for every window which (reference, estimate) pairs have scores.
 
-    Args:
-        sounds: two ``(sources,)``, who sounds anywhere, in references and estimates.
-        parts: for every window the same two.
-        silence: as in :func:`sepjax.evaluation.bss_eval`.
-        permute: all pairs rather than each reference with its own estimate.
-
-    Yields:
-        ``(sources, sources)`` or ``(sources, 1)`` booleans.
+    From two ``(sources,)``, what sounds in references and estimates at all, and in each
+    window: ``(sources, sources)`` with ``permute``, otherwise ``(sources, 1)``.
     """
     whole_pair = _pairs(*sounds, permute)
     for reference, estimate in parts:
@@ -193,13 +187,11 @@ def check(reference: Any, estimate: Any) -> tuple[Any, Any]:
 
 def _mismatch(reference: tuple[int, ...], estimate: tuple[int, ...]) -> str:
     axis = int(np.argmax(np.not_equal(reference, estimate)))
-    name = ("sources", "samples", "channels")[axis]
-    hint = ""
-    if name == "samples":
-        hint = "; cut the estimate or pad it with zeros at its end, as museval does"
+    hint = "; cut the estimate or pad it with zeros at its end, as museval does"
     return (
-        f"reference {reference} and estimate {estimate} differ in {name}: "
-        f"{reference[axis]} and {estimate[axis]}{hint}"
+        f"reference {reference} and estimate {estimate} differ in "
+        f"{('sources', 'samples', 'channels')[axis]}: {reference[axis]} and "
+        f"{estimate[axis]}{hint * (axis == 1)}"
     )
 
 
@@ -214,7 +206,7 @@ def _check_finite(name: str, wave: np.ndarray) -> None:
             source, sample, channel = bad[0]
             raise ValueError(
                 f"{name} is not finite: source {source}, sample {start + sample}, "
-                f"channel {channel} is {piece[tuple(bad[0])]}"
+                f"channel {channel} is {piece[source, sample, channel]}"
             )
 
 

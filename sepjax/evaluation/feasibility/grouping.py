@@ -19,14 +19,7 @@ Groups = tuple[tuple[str, ...], ...]
 def summarize(
     songs: Sequence[Mapping[str, Any]], classes: Sequence[str], mark: float = MARK
 ) -> dict[str, Any]:
-    """Summarize a set by the numbers of its songs.
-
-    Args:
-        songs: as written under ``"tracks"`` of the report's JSON: ``seconds``,
-            ``classes`` (name -> seconds, share, level), ``scores`` (procedure -> name
-            -> metric), ``clipped`` and ``overlap``.
-        classes: in the order of the overlap matrices.
-        mark: dB of SI-SDR.
+    """Summarize a set by the numbers of its songs, those of ``measure_song``.
 
     Returns:
         ``classes``: name -> songs in which it sounds, activity, level (median over
@@ -35,27 +28,22 @@ def summarize(
         songs in which both sound, and the pairs by size.
     """
     procedures = list(songs[0]["scores"])
-    scores = {
-        procedure: median_scores([song["scores"][procedure] for song in songs])
-        for procedure in procedures
-    }
+    rows = {p: [song["scores"][p] for song in songs] for p in procedures}
+    scores = {p: median_scores(rows[p]) for p in procedures}
     matrices = np.array([song["overlap"] for song in songs], float)
     matrix = np.apply_along_axis(mean, 0, matrices)
+    known = {name: _class(songs, name) for name in classes}
+    for name in classes:
+        known[name]["reaches_mark"] = reaches(scores[REFERENCE][name], mark)
     return {
-        "classes": {
-            name: _class(songs, name)
-            | {"reaches_mark": reaches(scores[REFERENCE][name], mark)}
-            for name in classes
-        },
+        "classes": known,
         "scores": scores,
         "clipped": {name: _clipped(songs, name) for name in procedures},
         "overlap": {"matrix": matrix.tolist(), "pairs": _pairs(matrix, classes)},
     }
 
 
-def median_scores(
-    songs: Sequence[Mapping[str, Mapping[str, float]]],
-) -> dict[str, dict[str, float]]:
+def median_scores(songs: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]]:
     """Medians over the songs in which a class sounds.
 
     Example:
@@ -88,7 +76,7 @@ def next_groups(
 
     Args:
         groups: of names of classes.
-        scores: name of a group (:func:`group_name`) -> metric -> dB.
+        scores: :func:`group_name` -> metric -> dB.
         overlaps: pair of classes -> overlap.
         mark: dB of SI-SDR.
 
@@ -122,12 +110,7 @@ def group_overlap(
 
 
 def group_name(group: Sequence[str]) -> str:
-    """Name a group.
-
-    Example:
-        >>> group_name(("drums", "shaker"))
-        'drums+shaker'
-    """
+    """Name a group, such as ``drums+shaker``."""
     return "+".join(group)
 
 
@@ -143,11 +126,10 @@ def _class(songs: Sequence[Mapping[str, Any]], name: str) -> dict[str, Any]:
 
 def _clipped(songs: Sequence[Mapping[str, Any]], procedure: str) -> dict[str, Any]:
     rows = [song["clipped"][procedure] for song in songs]
+    names = rows[0]["stems"]
     return {
         "mixture": sum(row["mixture"] for row in rows),
-        "stems": {
-            name: sum(row["stems"][name] for row in rows) for name in rows[0]["stems"]
-        },
+        "stems": {name: sum(row["stems"][name] for row in rows) for name in names},
         "songs": sum(row["mixture"] + sum(row["stems"].values()) > 0 for row in rows),
         "samples": sum(song["samples"] for song in songs),
     }

@@ -2,6 +2,7 @@
 
 import functools
 import hashlib
+import itertools
 import math
 import sys
 from collections.abc import Callable, Sequence
@@ -35,10 +36,7 @@ def report(
 ) -> dict[str, Any]:
     """Return the content of ``oracle.json``, without the commit.
 
-    Args:
-        classes: to separate.
-        songs: of :func:`data_pipelines.collections.multitrack.open_recordings`.
-        settings: what is measured, and of what.
+    Songs are those of :func:`data_pipelines.collections.multitrack.open_recordings`.
 
     Raises:
         ValueError: no song could be measured.
@@ -89,18 +87,13 @@ def measure_song(
         total = np.sum(group, 0, np.int32) if len(group) else np.zeros((frames, 1))
         facts = activity(to_float(total), rate)
         presence[name] = {"tracks": len(group), **facts._asdict()}
+    common = overlap(waves, sample_rate=rate, power=settings.power).tolist()
     return {
-        "name": song.name,
-        "seconds": frames / rate,
-        "sample_rate": rate,
-        "channels": channels,
-        "samples": frames * channels,
-        "digest": loaded.digest,
-        "clipped_in_files": loaded.clipped,
-        "classes": presence,
-        "scores": scores,
-        "clipped": clipped,
-        "overlap": overlap(waves, sample_rate=rate, power=settings.power).tolist(),
+        **{"name": song.name, "seconds": frames / rate, "sample_rate": rate},
+        **{"channels": channels, "samples": frames * channels},
+        **{"digest": loaded.digest, "clipped_in_files": loaded.clipped},
+        **{"classes": presence, "scores": scores, "clipped": clipped},
+        "overlap": common,
     }
 
 
@@ -111,10 +104,8 @@ def groupings(
     settings: Settings,
 ) -> list[dict[str, Any]]:
     """Merge classes until all groups reach the mark; measure each step anew."""
-    overlaps = {
-        frozenset(pair["classes"]): pair["overlap"]
-        for pair in summary["overlap"]["pairs"]
-    }
+    pairs = summary["overlap"]["pairs"]
+    overlaps = {frozenset(pair["classes"]): pair["overlap"] for pair in pairs}
     known = summary["scores"][grouping.REFERENCE]
     scores = {k: row for k, row in known.items() if not math.isnan(row["si_sdr"])}
     groups = tuple(sorted((name,) for name in scores))
@@ -137,10 +128,8 @@ def _score_groups(
 ) -> dict[str, Any]:
     """Mix a song from the tracks of groups of classes, and score it."""
     loaded, rank = song.read(), {name: i for i, name in enumerate(classes)}
-    merged = [
-        [track for name in group for track in loaded.tracks[rank[name]]]
-        for group in groups
-    ]
+    tracks = ((loaded.tracks[rank[name]] for name in group) for group in groups)
+    merged = [list(itertools.chain.from_iterable(group)) for group in tracks]
     mixed = mix(merged, grouping.REFERENCE, beta=settings.beta)
     names = [grouping.group_name(group) for group in groups]
     return _by_class(names, _scores(mixed, loaded.sample_rate, settings))
@@ -207,7 +196,5 @@ def _scores(mixed: Any, rate: int, settings: Settings) -> dict[str, list]:
 
 
 def _by_class(names: Sequence[str], scores: dict[str, list]) -> dict[str, Any]:
-    return {
-        name: {metric: values[i] for metric, values in scores.items()}
-        for i, name in enumerate(names)
-    }
+    rows = zip(*scores.values())
+    return {name: dict(zip(scores, row)) for name, row in zip(names, rows)}

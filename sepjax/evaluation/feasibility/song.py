@@ -2,8 +2,7 @@
 
 Activity and level say whether a class is there to be learned, the scores of the ideal
 ratio mask how far a mask on a spectrogram could go, and the overlap of those masks
-which classes stand in each other's way. Sets of songs are the subject of
-:mod:`sepjax.evaluation.feasibility.grouping`.
+which classes stand in each other's way.
 """
 
 import functools
@@ -36,11 +35,8 @@ def activity(wave: np.ndarray, sample_rate: int) -> Activity:
     """Measure when and how loud a class sounds.
 
     A block of 0.1 s is active if its peak exceeds -60 dBFS. The level is the root mean
-    square over samples and channels of the active blocks, -3 dBFS for a full sine.
-
-    Args:
-        wave: ``(time, channels)`` at full scale 1.
-        sample_rate: Hz.
+    square over samples and channels of the active blocks, -3 dBFS for a full sine. The
+    wave is ``(time, channels)`` at full scale 1, the sample rate in Hz.
 
     Example:
         >>> wave = np.concatenate([np.zeros((8000, 1)), np.full((8000, 1), 0.1)])
@@ -91,8 +87,7 @@ def oracle_scores(
         Thesis, chapter 4: power 2, SDR in windows of 6 s.
     """
     if np.any(stems, axis=(1, 2)).sum() < 2:
-        nothing = [math.nan] * len(stems)
-        return {"si_sdr": nothing, "sdr": nothing}
+        return dict.fromkeys(("si_sdr", "sdr"), [math.nan] * len(stems))
     n_fft = fft_size(sample_rate)
     estimates = ideal_ratio_mask(stems, mixture, power=power, n_fft=n_fft)
     # One class at a time: scores are in float64, which a whole song would feel.
@@ -114,10 +109,7 @@ def overlap(stems: np.ndarray, *, sample_rate: int, power: float = 2.0) -> np.nd
     For :math:`\alpha = 2`, :math:`E M_a = |Y_a|^2`: the share of the quieter class's
     energy that lies under the other. 0: they never meet. 1: it is covered completely.
 
-    Args:
-        stems: ``(classes, time, channels)``, float.
-        sample_rate: Hz; the transform is that of the oracle.
-        power: the exponent of the masks.
+    Arguments and transform are those of :func:`oracle_scores`.
 
     Returns:
         ``(classes, classes)``, symmetric, 1 on the diagonal; NaN for silent classes.

@@ -3,6 +3,7 @@
 A process holds the audio of one track at a time, and gives back nothing but numbers.
 """
 
+import contextlib
 import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -55,31 +56,23 @@ def evaluate_folders(
         raise ValueError(f"jobs={jobs} must be at least 1, or 0 for one per processor")
     pairs, remarks = pair_tracks(Path(references), Path(estimates), classes)
     options = {"total": len(pairs), "progress": progress}
-    processes = min(jobs or _useful_jobs(pairs), len(pairs))
+    options["jobs"] = min(jobs or _useful_jobs(pairs), len(pairs))
     # Short songs share a process: its imports would take longer than they do.
-    threads = 2 if jobs == 0 and processes == 1 else 1
-    done = score_all(
-        pairs, read_pair, protocol, jobs=processes, threads=threads, **options
-    )
-    ordered = sorted(done, key=lambda item: item[0])
-    rows = [{"name": pairs[index].title} | row for index, row in ordered]
+    options["threads"] = 2 if jobs == 0 and options["jobs"] == 1 else 1
+    done = dict(score_all(pairs, read_pair, protocol, **options))
+    rows = [{"name": pairs[index].title} | done[index] for index in sorted(done)]
+    about = _definition([row for row in rows if "error" not in row])
     origin = {"references": str(references), "estimates": str(estimates)}
-    return make_results(
-        rows,
-        protocol,
-        _definition([row for row in rows if "error" not in row]),
-        {**origin, **(provenance or {})},
-    ) | {"remarks": list(remarks)}
+    results = make_results(rows, protocol, about, {**origin, **(provenance or {})})
+    return results | {"remarks": list(remarks)}
 
 
 def _useful_jobs(pairs: Sequence[Pair]) -> int:
     seconds = 0.0
     for pair in pairs:
-        try:
+        with contextlib.suppress(OSError, ValueError):  # told when it is read
             file = probe(str(next(iter(pair.references.values()))[0]))
             seconds += file.frames / file.sample_rate
-        except (OSError, ValueError):  # told when it is read
-            continue
     return 1 if seconds < SHORT else processors(MOST_JOBS)
 
 

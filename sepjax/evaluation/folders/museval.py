@@ -28,11 +28,8 @@ def museval_tree(
 ) -> dict[str, Any]:
     """Return the tree that museval writes.
 
-    Args:
-        curves: for each class the values of SDR, ISR, SIR and SAR (in any case) in all
-            windows, as the fields of :class:`sepjax.evaluation.BssScores`.
-        window_seconds: length of a window.
-        hop_seconds: from window to window.
+    Curves are the values of SDR, ISR, SIR and SAR (in any case) of each class in all
+    windows, as the fields of :class:`sepjax.evaluation.BssScores`.
 
     Raises:
         ValueError: a class lacks a metric.
@@ -45,8 +42,7 @@ def museval_tree(
     targets = []
     for name, values in curves.items():
         upper = {metric.upper(): values[metric] for metric in values}
-        missing = [metric for metric in METRICS if metric not in upper]
-        if missing:
+        if missing := [metric for metric in METRICS if metric not in upper]:
             raise ValueError(f"{name!r} has no {', '.join(missing)}; museval needs it")
         frames = []
         for index in range(len(upper["SDR"])):
@@ -75,14 +71,12 @@ def read_museval(path: Path) -> dict[str, dict[str, np.ndarray]]:
         ValueError: the file is not of this format.
     """
     try:
-        targets = json.loads(Path(path).read_text("utf-8"))["targets"]
         curves = {}
-        for target in targets:
+        for target in json.loads(Path(path).read_text("utf-8"))["targets"]:
             frames = [frame["metrics"] for frame in target["frames"]]
-            curves[target["name"]] = {
-                metric: np.array([frame[metric] for frame in frames], float)
-                for metric in METRICS
-            }
+            columns = ([frame[metric] for frame in frames] for metric in METRICS)
+            arrays = (np.array(column, float) for column in columns)
+            curves[target["name"]] = dict(zip(METRICS, arrays))
         return curves
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path} is not a track of museval: {error!r}") from error

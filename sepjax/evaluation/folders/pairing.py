@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from data_pipelines.songs.layouts import (
     MIXTURES,
+    SPLIT_FOLDERS,
     Files,
     Songs,
     find_songs,
@@ -64,11 +65,8 @@ def pair_tracks(
         FileNotFoundError: there is no such folder.
         ValueError: a folder holds no songs, or nothing in them has a partner.
     """
-    sides = {
-        "references": _wanted(references, classes),
-        "estimates": _wanted(estimates, classes),
-    }
-    matched, remarks = _match_songs(*sides.values(), references, estimates)
+    sides = [_wanted(folder, classes) for folder in (references, estimates)]
+    matched, remarks = _match_songs(*sides, references, estimates)
     pairs = []
     lacking: dict[str, list[str]] = {}  # remark on a class -> songs
     for subset, name, truth, guess in matched:
@@ -110,23 +108,20 @@ def _match_songs(
         truth, guess = _by_name(truth, references), _by_name(guess, estimates)
     else:
         truth, guess = (
-            {(subset.lower(), name): (subset, files) for (subset, name), files in s}
+            {(SPLIT_FOLDERS[k.lower()], name): (k, files) for (k, name), files in s}
             for s in (truth.items(), guess.items())
         )
-    matched = [
-        (truth[key][0] or guess[key][0], key[1], truth[key][1], guess[key][1])
-        for key in truth
-        if key in guess
-    ]
-    remarks = [
-        f"{estimates}: no reference of song {name!r}{_near(name, truth)}"
-        for subset, name in guess
-        if (subset, name) not in truth
-    ]
+    matched = []
     missing: dict[str, list[str]] = {}
-    for key in truth:
-        if key not in guess:
-            missing.setdefault(truth[key][0], []).append(key[1])
+    for key, (subset, files) in truth.items():
+        if key in guess:
+            matched.append((subset or guess[key][0], key[1], files, guess[key][1]))
+        else:
+            missing.setdefault(subset, []).append(key[1])
+    strangers = [name for subset, name in guess if (subset, name) not in truth]
+    known = [name for _, name in truth]
+    text = f"{estimates}: no reference of song"
+    remarks = [f"{text} {name!r}{_near(name, known)}" for name in strangers]
     for subset, names in missing.items():
         where = f" of {subset}" if subset else ""
         remarks.append(f"{references}: {len(names)} songs{where} have no estimates ")
@@ -148,17 +143,16 @@ def _by_name(songs: Songs, root: Path) -> dict[tuple[str, str], tuple[str, Files
 
 
 def _class_remarks(truth: Files, guess: Files) -> Iterable[str]:
-    known = [("", name) for name in truth]
     for name in guess:
         if name not in truth:
-            yield f"no reference of class {name!r}{_near(name, known)}"
+            yield f"no reference of class {name!r}{_near(name, truth)}"
     for name in truth:
         if name not in guess:
             yield f"no estimate of class {name!r}, which is not scored"
 
 
-def _near(name: str, known: Iterable[tuple[str, str]]) -> str:
-    names = list(dict.fromkeys(other for _, other in known))
+def _near(name: str, known: Iterable[str]) -> str:
+    names = list(dict.fromkeys(known))
     close = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
     if close:
         return f"; did you mean {' or '.join(map(repr, close))}?"

@@ -32,9 +32,7 @@ def read_pair(pair: Pair) -> Track:
     truth = np.zeros((len(names), frames, width), np.float32)
     guess = np.zeros_like(truth)
     notes: dict[str, list[str]] = {}
-    for index, (name, reference, estimate) in enumerate(
-        zip(names, references, estimates)
-    ):
+    for index, (reference, estimate) in enumerate(zip(references, estimates)):
         if estimate.sample_rate != rate:
             raise ValueError(
                 f"{estimate.path}: has {estimate.sample_rate} Hz where the references "
@@ -46,18 +44,17 @@ def read_pair(pair: Pair) -> Track:
             _read_into(guess[index], estimate)
         else:
             text = _read_other_width(truth, guess, index, estimate)
-            notes.setdefault(text, []).append(name)
+            notes.setdefault(text, []).append(names[index])
         if extra := estimate.frames - frames:
             text = "longer, cut" if extra > 0 else "shorter, filled with zeros"
             text = f"{abs(extra)} samples ({abs(extra) / rate:.3g} s) {text}"
-            notes.setdefault(text, []).append(name)
+            notes.setdefault(text, []).append(names[index])
     told = tuple(f"estimate of {', '.join(who)}: {text}" for text, who in notes.items())
     digest = hashlib.sha256("\n".join(names).encode())
     digest.update(truth)
     facts = {"subset": pair.subset, "references_sha256": digest.hexdigest()}
-    return Track(
-        *(pair.name, rate, names, truth, {MAIN: guess}), facts=facts, notes=told
-    )
+    song = pair.name, rate, names, truth, {MAIN: guess}
+    return Track(*song, facts=facts, notes=told)
 
 
 def _probe(name: str, files: Files) -> AudioFile:
@@ -77,10 +74,8 @@ def _check_references(names: tuple[str, ...], files: list[AudioFile]) -> None:
     for what, values in facts.items():
         if len({*values.values()}) > 1:
             listed = ", ".join(f"{name} {value}" for name, value in values.items())
-            folder = Path(files[0].path).parent
-            raise ValueError(
-                f"{folder}: references of different {what}: {listed}; export them alike"
-            )
+            text = f"references of different {what}: {listed}; export them alike"
+            raise ValueError(f"{Path(files[0].path).parent}: {text}")
 
 
 def _ffmpeg(path: str, option: str) -> str:
@@ -117,13 +112,14 @@ def _read_other_width(
         if not _differ(wide):
             guess[index] = wide[:, :1]
             return "all channels are equal, one was scored"
+        raise ValueError(
+            f"{file.path}: has {file.channels} different channels where the reference "
+            f"is mono; mix it down: {_ffmpeg(file.path, '-ac 1')}"
+        )
     raise ValueError(
         f"{file.path}: has {file.channels} channels where the reference has {width} "
-        "different ones; separate with the channels of the references, or convert "
-        f"one of them: {_ffmpeg(file.path, f'-ac {width}')}"
-        if width > 1
-        else f"{file.path}: has {file.channels} different channels where the reference "
-        f"is mono; mix it down: {_ffmpeg(file.path, '-ac 1')}"
+        "different ones; separate with the channels of the references, or convert one "
+        f"of them: {_ffmpeg(file.path, f'-ac {width}')}"
     )
 
 

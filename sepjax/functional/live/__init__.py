@@ -1,8 +1,6 @@
 """Concerts simulated from clean stems: bleed, hall and audience."""
 
 from sepjax.functional.live.concert import DELAYS as DELAYS
-from sepjax.functional.live.concert import FLOOR as FLOOR
-from sepjax.functional.live.concert import LiveExcerpt as LiveExcerpt
 from sepjax.functional.live.concert import LiveSettings as LiveSettings
 from sepjax.functional.live.concert import bleed as bleed
 from sepjax.functional.live.concert import draw_count as draw_count

@@ -28,10 +28,7 @@ def crowd(key: jax.Array, time: int, *, sample_rate: int) -> Float[Array, " time
     slow random course of 4 dB; claps are short bursts at random moments, the density
     of which comes and goes with another.
 
-    Args:
-        key: of all that is random.
-        time: samples; static under ``jit``, as is the rate.
-        sample_rate: in Hz.
+    ``time``, in samples, and the rate, in Hz, are static under ``jit``.
 
     Example:
         >>> wave = crowd(jax.random.key(0), 16000, sample_rate=8000)
@@ -40,18 +37,15 @@ def crowd(key: jax.Array, time: int, *, sample_rate: int) -> Float[Array, " time
     """
     voice, swell, when, applause, clap = jax.random.split(key, 5)
     level = jnp.exp(0.45 * _course(swell, time, sample_rate))
-    voices = _voices(voice, time, sample_rate) * level
+    voices = _noise(voice, time, sample_rate, _voices) * level
     density = jax.nn.sigmoid(3 * _course(applause, time, sample_rate) - 2)
     wave = voices + _claps(when, clap, density, sample_rate)
     return wave / jnp.sqrt(jnp.maximum(jnp.mean(wave**2), 1e-20))
 
 
-def _voices(key: jax.Array, time: int, sample_rate: int) -> Float[Array, " time"]:
-    def shape(hertz: np.ndarray) -> np.ndarray:
-        rise = np.clip((hertz - LOW) / (FULL - LOW), 0, 1)
-        return rise / np.sqrt(np.maximum(hertz, FULL))
-
-    return _noise(key, time, sample_rate, shape)
+def _voices(hertz: np.ndarray) -> np.ndarray:
+    rise = np.clip((hertz - LOW) / (FULL - LOW), 0, 1)
+    return rise / np.sqrt(np.maximum(hertz, FULL))
 
 
 def _claps(

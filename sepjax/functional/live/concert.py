@@ -160,10 +160,7 @@ def bleed(
         return sound + gain[..., None] * late, None
 
     # One source after the other: a song at all pairs at once would not fit.
-    each = (
-        jnp.moveaxis(padded, 1, 0),
-        *(jnp.moveaxis(x, 2, 0) for x in (gains, delays)),
-    )
+    each = padded.swapaxes(0, 1), jnp.moveaxis(gains, 2, 0), jnp.moveaxis(delays, 2, 0)
     return jax.lax.scan(hear, jnp.zeros_like(sources), each)[0]
 
 
@@ -177,9 +174,8 @@ def simulate_live(
 ) -> LiveExcerpt:
     """Clean mono sources as the microphones of a concert would record them.
 
-    The formula stands at the top of this module. ``mixture`` is the sum of
-    ``sources``; ``clean`` are the sources as they were given. Without bleed, hall and
-    audience (``bleed_high`` -inf, ``reverb_high`` 0, ``crowd_low`` inf) all three are
+    The formula stands at the top of this module. Without bleed, hall and audience
+    (``bleed_high`` -inf, ``reverb_high`` 0, ``crowd_low`` inf) mixture and sources are
     the clean music.
 
     Args:

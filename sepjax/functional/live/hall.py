@@ -48,8 +48,7 @@ def hall_impulse_response(
         reverb_seconds: until the energy has fallen by 60 dB, at 1 kHz.
         direct_db: direct-to-reverberant ratio in dB; infinite: no tail.
         sample_rate: in Hz; static under ``jit``.
-        taps: samples of the response, also static; ``reverb_seconds * sample_rate``
-            hold all that matters.
+        taps: of the response, also static; ``reverb_seconds * sample_rate`` suffice.
 
     Example:
         >>> response = hall_impulse_response(
@@ -97,9 +96,8 @@ def with_direct_sound(
     tail = tail[..., 1:]
     energy = jnp.sum(tail**2, axis=-1)
     gain = jnp.sqrt(10.0 ** (-direct_db / 10) / jnp.maximum(energy, 1e-20))
-    return jnp.concatenate(
-        [jnp.ones_like(tail[..., :1]), gain[..., None] * tail], axis=-1
-    )
+    direct = jnp.ones_like(tail[..., :1])
+    return jnp.concatenate([direct, gain[..., None] * tail], axis=-1)
 
 
 def reverberate(

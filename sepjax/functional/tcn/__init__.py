@@ -1,7 +1,5 @@
 """The temporal convolutional network of Conv-TasNet."""
 
-from sepjax.functional.tcn.network import FUSED as FUSED
-from sepjax.functional.tcn.network import Norm as Norm
 from sepjax.functional.tcn.network import init_tcn as init_tcn
 from sepjax.functional.tcn.network import receptive_field as receptive_field
 from sepjax.functional.tcn.network import tcn as tcn

@@ -23,12 +23,7 @@ def depthwise_conv(
     y[t] = sum_i taps[i] * x[t + (i - (width - 1) / 2) * dilation], zeros outside; the
     causal form has no frames of the future: x[t + (i - (width - 1)) * dilation].
 
-    Args:
-        x: Activations.
-        taps: Kernel, oldest frame first (cross-correlation, as PyTorch).
-        dilation: Distance of taps in frames, at most ``max_dilation``; may be traced.
-        max_dilation: Bound that sets the padding.
-        causal: Look only at the present and the past.
+    ``dilation`` may be traced; ``max_dilation`` bounds it and sets the padding.
 
     Example:
         >>> x = jnp.array([[[1.0], [2.0], [3.0]]])

@@ -46,18 +46,11 @@ def fused_tcn(
     dilations: Array,
     x: Float[Array, "batch frames bottleneck"],
 ) -> tuple[Float[Array, "batch frames bottleneck"], Float[Array, "batch frames skip"]]:
-    """Run all blocks, with global or group norms.
+    """Return the last residual and the sum of skips, with global or group norms.
 
-    Differentiable in reverse mode only.
-
-    Args:
-        form: What is fixed at compile time.
-        params: As :func:`sepjax.functional.tcn.init_tcn` makes them, biases included.
-        dilations: One per block.
-        x: Input, whose type is that of matmuls and of stored activations.
-
-    Returns:
-        The last residual and the sum of skips.
+    Differentiable in reverse mode only. ``params`` are those of
+    :func:`sepjax.functional.tcn.init_tcn`, biases included; matmuls and stored
+    activations have the type of ``x``.
     """
     return _forward(form, params, dilations, x)[0]
 
@@ -99,10 +92,9 @@ def _scan_blocks(
     body: Callable, carry: Any, blocks: Any, xs: Any, *, reverse: bool = False
 ) -> tuple:
     """``lax.scan`` whose body sees one block's parameters out of the carry."""
-    first = jax.tree.map(lambda leaf: leaf[-1 if reverse else 0], blocks)
-    following = jax.tree.map(
-        lambda leaf: jnp.roll(leaf, 1 if reverse else -1, 0), blocks
-    )
+    start, shift = (-1, 1) if reverse else (0, -1)
+    first = jax.tree.map(lambda leaf: leaf[start], blocks)
+    following = jax.tree.map(lambda leaf: jnp.roll(leaf, shift, 0), blocks)
 
     def step(state: tuple, x: tuple) -> tuple:
         carry, block = state
@@ -170,9 +162,8 @@ def _masked_sums(masks: Array, x: Array) -> Array:
 def _over_group(x: Array, groups: int) -> Array:
     """Sum (batch, channels) over each group, repeated for its channels."""
     grouped = x.reshape(len(x), groups, -1)
-    return jnp.broadcast_to(grouped.sum(-1, keepdims=True), grouped.shape).reshape(
-        x.shape
-    )
+    sums = grouped.sum(-1, keepdims=True)
+    return jnp.broadcast_to(sums, grouped.shape).reshape(x.shape)
 
 
 def _folded(norm: _Norm, kernel: Array, dtype: jnp.dtype) -> Array:
@@ -186,10 +177,6 @@ def _inside(offset: Array, frames: int) -> Array:
     return ((position >= 0) & (position < frames)).astype(jnp.float32)[:, None]
 
 
-def _reach(form: Form, taps: Array) -> tuple[int, int]:
-    return reach(len(taps), form.max_dilation, causal=False)
-
-
 def _from_input(params: dict, pre: Array) -> tuple[Array, Array]:
     """From ``x @ W1`` to the first activation: (a, p)."""
     biased = _f32(pre) + params["input"]["bias"][None, None]
@@ -201,7 +188,7 @@ def _to_depthwise(
 ) -> tuple[Array, Array]:
     """From the first activation to the depthwise convolution: (padded p, d)."""
     frames, taps = active.shape[1], params["depthwise"]["kernel"][:, None]
-    left, right = _reach(form, taps)
+    left, right = reach(len(taps), form.max_dilation, causal=False)
     padded = pad_frames(active, left, right)
     total = params["depthwise"]["bias"][None, None]
     for tap, offset in zip(taps, tap_offsets(len(taps), dilation, causal=False)):
@@ -231,12 +218,11 @@ def _block_backward(
     d_biased, more = _depthwise_backward(
         form, params, dilation, (biased, padded, norm_1), d_depthwise
     )
-    gradients |= more
-    gradients["input"] = {
-        "kernel": _flat(x).T @ _flat(d_biased),
-        "bias": _frame_sum(d_biased).sum(0),
-    }
-    return _like(gradients, params), d_biased @ input_kernel.T
+    kernel_gradient = _flat(x).T @ _flat(d_biased)
+    bias_gradient = _frame_sum(d_biased).sum(0)
+    gradients |= more | {"input": {"kernel": kernel_gradient, "bias": bias_gradient}}
+    gradients = jax.tree.map(lambda g, p: g.astype(p.dtype), gradients, params)
+    return gradients, d_biased @ input_kernel.T
 
 
 def _output_backward(
@@ -280,7 +266,7 @@ def _depthwise_backward(
     biased, padded, norm = inputs
     frames, dtype = biased.shape[1], d_depthwise.dtype
     taps, slope = params["depthwise"]["kernel"][:, None], params["prelu_1"]
-    left, right = _reach(form, taps)
+    left, right = reach(len(taps), form.max_dilation, causal=False)
     offsets = tap_offsets(len(taps), dilation, causal=False)
     products = [
         _frame_dot(d_depthwise, window(padded, left + offset, frames))
@@ -315,19 +301,10 @@ def _depthwise_backward(
 def _norm_backward(
     norm: _Norm, params: dict, total: Array, product: Array, form: Form, frames: int
 ) -> tuple[dict, Array, Array]:
-    """Gradients of gain and bias, and what reaches the norm's input besides.
+    """Gradients of gain and bias, and (shift, pull) of the input's gradient.
 
-    Args:
-        norm: Its statistics.
-        params: Its gain and bias.
-        total: Sum over frames of the gradient of its output, (batch, channels).
-        product: The same of the gradient times the norm's input.
-        form: For the groups.
-        frames: Number of frames.
-
-    Returns:
-        With (shift, pull), the input's gradient is
-        scale * output's gradient + shift + pull * input.
+    That is scale * output's gradient + shift + pull * input. ``total`` is the sum over
+    frames of the output's gradient, ``product`` that of this gradient times the input.
     """
     gain = params["gain"][None]
     count = frames * norm.mean.shape[-1] // form.groups
@@ -359,7 +336,3 @@ def _window(padded: Array, start: int | Array, frames: int) -> Array:
 
 def _flat(x: Array) -> Array:
     return x.reshape(-1, x.shape[-1])
-
-
-def _like(gradients: dict, params: dict) -> dict:
-    return jax.tree.map(lambda g, p: g.astype(p.dtype), gradients, params)

@@ -57,14 +57,13 @@ def init_tcn(
     convolutions; norms are the identity and PReLU slopes are 0.25.
 
     Args:
-        key: Source of randomness.
-        layers: Blocks per stack; dilations are 1, 2, 4, ...
+        key: Of all draws.
+        layers: Blocks per stack.
         stacks: Repetitions of the stack.
         bottleneck: Channels of input, residual and skip paths.
         hidden: Channels inside a block.
         width: Taps of the depthwise convolution.
-        skip: Whether there is a skip path; without one the network's output is the
-            last residual.
+        skip: Without a skip path the network's output is the last residual.
         bias: Whether the convolutions have biases.
 
     Returns:
@@ -117,15 +116,8 @@ def tcn_block(
 ) -> tuple[Float[Array, "batch frames bottleneck"], Float[Array, "batch frames skip"]]:
     """One block: 1x1, PReLU, norm, depthwise, PReLU, norm, 1x1 to residual and skip.
 
-    Args:
-        params: Parameters of one block, of the type of ``x``.
-        x: Input of the block.
-        dilation: Distance of taps in frames; may be traced.
-        max_dilation: Largest dilation of the network.
-        causal: Look only at the present and the past.
-        norm: Which statistics the norms use; causal networks need "cumulative" or
-            "frame".
-        groups: Groups of ``norm="group"``.
+    ``params`` are those of one block, of the type of ``x``, ``max_dilation`` is the
+    network's; other arguments as for :func:`tcn`.
 
     Returns:
         What is to be added to ``x``, and to the sum of skips.
@@ -136,15 +128,11 @@ def tcn_block(
         "frame": frame_norm,
         "group": functools.partial(group_norm, groups=groups),
     }
-    normalize = norms[norm]
+    normalize, taps = norms[norm], params["depthwise"]["kernel"]
     hidden = _with_bias(x @ params["input"]["kernel"], params["input"])
     hidden = normalize(prelu(hidden, params["prelu_1"]), **params["norm_1"])
     hidden = depthwise_conv(
-        hidden,
-        params["depthwise"]["kernel"],
-        dilation,
-        max_dilation=max_dilation,
-        causal=causal,
+        hidden, taps, dilation, max_dilation=max_dilation, causal=causal
     )
     hidden = _with_bias(hidden, params["depthwise"])
     hidden = normalize(prelu(hidden, params["prelu_2"]), **params["norm_2"])
@@ -174,7 +162,7 @@ def tcn(
 
     Args:
         params: As :func:`init_tcn` makes them.
-        x: Input, for example the encoded mixture after the bottleneck.
+        x: Input.
         layers: Blocks per stack.
         stacks: Repetitions of the stack.
         causal: Look only at the present and the past.
@@ -197,21 +185,17 @@ def tcn(
     Reference: Luo & Mesgarani, "Conv-TasNet", 2019, section II-C.
     """
     dilations = jnp.tile(2 ** jnp.arange(layers), stacks)
-    max_dilation = 2 ** (layers - 1)
+    widest = 2 ** (layers - 1)
     if causal or norm not in FUSED:
         block = functools.partial(
-            tcn_block,
-            max_dilation=max_dilation,
-            causal=causal,
-            norm=norm,
-            groups=groups,
+            tcn_block, max_dilation=widest, causal=causal, norm=norm, groups=groups
         )
         residual, skips = _scan(block, params, dilations, x, remat)
     else:
         groups = groups if norm == "group" else 1
         if (hidden := params["input"]["kernel"].shape[-1]) % groups:
             raise ValueError(f"{hidden} channels do not divide into {groups} groups")
-        form = Form(max_dilation, groups, remat)
+        form = Form(widest, groups, remat)
         residual, skips = fused_tcn(form, _with_biases(params), dilations, x)
     return skips if skips.shape[-1] else residual
 
@@ -235,9 +219,8 @@ def _scan(
 
 def _with_biases(params: dict) -> dict:
     """Zeros where a convolution has no bias."""
-
-    def completed(convolution: dict) -> dict:
-        return {"bias": jnp.zeros_like(convolution["kernel"][:, 0])} | convolution
-
-    names = ("input", "depthwise", "output")
-    return params | {name: completed(params[name]) for name in names}
+    convolutions = {name: params[name] for name in ("input", "depthwise", "output")}
+    return params | {
+        name: {"bias": jnp.zeros_like(own["kernel"][:, 0])} | own
+        for name, own in convolutions.items()
+    }

@@ -1,10 +1,5 @@
 """Multichannel Wiener filtering by expectation maximisation."""
 
-from sepjax.functional.wiener.filter import ENTRIES as ENTRIES
-from sepjax.functional.wiener.filter import VARIANTS as VARIANTS
-from sepjax.functional.wiener.filter import Estimates as Estimates
-from sepjax.functional.wiener.filter import Magnitudes as Magnitudes
-from sepjax.functional.wiener.filter import Mixture as Mixture
 from sepjax.functional.wiener.filter import (
     expectation_maximization as expectation_maximization,
 )

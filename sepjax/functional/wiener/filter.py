@@ -10,6 +10,7 @@ norbert 0.2.1; Open-Unmix 1.3.
 
 import functools
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -80,35 +81,26 @@ def wiener_em(
     eps, channels = _eps(variant, mixture), mixture.shape[-1]
     loading, slips = _loading(variant, eps, channels), variant == "umx"
 
+    first = functools.partial(
+        _first, eps=eps, softmask=softmask, residual=residual, slips=slips
+    )
+
     def separate(magnitudes: Array, mixture: Array) -> Array:
         x = Split.of(mixture)
-        first = functools.partial(
-            _first, eps=eps, softmask=softmask, residual=residual, slips=slips
-        )
         if not iterations:
             return first(magnitudes, x).joined()
         scale = _scale(x)
 
-        def refined(magnitudes: Array, real: Array, imag: Array) -> Array:
-            x = Split(real, imag)
+        def refined(magnitudes: Array, x: Split) -> Array:
             y, x = first(magnitudes, x) * (1 / scale), x * (1 / scale)
             return (_refined(y, x, iterations, eps, loading) * scale).joined()
 
-        return _by_bins(refined, magnitudes, x.real, x.imag)
+        return _by_bins(refined, magnitudes, x)
 
     # Frames and bins come last from here on: every pass runs along the bins.
     magnitudes, mixture = (jnp.moveaxis(z, -1, -3) for z in (magnitudes, mixture))
-    frames = mixture.shape[-2]
-    length = min(excerpt_frames or frames, frames)
-    tail = frames % length if frames % length < merge_tail else 0
-    last = frames - length - tail if tail else frames
-    pieces = [(0, last, length), (last, frames, length + tail)]
-    parts = [
-        _by_excerpts(separate, magnitudes, mixture, *piece)
-        for piece in pieces
-        if piece[0] < piece[1]
-    ]
-    return jnp.moveaxis(jnp.concatenate(parts, axis=-2), -3, -1)
+    y = _by_excerpts(separate, magnitudes, mixture, excerpt_frames, merge_tail)
+    return jnp.moveaxis(y, -3, -1)
 
 
 def initial_estimates(
@@ -173,13 +165,8 @@ def expectation_maximization(
         y_{j1} = v_j p_j \Big(\frac{x_1}{a} + \overline{(l_j - m)} r\Big), \quad
         y_{j2} = l_j y_{j1} + v_j q_j r .
 
-    Differences of :math:`l_j` are taken between sources, never with a sum of them.
-
-    Args:
-        estimates: of the sources.
-        mixture: what they sum to, nearly.
-        iterations: how often.
-        variant: see :func:`wiener_em`.
+    Differences of :math:`l_j` are taken between sources, never with a sum of them. The
+    variants are those of :func:`wiener_em`.
 
     Example:
         >>> y = jnp.ones((2, 4, 3, 2)) * (0.5 + 0j)
@@ -224,12 +211,8 @@ def residual_model(
     :math:`v = \sum_j v_j` every bin has the gain
     :math:`g = \sum_t v_x v / (\epsilon + \sum_t v^2)`; sources become
     :math:`g v_j`, and :math:`\max(0, v_x - v)` follows them: what the magnitudes leave
-    before they are scaled, as norbert computes it.
-
-    Args:
-        magnitudes: of the sources, to the power ``alpha``.
-        mixture: short-time spectra.
-        alpha: 1: magnitudes, 2: powers.
+    before they are scaled, as norbert computes it. ``magnitudes`` are to the power
+    ``alpha``, 1 or 2.
 
     Example:
         >>> magnitudes = jnp.array([1.0, 2.0]).reshape(1, 2, 1, 1)
@@ -289,18 +272,14 @@ def _first(
     if not residual:
         return y
     rest = x - y.map(lambda part: jnp.sum(part, axis=-4, keepdims=True))
-    return Split(
-        jnp.concatenate([y.real, rest.real], axis=-4),
-        jnp.concatenate([y.imag, rest.imag], axis=-4),
-    )
+    return jax.tree.map(lambda *parts: jnp.concatenate(parts, axis=-4), y, rest)
 
 
 def _refined(y: Split, x: Split, iterations: int, eps: float, loading: float) -> Split:
-    def step(_: Array, parts: tuple[Array, Array]) -> tuple[Array, Array]:
-        y = filter_once(Split(*parts), x, eps, loading)
-        return y.real, y.imag
+    def step(_: Array, y: Split) -> Split:
+        return filter_once(y, x, eps, loading)
 
-    return Split(*jax.lax.fori_loop(0, iterations, step, (y.real, y.imag)))
+    return jax.lax.fori_loop(0, iterations, step, y)
 
 
 def _phase(x: Split) -> Split:
@@ -330,52 +309,55 @@ def _by_excerpts(
     separate: Callable[[Array, Array], Array],
     magnitudes: Array,
     mixture: Array,
-    start: int,
-    stop: int,
-    length: int,
+    excerpt: int,
+    merge_tail: int,
 ) -> Array:
-    """Frames from start to stop in excerpts, all of the batch in one row.
+    """Separate (..., channels, frames, bins) excerpt by excerpt, joined again."""
+    frames, batch = mixture.shape[-2], mixture.shape[:-3]
+    excerpt = min(excerpt or frames, frames)
+    tail = frames % excerpt if frames % excerpt < merge_tail else 0
+    last = frames - excerpt - tail if tail else frames
 
-    (..., channels, frames, bins), and magnitudes (..., sources, channels, ...).
-    """
-    frames, batch = stop - start, mixture.shape[:-3]
-    count = -(-frames // length)
-    # Frames of zeros add nothing to any sum.
-    ends = (0, count * length - frames)
+    def piece(start: int, stop: int, length: int) -> Array:
+        count = -(-(stop - start) // length)
+        # Frames of zeros add nothing to any sum.
+        ends = (0, count * length - (stop - start))
 
-    def cut(x: Array) -> Array:
-        x = jax.lax.slice_in_dim(x, start, stop, axis=x.ndim - 2)
-        x = jnp.pad(x, [(0, 0)] * (x.ndim - 2) + [ends, (0, 0)])
-        x = x.reshape(*x.shape[:-2], count, length, x.shape[-1])
-        x = jnp.moveaxis(x, -3, len(batch))
-        return x.reshape(-1, *x.shape[len(batch) + 1 :])
+        def cut(x: Array) -> Array:
+            x = jnp.pad(x[..., start:stop, :], [(0, 0)] * (x.ndim - 2) + [ends, (0, 0)])
+            x = x.reshape(*x.shape[:-2], count, length, x.shape[-1])
+            x = jnp.moveaxis(x, -3, len(batch))  # all of the batch in one row
+            return x.reshape(-1, *x.shape[len(batch) + 1 :])
 
-    y = jax.lax.map(lambda pair: separate(*pair), (cut(magnitudes), cut(mixture)))
-    y = y.reshape(*batch, count, *y.shape[1:])
-    y = jnp.moveaxis(y, len(batch), -3)
-    y = y.reshape(*y.shape[:-3], count * length, y.shape[-1])
-    return jax.lax.slice_in_dim(y, 0, frames, axis=y.ndim - 2)
+        y = jax.lax.map(lambda pair: separate(*pair), (cut(magnitudes), cut(mixture)))
+        y = jnp.moveaxis(y.reshape(*batch, count, *y.shape[1:]), len(batch), -3)
+        y = y.reshape(*y.shape[:-3], count * length, y.shape[-1])
+        return y[..., : stop - start, :]
+
+    pieces = [(0, last, excerpt), (last, frames, excerpt + tail)]
+    parts = [piece(*ends) for ends in pieces if ends[0] < ends[1]]
+    return jnp.concatenate(parts, axis=-2)
 
 
-def _by_bins(filtered: Callable[..., Array], *arrays: Array) -> Array:
+def _by_bins(filtered: Callable[..., Array], magnitudes: Array, x: Split) -> Array:
     """Apply what treats each bin on its own; on a CPU block by block.
 
     What an accelerator would do at once takes a CPU four times as long as blocks that
     stay in its caches.
     """
-    frames, bins = arrays[0].shape[-2:]
+    frames, bins = magnitudes.shape[-2:]
     count = min(max(round(frames * bins / ENTRIES), 1), bins)
     width = -(-bins // count)
     if count == 1:
-        return filtered(*arrays)
+        return filtered(magnitudes, x)
 
     def cut(x: Array) -> Array:
         x = jnp.pad(x, [(0, 0)] * (x.ndim - 1) + [(0, count * width - bins)])
         return jnp.moveaxis(x.reshape(*x.shape[:-1], count, width), -2, 0)
 
-    def by_blocks(*arrays: Array) -> Array:
-        y = jax.lax.map(lambda block: filtered(*block), tuple(map(cut, arrays)))
+    def by_blocks(*whole: Any) -> Array:
+        y = jax.lax.map(lambda block: filtered(*block), jax.tree.map(cut, whole))
         y = jnp.moveaxis(y, 0, -2)
         return y.reshape(*y.shape[:-2], count * width)[..., :bins]
 
-    return jax.lax.platform_dependent(*arrays, cpu=by_blocks, default=filtered)
+    return jax.lax.platform_dependent(magnitudes, x, cpu=by_blocks, default=filtered)

@@ -32,7 +32,7 @@ def _filter_mono(y: Split, x: Split, eps: float, loading: float) -> Split:
     v, covariance = local_gaussians(y, eps)
     power = v * covariance.real[..., 0, :, :]
     share = power / (jnp.sum(power, axis=-3, keepdims=True) + loading)
-    return _for_sources(x) * jnp.expand_dims(share, -3)
+    return x.map(lambda part: jnp.expand_dims(part, -4)) * jnp.expand_dims(share, -3)
 
 
 def _filter_pair(y: Split, x: Split, eps: float, loading: float) -> Split:
@@ -51,9 +51,8 @@ def _filter_pair(y: Split, x: Split, eps: float, loading: float) -> Split:
     turned = ratio + rest
     spread = turned * short
     for k in range(v.shape[-3]):
-        one = slice(k, k + 1)
-        difference = _from(ratio, one) + _from(rest, one)
-        spread = spread + difference * share[..., one, :, :]
+        difference = _from(ratio, k) + _from(rest, k)
+        spread = spread + difference * share[..., k : k + 1, :, :]
     mean = (turned * share).map(_over_sources)
     s = _over_sources(vp * spread.power() + vq) + loading * (1 + mean.power())
     left, right = (
@@ -66,10 +65,7 @@ def _filter_pair(y: Split, x: Split, eps: float, loading: float) -> Split:
     unexplained = ((right - common * left) - offset * left) * (1 / s)
     left = (left * inverse + spread.conj() * unexplained) * vp
     right = turned * left + unexplained * vq
-    return Split(
-        jnp.stack([left.real, right.real], axis=-3),
-        jnp.stack([left.imag, right.imag], axis=-3),
-    )
+    return jax.tree.map(lambda *parts: jnp.stack(parts, axis=-3), left, right)
 
 
 def _filter_many(y: Split, x: Split, eps: float, loading: float) -> Split:
@@ -99,10 +95,6 @@ def _over_sources(part: Array) -> Array:
     return functools.reduce(jnp.add, terms)
 
 
-def _for_sources(x: Split) -> Split:
-    return x.map(lambda part: jnp.expand_dims(part, -4))
-
-
 def _ratio(cross: Split, power: Array) -> Split:
     # A channel below this is as good as silent, and its ratio might overflow.
     audible = power > float(jnp.finfo(power.dtype).tiny) ** 0.5
@@ -110,6 +102,6 @@ def _ratio(cross: Split, power: Array) -> Split:
     return cross.map(lambda part: jnp.where(audible, part, 0.0) / power)
 
 
-def _from(x: Split, one: slice) -> Split:
+def _from(x: Split, k: int) -> Split:
     """Differences of all sources to one of them."""
-    return x - x.map(lambda part: part[..., one, :, :])
+    return x - x.map(lambda part: part[..., k : k + 1, :, :])

@@ -11,6 +11,7 @@ import jax
 from jaxtyping import Array, Complex, Float
 
 
+@jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Split:
     """A complex array as two real ones; operators are those of complex numbers.

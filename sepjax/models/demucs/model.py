@@ -1,15 +1,10 @@
-r"""Demucs v1: a network on the waveform, without masks.
-
-Strided convolutions divide the rate by four from layer to layer, a recurrent network
-runs over what is left, and transposed convolutions lead back; every decoder layer adds
-what the encoder layer of the same rate has seen. All convolutions
-are valid, so that the network shortens its input: the model pads it to a length that
-fits and trims the result.
+"""Demucs v1: a network on the waveform, without masks.
 
 Reference: Défossez et al. 2019, "Music source separation in the waveform domain";
 facebookresearch/demucs, branch v1.
 """
 
+import functools
 import math
 from collections.abc import Mapping
 
@@ -56,18 +51,16 @@ def layer_widths(channels: int, depth: int, growth: float) -> tuple[int, ...]:
 
 
 def rescale(
-    kernel: Float[Array, "..."],
-    bias: Float[Array, " outputs"],
-    reference: float = REFERENCE,
+    kernel: Float[Array, "..."], bias: Float[Array, " outputs"]
 ) -> tuple[Float[Array, "..."], Float[Array, " outputs"]]:
-    r"""Divide both by :math:`\sqrt{\mathrm{std}(w) / r}` with the reference :math:`r`.
+    r"""Divide both by :math:`\sqrt{\mathrm{std}(w) / 0.1}`.
 
     Example:
         >>> kernel, bias = rescale(jnp.array([-0.4, 0.0, 0.4]), jnp.ones(1))
         >>> kernel.tolist(), bias.tolist()
         ([-0.20000000298023224, 0.0, 0.20000000298023224], [0.5])
     """
-    scale = jnp.sqrt(jnp.std(kernel, ddof=1) / reference)
+    scale = jnp.sqrt(jnp.std(kernel, ddof=1) / REFERENCE)
     return kernel / scale, bias / scale
 
 
@@ -80,13 +73,15 @@ def init_conv(
         >>> init_conv(jax.random.key(0), 8, 2, 48, fan_in=16)["kernel"].shape
         (8, 2, 48)
     """
-    bound = fan_in**-0.5
-    first, second = jax.random.split(key)
-    shape = (width, inputs, outputs)
-    kernel = jax.random.uniform(first, shape, minval=-bound, maxval=bound)
-    bias = jax.random.uniform(second, (outputs,), minval=-bound, maxval=bound)
-    kernel, bias = rescale(kernel, bias)
+    kernel, bias = rescale(**_draw(key, (width, inputs, outputs), fan_in))
     return {"kernel": kernel, "bias": bias}
+
+
+def _draw(key: PRNGKeyArray, shape: tuple[int, ...], fan_in: int) -> dict[str, Array]:
+    first, second = jax.random.split(key)
+    span = dict(minval=-(fan_in**-0.5), maxval=fan_in**-0.5)
+    kernel = jax.random.uniform(first, shape, **span)
+    return {"kernel": kernel, "bias": jax.random.uniform(second, shape[-1:], **span)}
 
 
 def convolve(
@@ -186,6 +181,7 @@ class DecoderLayer(nn.Module):
         return convolve_transposed(self.conv, nn.glu(convolve(self.rewrite, x)), STRIDE)
 
 
+@MODELS.register("demucs")
 class Demucs(SeparationModel):
     """Demucs v1.
 
@@ -194,35 +190,36 @@ class Demucs(SeparationModel):
     time)`` and estimates ``(batch, sources, 2, time)``. Any time will do.
     """
 
+    config: DemucsConfig
     sources: tuple[str, ...]
     sample_rate: int
-    audio_channels: int = 1
-    channels: int = 48
-    depth: int = 6
-    growth: float = 2.0
-    lstm_layers: int = 2
-    dtype: str = "float32"
+
+    @property
+    def audio_channels(self) -> int:
+        """Audio channels of the model's input."""
+        return self.config.audio_channels
 
     def setup(self) -> None:
         """Declare the layers, the outermost first."""
-        widths = layer_widths(self.channels, self.depth, self.growth)
+        config = self.config
+        widths = layer_widths(config.channels, config.depth, config.growth)
         before = (self.audio_channels, *widths[:-1])
         after = (len(self.sources) * self.audio_channels, *widths[:-1])
         self.encoder = [EncoderLayer(*pair) for pair in zip(before, widths)]
         self.decoder = [DecoderLayer(*pair) for pair in zip(widths, after)]
         inner = widths[-1]
-        self.lstm = [
-            self.param(
-                f"lstm_{layer}", _init_lstm, 2 * inner if layer else inner, inner
-            )
-            for layer in range(self.lstm_layers)
-        ]
-        self.linear = self.param("linear", _init_linear, 2 * inner, inner)
+        recurrent = []
+        for layer in range(config.lstm_layers):
+            inputs = 2 * inner if layer else inner
+            draw = functools.partial(init_lstm, inputs=inputs, hidden=inner)
+            recurrent.append(self.param(f"lstm_{layer}", draw))
+        self.lstm = recurrent
+        self.linear = self.param("linear", _draw, (2 * inner, inner), 2 * inner)
 
     def __call__(self, mixture: Float[Array, "batch *channels time"]) -> Separation:
         """Separate a batch of mixtures, zero-padded at both ends to a valid length."""
         time = mixture.shape[-1]
-        missing = valid_length(time, self.depth) - time
+        missing = valid_length(time, self.config.depth) - time
         ends = (missing // 2, missing - missing // 2)
         pads = [(0, 0)] * (mixture.ndim - 1)
         estimates = self.network(jnp.pad(mixture, [*pads, ends]))
@@ -233,7 +230,7 @@ class Demucs(SeparationModel):
     ) -> Float[Array, "batch sources *channels shorter"]:
         """Run the network alone: its estimates are shorter than its input."""
         x = jnp.swapaxes(mixture.reshape(len(mixture), self.audio_channels, -1), 1, 2)
-        x, seen = x.astype(self.dtype), []
+        x, seen = x.astype(self.config.compute_dtype), []
         for layer in self.encoder:
             x = layer(x)
             seen.append(x)
@@ -241,7 +238,7 @@ class Demucs(SeparationModel):
             x = lstm(layer, x)
         linear = {name: leaf.astype(x.dtype) for name, leaf in self.linear.items()}
         x = x @ linear["kernel"] + linear["bias"][None, None]
-        for index in reversed(range(self.depth)):
+        for index in reversed(range(self.config.depth)):
             x = self.decoder[index](x + _trim(seen[index], x.shape[1], axis=1))
             x = nn.relu(x) if index else x
         estimates = jnp.swapaxes(x, 1, 2).astype(mixture.dtype)
@@ -251,38 +248,10 @@ class Demucs(SeparationModel):
     def kernels(self) -> dict[str, Float[Array, "length filters"]]:
         """The taps of the first layer, one channel after the other, for plots."""
         taps = jnp.swapaxes(self.encoder[0].conv["kernel"], 0, 1)
-        return {"encoder/filters": taps.reshape(-1, self.channels)}
-
-
-def _init_lstm(key: PRNGKeyArray, inputs: int, hidden: int) -> dict[str, Array]:
-    return init_lstm(key, inputs=inputs, hidden=hidden)
-
-
-def _init_linear(key: PRNGKeyArray, inputs: int, outputs: int) -> dict[str, Array]:
-    first, second = jax.random.split(key)
-    span = dict(minval=-(inputs**-0.5), maxval=inputs**-0.5)
-    kernel = jax.random.uniform(first, (inputs, outputs), **span)
-    return {"kernel": kernel, "bias": jax.random.uniform(second, (outputs,), **span)}
+        return {"encoder/filters": taps.reshape(-1, self.config.channels)}
 
 
 def _trim(x: Array, size: int, *, axis: int) -> Array:
     """The middle of an axis; of an odd rest the greater part is cut at the end."""
     start = (x.shape[axis] - size) // 2
     return jax.lax.slice_in_dim(x, start, start + size, axis=axis)
-
-
-@MODELS.register("demucs")
-def demucs(
-    config: DemucsConfig, *, sources: tuple[str, ...], sample_rate: int
-) -> Demucs:
-    """Demucs v1 of the configured size."""
-    return Demucs(
-        sources=sources,
-        sample_rate=sample_rate,
-        audio_channels=config.audio_channels,
-        channels=config.channels,
-        depth=config.depth,
-        growth=config.growth,
-        lstm_layers=config.lstm_layers,
-        dtype=config.compute_dtype,
-    )

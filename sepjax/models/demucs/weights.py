@@ -1,9 +1,6 @@
 """Demucs v1: facebookresearch/demucs, branch v1, its ``Demucs`` and its Conv-TasNet.
 
-Convolutions turn from (out, in, taps) to (taps, in, out), transposed ones from (in,
-out, taps) to (taps, in, out); the LSTM's matrices from (gates, in) to (in, gates),
-forward and backward along a leading axis. Decoder layers are counted from the outside,
-as encoder layers are.
+Decoder layers are counted from the outside, as encoder layers are.
 """
 
 import functools
@@ -18,10 +15,9 @@ from sepjax.foreign.restricted_pickle import Named
 from sepjax.foreign.state_dict import StateReader, read_lstm, source_names, state_of
 from sepjax.models.demucs.config import DemucsConfig
 from sepjax.models.demucs.model import CONTEXT, KERNEL, STRIDE, layer_widths
-from sepjax.models.importers import Package, expect, pick, state_dict_importer
+from sepjax.models.importers import MUSDB, Package, expect, pick, state_dict_importer
 from sepjax.models.tasnet.weights import NORMS, kaituoxu, kaituoxu_package
 
-MUSDB = ("drums", "bass", "other", "vocals")
 # What our Demucs has always and its arrays do not show.
 FIXED = dict(kernel_size=KERNEL, stride=STRIDE, context=CONTEXT)
 FIXED |= dict(rewrite=True, glu=True, upsample=False, resample=False, normalize=False)
@@ -86,11 +82,8 @@ def demucs(
 ) -> tuple[Config, dict]:
     """Demucs v1 with its defaults ``rewrite``, ``glu``, ``kernel_size`` and ``stride``.
 
-    Args:
-        state: its arrays.
-        growth: of the channels; 0: the simplest number that gives their sequence.
-        sources: names of the classes; four are MUSDB18's if not given.
-        sample_rate: Hz.
+    ``growth`` is that of the channels; 0: the simplest number that gives their
+    sequence. Four ``sources`` are MUSDB18's if they have no names.
     """
     channels = state.take("encoder.0.0.weight", -1, -1, KERNEL).shape[1]
     depth = state.count(r"encoder\.(\d+)\.")
@@ -118,13 +111,9 @@ def demucs(
     bias = state.take("lstm.linear.bias", widths[-1])
     params["linear"] = {"kernel": linear.T, "bias": bias}
     count = params["decoder_0"]["conv"]["kernel"].shape[2] // channels
-    model = DemucsConfig(
-        audio_channels=channels,
-        channels=widths[0],
-        depth=depth,
-        growth=growth or simplest_growth(widths),
-        lstm_layers=recurrent,
-    )
+    growth = growth or simplest_growth(widths)
+    sizes = dict(audio_channels=channels, channels=widths[0], depth=depth)
+    model = DemucsConfig(**sizes, growth=growth, lstm_layers=recurrent)
     names = source_names(sources or MUSDB * (count == len(MUSDB)), count)
     data = DataConfig(sources=names, sample_rate=sample_rate)
     return Config(model=model, data=data), params

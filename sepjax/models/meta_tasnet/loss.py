@@ -13,8 +13,6 @@ from sepjax.losses.registry import LOSSES
 from sepjax.losses.waveform import si_sdr
 from sepjax.models.meta_tasnet.model import StageOutput, Stages
 
-TERMS = ("dissimilarity", "similarity", "reconstruction")
-
 
 def _used(weight: Any) -> bool:
     """Whether a term is computed: always if its weight is an array."""
@@ -30,7 +28,7 @@ def _options(weights: LossConfig) -> dict[str, bool]:
 
 @LOSSES.register(
     "meta_tasnet",
-    terms=TERMS,
+    terms=LossConfig.terms(),
     options=_options,
     joint=lambda weights: _used(weights.similarity),
 )

@@ -1,15 +1,12 @@
 """Meta-TasNet: one masking network for all instruments, generated from embeddings.
 
-Stages hear the music at rates that double; each is given the masked latents of the
-stage before it. The first stage alone is the model of the thesis' chapter 4.
-
-Reference:
-    Samuel, Ganeshan and Naradowsky 2020, Meta-learning extractors for music source
-    separation; thesis 4.2.2.
+Reference: Samuel, Ganeshan and Naradowsky 2020, Meta-learning extractors for music
+source separation; thesis 4.2.2.
 """
 
 import dataclasses
 import functools
+from collections.abc import Callable
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -20,11 +17,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from sepjax.functional.framing import fit
-from sepjax.functional.generation import (
-    generate,
-    init_generator,
-    init_independent,
-)
+from sepjax.functional.generation import generate, init_generator, init_independent
 from sepjax.functional.masking import apply_masks
 from sepjax.functional.resample import decimate
 from sepjax.models.contract import Separation, SeparationModel
@@ -38,7 +31,7 @@ from sepjax.models.meta_tasnet.network import (
 from sepjax.models.registry import MODELS
 from sepjax.models.tasnet.banks import ConvBank
 from sepjax.models.tasnet.branches import GATHERED, SpectrogramBranch
-from sepjax.models.tasnet.decoders import BranchDecoder
+from sepjax.models.tasnet.decoders import layered_decoder
 from sepjax.models.tasnet.encoders import HybridEncoder
 
 
@@ -75,36 +68,26 @@ class GeneratedSeparator(nn.Module):
         """Declare embeddings, generators and the slopes that all instruments share."""
         config, sources = self.config, len(self.sources)
         blocks = config.layers * config.stack
-        parts = {
-            "ends": functools.partial(
-                init_ends,
-                inputs=config.N + self.context_width,
-                latent=config.N,
-                bottleneck=config.B,
-            ),
-            "blocks": functools.partial(
-                init_block,
-                bottleneck=config.B,
-                hidden=config.H,
-                width=config.kernel,
-                bias=config.residual_bias,
-            ),
-        }
+        inputs = config.N + self.context_width
+        sizes = dict(inputs=inputs, latent=config.N, bottleneck=config.B)
+        ends = functools.partial(init_ends, **sizes)
+        sizes = dict(bottleneck=config.B, hidden=config.H, width=config.kernel)
+        block = functools.partial(init_block, **sizes, bias=config.residual_bias)
         shape = dict(embedding=config.embedding, bottleneck=config.generator_bottleneck)
 
-        def draw(part: str, key: Array) -> dict:
+        def draw(init: Callable, key: Array) -> dict:
             if config.independent_params:
-                return init_independent(key, parts[part], sources=sources)
-            return init_generator(key, jax.eval_shape(parts[part], key), **shape)
+                return init_independent(key, init, sources=sources)
+            return init_generator(key, jax.eval_shape(init, key), **shape)
 
         def draw_blocks(key: Array) -> dict:
-            each = functools.partial(draw, "blocks")
-            return jax.vmap(each)(jax.random.split(key, blocks))
+            keys = jax.random.split(key, blocks)
+            return jax.vmap(functools.partial(draw, block))(keys)
 
         self.embedding = {}
         if not config.independent_params:
             self.embedding = self.param("embedding", self._draw_embeddings)
-        self.ends = self.param("ends", functools.partial(draw, "ends"))
+        self.ends = self.param("ends", functools.partial(draw, ends))
         self.blocks = self.param("blocks", draw_blocks)
         self.slopes = self.param("slopes", lambda key: init_slopes(blocks))
 
@@ -172,13 +155,9 @@ class Stage(nn.Module):
         estimates = self.decoder(apply_masks(latent, masks), mixture.shape[-1])
         return Separation(estimates, masks, latent)
 
-    def reconstruct(self, separation: Separation, time: int) -> Array:
-        """The mixture, encoded and decoded without a mask."""
-        return self.decoder(separation.latent, time)
-
 
 class MetaTasNet(SeparationModel):
-    """Stages of generated separators.
+    """Stages of generated separators, each given the masked latents of the one before.
 
     Contract: ``(batch, time) -> Separation`` at ``sample_rate``, the rate of the last
     stage. The music of the stages before is made by decimation, so that all of them
@@ -205,16 +184,13 @@ class MetaTasNet(SeparationModel):
     def separate_levels(
         self, mixtures: tuple[Float[Array, "batch _"], ...]
     ) -> tuple[Any, ...]:
-        """The :class:`Separation` of every stage, each of its own length.
-
-        Args:
-            mixtures: lowest rate first, each twice as long as the one before.
-        """
-        stages, context = [], None
+        """The :class:`Separation` of every stage, the lowest rate first."""
+        outputs, context = [], None
         for stage, mixture in zip(self.stages, mixtures, strict=True):
-            stages.append(stage(mixture, context))
-            context = apply_masks(stages[-1].latent, stages[-1].masks)
-        return tuple(stages)
+            output = stage(mixture, context)
+            context = apply_masks(output.latent, output.masks)
+            outputs.append(output)
+        return tuple(outputs)
 
     def compare(
         self,
@@ -226,11 +202,8 @@ class MetaTasNet(SeparationModel):
     ) -> dict[str, Stages]:
         """Separate, and gather what the losses of every stage need, as ``stages``.
 
-        Args:
-            mixture: the mixtures.
-            sources: that sum to them.
-            latents: whether to encode the true sources.
-            reconstruction: whether to decode the unmasked mixture.
+        ``latents``: encode the true sources as well, ``reconstruction``: decode the
+        unmasked mixture.
         """
         options = dict(latents=latents, reconstruction=reconstruction)
         levels = self.levels(mixture, sources)
@@ -245,21 +218,17 @@ class MetaTasNet(SeparationModel):
         reconstruction: bool = True,
     ) -> Stages:
         """Compare as :meth:`compare` does, but take music at every stage's rate."""
-        return tuple(
-            StageOutput(
-                separation,
-                mixture,
-                sources,
-                # Losses compare latents, in float32.
-                stage.encoder(sources).astype(mixture.dtype) if latents else None,
-                stage.reconstruct(separation, mixture.shape[-1])
-                if reconstruction
-                else None,
-            )
-            for stage, separation, mixture, sources in zip(
-                self.stages, self.separate_levels(mixtures), mixtures, references
-            )
-        )
+        outputs, separations = [], self.separate_levels(mixtures)
+        levels = zip(self.stages, separations, mixtures, references)
+        for stage, separation, mixture, sources in levels:
+            encoded = decoded = None
+            if latents:  # losses compare them in float32
+                encoded = stage.encoder(sources).astype(mixture.dtype)
+            if reconstruction:
+                decoded = stage.decoder(separation.latent, mixture.shape[-1])
+            output = StageOutput(separation, mixture, sources, encoded, decoded)
+            outputs.append(output)
+        return tuple(outputs)
 
     def observe(self, mixture: Float[Array, "batch time"]) -> tuple[Array, ...]:
         """Encode at every rate, to gather the statistics of the spectrograms."""
@@ -291,11 +260,8 @@ class MetaTasNet(SeparationModel):
         return {
             f"stage_{index}/{side}/{name}": taps
             for index, stage in enumerate(self.stages)
-            for side, part in {
-                "encoder": stage.encoder,
-                "decoder": stage.decoder,
-            }.items()
-            for name, taps in part.kernels().items()
+            for side in ("encoder", "decoder")
+            for name, taps in getattr(stage, side).kernels().items()
         }
 
 
@@ -317,29 +283,17 @@ def build_stage(
 ) -> Stage:
     """Encoder, generated separator and decoder of one stage, at its own rate."""
     own = stage_config(config, index)
-    layers = range(own.filters)
-    lengths = [own.L * 2**layer for layer in layers]
-    widths = tuple(own.N // 2 ** (layer + 1) for layer in layers)
+    dtype, rate = own.compute_dtype, sample_rate
+    lengths = [own.L * 2**layer for layer in range(own.filters)]
     encoder = HybridEncoder(
-        convolutions=tuple(
-            ConvBank(own.N // 4, length, sample_rate) for length in lengths
-        ),
-        filterbanks=(
-            SpectrogramBranch(own.mels, own.W, sample_rate, own.compute_dtype),
-        ),
+        tuple(ConvBank(own.N // 4, length, rate) for length in lengths),
+        (SpectrogramBranch(own.mels, own.W, rate, dtype),),
         stride=own.W,
         latent=own.N,
         interleave=True,
-        dtype=own.compute_dtype,
+        dtype=dtype,
     )
-    decoder = BranchDecoder(
-        tuple(
-            ConvBank(width, length, sample_rate)
-            for width, length in zip(widths, lengths)
-        ),
-        widths,
-        own.W,
-    )
+    decoder = layered_decoder(own, lambda *size: ConvBank(*size, rate))
     context = own.N // 2 if index else 0
     return Stage(encoder, GeneratedSeparator(own, sources, context), decoder)
 
@@ -350,13 +304,9 @@ def meta_tasnet(
 ) -> MetaTasNet:
     """As many stages as the configuration says, the last at ``sample_rate``."""
     count = config.stages
-    rates = [sample_rate // 2 ** (count - 1 - index) for index in range(count)]
-    return MetaTasNet(
-        stages=tuple(
-            build_stage(config, index, sources, rate)
-            for index, rate in enumerate(rates)
-        ),
-        sources=sources,
-        sample_rate=sample_rate,
-        stride=stage_config(config, count - 1).W,
+    stages = tuple(
+        build_stage(config, index, sources, sample_rate // 2 ** (count - 1 - index))
+        for index in range(count)
     )
+    stride = stage_config(config, count - 1).W
+    return MetaTasNet(stages, sources, sample_rate, stride)

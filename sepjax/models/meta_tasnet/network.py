@@ -1,8 +1,7 @@
 """The masking network of Meta-TasNet for one source, as a pure function.
 
-Activations and norms come *before* the convolutions around the temporal network, and
-every norm has eight groups. Kernels and norms may differ from source to source
-(:mod:`sepjax.functional.generation`); the slopes of the PReLUs are shared by all.
+Kernels and norms may differ between sources (:mod:`~sepjax.functional.generation`),
+the slopes of the PReLUs are shared by all.
 """
 
 import functools
@@ -25,12 +24,6 @@ def init_ends(
     r"""Draw the layers before and behind the blocks, for one source.
 
     Kernels are uniform within :math:`\pm 1 / \sqrt{fan\ in}`, norms the identity.
-
-    Args:
-        key: source of randomness.
-        inputs: channels that the network hears.
-        latent: channels of the mask.
-        bottleneck: channels of the residual and the skip path.
 
     Example:
         >>> ends = init_ends(jax.random.key(0), inputs=24, latent=16, bottleneck=8)
@@ -63,12 +56,8 @@ def init_block(
 ) -> dict[str, dict[str, Array]]:
     """Draw one block for one source: a block of the TCN without its PReLU slopes.
 
-    Args:
-        key: source of randomness.
-        bottleneck: channels of the residual and the skip path.
-        hidden: channels inside of the block.
-        width: taps of the depthwise convolution.
-        bias: whether the residual and the skip convolution have biases.
+    ``width`` counts the taps of the depthwise convolution; with ``bias`` the residual
+    and the skip convolution have biases.
 
     Example:
         >>> key = jax.random.key(0)
@@ -116,7 +105,7 @@ def mask_network(
     """Compute a source's mask before the activation over all sources.
 
     PReLU, norm, 1x1, PReLU, norm, ``stacks`` times ``layers`` blocks, and of the sum of
-    their skips PReLU, norm, 1x1, PReLU, norm.
+    their skips PReLU, norm, 1x1, PReLU, norm. Every norm has eight groups.
 
     Args:
         ends: as :func:`init_ends` draws it.
@@ -159,14 +148,7 @@ def mask_network(
 
 def _tcn_parameters(blocks: dict, slopes: Mapping[str, Array]) -> dict:
     """The form of :func:`sepjax.functional.tcn.tcn`: both outputs side by side."""
-    output = jax.tree.map(
-        lambda residual, skip: jnp.concatenate([residual, skip], -1),
-        blocks["residual"],
-        blocks["skip"],
-    )
-    names = ("input", "norm_1", "depthwise", "norm_2")
-    return {
-        **{name: blocks[name] for name in names},
-        **{name: slopes[name] for name in ("prelu_1", "prelu_2")},
-        "output": output,
-    }
+    params = {name: slopes[name] for name in ("prelu_1", "prelu_2")} | blocks
+    ends = params.pop("residual"), params.pop("skip")
+    output = jax.tree.map(lambda *pair: jnp.concatenate(pair, -1), *ends)
+    return params | {"output": output}

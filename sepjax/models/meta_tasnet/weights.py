@@ -15,16 +15,13 @@ import numpy as np
 
 from sepjax.config import Config, DataConfig
 from sepjax.foreign.state_dict import StateReader, source_names, stacks_of, state_of
-from sepjax.models.importers import Package, pick, state_dict_importer
+from sepjax.models.importers import MUSDB, Package, pick, state_dict_importer
 from sepjax.models.meta_tasnet.config import MetaTasNetConfig
 
-SOURCES = ("drums", "bass", "other", "vocals")
 SLOPES = {"input": 1, "bottleneck": 2, "skip": 3, "mask": 4}
 TAPS = 3  # of the depthwise convolution, where only the product is known
 Layers = dict[str, tuple[str, tuple[int, ...]]]
 """Our names of layers -> theirs, and shapes of kernels, or of gains."""
-
-
 # Terms that no file tells: the published one and others' own look alike.
 LICENCE = (
     "of the published weights, trained on MUSDB18: see the project's README; of "
@@ -67,13 +64,10 @@ def meta_tasnet(
 ) -> tuple[Config, dict]:
     """pfnet-research/meta-tasnet, generated or with independent parameters.
 
-    Args:
-        state: its arrays.
-        layers: blocks per stack.
-        stride: of the first stage's encoder, samples; 0: its kernel's length.
-        kernel: taps of the depthwise convolutions.
-        sample_rate: of the last stage, Hz; 0: 8 kHz for the first one, doubling.
-        sources: names of the classes; drums, bass, other, vocals if there are four.
+    ``layers`` are blocks per stack, ``stride`` is of the first stage's encoder (0: its
+    kernel's length), ``kernel`` counts the taps of depthwise convolutions,
+    ``sample_rate`` is of the last stage (0: 8 kHz for the first one, doubling). Four
+    ``sources`` are drums, bass, other, vocals if they have no names.
     """
     stages = state.count(r"stages\.(\d+)\.")
     first = state.take("stages.0.encoder.filters.0.weight", -1, 1, -1)
@@ -82,19 +76,11 @@ def meta_tasnet(
     count, sizes = _sizes(state, latent, kernel)
     filters = state.count(r"stages\.0\.encoder\.filters\.(\d+)\.")
     blocks = state.count(r"stages\.0\.mask\.tcn\.(\d+)\.")
-    model = MetaTasNetConfig(
-        stages=stages,
-        N=latent,
-        L=first.shape[-1],
-        W=stride or first.shape[-1],
-        filters=filters,
-        mels=inputs - filters * len(first),
-        kernel=kernel,
-        layers=layers,
-        stack=stacks_of(blocks, layers),
-        **sizes,
-    )
-    names = source_names(sources or SOURCES[: 4 if count == 4 else 0], count)
+    length, mels = first.shape[-1], inputs - filters * len(first)
+    sizes |= dict(N=latent, L=length, W=stride or length, filters=filters, mels=mels)
+    sizes |= dict(layers=layers, stack=stacks_of(blocks, layers), kernel=kernel)
+    model = MetaTasNetConfig(stages=stages, **sizes)
+    names = source_names(sources or MUSDB * (count == len(MUSDB)), count)
     rate = sample_rate or 8000 * 2 ** (stages - 1)
     config = Config(model=model, data=DataConfig(sources=names, sample_rate=rate))
     state.ignore(r"stages\.\d+\.encoder\.spectrogram\.window")
@@ -129,58 +115,41 @@ def _sizes(state: StateReader, latent: int, taps: int) -> tuple[int, dict]:
 
 
 def _stage(state: StateReader, config: Config, index: int) -> dict:
-    prefix, factor = f"stages.{index}.", 2**index
-    latent = config.model.N * factor
-    context = latent // 2 if index else 0
-    return {
-        "encoder": _encoder(state, config, prefix, factor),
-        "decoder": _decoder(state, config, prefix, factor),
-        "separator": _separator(state, config, prefix, latent, latent + context),
-    }
+    """Parameters of a stage, whose latent and kernels are twice those before it."""
+    prefix, factor, sizes = f"stages.{index}.", 2**index, config.model
+    latent, length, layers = sizes.N * factor, sizes.L * factor, range(sizes.filters)
 
+    def bank(name: str, filters: int, layer: int) -> dict:
+        name, shape = f"{prefix}{name}.filters.{layer}.weight", (filters, 1)
+        return {"kernel": state.take(name, *shape, length << layer)[:, 0].T}
 
-def _encoder(state: StateReader, config: Config, prefix: str, factor: int) -> dict:
-    sizes, own = config.model, f"{prefix}encoder."
-    latent, length = sizes.N * factor, sizes.L * factor
+    def dense(name: str, width: int, inputs: int) -> dict:
+        weight = state.take(f"{prefix}{name}.weight", width, inputs, 1)
+        return {"kernel": weight[..., 0].T}
+
+    names = dict(mean="mean", std="std", bias="affine_bias", scale="affine_scale")
     rate = config.data.sample_rate // 2 ** (sizes.stages - 1)  # of the first stage
     bins = 512 * max(rate // 8000, 1) * factor + 1
-    names = dict(mean="mean", std="std", bias="affine_bias", scale="affine_scale")
+    place, mel = "encoder.spectrogram", "encoder.spectrogram.mel_transform"
     branch: dict = {
-        ours: state.take(f"{own}spectrogram.{theirs}", 1, bins, 1).reshape(bins)
+        ours: state.take(f"{prefix}{place}.{theirs}", 1, bins, 1).reshape(bins)
         for ours, theirs in names.items()
     }
-    mel = f"{own}spectrogram.mel_transform."
-    branch["mel"] = _dense(state, f"{mel}weight", sizes.mels, bins)
-    branch["mel"]["bias"] = state.take(f"{mel}bias", sizes.mels)
+    bias = {"bias": state.take(f"{prefix}{mel}.bias", sizes.mels)}
+    branch["mel"] = dense(mel, sizes.mels, bins) | bias
     inputs = sizes.filters * (latent // 4) + sizes.mels
-    return {
-        f"convolutions_{l}": _bank(state, f"{own}filters.{l}", latent // 4, length << l)
-        for l in range(sizes.filters)
-    } | {
-        "filterbanks_0": branch,
-        "bottleneck_1": _dense(state, f"{own}bottleneck.0.weight", latent, inputs),
-        "bottleneck_2": _dense(state, f"{own}bottleneck.2.weight", latent, latent),
-    }
-
-
-def _decoder(state: StateReader, config: Config, prefix: str, factor: int) -> dict:
-    latent, length = config.model.N * factor, config.model.L * factor
-    own = f"{prefix}decoder."
-    widths = [latent >> (layer + 1) for layer in range(config.model.filters)]
+    encoder = {f"convolutions_{l}": bank("encoder", latent // 4, l) for l in layers}
+    encoder["filterbanks_0"] = branch
+    encoder["bottleneck_1"] = dense("encoder.bottleneck.0", latent, inputs)
+    encoder["bottleneck_2"] = dense("encoder.bottleneck.2", latent, latent)
+    widths = [latent >> (layer + 1) for layer in layers]
+    decoder = {f"banks_{l}": bank("decoder", widths[l], l) for l in layers}
     # A transposed convolution has its inputs first, as a dense kernel of ours.
-    kernel = state.take(f"{own}bottleneck.0.weight", latent, sum(widths), 1)[..., 0]
-    return {"bottleneck": {"kernel": kernel}} | {
-        f"banks_{l}": _bank(state, f"{own}filters.{l}", width, length << l)
-        for l, width in enumerate(widths)
-    }
-
-
-def _dense(state: StateReader, name: str, width: int, inputs: int) -> dict:
-    return {"kernel": state.take(name, width, inputs, 1)[..., 0].T}
-
-
-def _bank(state: StateReader, name: str, filters: int, length: int) -> dict:
-    return {"kernel": state.take(f"{name}.weight", filters, 1, length)[:, 0].T}
+    kernel = dense("decoder.bottleneck.0", latent, sum(widths))["kernel"].T
+    decoder["bottleneck"] = {"kernel": kernel}
+    heard = latent + (latent // 2 if index else 0)
+    separator = _separator(state, config, prefix, latent, heard)
+    return {"encoder": encoder, "decoder": decoder, "separator": separator}
 
 
 def _separator(
@@ -189,12 +158,12 @@ def _separator(
     sizes, own = config.model, f"{prefix}mask."
     wide, hidden, blocks = sizes.B, sizes.H, sizes.layers * sizes.stack
     ends = {
-        "input_norm": (f"{own}norm_1", (inputs,)),
-        "input": (f"{own}in_conv", (wide, inputs, 1)),
-        "bottleneck_norm": (f"{own}norm_2", (wide,)),
-        "skip_norm": (f"{own}norm_3", (wide,)),
-        "mask": (f"{own}mask_output", (latent, wide, 1)),
-        "mask_norm": (f"{own}norm_4", (latent,)),
+        "input_norm": ("norm_1", (inputs,)),
+        "input": ("in_conv", (wide, inputs, 1)),
+        "bottleneck_norm": ("norm_2", (wide,)),
+        "skip_norm": ("norm_3", (wide,)),
+        "mask": ("mask_output", (latent, wide, 1)),
+        "mask_norm": ("norm_4", (latent,)),
     }
     block = {
         "input": ("conv1d", (hidden, wide, 1)),
@@ -205,14 +174,9 @@ def _separator(
         "skip": ("skip_out", (wide, hidden, 1)),
     }
     read = _independent if sizes.independent_params else _generated
-    trees = [
-        read(
-            state, config, {n: (f"{own}tcn.{i}.{t}", s) for n, (t, s) in block.items()}
-        )
-        for i in range(blocks)
-    ]
+    trees = [read(state, config, f"{own}tcn.{i}.", block) for i in range(blocks)]
     separator = {
-        "ends": read(state, config, ends),
+        "ends": read(state, config, own, ends),
         "blocks": jax.tree.map(lambda *leaves: np.stack(leaves), *trees),
         "slopes": _slopes(state, own, blocks),
     }
@@ -224,24 +188,22 @@ def _separator(
 
 
 def _slopes(state: StateReader, own: str, blocks: int) -> dict:
-    ends = {
-        name: state.take(f"{own}prelu_{number}.weight", 1).reshape(())
-        for name, number in SLOPES.items()
-    }
-    inner = {
-        f"prelu_{k}": np.concatenate(
-            [state.take(f"{own}tcn.{i}.prelu_{k}.weight", 1) for i in range(blocks)]
-        )
-        for k in (1, 2)
-    }
-    return ends | inner
+    def slope(place: str, number: int) -> np.ndarray:
+        return state.take(f"{own}{place}prelu_{number}.weight", 1).reshape(())
+
+    slopes = {name: slope("", number) for name, number in SLOPES.items()}
+    for k in (1, 2):
+        inner = [slope(f"tcn.{block}.", k) for block in range(blocks)]
+        slopes[f"prelu_{k}"] = np.stack(inner)
+    return slopes
 
 
-def _generated(state: StateReader, config: Config, layers: Layers) -> dict:
+def _generated(state: StateReader, config: Config, prefix: str, layers: Layers) -> dict:
     """The generator of layers, as :func:`sepjax.functional.generation` holds it."""
     size, described = config.model.generator_bottleneck, config.model.embedding
     params: dict = {"bottleneck": {}, "kernel": {}, "bias": {}}
     for layer, (name, shape) in layers.items():
+        name = prefix + name
         params["bottleneck"][layer] = {
             "kernel": state.take(f"{name}.bottleneck.weight", size, described).T,
             "bias": state.take(f"{name}.bottleneck.bias", size),
@@ -269,20 +231,19 @@ def _layer(flat: np.ndarray, shape: tuple[int, ...]) -> dict[str, np.ndarray]:
     return {"kernel": np.swapaxes(kernel, -1, -2)}
 
 
-def _independent(state: StateReader, config: Config, layers: Layers) -> dict:
+def _independent(
+    state: StateReader, config: Config, prefix: str, layers: Layers
+) -> dict:
     """Grouped layers of the source, one group (of norms, eight) per instrument."""
     count, params = len(config.data.sources), {}
 
     def take(name: str, width: int, *rest: int) -> np.ndarray:
-        return state.take(name, count * width, *rest).reshape(count, -1)
+        return state.take(prefix + name, count * width, *rest).reshape(count, -1)
 
     for layer, (name, shape) in layers.items():
         if len(shape) == 1:
-            parts = dict(gain="weight", bias="bias")
-            params[layer] = {
-                ours: take(f"{name}.group_norm.{theirs}", *shape)
-                for ours, theirs in parts.items()
-            }
+            gain, bias = (f"{name}.group_norm.{part}" for part in ("weight", "bias"))
+            params[layer] = {"gain": take(gain, *shape), "bias": take(bias, *shape)}
             continue
         params[layer] = _layer(take(f"{name}.conv.weight", *shape), shape)
         if config.model.residual_bias and layer in ("residual", "skip"):

@@ -14,15 +14,9 @@ class OpenUnmixConfig(ModelConfig):
 
     objective: ClassVar[str] = "spectral_mse"
     former: ClassVar[dict[str, str]] = {
-        "umx_hidden": "hidden",
-        "umx_layers": "layers",
-        "umx_bidirectional": "bidirectional",
-        "umx_bandwidth": "bandwidth",
-        "umx_fft": "n_fft",
-        "umx_hop": "hop",
-        "umx_dropout": "dropout",
-        "layers": "",  # of another family
-    }
+        f"umx_{name}": name
+        for name in ("hidden", "layers", "bidirectional", "bandwidth", "hop", "dropout")
+    } | {"umx_fft": "n_fft", "layers": ""}  # layers: of another family
 
     name: str = setting("open_unmix", "free")
     hidden: int = positive(512)  # channels; each of two directions has half as many
@@ -38,7 +32,7 @@ class OpenUnmixConfig(ModelConfig):
 
     def problems(self, config: Config) -> Iterable[str]:
         """Return the problems of fields that do not go together."""
-        sources = config.data.sources
+        sources, iterations = config.data.sources, self.wiener_iterations
         if self.bidirectional and self.hidden % 2:
             yield f"model.hidden={self.hidden} must be even for two directions"
         if self.n_fft % 2 or 2 * self.hop > self.n_fft:
@@ -50,13 +44,9 @@ class OpenUnmixConfig(ModelConfig):
             yield f"model.bandwidth={self.bandwidth} must be 0, for all, or more"
         if not 0 <= self.dropout < 1:
             yield f"model.dropout={self.dropout} must be in [0, 1)"
-        if self.wiener_iterations < 0:
-            yield f"model.wiener_iterations={self.wiener_iterations} must be 0 or more"
-        if (
-            self.wiener_iterations > 0
-            and len(sources) == 1
-            and not self.wiener_residual
-        ):
+        if iterations < 0:
+            yield f"model.wiener_iterations={iterations} must be 0 or more"
+        if iterations > 0 and len(sources) == 1 and not self.wiener_residual:
             yield (
                 "a Wiener filter of one source returns the mixture: set "
                 "model.wiener_iterations=0 or model.wiener_residual=True"

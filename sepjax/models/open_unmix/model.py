@@ -1,13 +1,11 @@
-r"""Open-Unmix: a recurrent network for each source, and Wiener filters between them.
-
-The networks of all sources are one program: their parameters have a leading axis over
-sources. They hear magnitudes; the phase comes from the mixture, and the multichannel
-Wiener filter weighs the sources against each other.
+"""Open-Unmix: a recurrent network for each source, and Wiener filters between them.
 
 Reference: Stöter, Uhlich, Liutkus and Mitsufuji 2019; open-unmix-pytorch 1.3.
 """
 
+from collections.abc import Callable
 from types import MappingProxyType
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -46,7 +44,10 @@ def _input_scale(mean: np.ndarray, deviation: np.ndarray) -> np.ndarray:
 
 
 class OpenUnmix(SeparationModel):
-    """Open-Unmix for all sources at once.
+    """Open-Unmix for all sources at once; parameters have a leading axis over sources.
+
+    The networks hear magnitudes; the phase comes from the mixture, and the multichannel
+    Wiener filter weighs the sources against each other.
 
     Contract: ``(batch, time) -> Separation`` with ``estimates (batch, sources, time)``
     and neither masks nor latent; with ``audio_channels=2`` it takes ``(batch, 2,
@@ -100,19 +101,14 @@ class OpenUnmix(SeparationModel):
             bidirectional=self.bidirectional,
         )
         count = len(self.targets)
-        self.parts = {
-            name: self.param(
-                name,
-                lambda key, draw=draw: jax.vmap(draw)(jax.random.split(key, count)),
-            )
-            for name, draw in parts.items()
-        }
+
+        def draw_each(key: Array, draw: Callable) -> Any:
+            return jax.vmap(draw)(jax.random.split(key, count))
+
+        self.parts = {n: self.param(n, draw_each, draw) for n, draw in parts.items()}
+        initial = initial_statistics(self.parts)
         self.running = {
-            name: self.variable(
-                "batch_stats",
-                name,
-                lambda name=name: initial_statistics(self.parts)[name],
-            )
+            name: self.variable("batch_stats", name, initial.get, name)
             for name in NORMS
         }
 
@@ -194,14 +190,9 @@ class OpenUnmix(SeparationModel):
     ) -> dict[str, Float[Array, "batch targets frames bins channels"]]:
         """Return targets' magnitudes, estimated and true: ``spectra, source_spectra``.
 
-        Frames are those inside the signal. A mono model hears the mean of the
-        magnitudes of all channels.
-
-        Args:
-            mixture: at least a window long.
-            sources: what the targets sound like, in their order.
-            train: see :func:`sepjax.models.open_unmix.network.magnitude_network`.
-            axis_name: see there.
+        Frames are those inside the signal, which is at least a window long. A mono
+        model hears the mean of the magnitudes of all channels. ``train`` and
+        ``axis_name`` as in :func:`~sepjax.models.open_unmix.network.magnitude_network`.
         """
         magnitudes, truth = self._heard(mixture, 1), self._heard(sources, 2)
         estimates = self.magnitudes(magnitudes, train=train, axis_name=axis_name)

@@ -1,8 +1,4 @@
-"""The network of Open-Unmix for one source, as a pure function.
-
-It hears the magnitudes of a mixture, all channels and the bins up to a bandwidth, and
-multiplies them, all bins, by a mask of at least zero. Channels come before bins here,
-as in the rows of its matrices.
+"""The network of Open-Unmix for one source, as a pure function; channels before bins.
 
 Reference: Stöter, Uhlich, Liutkus and Mitsufuji 2019, "Open-Unmix - a reference
 implementation for music source separation"; open-unmix-pytorch 1.3.
@@ -100,7 +96,7 @@ def magnitude_network(
     axis_name: str | None = None,
     dtype: jnp.dtype | str = "float32",
 ) -> tuple[Float[Array, "batch frames channels bins"], Statistics]:
-    r"""Estimate the magnitudes of a source.
+    r"""Estimate the magnitudes of a source with a mask of at least zero.
 
     .. math::
         z &= \tanh(\mathrm{BN}_1(W_1 \, \mathrm{vec}((X + \mu_{in}) s_{in}))), \quad
@@ -193,10 +189,10 @@ def initial_statistics(params: Params) -> Statistics:
         >>> initial_statistics(norms)["bn1"]["var"]
         Array([1., 1.], dtype=float32)
     """
-    shapes = {name: params[name]["gain"] for name in NORMS}
+    gains = {name: params[name]["gain"] for name in NORMS}
     return {
         name: {"mean": jnp.zeros_like(gain), "var": jnp.ones_like(gain)}
-        for name, gain in shapes.items()
+        for name, gain in gains.items()
     }
 
 

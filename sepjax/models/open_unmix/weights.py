@@ -1,10 +1,7 @@
 """Open-Unmix: sigsep/open-unmix-pytorch, class ``OpenUnmix``, one file for each source.
 
-The state dicts of the sources are one here, with names like ``vocals/fc1.weight``
-(:func:`join_targets`). Matrices turn from (out, in) to (in, out), the LSTM's gates stay
-in PyTorch's order, and the arrays of all sources are stacked along a leading axis. The
-running statistics of the norms come along as the part ``batch_stats``, which
-:func:`sepjax.foreign.state_dict.as_variables` takes out again.
+The state dicts of the sources are one here (:func:`join_targets`), and their arrays are
+stacked along a leading axis.
 """
 
 from collections.abc import Mapping
@@ -25,10 +22,7 @@ Tree = dict[str, "np.ndarray | Tree"]
 
 
 def join_targets(states: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """Join the state dicts of several targets to the one state dict of the family.
-
-    Args:
-        states: name of the target -> its state dict.
+    """Join the state dicts of several targets, by name, to the one of the family.
 
     Example:
         >>> join_targets({"vocals": {"fc1.weight": 1}, "bass": {"fc1.weight": 2}})
@@ -53,14 +47,8 @@ def open_unmix(
 ) -> tuple[Config, dict]:
     """Import the networks of several targets, all of one size.
 
-    Args:
-        state: arrays named ``<target>/<name>``, of all targets.
-        sources: the targets to take, in this order; all, as they come, if not given.
-        sample_rate: Hz.
-        hop: samples between frames; 0: a quarter of the window.
-        iterations: of the Wiener filter; -1: one, or none of a single source.
-        softmask: start it from a ratio mask.
-        residual: one more source, what the others leave.
+    Arrays are named ``<target>/<name>``; options as those of
+    :func:`sepjax.models.open_unmix.weights_folder.import_folder`.
     """
     targets = _targets(state, tuple(sources))
     trees = [_network(state, target + "/") for target in targets]

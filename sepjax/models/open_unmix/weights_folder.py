@@ -13,13 +13,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sepjax.config import Config
 from sepjax.foreign.state_dict import state_of
 from sepjax.foreign.torch_file import read_torch_file
 from sepjax.models.importers import (
     IMPORTERS,
     UNKNOWN,
     Imported,
+    compare,
     from_state_dict,
     make_facts,
     pick,
@@ -41,10 +41,10 @@ class Transform(NamedTuple):
     sample_rate: int = 44100
     n_fft: int = 4096
     hop: int = 1024
-    channels: int = 2
+    audio_channels: int = 2
 
 
-NAMES = dict(n_fft="nfft", hop="nhop", channels="nb_channels")
+NAMES = dict(n_fft="nfft", hop="nhop", audio_channels="nb_channels")
 """Ours -> those of Open-Unmix."""
 
 
@@ -92,28 +92,22 @@ def import_folder(
         if value not in (0, options[name]):
             raise ValueError(f"{name} = {value}, but {SEPARATOR} says {options[name]}")
     options |= dict(iterations=iterations, softmask=softmask, residual=residual)
-    config, params = read_targets(files, **options)
-    compare(SEPARATOR, transform._asdict() if transform else {}, config)
+    sizes = {SEPARATOR: transform._asdict() if transform else {}}
     for target, path in files.items():
         path = path.with_name(f"{target}.json")
         arguments = _read_json(path).get("args") if path.is_file() else None
         if isinstance(arguments, dict):
             # The rate is of the data, which may have been resampled.
-            sizes = pick(arguments, **NAMES, hidden="hidden_size")
-            compare(path.name, sizes, config)
-    more = dict(source=SOURCE, licence=UNKNOWN + "MIT", options=options)
-    return Imported(config, params, facts_of("open_unmix", files, config, **more))
+            sizes[path.name] = pick(arguments, **NAMES, hidden="hidden_size")
+    facts = dict(licence=UNKNOWN + "MIT", options=options)
+    return import_targets("open_unmix", files, options, sizes, facts)
 
 
 import_folder.convert = open_unmix
 
 
 def read_separator_file(folder: Path) -> Transform | None:
-    """Read ``separator.json`` in a folder; None if there is no such file.
-
-    Raises:
-        ValueError: it is damaged, or a number is missing.
-    """
+    """Read ``separator.json`` in a folder; None if there is no such file."""
     path = folder / SEPARATOR
     if not path.is_file():
         return None
@@ -136,16 +130,12 @@ def _by_target(paths: Sequence[Path], sources: tuple[str, ...]) -> dict[str, Pat
         if target not in names:
             raise ValueError(f"there is no '{target}.pth': {nearest(target, names)}")
     usual = [name for name in ORDER if name in names]
-    usual += [name for name in names if name not in ORDER]
+    usual += sorted(set(names) - set(ORDER))
     return {target: file_of(paths, target) for target in sources or usual}
 
 
 def file_of(paths: Sequence[Path], target: str, public: str = "") -> Path | None:
-    """Return the file of a target, if it exists; the published file goes first.
-
-    Raises:
-        ValueError: there are several.
-    """
+    """Return the one file of a target, if it exists; the published file goes first."""
     files = [path for path in _listing(paths) if name_parts(path)[0] == target]
     files = [path for path in files if path.name == public] or files
     if len(files) > 1:
@@ -161,11 +151,7 @@ def _listing(paths: Sequence[Path]) -> list[Path]:
 
 
 def folder_of(paths: Sequence[Path]) -> Path:
-    """Return the folder with the files of a model.
-
-    Raises:
-        ValueError: no path is given.
-    """
+    """Return the folder with the files of a model."""
     if not paths:
         raise ValueError("name the folder of the files")
     return paths[0].parent if paths[0].is_file() else paths[0]
@@ -183,11 +169,7 @@ def name_parts(path: Path) -> tuple[str, str]:
 
 
 def check_names(files: Iterable[Path], verify: bool) -> None:
-    """Compare files with the hashes in their names.
-
-    Raises:
-        ValueError: one is another file, unless only a warning is asked for.
-    """
+    """Refuse files that are not what their names say, or else warn of them."""
     for path in files:
         prefix, digest = name_parts(path)[1], sha256(path)
         if not digest.startswith(prefix):
@@ -201,16 +183,17 @@ def check_names(files: Iterable[Path], verify: bool) -> None:
             warnings.warn(text, stacklevel=2)
 
 
-def read_targets(files: Mapping[str, Path], **options: Any) -> tuple[Config, dict]:
-    """Read configuration and parameters from the state dicts of targets.
+def import_targets(
+    family: str,
+    files: Mapping[str, Path],
+    options: Mapping[str, Any],
+    sizes: Mapping[str, Mapping[str, Any]],
+    facts: Mapping[str, Any],
+) -> Imported:
+    """Import the file of each target with options of the family ``open_unmix``.
 
-    Args:
-        files: target -> its file.
-        options: of :func:`sepjax.models.open_unmix.weights.open_unmix`.
-
-    Raises:
-        ValueError: a file is damaged, or no state dict of Open-Unmix.
-        KeyError: an array is missing.
+    ``sizes``, by the place that tells them, are compared with those of the arrays;
+    ``facts`` are as for :func:`sepjax.models.importers.make_facts`.
     """
     states = {}
     for target, path in files.items():
@@ -219,9 +202,16 @@ def read_targets(files: Mapping[str, Path], **options: Any) -> tuple[Config, dic
             states[target] = state_of(content)
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from None
-    return from_state_dict(
+    config, params = from_state_dict(
         join_targets(states), family="open_unmix", sources=tuple(files), **options
     )
+    for place, numbers in sizes.items():
+        compare(numbers, config, place, "the files")
+    # A chunk of whole excerpts: the last one of a few frames would fit anything.
+    chunk = round((EXCERPTS - 1) * config.model.hop / config.data.sample_rate, 6)
+    habits = {"chunk": chunk, "normalize": False, "rescale": False}
+    more = dict(source=SOURCE, separate=habits) | facts
+    return Imported(config, params, make_facts(family, list(files.values()), **more))
 
 
 def _read_json(path: Path) -> dict[str, Any]:
@@ -232,29 +222,3 @@ def _read_json(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise ValueError(f"{path} is damaged: it holds a {type(content).__name__}")
     return content
-
-
-def compare(place: str, numbers: Mapping[str, Any], config: Config) -> None:
-    """Refuse a model that differs from the numbers in a file or release.
-
-    Raises:
-        ValueError: the first number that differs is named.
-    """
-    sizes = vars(config.model) | {"sample_rate": config.data.sample_rate}
-    sizes["channels"] = config.model.audio_channels
-    for name, value in numbers.items():
-        if sizes[name] != value:
-            raise ValueError(
-                f"{place} says {name} = {value}, but the files have {sizes[name]}: are "
-                "they of another model?"
-            )
-
-
-def facts_of(
-    name: str, files: Mapping[str, Path], config: Config, **more: Any
-) -> dict[str, Any]:
-    """Return the facts for ``weights.json`` about the files of all targets."""
-    # A chunk of whole excerpts: the last one of a few frames would fit anything.
-    chunk = round((EXCERPTS - 1) * config.model.hop / config.data.sample_rate, 6)
-    habits = {"chunk": chunk, "normalize": False, "rescale": False}
-    return make_facts(name, list(files.values()), separate=habits, **more)

@@ -1,8 +1,4 @@
-"""Importers of the Open-Unmix models that its authors have released, by their names.
-
-Their files are taken from a folder, or fetched into it, and are compared with what was
-published: the beginnings of their SHA-256 are part of their names.
-"""
+"""Importers of the Open-Unmix models that its authors have released, by their names."""
 
 import functools
 import sys
@@ -12,23 +8,22 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sepjax.download import DownloadError, fetch
-from sepjax.models.importers import IMPORTERS, UNKNOWN, Imported, notice
+from sepjax.models.importers import IMPORTERS, UNKNOWN, Imported, notice, pick
 from sepjax.models.open_unmix.weights_folder import (
     ORDER,
     SEPARATOR,
-    SOURCE,
     Transform,
     check_names,
-    compare,
-    facts_of,
     file_of,
     folder_of,
+    import_targets,
     name_parts,
     read_separator_file,
-    read_targets,
 )
 from sepjax.registry import nearest
 from sepjax.storage import sha256
+
+MIT = "MIT, as the project states; see the record"
 
 
 class Release(NamedTuple):
@@ -38,7 +33,7 @@ class Release(NamedTuple):
     """The record, below which ``files/<name>`` are."""
     files: Mapping[str, str]
     """Target -> name of its file, which ends in the beginning of its SHA-256."""
-    licence: str = "MIT, as the project states; see the record"
+    licence: str = MIT
     transform: Transform = Transform()
 
     def url(self, target: str) -> str:
@@ -50,26 +45,16 @@ class Release(NamedTuple):
         return name_parts(Path(self.files[target]))[1]
 
 
-def _four(vocals: str, drums: str, bass: str, other: str) -> dict[str, str]:
-    hashes = zip(ORDER, (vocals, drums, bass, other))
-    return {target: f"{target}-{prefix}.pth" for target, prefix in hashes}
+def _four(record: str, hashes: str, licence: str = MIT) -> Release:
+    files = {n: f"{n}-{prefix}.pth" for n, prefix in zip(ORDER, hashes.split())}
+    return Release(f"https://zenodo.org/records/{record}", files, licence)
 
 
 # Records and names as open-unmix-pytorch 1.3 gives them in utils.py.
 RELEASES = {
-    "umx": Release(
-        "https://zenodo.org/records/3370486",
-        _four("c8df74a5", "5a48008b", "646024d3", "f8e132cc"),
-    ),
-    "umxhq": Release(
-        "https://zenodo.org/records/3370489",
-        _four("b62c91ce", "9619578f", "8d85a5bd", "b52fbbf7"),
-    ),
-    "umxl": Release(
-        "https://zenodo.org/records/5069601",
-        _four("bccbd9aa", "69e0ebd4", "2ca1ce51", "c8c5b3e6"),
-        "CC BY-NC-SA 4.0",
-    ),
+    "umx": _four("3370486", "c8df74a5 5a48008b 646024d3 f8e132cc"),
+    "umxhq": _four("3370489", "b62c91ce 9619578f 8d85a5bd b52fbbf7"),
+    "umxl": _four("5069601", "bccbd9aa 69e0ebd4 2ca1ce51 c8c5b3e6", "CC BY-NC-SA 4.0"),
     "umxse": Release(
         "https://zenodo.org/records/3786908",
         {"speech": "speech_f5e0d9f9.pth", "noise": "noise_04a6fc2d.pth"},
@@ -89,18 +74,10 @@ def import_release(
     download: bool = False,
     verify: bool = True,
 ) -> Imported:
-    """Import a released model from its files.
+    """Import a released model, a key of :data:`RELEASES`, from its files.
 
-    Args:
-        name: a key of :data:`RELEASES`.
-        paths: a folder of files, or the files.
-        sources: the targets to take, in this order; all by default.
-        iterations: of the Wiener filter, as softmask and residual: see
-            :func:`~sepjax.models.open_unmix.weights_folder.import_folder`.
-        softmask: start it from a ratio mask.
-        residual: one more source, what the others leave.
-        download: fetch into the folder what it lacks.
-        verify: refuse a file that is not what its name says; otherwise warn of it.
+    With ``download`` what the folder lacks is fetched into it. All else is as in
+    :func:`~sepjax.models.open_unmix.weights_folder.import_folder`.
 
     Raises:
         FileNotFoundError: a target has no file; the message says where it is published.
@@ -117,18 +94,16 @@ def import_release(
     files = _files(name, targets, paths, download)
     check_names(files.values(), verify)
     published = _published(name, release, files)
-    transform = release.transform
     options = dict(iterations=iterations, softmask=softmask, residual=residual)
-    rates = dict(sample_rate=transform.sample_rate, hop=transform.hop)
-    config, params = read_targets(files, **rates, **options)
-    compare(name, transform._asdict(), config)
+    sizes = {name: release.transform._asdict()}
+    rates = pick(sizes[name], "sample_rate", "hop")
     if separator := read_separator_file(folder_of(paths)):
-        compare(SEPARATOR, separator._asdict(), config)
+        sizes[SEPARATOR] = separator._asdict()
     known = published or notice(release.licence)
     licence = release.licence if known else UNKNOWN + "MIT"
-    more = dict(source=SOURCE, url=release.place, published=published, licence=licence)
-    more |= dict(options=options)
-    return Imported(config, params, facts_of(name, files, config, **more))
+    facts = dict(url=release.place, published=published, licence=licence)
+    facts["options"] = options
+    return import_targets(name, files, options | rates, sizes, facts)
 
 
 for _name in RELEASES:

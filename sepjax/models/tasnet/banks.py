@@ -14,19 +14,6 @@ from sepjax.models.tasnet.config import TasNetConfig
 from sepjax.models.tasnet.registry import BANKS
 
 
-def xavier_conv(
-    key: Array, length: int, filters: int
-) -> Float[Array, "length filters"]:
-    """Xavier normal taps of a one-channel convolution, variance 2 / (L (N + 1)).
-
-    Example:
-        >>> xavier_conv(jax.random.key(0), 20, 440).shape
-        (20, 440)
-    """
-    scale = (2 / (length * (filters + 1))) ** 0.5
-    return scale * jax.random.normal(key, (length, filters))
-
-
 def declare(module: nn.Module, init: dict[str, Array]) -> dict[str, Array]:
     """Parameters of a module that start at given values and need no randomness."""
     return {
@@ -36,7 +23,10 @@ def declare(module: nn.Module, init: dict[str, Array]) -> dict[str, Array]:
 
 
 class ConvBank(nn.Module):
-    """Free taps, Xavier-normal or initialised as gammatones (thesis gammatone_init)."""
+    """Free taps, Xavier-normal or initialised as gammatones (thesis gammatone_init).
+
+    Xavier's variance is 2 / (L (N + 1)); gammatones are as loud.
+    """
 
     filters: int
     length: int
@@ -50,67 +40,64 @@ class ConvBank(nn.Module):
         return self.param("kernel", self._init)
 
     def _init(self, key: Array) -> Float[Array, "length filters"]:
+        scale = (2 / (self.length * (self.filters + 1))) ** 0.5
         if not self.gammatone_init:
-            return xavier_conv(key, self.length, self.filters)
+            return scale * jax.random.normal(key, (self.length, self.filters))
         params = filterbanks.init_gammatone(
             self.filters, sample_rate=self.sample_rate, spacing=self.init_type
         )
         physical = filterbanks.gammatone_params_to_physical(params)
-        taps = filterbanks.gammatone_kernel(*physical, self.length)
-        # Xavier's scale, so that both initialisations start equally loud.
-        return taps * (2 / (self.length * (self.filters + 1))) ** 0.5
+        return filterbanks.gammatone_kernel(*physical, self.length) * scale
 
 
+@BANKS.register("param_sinc")
 class SincBank(nn.Module):
     """Band-pass filters with learnable edges, as even and odd pairs by default."""
 
+    config: TasNetConfig
     filters: int
     length: int
     sample_rate: int
-    init_type: str = "mel"
-    phase: str = "analytic"
-    parameters: str = "logits"
 
     @nn.compact
     def __call__(self) -> Float[Array, "length filters"]:
         """Taps computed from the present edges."""
-        bands = -(-self.filters // 2) if self.phase == "analytic" else self.filters
-        layout = dict(sample_rate=self.sample_rate, spacing=self.init_type)
-        if self.parameters == "hz":
+        config, rate = self.config, self.sample_rate
+        bands = -(-self.filters // 2) if config.phase == "analytic" else self.filters
+        layout = dict(sample_rate=rate, spacing=config.init_type)
+        if config.fb_parameters == "hz":
             params = declare(self, filterbanks.init_sinc_hz(bands, **layout))
-            rate = self.sample_rate
             low, high = filterbanks.sinc_hz_to_bands(params, sample_rate=rate)
         else:
             params = declare(self, filterbanks.init_sinc(bands, **layout))
             low, high = filterbanks.sinc_params_to_bands(params)
-        taps = filterbanks.sinc_kernel(low, high, self.length, phase=self.phase)
+        length = self.length + (config.force_odd and self.length % 2 == 0)
+        taps = filterbanks.sinc_kernel(low, high, length, phase=config.phase)
         return taps[:, : self.filters]
 
 
+@BANKS.register("pmpgtf")
 class GammatoneBank(nn.Module):
-    """Gammatones with learnable centre, bandwidth and phase (pmpgtf)."""
+    """Multi-phase gammatones with learnable centre, bandwidth and phase."""
 
+    config: TasNetConfig
     filters: int
     length: int
     sample_rate: int
-    init_type: str = "mel"
-    normalize: str = "rms"
-    parameters: str = "logits"
 
     @nn.compact
     def __call__(self) -> Float[Array, "length filters"]:
         """Taps computed from the present centres, bandwidths and phases."""
-        count, rate = self.filters, self.sample_rate
-        layout = dict(sample_rate=rate, spacing=self.init_type)
-        if self.parameters == "hz":
+        config, count, rate = self.config, self.filters, self.sample_rate
+        layout = dict(sample_rate=rate, spacing=config.init_type)
+        if config.fb_parameters == "hz":
             params = declare(self, filterbanks.init_gammatone_hz(count, **layout))
             physical = filterbanks.gammatone_hz_to_physical(params, sample_rate=rate)
         else:
             params = declare(self, filterbanks.init_gammatone(count, **layout))
             physical = filterbanks.gammatone_params_to_physical(params)
-        return filterbanks.gammatone_kernel(
-            *physical, self.length, normalize=self.normalize == "rms"
-        )
+        normalize = config.normalize == "rms"
+        return filterbanks.gammatone_kernel(*physical, self.length, normalize=normalize)
 
 
 class InverseBank(nn.Module):
@@ -124,45 +111,20 @@ class InverseBank(nn.Module):
         return pinv_kernel(self.bank(), self.stride).T
 
 
+class WithBank(nn.Module):
+    """What an encoder or a decoder with one bank shows of it."""
+
+    bank: nn.Module
+
+    def kernels(self) -> dict[str, Float[Array, "length filters"]]:
+        """The taps of the bank, for plots."""
+        return {"filters": self.bank()}
+
+
 @BANKS.register("conv")
 def conv_bank(
     config: TasNetConfig, filters: int, length: int, sample_rate: int
 ) -> ConvBank:
     """A free convolution."""
-    return ConvBank(
-        filters,
-        length,
-        sample_rate,
-        gammatone_init=config.gammatone_init,
-        init_type=config.init_type,
-    )
-
-
-@BANKS.register("param_sinc")
-def sinc_bank(
-    config: TasNetConfig, filters: int, length: int, sample_rate: int
-) -> SincBank:
-    """Parametrised sinc filters."""
-    return SincBank(
-        filters,
-        length + (config.force_odd and length % 2 == 0),
-        sample_rate,
-        init_type=config.init_type,
-        phase=config.phase,
-        parameters=config.fb_parameters,
-    )
-
-
-@BANKS.register("pmpgtf")
-def gammatone_bank(
-    config: TasNetConfig, filters: int, length: int, sample_rate: int
-) -> GammatoneBank:
-    """Parametrised multi-phase gammatone filters."""
-    return GammatoneBank(
-        filters,
-        length,
-        sample_rate,
-        init_type=config.init_type,
-        normalize=config.normalize,
-        parameters=config.fb_parameters,
-    )
+    init = dict(gammatone_init=config.gammatone_init, init_type=config.init_type)
+    return ConvBank(filters, length, sample_rate, **init)

@@ -8,35 +8,17 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from sepjax.functional.framing import analyze, frames_for
+from sepjax.functional.framing import frames_for
 from sepjax.functional.spectral import interpolate_frames, log_power
 from sepjax.models.contract import STATISTICS
 from sepjax.models.tasnet.config import TasNetConfig
-from sepjax.models.tasnet.registry import BANKS, BRANCHES
+from sepjax.models.tasnet.registry import BRANCHES
 
 GATHERED = {
     "mean": lambda mean, deviation: mean,
     "std": lambda mean, deviation: deviation,
 }
 """Parameters that are facts about the data: gathered before training, not learned."""
-
-
-class BankBranch(nn.Module):
-    """Correlation with a bank's taps."""
-
-    bank: nn.Module
-    stride: int
-    dtype: str = "float32"
-
-    def __call__(
-        self, wave: Float[Array, "*batch time"]
-    ) -> Float[Array, "*batch frames width"]:
-        """One feature per filter."""
-        return analyze(wave.astype(self.dtype), self.bank(), self.stride)
-
-    def kernels(self) -> dict[str, Float[Array, "length width"]]:
-        """The taps, for plots."""
-        return {"": self.bank()}
 
 
 class SpectrogramBranch(nn.Module):
@@ -67,15 +49,14 @@ class SpectrogramBranch(nn.Module):
         axes = tuple(range(power.ndim - 1))
         observed = jnp.stack([power.mean(axes), power.var(axes)])
         self.sow(STATISTICS, "observed", observed)
-        bins = power.shape[-1:]
+        bins, shape = power.shape[-1:], (1,) * (power.ndim - 1) + power.shape[-1:]
         ones, zeros = nn.initializers.ones, nn.initializers.zeros
-        mean = jax.lax.stop_gradient(self.param("mean", zeros, bins))
-        deviation = jax.lax.stop_gradient(self.param("std", ones, bins))
-        scale, bias = self.param("scale", ones, bins), self.param("bias", zeros, bins)
-        shape = (1,) * (power.ndim - 1) + bins
+        starts = {"mean": zeros, "std": ones, "scale": ones, "bias": zeros}
         mean, deviation, scale, bias = (
-            leaf.reshape(shape) for leaf in (mean, deviation, scale, bias)
+            self.param(name, start, bins).reshape(shape)
+            for name, start in starts.items()
         )
+        mean, deviation = jax.lax.stop_gradient((mean, deviation))
         normed = (power - mean) / jnp.maximum(deviation, 1e-5) * scale + bias
         features = nn.Dense(self.width, dtype=self.dtype, name="mel")(normed)
         # Many frames of the result stem from one: its gradient is their sum.
@@ -86,16 +67,6 @@ class SpectrogramBranch(nn.Module):
     def kernels(self) -> dict[str, Float[Array, "length width"]]:
         """There are no taps."""
         return {}
-
-
-def filterbank_branch(
-    config: TasNetConfig, width: int, length: int, sample_rate: int
-) -> nn.Module:
-    """A branch of ``config.fb_type``: a registered branch, or a registered bank."""
-    if config.fb_type in BRANCHES:
-        return BRANCHES.build(config.fb_type, config, width, length, sample_rate)
-    bank = BANKS.build(config.fb_type, config, width, length, sample_rate)
-    return BankBranch(bank, config.W, config.compute_dtype)
 
 
 @BRANCHES.register("stft")

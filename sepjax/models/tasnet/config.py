@@ -26,9 +26,7 @@ class TasNetConfig(ModelConfig):
     L: int = positive(20)  # encoder kernel, samples
     W: int = positive(20)  # encoder stride, samples
     # Filterbanks
-    fb_type: str = (
-        "pmpgtf"  # of BANKS, in hybrids of BRANCHES too: param_sinc, stft ...
-    )
+    fb_type: str = "pmpgtf"  # of BANKS: param_sinc ...; in hybrids of BRANCHES too
     fb_ratio: float = 0.5  # share of filterbank channels in a hybrid encoder
     fb_parameters: str = choice("logits", "hz")  # form in which filters are learned
     fb_act: str = choice("none", "relu")  # on the outputs of filterbanks
@@ -41,9 +39,7 @@ class TasNetConfig(ModelConfig):
     phase: str = choice("analytic", "even")  # sinc filters: even and odd pairs, or even
     force_odd: bool = False  # lengthen sinc kernels of even length by one tap
     normalize: str = choice("rms", "none")  # gammatone gain
-    deep_mode: str = choice(
-        "full", "depthwise"
-    )  # a filter per pair of channels, or one
+    deep_mode: str = choice("full", "depthwise")  # a filter per pair of channels, or 1
     deep_types: tuple[str, ...] = ()  # fb_type of each deep layer; empty: the same
     deep_strides: tuple[int, ...] = ()  # stride of each deep layer; empty: W in all
     encoder_act: str = choice("none", "relu")  # after a simple encoder
@@ -116,7 +112,7 @@ class TasNetConfig(ModelConfig):
             )
         sinc = encoding != "simple" and "param_sinc" in (self.deep_types or (kind,))
         if sinc and self.init_type == "multiphase":
-            yield ("model.init_type='multiphase' is for gammatones (fb_type='pmpgtf')")
+            yield "model.init_type='multiphase' is for gammatones (fb_type='pmpgtf')"
         if self.who_is_pinv != "none" and kind == "pmpgtf" and self.L > 50:
             yield (
                 f"model.who_is_pinv with gammatones of L={self.L} taps: beyond 50 the "

@@ -4,24 +4,27 @@ Contract: ``(batch, frames, latent), time -> (batch, time)``. Bank decoders are 
 those of the hybrid encoder have one ReLU inside, as the encoder has.
 """
 
+import itertools
+from collections.abc import Callable
+
 import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from sepjax.config import ModelConfig
 from sepjax.functional.framing import synthesize
-from sepjax.models.tasnet.banks import InverseBank
+from sepjax.models.tasnet.banks import InverseBank, WithBank
 from sepjax.models.tasnet.config import TasNetConfig
 from sepjax.models.tasnet.encoders import BankEncoder, HybridEncoder, branch_widths
 from sepjax.models.tasnet.registry import BANKS, DECODERS
 
 
-class BankDecoder(nn.Module):
+class BankDecoder(WithBank):
     """One synthesis filterbank.
 
     With two channels the result is ``(batch, 2, time)``.
     """
 
-    bank: nn.Module
     stride: int
     channels: int = 1
     padding: str = "center"
@@ -36,10 +39,6 @@ class BankDecoder(nn.Module):
         kernels = jnp.split(self.bank(), self.channels)
         waves = [synthesize(latent, kernel.T, **options) for kernel in kernels]
         return jnp.stack(waves, axis=-2)
-
-    def kernels(self) -> dict[str, Float[Array, "length latent"]]:
-        """Every bank's taps by name, for plots."""
-        return {"filters": self.bank()}
 
 
 class BranchDecoder(nn.Module):
@@ -58,7 +57,7 @@ class BranchDecoder(nn.Module):
         width = sum(self.widths)
         options = dict(use_bias=False, kernel_init=xavier, dtype=latent.dtype)
         hidden = nn.relu(nn.Dense(width, name="bottleneck", **options)(latent))
-        ends = [sum(self.widths[:i]) for i in range(1, len(self.widths))]
+        ends = list(itertools.accumulate(self.widths))[:-1]
         parts = jnp.split(hidden, ends, axis=-1)
         return sum(
             synthesize(part, bank().T, self.stride, time=time)
@@ -70,6 +69,18 @@ class BranchDecoder(nn.Module):
         return {f"filters_{i}": bank() for i, bank in enumerate(self.banks)}
 
 
+def layered_decoder(
+    config: ModelConfig, bank: Callable[[int, int], nn.Module]
+) -> BranchDecoder:
+    """Layer ``l`` has ``N / 2^(l+1)`` channels and kernels of ``L 2^l`` taps.
+
+    ``bank`` is a function of these two numbers.
+    """
+    widths = tuple(config.N // 2 ** (layer + 1) for layer in range(config.filters))
+    banks = [bank(width, config.L * 2**layer) for layer, width in enumerate(widths)]
+    return BranchDecoder(tuple(banks), widths, config.W)
+
+
 @DECODERS.register("conv")
 def conv_decoder(
     config: TasNetConfig, encoder: BankEncoder, sample_rate: int
@@ -77,9 +88,7 @@ def conv_decoder(
     """A free transposed convolution."""
     length = config.L * config.audio_channels
     bank = BANKS.build("conv", config, config.N, length, sample_rate)
-    return BankDecoder(
-        bank, config.W, channels=config.audio_channels, padding=config.padding
-    )
+    return BankDecoder(bank, config.W, config.audio_channels, config.padding)
 
 
 @DECODERS.register("filterbank")
@@ -100,14 +109,10 @@ def filterbank_decoder(
 def hybrid_conv_decoder(
     config: TasNetConfig, encoder: HybridEncoder, sample_rate: int
 ) -> BranchDecoder:
-    """Part ``l`` has ``N / 2^(l+1)`` channels and kernels of ``L 2^l`` taps."""
-    layers = range(config.filters)
-    widths = tuple(config.N // 2 ** (layer + 1) for layer in layers)
-    banks = tuple(
-        BANKS.build("conv", config, widths[layer], config.L * 2**layer, sample_rate)
-        for layer in layers
+    """Free transposed convolutions, as :func:`layered_decoder` lays them out."""
+    return layered_decoder(
+        config, lambda *size: BANKS.build("conv", config, *size, sample_rate)
     )
-    return BranchDecoder(banks, widths, config.W)
 
 
 @DECODERS.register("hybrid_hybrid")
@@ -116,12 +121,12 @@ def hybrid_bank_decoder(
 ) -> BranchDecoder:
     """A convolution beside a filterbank, free or inverting the encoder's first one."""
     free, parametrised = branch_widths(config)
-    parts = []
-    if free:
-        parts.append((BANKS.build("conv", config, free, config.L, sample_rate), free))
-    if parametrised and config.who_is_pinv == "dec":
-        parts.append((InverseBank(encoder.filterbanks[0].bank, config.W), parametrised))
-    elif parametrised:
-        bank = BANKS.build(config.fb_type, config, parametrised, config.L, sample_rate)
+    size = (config.L, sample_rate)
+    parts = [(BANKS.build("conv", config, free, *size), free)] if free else []
+    if parametrised:
+        if config.who_is_pinv == "dec":
+            bank = InverseBank(encoder.filterbanks[0].bank, config.W)
+        else:
+            bank = BANKS.build(config.fb_type, config, parametrised, *size)
         parts.append((bank, parametrised))
     return BranchDecoder(*map(tuple, zip(*parts)), config.W)

@@ -5,8 +5,6 @@ and an output channel has a filter of its own (``deep_mode="full"``), or every c
 one filter ("depthwise"). Layers are rectified, the last one is not.
 """
 
-import functools
-
 import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -20,6 +18,7 @@ from sepjax.functional.framing import (
     pad_to_frames,
     synthesize,
 )
+from sepjax.models.tasnet.banks import WithBank
 from sepjax.models.tasnet.config import TasNetConfig, layer_strides
 from sepjax.models.tasnet.registry import BANKS, DECODERS, ENCODERS
 
@@ -39,10 +38,8 @@ def analyze_channels(
     length = kernel.shape[0]
     rows = jnp.swapaxes(latent, -1, -2)
     frames = frame(pad_to_frames(rows, length, stride), length, stride)
-    kernel = kernel.astype(latent.dtype)
-    if kernel.ndim == 2:
-        return jnp.einsum("...ckl,lc->...kc", frames, kernel)
-    return jnp.einsum("...ckl,lcn->...kn", frames, kernel)
+    form = "...ckl,lc->...kc" if kernel.ndim == 2 else "...ckl,lcn->...kn"
+    return jnp.einsum(form, frames, kernel.astype(latent.dtype))
 
 
 def synthesize_channels(
@@ -97,10 +94,9 @@ class FilterLayer(nn.Module):
         return jnp.swapaxes(square, 1, 2) / self.channels**0.5
 
 
-class DeepEncoder(nn.Module):
+class DeepEncoder(WithBank):
     """A filterbank, then filterbanks over its channels (thesis A.3)."""
 
-    bank: nn.Module
     layers: tuple[nn.Module, ...]
     strides: tuple[int, ...]
     dtype: str = "float32"
@@ -114,15 +110,10 @@ class DeepEncoder(nn.Module):
             latent = analyze_channels(nn.relu(latent), layer(), stride)
         return latent
 
-    def kernels(self) -> dict[str, Float[Array, "length latent"]]:
-        """The taps of the first layer, for plots."""
-        return {"filters": self.bank()}
 
-
-class DeepDecoder(nn.Module):
+class DeepDecoder(WithBank):
     """Free transposed convolutions in the reverse order, rectified between layers."""
 
-    bank: nn.Module
     layers: tuple[nn.Module, ...]
     strides: tuple[int, ...]
 
@@ -139,10 +130,6 @@ class DeepDecoder(nn.Module):
                 synthesize_channels(latent, layer().T, stride, frames=frames)
             )
         return synthesize(latent, self.bank().T, self.strides[0], time=time)
-
-    def kernels(self) -> dict[str, Float[Array, "length latent"]]:
-        """The taps of the last layer, for plots."""
-        return {"filters": self.bank()}
 
 
 @ENCODERS.register("deep")
@@ -168,14 +155,13 @@ def deep_decoder(
     config: TasNetConfig, encoder: DeepEncoder, sample_rate: int
 ) -> DeepDecoder:
     """Free transposed convolutions."""
-    free = functools.partial(
-        BANKS.build, "conv", config, config.N, config.L, sample_rate
-    )
-    depthwise = config.deep_mode == "depthwise"
-    layers = tuple(
-        FilterLayer(free(), config.N, "depthwise")
-        if depthwise
-        else FreeLayer(config.N, config.L)
-        for _ in encoder.layers
-    )
-    return DeepDecoder(free(), layers, encoder.strides)
+    size = (config.N, config.L)
+
+    def bank() -> nn.Module:
+        return BANKS.build("conv", config, *size, sample_rate)
+
+    if config.deep_mode == "depthwise":
+        layers = [FilterLayer(bank(), config.N, "depthwise") for _ in encoder.layers]
+    else:
+        layers = [FreeLayer(*size) for _ in encoder.layers]
+    return DeepDecoder(bank(), tuple(layers), encoder.strides)

@@ -9,22 +9,20 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from sepjax.functional.framing import analyze
-from sepjax.models.tasnet.banks import InverseBank
-from sepjax.models.tasnet.branches import filterbank_branch
+from sepjax.models.tasnet.banks import InverseBank, WithBank
 from sepjax.models.tasnet.config import TasNetConfig
 from sepjax.models.tasnet.registry import BANKS, BRANCHES, ENCODERS
 
 ACTIVATIONS = {"none": lambda latent: latent, "relu": nn.relu}
 
 
-class BankEncoder(nn.Module):
+class BankEncoder(WithBank):
     """One filterbank.
 
     Stereo waves ``(batch, 2, time)`` are summed through one kernel per channel, which
     lie one above the other in the bank's taps.
     """
 
-    bank: nn.Module
     stride: int
     activation: str = "none"
     channels: int = 1
@@ -41,15 +39,9 @@ class BankEncoder(nn.Module):
             latent = analyze(wave, self.bank(), **options)
         else:
             kernels = jnp.split(self.bank(), self.channels)
-            latent = sum(
-                analyze(wave[..., channel, :], kernel, **options)
-                for channel, kernel in enumerate(kernels)
-            )
+            waves = jnp.moveaxis(wave, -2, 0)
+            latent = sum(analyze(*pair, **options) for pair in zip(waves, kernels))
         return ACTIVATIONS[self.activation](latent)
-
-    def kernels(self) -> dict[str, Float[Array, "length latent"]]:
-        """Every bank's taps by name, for plots."""
-        return {"filters": self.bank()}
 
 
 class HybridEncoder(nn.Module):
@@ -106,14 +98,9 @@ def simple_encoder(config: TasNetConfig, sample_rate: int) -> BankEncoder:
     """One free convolution."""
     length = config.L * config.audio_channels
     bank = BANKS.build("conv", config, config.N, length, sample_rate)
-    return BankEncoder(
-        bank,
-        config.W,
-        activation=config.encoder_act,
-        channels=config.audio_channels,
-        padding=config.padding,
-        dtype=config.compute_dtype,
-    )
+    options = dict(padding=config.padding, dtype=config.compute_dtype)
+    channels = config.audio_channels
+    return BankEncoder(bank, config.W, config.encoder_act, channels, **options)
 
 
 @ENCODERS.register("filterbanks")
@@ -123,7 +110,7 @@ def filterbank_encoder(config: TasNetConfig, sample_rate: int) -> BankEncoder:
     if config.who_is_pinv == "enc":
         bank = InverseBank(bank, config.W)
     options = dict(padding=config.padding, dtype=config.compute_dtype)
-    return BankEncoder(bank, config.W, activation=config.fb_act, **options)
+    return BankEncoder(bank, config.W, config.fb_act, **options)
 
 
 @ENCODERS.register("hybrid")
@@ -134,21 +121,24 @@ def hybrid_encoder(config: TasNetConfig, sample_rate: int) -> HybridEncoder:
     """
     free, parametrised = branch_widths(config)
     lengths = [config.L * 2**layer for layer in range(config.filters)]
-    once = config.fb_type in BRANCHES
+    kind, dtype = config.fb_type, config.compute_dtype
+
+    def banks(kind: str, width: int) -> list[nn.Module]:
+        return [BANKS.build(kind, config, width, n, sample_rate) for n in lengths]
+
+    if kind in BRANCHES:
+        branches = [BRANCHES.build(kind, config, parametrised, config.L, sample_rate)]
+    else:
+        filters = banks(kind, parametrised)
+        branches = [BankEncoder(bank, config.W, dtype=dtype) for bank in filters]
     return HybridEncoder(
-        tuple(
-            BANKS.build("conv", config, free, n, sample_rate) for n in lengths if free
-        ),
-        tuple(
-            filterbank_branch(config, parametrised, n, sample_rate)
-            for n in (lengths[:1] if once else lengths)
-            if parametrised
-        ),
+        tuple(banks("conv", free) if free else ()),
+        tuple(branches if parametrised else ()),
         config.W,
         config.N,
         activation=config.fb_act,
         post_width=parametrised if config.fb_post_conv else 0,
-        dtype=config.compute_dtype,
+        dtype=dtype,
     )
 
 

@@ -1,6 +1,7 @@
 """Masked separation in a learnt encoding: Conv-TasNet and the FB-IRM oracle."""
 
 import math
+from collections.abc import Callable
 
 import flax.linen as nn
 from jaxtyping import Array, Float
@@ -24,7 +25,7 @@ class MaskedSeparation(SeparationModel):
     """
 
     encoder: nn.Module
-    separator: nn.Module
+    separator: Callable[[Array], Array]
     decoder: nn.Module
     sources: tuple[str, ...]
     sample_rate: int
@@ -35,6 +36,7 @@ class MaskedSeparation(SeparationModel):
     context: int = 1  # frames on which a mask depends
     statistics = GATHERED
     constants = tuple(GATHERED)
+    coders = ("encoder", "decoder")
 
     def __call__(
         self,
@@ -70,11 +72,10 @@ class MaskedSeparation(SeparationModel):
 
     def kernels(self) -> dict[str, Float[Array, "length filters"]]:
         """The taps of every bank, by ``encoder/…`` and ``decoder/…``, for plots."""
-        sides = {"encoder": self.encoder, "decoder": self.decoder}
         return {
             f"{side}/{name}": taps
-            for side, module in sides.items()
-            for name, taps in module.kernels().items()
+            for side in ("encoder", "decoder")
+            for name, taps in getattr(self, side).kernels().items()
         }
 
 

@@ -2,25 +2,15 @@
 
 from sepjax.registry import Registry
 
-_ROOM = "sepjax.models.tasnet"
 
-BANKS = Registry(
-    "filterbank",
-    dict.fromkeys(("conv", "param_sinc", "pmpgtf"), f"{_ROOM}.banks"),
-)
-BRANCHES = Registry("branch of a hybrid encoder", {"stft": f"{_ROOM}.branches"})
-ENCODERS = Registry(
-    "encoder",
-    dict.fromkeys(("simple", "filterbanks", "hybrid"), f"{_ROOM}.encoders")
-    | {"deep": f"{_ROOM}.deep"},
-)
-DECODERS = Registry(
-    "decoder",
-    dict.fromkeys(
-        ("conv", "filterbank", "hybrid_conv", "hybrid_hybrid"), f"{_ROOM}.decoders"
-    )
-    | {"deep_conv": f"{_ROOM}.deep"},
-)
-SEPARATORS = Registry(
-    "separator", dict.fromkeys(("tcn", "ideal_mask"), f"{_ROOM}.separators")
-)
+def _in(module: str, *names: str) -> dict[str, str]:
+    return dict.fromkeys(names, f"sepjax.models.tasnet.{module}")
+
+
+BANKS = Registry("filterbank", _in("banks", "conv", "param_sinc", "pmpgtf"))
+BRANCHES = Registry("branch of a hybrid encoder", _in("branches", "stft"))
+_BUILT_IN = _in("encoders", "simple", "filterbanks", "hybrid") | _in("deep", "deep")
+ENCODERS = Registry("encoder", _BUILT_IN)
+_BUILT_IN = _in("decoders", "conv", "filterbank", "hybrid_conv", "hybrid_hybrid")
+DECODERS = Registry("decoder", _BUILT_IN | _in("deep", "deep_conv"))
+SEPARATORS = Registry("separator", _in("separators", "tcn", "ideal_mask"))

@@ -4,6 +4,8 @@ Contract: ``(batch, frames, latent) -> masks (batch, sources, frames, latent)``.
 """
 
 import dataclasses
+import functools
+from collections.abc import Callable
 
 import flax.linen as nn
 import jax
@@ -66,18 +68,9 @@ class TcnSeparator(nn.Module):
     def _network(self, hidden: Array) -> Array:
         config = self.config
         shape = dict(layers=config.layers, stacks=config.stack)
-        params = self.param(
-            "tcn",
-            lambda key: init_tcn(
-                key,
-                **shape,
-                bottleneck=config.B,
-                hidden=config.H,
-                width=config.kernel,
-                skip=config.skip,
-                bias=config.bias,
-            ),
-        )
+        sizes = dict(bottleneck=config.B, hidden=config.H, width=config.kernel)
+        sizes |= dict(skip=config.skip, bias=config.bias)
+        params = self.param("tcn", functools.partial(init_tcn, **shape, **sizes))
         return tcn(params, hidden, **shape, causal=config.causal, norm=config.norm)
 
 
@@ -112,16 +105,6 @@ class SeparatorPerSource(nn.Module):
         return MASK_ACTIVATIONS[config.mask_act](logits)
 
 
-class IdealMask(nn.Module):
-    """Ideal ratio masks from the sources' own latents: FB-IRM (thesis eq. 5.1)."""
-
-    def __call__(
-        self, sources: Float[Array, "batch sources frames latent"]
-    ) -> Float[Array, "batch sources frames latent"]:
-        """Masks that differentiate through to encoder and decoder."""
-        return ratio_mask(sources)
-
-
 @SEPARATORS.register("tcn")
 def tcn_separator(
     config: TasNetConfig, sources: int
@@ -131,6 +114,6 @@ def tcn_separator(
 
 
 @SEPARATORS.register("ideal_mask")
-def ideal_mask(config: TasNetConfig, sources: int) -> IdealMask:
-    """The oracle separator."""
-    return IdealMask()
+def ideal_mask(config: TasNetConfig, sources: int) -> Callable[[Array], Array]:
+    """Ideal ratio masks from the sources' own latents: FB-IRM (thesis eq. 5.1)."""
+    return ratio_mask

@@ -2,7 +2,8 @@
 
 They are one architecture under several names; what they compute differently goes into
 the configuration. Encoder kernels turn from (out, in, taps) to (taps, out), those of
-several channels one above the other.
+several channels one above the other. A stride of 0 is half of the encoder's kernel;
+``sources`` are the names of the classes, ``sample_rate`` is in Hz.
 """
 
 import re
@@ -18,6 +19,7 @@ from sepjax.models.tasnet.weights_separator import Naming, Params, read_separato
 from sepjax.registry import nearest
 
 MASKS = ("sigmoid", "relu", "softmax", "linear")
+LICENCE = re.compile("licen[cs]", re.IGNORECASE)
 NORMS = {"gLN": "global", "cLN": "frame", "cgLN": "cumulative"}
 
 
@@ -34,26 +36,15 @@ def naplab(
 ) -> tuple[Config, dict]:
     """naplab/Conv-TasNet; it is causal if its norms are cumulative.
 
-    Args:
-        state: its arrays.
-        layers: blocks per stack.
-        stride: of the encoder; 0: half of the kernel.
-        sources: names of the classes.
-        sample_rate: Hz.
+    ``layers`` is the number of blocks per stack.
     """
     causal = "TCN.LN.gain" in state
+    parts = "conv1d nonlinearity1 reg1 dconv1d nonlinearity2 reg2 res_out skip_out"
     naming = Naming(
+        *parts.split(),
+        blocks=_numbered(state, "TCN.TCN."),
         input_norm="TCN.LN",
         bottleneck="TCN.BN",
-        blocks=_numbered(state, "TCN.TCN."),
-        input="conv1d",
-        prelu_1="nonlinearity1",
-        norm_1="reg1",
-        depthwise="dconv1d",
-        prelu_2="nonlinearity2",
-        norm_2="reg2",
-        residual="res_out",
-        skip="skip_out",
         prelu="TCN.output.0",
         mask="TCN.output.1",
         gain="gain" if causal else "weight",
@@ -76,32 +67,23 @@ def torchaudio(
 ) -> tuple[Config, dict]:
     """torchaudio.models.ConvTasNet; the stride is half of the kernel.
 
-    Args:
-        state: its arrays.
-        layers: blocks per stack (``msk_num_layers``).
-        mask_act: ``msk_activate``, sigmoid or relu.
-        sources: names of the classes.
-        sample_rate: Hz.
+    ``layers`` is its ``msk_num_layers``, ``mask_act`` its ``msk_activate``, sigmoid or
+    relu.
     """
     generator = "mask_generator."
     naming = Naming(
-        input_norm=generator + "input_norm",
-        bottleneck=generator + "input_conv",
-        blocks=_numbered(state, generator + "conv_layers."),
-        input="conv_layers.0",
-        prelu_1="conv_layers.1",
-        norm_1="conv_layers.2",
-        depthwise="conv_layers.3",
-        prelu_2="conv_layers.4",
-        norm_2="conv_layers.5",
+        *(f"conv_layers.{number}" for number in range(6)),
         residual="res_out",
         skip="skip_out",
+        blocks=_numbered(state, generator + "conv_layers."),
+        input_norm=generator + "input_norm",
+        bottleneck=generator + "input_conv",
         prelu=generator + "output_prelu",
         mask=generator + "output_conv",
         last_residual=False,
     )
-    fields = dict(W=0, mask_act=_choice("mask_act", mask_act, MASKS))
-    fields["padding"] = "torchaudio"
+    act = _choice("mask_act", mask_act, MASKS)
+    fields = dict(W=0, mask_act=act, padding="torchaudio")
     return _waveform_model(state, naming, layers, fields, sources, sample_rate)
 
 
@@ -131,67 +113,38 @@ def kaituoxu(
 ) -> tuple[Config, dict]:
     """kaituoxu/Conv-TasNet: no skips, no biases, a rectified encoder.
 
-    The places of its layers show that a network is causal: a crop moves them.
-
-    Args:
-        state: its arrays.
-        norm: "global" (``norm_type`` gLN) or "frame" (there called cLN).
-        mask_act: ``mask_nonlinear``, relu or softmax.
-        stride: of the encoder; 0: half of the kernel.
-        sources: names of the classes.
-        sample_rate: Hz.
+    The places of its layers show that a network is causal: a crop moves them. ``norm``
+    is "global" (``norm_type`` gLN) or "frame" (there called cLN), ``mask_act`` its
+    ``mask_nonlinear``, relu or softmax.
     """
-    naming, stacks, causal = _kaituoxu_naming(state)
-    fields, separator = read_separator(state, naming)
-    analysis = state.take("encoder.conv1d_U.weight", fields["N"], -1, -1)
-    latent, channels, length = analysis.shape
-    synthesis = state.take("decoder.basis_signals.weight", channels * length, latent)
-    fields |= dict(
-        layers=len(naming.blocks) // stacks,
-        stack=stacks,
-        L=length,
-        W=stride,
-        audio_channels=channels,
-        causal=causal,
-        norm=_choice("norm", norm, ("global", "frame")),
-        input_norm="frame",
-        mask_act=_choice("mask_act", mask_act, MASKS),
-        encoder_act="relu",
-        padding="none",
-    )
-    analysis = analysis.reshape(latent, -1).T
-    return _model(fields, analysis, separator, synthesis, sources, sample_rate)
-
-
-def _kaituoxu_naming(state: StateReader) -> tuple[Naming, int, bool]:
-    """The naming, the number of stacks, and whether the network is causal."""
     network = "separator.network."
     stacks = _numbered(state, network + "2.")
-    layers = len(_numbered(state, stacks[0]))
-    blocks = tuple(
-        f"{stack}{layer}.net." for stack in stacks for layer in range(layers)
-    )
+    layers = range(len(_numbered(state, stacks[0])))
+    blocks = tuple(f"{stack}{layer}.net." for stack in stacks for layer in layers)
     causal = f"{blocks[0]}3.net.4.weight" in state
-    after = 2 if causal else 1
+    places = ["0", "1", "2", "3.net.0"]
+    places += [f"3.net.{place + causal}" for place in (1, 2, 3)]
     naming = Naming(
+        *places,
+        blocks=blocks,
         input_norm=network + "0",
         bottleneck=network + "1",
-        blocks=blocks,
-        input="0",
-        prelu_1="1",
-        norm_1="2",
-        depthwise="3.net.0",
-        prelu_2=f"3.net.{after}",
-        norm_2=f"3.net.{after + 1}",
-        residual=f"3.net.{after + 2}",
-        skip="",
-        prelu="",
         mask=network + "3",
         gain="gamma",
         offset="beta",
         bias=False,
     )
-    return naming, len(stacks), causal
+    fields, separator = read_separator(state, naming)
+    analysis = state.take("encoder.conv1d_U.weight", fields["N"], -1, -1)
+    latent, channels, length = analysis.shape
+    synthesis = state.take("decoder.basis_signals.weight", channels * length, latent)
+    banks = [{"kernel": analysis.reshape(latent, -1).T}, {"kernel": synthesis}]
+    norm = _choice("norm", norm, ("global", "frame"))
+    act = _choice("mask_act", mask_act, MASKS)
+    fields |= dict(layers=len(layers), L=length, W=stride, audio_channels=channels)
+    fields |= dict(causal=causal, norm=norm, input_norm="frame", mask_act=act)
+    fields |= dict(encoder_act="relu", padding="none")
+    return _model(fields, banks, separator, sources, sample_rate)
 
 
 def _read_asteroid(content: Any) -> Package:
@@ -212,17 +165,16 @@ def _read_asteroid(content: Any) -> Package:
 
 def _licences(tree: Any, inside: bool = False) -> set[str]:
     """Texts under names such as ``license`` or ``license_note``."""
-    if isinstance(tree, str) and inside:
-        return {tree}
-    pairs: list = []
+    if isinstance(tree, str):
+        return {tree} if inside else set()
     if isinstance(tree, list | tuple):
-        pairs = [("", item) for item in tree]
-    elif isinstance(tree, dict):
-        pairs = [(str(name).lower(), item) for name, item in tree.items()]
+        tree = dict(enumerate(tree))
+    if not isinstance(tree, dict):
+        return set()
     return {
         text
-        for name, item in pairs
-        for text in _licences(item, inside or "licens" in name or "licenc" in name)
+        for name, item in tree.items()
+        for text in _licences(item, inside or bool(LICENCE.search(str(name))))
     }
 
 
@@ -248,32 +200,21 @@ def asteroid(
 ) -> tuple[Config, dict]:
     """asteroid.models.ConvTasNet with stored filters or with ``param_sinc`` ones.
 
-    Args:
-        state: its arrays.
-        layers: blocks per stack (``n_blocks``).
-        norm: "global" (``norm_type`` gLN), "frame" (cLN) or "cumulative" (cgLN).
-        mask_act: sigmoid, relu (the default of 2020), softmax or linear.
-        encoder_act: ``encoder_activation``, "none" or "relu".
-        stride: of the encoder; 0: half of the kernel.
-        min_low_hz: of ``param_sinc`` filters.
-        min_band_hz: of ``param_sinc`` filters.
-        sources: names of the classes.
-        sample_rate: Hz; ``param_sinc`` filters depend on it.
+    ``layers`` is its ``n_blocks``, ``norm`` "global" (``norm_type`` gLN), "frame" (cLN)
+    or "cumulative" (cgLN), ``mask_act`` sigmoid, relu (the default of 2020), softmax or
+    linear, ``encoder_act`` its ``encoder_activation``, "none" or "relu". On
+    ``min_low_hz``, ``min_band_hz`` and ``sample_rate`` ``param_sinc`` filters depend.
     """
     blocks = _numbered(state, "masker.TCN.")
     causal = f"{blocks[0]}shared_block.3.0.weight" in state
+    depthwise = "3.0" if causal else "3"
     naming = Naming(
-        input_norm="masker.bottleneck.0",
-        bottleneck="masker.bottleneck.1",
-        blocks=blocks,
-        input="shared_block.0",
-        prelu_1="shared_block.1",
-        norm_1="shared_block.2",
-        depthwise="shared_block.3.0" if causal else "shared_block.3",
-        prelu_2="shared_block.4",
-        norm_2="shared_block.5",
+        *(f"shared_block.{place}" for place in ("0", "1", "2", depthwise, "4", "5")),
         residual="res_conv",
         skip="skip_conv" if f"{blocks[0]}skip_conv.weight" in state else "",
+        blocks=blocks,
+        input_norm="masker.bottleneck.0",
+        bottleneck="masker.bottleneck.1",
         prelu="masker.mask_net.0",
         mask="masker.mask_net.1",
         gain="gamma",
@@ -284,19 +225,10 @@ def asteroid(
     act = _choice("encoder_act", encoder_act, ("none", "relu"))
     floors = dict(min_low_hz=min_low_hz, min_band_hz=min_band_hz)
     banks, kind = _asteroid_banks(state, fields["N"], **floors)
-    fields |= kind | dict(
-        layers=layers,
-        stack=stacks_of(len(blocks), layers),
-        W=stride,
-        causal=causal,
-        norm=norm,
-        input_norm=norm,
-        mask_act=_choice("mask_act", mask_act, MASKS),
-        encoder_act=act,
-        fb_act=act,
-        padding="none",
-    )
-    return _model(fields, banks[0], separator, banks[1], sources, sample_rate)
+    fields |= kind | dict(layers=layers, W=stride, causal=causal, padding="none")
+    fields |= dict(norm=norm, input_norm=norm, encoder_act=act, fb_act=act)
+    fields["mask_act"] = _choice("mask_act", mask_act, MASKS)
+    return _model(fields, banks, separator, sources, sample_rate)
 
 
 def _waveform_model(
@@ -309,23 +241,20 @@ def _waveform_model(
 ) -> tuple[Config, dict]:
     """A model with free banks, in stacks of layers."""
     sizes, separator = read_separator(state, naming)
-    analysis = _free_bank(state, "encoder.weight", sizes["N"])
-    synthesis = _free_bank(state, "decoder.weight", sizes["N"], len(analysis))
-    fields |= sizes | dict(L=len(analysis), layers=layers)
-    fields["stack"] = stacks_of(len(naming.blocks), layers)
-    return _model(fields, analysis, separator, synthesis, sources, sample_rate)
+    banks = _free_banks(state, "encoder.weight", "decoder.weight", sizes["N"])
+    fields |= sizes | dict(L=len(banks[0]["kernel"]), layers=layers)
+    return _model(fields, banks, separator, sources, sample_rate)
 
 
 def _asteroid_banks(
     state: StateReader, latent: int, **floors: float
-) -> tuple[list[Params | np.ndarray], dict]:
+) -> tuple[list[Params], dict]:
     """Both banks, and the fields that tell their kind and number of taps."""
     state.ignore(r"(en|de)coder\.filterbank\.(torch_window|n_)")
     places = ("encoder.filterbank.", "decoder.filterbank.")
     if places[0] + "low_hz_" not in state:
-        analysis = _free_bank(state, places[0] + "_filters", latent)
-        synthesis = _free_bank(state, places[1] + "_filters", latent, len(analysis))
-        return [analysis, synthesis], {"L": len(analysis)}
+        banks = _free_banks(state, *(place + "_filters" for place in places), latent)
+        return banks, {"L": len(banks[0]["kernel"])}
     half = [len(state.take(place + "window_", -1)) for place in places]
     banks = [_bands(state, place, latent // 2, **floors) for place in places]
     kind = dict(encoding="filterbanks", fb_type="param_sinc", fb_parameters="hz")
@@ -350,11 +279,13 @@ def _bands(
     return params
 
 
-def _free_bank(
-    state: StateReader, name: str, filters: int, length: int = -1
-) -> np.ndarray:
-    """Taps (length, filters) of a one-channel convolution (filters, 1, length)."""
-    return state.take(name, filters, 1, length)[:, 0].T
+def _free_banks(
+    state: StateReader, encoder: str, decoder: str, filters: int
+) -> list[Params]:
+    """Taps (length, filters) of one-channel convolutions (filters, 1, length)."""
+    analysis = state.take(encoder, filters, 1, -1)
+    synthesis = state.take(decoder, *analysis.shape)
+    return [{"kernel": bank[:, 0].T} for bank in (analysis, synthesis)]
 
 
 def _numbered(state: StateReader, stem: str) -> tuple[str, ...]:
@@ -373,22 +304,17 @@ def _choice(name: str, value: str, choices: tuple[str, ...]) -> str:
 
 def _model(
     fields: dict,
-    analysis: Params | np.ndarray,
+    banks: list[Params],
     separator: Params,
-    synthesis: Params | np.ndarray,
     sources: tuple[str, ...],
     sample_rate: int,
 ) -> tuple[Config, dict]:
     """The configuration and the parameters of a masked separation."""
-    outputs = separator["mask"]["kernel"].shape[1]
-    names = source_names(sources, outputs // fields["N"])
+    names = source_names(sources, separator["mask"]["kernel"].shape[1] // fields["N"])
     fields["W"] = fields["W"] or fields["L"] // 2
+    fields["stack"] = stacks_of(len(separator["tcn"]["prelu_1"]), fields["layers"])
     model = TasNetConfig(**{"encoding": "simple"} | fields)
-    config = Config(
-        model=model, data=DataConfig(sources=names, sample_rate=sample_rate)
-    )
-    encoder, decoder = (
-        {"bank": bank if isinstance(bank, dict) else {"kernel": bank}}
-        for bank in (analysis, synthesis)
-    )
-    return config, {"encoder": encoder, "separator": separator, "decoder": decoder}
+    data = DataConfig(sources=names, sample_rate=sample_rate)
+    encoder, decoder = ({"bank": bank} for bank in banks)
+    params = {"encoder": encoder, "separator": separator, "decoder": decoder}
+    return Config(model=model, data=data), params

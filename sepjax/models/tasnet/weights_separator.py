@@ -1,6 +1,5 @@
 """The separator of a public Conv-TasNet, whatever its arrays are called.
 
-A :class:`Naming` says what a family calls its arrays, and one conversion serves all.
 Depthwise kernels turn from (out, 1, taps) to (taps, out), 1x1 convolutions from
 (out, in, 1) to (in, out); blocks are stacked along a leading axis.
 """
@@ -18,14 +17,11 @@ Params = dict[str, Any]  # arrays, and dictionaries of them
 
 @dataclasses.dataclass(frozen=True)
 class Naming:
-    """A family's names for the arrays of its separator.
+    """A family's names for the arrays of its separator; ``""``: it has none.
 
-    The names of a block's parts follow its prefix; ``""``: the family has none.
+    The parts of a block, which come first, follow the prefix of the block.
     """
 
-    input_norm: str
-    bottleneck: str
-    blocks: tuple[str, ...]  # prefixes, in order
     input: str
     prelu_1: str
     norm_1: str
@@ -33,8 +29,12 @@ class Naming:
     prelu_2: str
     norm_2: str
     residual: str
-    skip: str
-    prelu: str
+    skip: str = ""
+    _: dataclasses.KW_ONLY
+    blocks: tuple[str, ...]  # prefixes, in order
+    input_norm: str
+    bottleneck: str
+    prelu: str = ""
     mask: str
     gain: str = "weight"  # of a norm
     offset: str = "bias"
@@ -48,12 +48,12 @@ def read_separator(state: StateReader, naming: Naming) -> tuple[dict, Params]:
     Where skip path and bottleneck differ in width, zeros widen the narrower path; this
     changes no output, and no gradient moves the zeros.
     """
-    bottleneck = _pointwise(state, naming, naming.bottleneck, -1, -1)
+    bottleneck = _convolution(state, naming, naming.bottleneck, -1, -1, 1)
     latent, width = bottleneck["kernel"].shape
     blocks = [_block(state, naming, prefix, width) for prefix in naming.blocks]
     hidden, columns = blocks[0]["output"]["kernel"].shape
     skip = columns - width
-    mask = _pointwise(state, naming, naming.mask, skip or width, -1)
+    mask = _convolution(state, naming, naming.mask, -1, skip or width, 1)
     if (outputs := mask["kernel"].shape[1]) % latent:
         raise ValueError(
             f"'{naming.mask}.weight' has {outputs} outputs, which are no multiple of "
@@ -64,85 +64,76 @@ def read_separator(state: StateReader, naming: Naming) -> tuple[dict, Params]:
     params["bottleneck"] = bottleneck
     params["tcn"] = jax.tree.map(lambda *leaves: np.stack(leaves), *blocks)
     if naming.prelu:
-        params["prelu"] = state.take(naming.prelu + ".weight", 1).reshape(())
+        params["prelu"] = _slope(state, naming.prelu)
     if skip:
         _widen(params, width, skip)
-    fields = dict(
-        N=latent,
-        B=max(width, skip),
-        H=hidden,
-        kernel=len(blocks[0]["depthwise"]["kernel"]),
-        skip=bool(skip),
-        bias=naming.bias,
-        output_prelu=bool(naming.prelu),
-    )
+    taps = len(blocks[0]["depthwise"]["kernel"])
+    fields = dict(N=latent, B=max(width, skip), H=hidden, kernel=taps, skip=bool(skip))
+    fields |= dict(bias=naming.bias, output_prelu=bool(naming.prelu))
     return fields, params
 
 
 def _block(state: StateReader, naming: Naming, prefix: str, width: int) -> Params:
-    first = _pointwise(state, naming, prefix + naming.input, width, -1)
+    first = _convolution(state, naming, prefix + naming.input, -1, width, 1)
     hidden = first["kernel"].shape[1]
-    weight = state.take(f"{prefix}{naming.depthwise}.weight", hidden, 1, -1)
-    depthwise = {"kernel": weight[:, 0].T}
-    if naming.bias:
-        depthwise["bias"] = state.take(f"{prefix}{naming.depthwise}.bias", hidden)
     if prefix == naming.blocks[-1] and not naming.last_residual:
         output = {"kernel": np.zeros((hidden, width), np.float32)}
         output["bias"] = np.zeros(width, np.float32)
     else:
-        output = _pointwise(state, naming, prefix + naming.residual, hidden, width)
+        name = prefix + naming.residual
+        output = _convolution(state, naming, name, width, hidden, 1)
     if naming.skip:
-        skip = _pointwise(state, naming, prefix + naming.skip, hidden, -1)
+        skip = _convolution(state, naming, prefix + naming.skip, -1, hidden, 1)
         output = {name: np.concatenate([output[name], skip[name]], -1) for name in skip}
+    depthwise = prefix + naming.depthwise
     return {
         "input": first,
-        "prelu_1": state.take(f"{prefix}{naming.prelu_1}.weight", 1).reshape(()),
+        "prelu_1": _slope(state, prefix + naming.prelu_1),
         "norm_1": _norm(state, naming, prefix + naming.norm_1, hidden),
-        "depthwise": depthwise,
-        "prelu_2": state.take(f"{prefix}{naming.prelu_2}.weight", 1).reshape(()),
+        "depthwise": _convolution(state, naming, depthwise, hidden, 1, -1),
+        "prelu_2": _slope(state, prefix + naming.prelu_2),
         "norm_2": _norm(state, naming, prefix + naming.norm_2, hidden),
         "output": output,
     }
 
 
-def _pointwise(
-    state: StateReader, naming: Naming, name: str, inputs: int, outputs: int
-) -> Params:
-    weight = state.take(name + ".weight", outputs, inputs, 1)
-    params = {"kernel": weight[:, :, 0].T}
-    if naming.bias:
-        params["bias"] = state.take(name + ".bias", len(weight))
-    return params
+def _convolution(state: StateReader, naming: Naming, name: str, *shape: int) -> Params:
+    """A 1x1 or depthwise convolution, whose third or second size is one."""
+    weight = state.take(name + ".weight", *shape)
+    kernel = weight[..., 0] if shape[2] == 1 else weight[:, 0]
+    bias = {"bias": state.take(name + ".bias", len(weight))} if naming.bias else {}
+    return {"kernel": kernel.T} | bias
+
+
+def _slope(state: StateReader, name: str) -> np.ndarray:
+    return state.take(name + ".weight", 1).reshape(())
 
 
 def _norm(state: StateReader, naming: Naming, name: str, channels: int) -> Params:
-    # Some keep a gain for each channel, some (1, channels, 1).
-    pair = {"gain": f"{name}.{naming.gain}", "bias": f"{name}.{naming.offset}"}
-    return {
-        part: state.take(key, *_norm_shape(state, key, channels)).reshape(-1)
-        for part, key in pair.items()
-    }
-
-
-def _norm_shape(state: StateReader, name: str, channels: int) -> tuple[int, ...]:
-    wide = name in state and np.ndim(state.arrays[name]) == 3
-    return (1, channels, 1) if wide else (channels,)
+    params = {}
+    for part, theirs in (("gain", naming.gain), ("bias", naming.offset)):
+        key = f"{name}.{theirs}"
+        # Some keep a gain for each channel, some (1, channels, 1).
+        wide = np.ndim(state.arrays.get(key)) == 3
+        shape = (1, channels, 1) if wide else (channels,)
+        params[part] = state.take(key, *shape).reshape(-1)
+    return params
 
 
 def _widen(params: Params, width: int, skip: int) -> None:
     """Zeros up to one width for the residual and the skip path, in place."""
     wide = max(width, skip)
 
-    def pad(x: np.ndarray, size: int, axis: int) -> np.ndarray:
+    def pad(x: np.ndarray, axis: int) -> np.ndarray:
         ends = [(0, 0)] * x.ndim
-        ends[axis] = (0, size - x.shape[axis])
+        ends[axis] = (0, wide - x.shape[axis])
         return np.pad(x, ends)
 
     tcn, output = params["tcn"], params["tcn"]["output"]
     for part in output:
         halves = np.split(output[part], [width], axis=-1)
-        output[part] = np.concatenate([pad(half, wide, -1) for half in halves], -1)
+        output[part] = np.concatenate([pad(half, -1) for half in halves], -1)
     for part in params["bottleneck"]:
-        params["bottleneck"][part] = pad(params["bottleneck"][part], wide, -1)
-    tcn["input"]["kernel"] = pad(tcn["input"]["kernel"], wide, 1)
-    params["mask"]["kernel"] = pad(params["mask"]["kernel"], wide, 0)
+        params["bottleneck"][part] = pad(params["bottleneck"][part], -1)
+    tcn["input"]["kernel"] = pad(tcn["input"]["kernel"], 1)
+    params["mask"]["kernel"] = pad(params["mask"]["kernel"], 0)

@@ -1,5 +1,6 @@
 """The scores of several runs as bars beside what an ideal mask would reach."""
 
+import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -7,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from sepjax.evaluation.averages import mean_and_deviation
+from sepjax.evaluation.tables import scores_of
 from sepjax.report.figures.grid import COLORS, INK, canvas, save, style_axes
-from sepjax.report.score_table import read_scores, scores_of
+from sepjax.report.score_table import read_scores
 
 TOP = 0.75  # inches above the bars, with a title and the legend
 
@@ -19,41 +21,25 @@ def write_bars(runs: Sequence[Path], output: Path) -> tuple[list[Path], str]:
     The share of the way to the ideal masks that a run goes shows whether a class is
     worth training, and whether a short training is enough.
 
-    Args:
-        runs: as :func:`sepjax.report.score_table.score_table` takes them.
-        output: file, as :func:`sepjax.report.figures.grid.write_figure` names it.
-
-    Returns:
-        The files, and the caption.
-
-    Raises:
-        FileNotFoundError: a folder has no scores.
-        ValueError: the runs were scored by different definitions.
+    Runs and errors are those of :func:`sepjax.report.score_table.read_scores`,
+    output and result those of :func:`sepjax.report.figures.grid.write_figure`.
     """
     scored = read_scores(runs)
     first = next(iter(scored.values()))[0]
     classes = [*first["model"], "mean"]
-    bars = {
-        name: np.array([improvements(one, classes) for one in found])
-        for name, found in scored.items()
-    }
+    bars = improvements(scored, classes)
     masks, mixture = (scores_of(first, column) for column in ("oracle", "mixture"))
     oracle = np.array([masks[name] - mixture[name] for name in classes])
     seeds = {name: len(found) for name, found in scored.items()}
     several = "; whiskers: deviation over seeds" if max(seeds.values()) > 1 else ""
-    definition = first["definition"]
     text = (
         "SI-SDR improvement over the mixture in dB, higher is better; lines: ideal "
-        f"ratio masks{several}. Split {definition['split']} of "
-        f"{definition['dataset']}, {definition['sample_rate']} Hz, "
-        f"{len(first['tracks'])} songs, mean over those in which a class sounds. "
+        f"ratio masks{several}. {songs_of(first)}, mean over those in which a class "
+        "sounds. "
         + " ".join(f"{n}: {k} seed{'s' * (k > 1)}." for n, k in seeds.items())
     )
-
-    def draw(title: str, text: str) -> Any:
-        return _draw(classes, bars, oracle, title, text)
-
     title = "Improvement by class, and the way to the ideal masks"
+    draw = functools.partial(_draw, classes, bars, oracle)
     return save(output, title, text, draw), text
 
 
@@ -73,9 +59,8 @@ def _draw(
         style = {"width": 0.9 * width, "color": COLORS[index % len(COLORS)]}
         style |= {"yerr": spread if len(values) > 1 else None, "label": name}
         axes.bar(place + (index - (len(bars) - 1) / 2) * width, mean, **style)
-    ends = place - 0.42, place + 0.42
     style = {"color": INK, "linewidth": 1.4, "label": "ideal ratio masks"}
-    axes.hlines(oracle, *ends, **style)
+    axes.hlines(oracle, place - 0.42, place + 0.42, **style)
     axes.axhline(0, color=INK, linewidth=0.6)
     axes.set_xticks(place, [name.replace("_", " ") for name in classes])
     axes.set_ylabel("dB", fontsize=8)
@@ -84,7 +69,19 @@ def _draw(
     return figure
 
 
-def improvements(results: Mapping[str, Any], classes: list[str]) -> np.ndarray:
-    """The SI-SDR improvement of each class, dB; NaN where it sounds nowhere."""
-    values = scores_of(results, "improvement")
-    return np.array([values[name] for name in classes])
+def improvements(
+    scored: Mapping[str, Sequence[Mapping[str, Any]]], classes: Sequence[str]
+) -> dict[str, np.ndarray]:
+    """Run -> SI-SDR improvement in dB (seeds, classes); NaN for no score."""
+    table = {}
+    for name, found in scored.items():
+        rows = [scores_of(one, "improvement") for one in found]
+        table[name] = np.array([[row[column] for column in classes] for row in rows])
+    return table
+
+
+def songs_of(results: Mapping[str, Any]) -> str:
+    """The songs that were scored, in the words of a caption."""
+    facts, songs = results["definition"], len(results["tracks"])
+    where = f"Split {facts['split']} of {facts['dataset']}"
+    return f"{where}, {facts['sample_rate']} Hz, {songs} songs"

@@ -4,18 +4,18 @@ Written as text by our own hand: loading a library that draws costs more than sc
 short song.
 """
 
-import math
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from sepjax.evaluation.tables import in_unit, label, measured, shown_metrics, title
+from sepjax.evaluation.tables import head, measured, shown_metrics, title
 from sepjax.report.figures.grid import COLORS, INK, QUIET, RULE
 from sepjax.report.html.markup import Markup, element
 from sepjax.report.html.numbers import MINUS, clock
-from sepjax.report.html.pictures import round_scale
+from sepjax.report.html.pictures import line_path, round_scale
 from sepjax.storage import write_atomically
 
 WIDTH = 900  # of a picture, as all lengths here in CSS pixels
@@ -54,20 +54,17 @@ def write_plots(folder: Path, results: Mapping[str, Any]) -> list[Path]:
     Returns:
         The picture of the boxes, if anything could be drawn, and the folder of tracks.
     """
-    files, classes = [], list(results["model"])
+    files, classes, home = [], list(results["model"]), folder / "tracks"
     if drawn_metrics(results):
         files.append(write_atomically(folder / "boxes.svg", box_picture(results)))
-    # Windows of which any was scored make a curve.
-    tracks = [
-        track
-        for track in results["tracks"]
-        if any(score["windows_scored"] for score in track["model"].values())
-    ]
-    for track in tracks:
-        seconds = results["definition"]["window_seconds"]
-        picture = curve_picture(track, classes, seconds, title(track))
-        write_atomically(folder / "tracks" / f"{title(track)}.svg", picture)
-    return [*files, folder / "tracks"] if tracks else files
+    for track in results["tracks"]:
+        # Windows of which any was scored make a curve.
+        if any(score["windows_scored"] for score in track["model"].values()):
+            seconds = results["definition"]["window_seconds"]
+            picture = curve_picture(track, classes, seconds, title(track))
+            write_atomically(home / f"{title(track)}.svg", picture)
+            files += [home] if home not in files else []
+    return files
 
 
 def box_picture(results: Mapping[str, Any]) -> Markup:
@@ -77,18 +74,14 @@ def box_picture(results: Mapping[str, Any]) -> Markup:
     and a half times their width, a line marks the median and a diamond the mean. With
     fewer than five tracks there are dots and marks only. Infinite scores are not drawn;
     their number stands beside the name of the class.
-
-    Args:
-        results: of :func:`sepjax.evaluation.scoring.make_results`.
     """
-    names, metrics = list(results["model"]), drawn_metrics(results)
+    metrics = drawn_metrics(results)
     across = min(2, len(metrics))
-    wide, high = WIDTH / across, ROW * len(names) + 56
+    wide, high = WIDTH / across, ROW * len(results["model"]) + 56
     marks = []
     for index, metric in enumerate(metrics):
         down, right = divmod(index, across)
-        place = right * wide, down * high
-        marks += _box_panel(results, names, metric, *place, wide)
+        marks += _box_panel(results, metric, right * wide, down * high, wide)
     height = high * -(-len(metrics) // across) + 22
     legend = _text(8, height - 8, LEGEND, fill=QUIET, font_size=11)
     return _picture(height, marks, legend)
@@ -96,45 +89,39 @@ def box_picture(results: Mapping[str, Any]) -> Markup:
 
 def drawn_metrics(results: Mapping[str, Any]) -> list[str]:
     """Return the metrics with a finite score in some track."""
+    names = [*results["model"]]
     return [
         metric
         for metric in shown_metrics(results)
-        if any(_finite(track_scores(results, n, metric)).size for n in results["model"])
+        if any(_finite(track_scores(results, name, metric)).size for name in names)
     ]
 
 
-def track_scores(results: Mapping[str, Any], name: str, metric: str) -> list[float]:
+def track_scores(results: Mapping[str, Any], name: str, metric: str) -> np.ndarray:
     """Return a class' scores in all tracks that have it and in which it sounds."""
     rows = [t["model"][name] for t in results["tracks"] if name in t["model"]]
-    values = [measured(row[metric]) for row in rows]
-    return [value for value in values if not math.isnan(value)]
+    values = np.array([measured(row[metric]) for row in rows], float)
+    return values[~np.isnan(values)]
 
 
-def _finite(values: Sequence[float]) -> np.ndarray:
-    array = np.asarray(values, float)
-    return array[np.isfinite(array)]
+def _finite(values: np.ndarray) -> np.ndarray:
+    return values[np.isfinite(values)]
 
 
 def _box_panel(
-    results: Mapping[str, Any],
-    names: Sequence[str],
-    metric: str,
-    left: float,
-    top: float,
-    width: float,
+    results: Mapping[str, Any], metric: str, left: float, top: float, width: float
 ) -> list[Markup]:
-    values = {name: track_scores(results, name, metric) for name in names}
+    values = {name: track_scores(results, name, metric) for name in results["model"]}
     finite = {name: _finite(scores) for name, scores in values.items()}
-    scale = round_scale([float(v) for some in finite.values() for v in some])
-    ends, rows = (scale.low, scale.high), len(names)
+    scale = round_scale(np.concatenate([*finite.values()]).tolist())
+    ends, rows = (scale.low, scale.high), len(values)
     place = left + NAMES, top + 26, width - NAMES - 22, ROW * rows
     panel = Panel(*place, ends, (rows - 0.5, -0.5))
-    head = f"{label(results, metric)}{in_unit(results, metric, ', ')}"
     how, edge = results["definition"]["aggregation"][metric], left + width - 22
-    marks = [_text(left + 8, top + 17, head, fill=INK, font_weight=600)]
-    marks.append(
-        _text(edge, top + 17, how, text_anchor="end", fill=QUIET, font_size=9.5)
-    )
+    style = {"fill": INK, "font_weight": 600}
+    marks = [_text(left + 8, top + 17, head(results, metric), **style)]
+    style = {"text_anchor": "end", "fill": QUIET, "font_size": 9.5}
+    marks.append(_text(edge, top + 17, how, **style))
     marks += _ticks_across(panel, {tick: _plain(tick) for tick in scale.ticks})
     for row, (name, known) in enumerate(finite.items()):
         infinite = len(values[name]) - len(known)
@@ -175,21 +162,13 @@ def _box(panel: Panel, row: int, values: np.ndarray) -> list[Markup]:
 
 
 def curve_picture(
-    track: Mapping[str, Any],
-    classes: Sequence[str],
-    window_seconds: float,
-    heading: str = "",
+    track: Mapping[str, Any], classes: list[str], window_seconds: float, heading: str
 ) -> Markup:
     """SDR of every window of a track over time, a line for each class.
 
     A line is broken where nothing was scored: something is silent there. Peaks beyond
-    the bulk of the windows end at the edge of the picture, as do infinite ones.
-
-    Args:
-        track: an entry of ``results["tracks"]``.
-        classes: of all tracks, so that a class has one color in all pictures.
-        window_seconds: length of a window, seconds.
-        heading: above the lines.
+    the bulk of the windows end at the edge of the picture, as do infinite ones. Classes
+    are those of all tracks, so that each has one color in all pictures.
     """
     windows = track["windows"].items()
     curves = {name: np.array([*map(measured, c["sdr"])]) for name, c in windows}
@@ -210,7 +189,7 @@ def curve_picture(
     for name, values in curves.items():
         if np.isnan(values).all():
             continue
-        place = list(classes).index(name)
+        place = classes.index(name)
         color = COLORS[place % len(COLORS)]
         dash = None if place < len(COLORS) else "6 4"
         marks.append(_line(panel, values, window_seconds, color, dash))
@@ -228,18 +207,15 @@ def _line(
 ) -> Markup:
     """A curve, dotted in a short track, otherwise where a window has no neighbor."""
     known = np.pad(~np.isnan(values), 1)
-    alone = known[1:-1] & ~known[:-2] & ~known[2:]
-    path, dots, pen = "", [], "M"
-    for index, value in enumerate(np.clip(values, *panel.up)):
-        if np.isnan(value):
-            pen = "M"
-            continue
-        x, y = panel.x((index + 0.5) * seconds), panel.y(value)
-        path, pen = f"{path}{pen}{x} {y}", "L"
-        if alone[index] or len(values) <= 60:
-            dots.append(element("circle", cx=x, cy=y, r=2.2))
+    dotted = known[1:-1] & (~known[:-2] & ~known[2:] | (len(values) <= 60))
+    places = [panel.x((index + 0.5) * seconds) for index in range(len(values))]
+    heights = [None if np.isnan(v) else panel.y(v) for v in np.clip(values, *panel.up)]
+    points = list(zip(places, heights))
+    ends = itertools.compress(points, dotted)
+    dots = [element("circle", cx=x, cy=y, r=2.2) for x, y in ends]
     style = {"stroke": color, "stroke_width": 1.8, "stroke_dasharray": dash}
-    line = element("path", d=path, fill="none", stroke_linejoin="round", **style)
+    d = line_path(points)
+    line = element("path", d=d, fill="none", stroke_linejoin="round", **style)
     return element("g", line, element("g", dots, fill=color))
 
 

@@ -72,20 +72,17 @@ def find_runs(path: Path, depth: int = DEPTH) -> list[Path]:
     """
     if not path.is_dir():
         raise FileNotFoundError(f"{path}: no such folder; give run folders")
-    seeds = sorted(path.glob("seed_*/metrics.jsonl"))
-    if seeds:
-        return [file.parent for file in seeds]
-    if (path / "metrics.jsonl").exists():
-        return [path]
-    inner = sorted(child for child in path.iterdir() if child.is_dir())
-    return (
-        [run for child in inner for run in find_runs(child, depth - 1)] if depth else []
-    )
+    if runs := _runs_of(path):
+        return runs
+    inner = sorted(child for child in path.iterdir() if child.is_dir() and depth)
+    return [run for child in inner for run in find_runs(child, depth - 1)]
 
 
-def is_run(path: Path) -> bool:
-    """Return whether a path is one run, or seeds of one; not a folder of several."""
-    return (path / "metrics.jsonl").exists() or any(path.glob("seed_*/metrics.jsonl"))
+def _runs_of(path: Path) -> list[Path]:
+    """The seeds of a run, or the run; nothing of a folder of several runs."""
+    patterns = ("seed_*/metrics.jsonl", "metrics.jsonl")
+    seeds, run = (sorted(path.glob(pattern)) for pattern in patterns)
+    return [file.parent for file in seeds or run]
 
 
 def read_lines(paths: Sequence[Path], rows: Mapping[str, str]) -> list[Line]:
@@ -103,45 +100,44 @@ def read_lines(paths: Sequence[Path], rows: Mapping[str, str]) -> list[Line]:
     groups: dict[str, list[RunFolder]] = {}
     seen: set[Path] = set()
     # Runs that were named come first: the folders around them may be given as well.
-    for path in sorted(paths, key=lambda path: not is_run(Path(path))):
-        for folder in find_runs(Path(path)):
+    for path in sorted(map(Path, paths), key=lambda path: not _runs_of(path)):
+        for folder in find_runs(path):
             run = read_run(folder)
-            shown = is_run(Path(path)) or not rows or run.config.get("name") in rows
+            shown = _runs_of(path) or not rows or run.config.get("name") in rows
             if shown and folder.resolve() not in seen and run.valid:
                 groups.setdefault(_identity(run), []).append(run)
             seen.add(folder.resolve())
     if not groups:
-        names = ", ".join(str(path) for path in paths) or "nothing"
+        names = ", ".join(map(str, paths)) or "nothing"
         asked = f" Wanted: {', '.join(rows)}." if rows else ""
-        raise ValueError(
-            f"no run with validation results in {names} ({len(seen)} run folders "
-            f"looked at).{asked}"
-        )
+        text = f"{names} ({len(seen)} run folders looked at).{asked}"
+        raise ValueError(f"no run with validation results in {text}")
     lines = [_line(tuple(runs)) for runs in groups.values()]
     order = list(rows)
     lines.sort(key=lambda x: order.index(x.row) if x.row in order else len(order))
     return _distinct(lines)
 
 
-def by_setting(lines: Sequence[Line]) -> list[list[Line]]:
-    """Group the lines that can be compared."""
+def by_setting(lines: Sequence[Line], several: bool) -> list[list[Line]]:
+    """Group the lines that can be compared.
+
+    Raises:
+        ValueError: not all can, and not several groups were asked for.
+    """
+    if not several:
+        _require_comparable(lines)
     groups: dict[str, list[Line]] = {}
     for line in lines:
         groups.setdefault(json.dumps(setting(line)), []).append(line)
     return list(groups.values())
 
 
-def require_comparable(lines: Sequence[Line]) -> None:
-    """Refuse lines with different validation data.
-
-    Raises:
-        ValueError: says in what they differ, and which run has what.
-    """
+def _require_comparable(lines: Sequence[Line]) -> None:
     settings = {line.name: setting(line) for line in lines}
-    for what in next(iter(settings.values())):
+    for what in setting(lines[0]):
         values: dict[str, list[str]] = {}
-        for name, fields in settings.items():
-            values.setdefault(str(fields[what]), []).append(name)
+        for name, facts in settings.items():
+            values.setdefault(str(facts[what]), []).append(name)
         if len(values) > 1:
             who = "; ".join(f"{v}: {', '.join(names)}" for v, names in values.items())
             raise ValueError(
@@ -174,21 +170,14 @@ def _identity(run: RunFolder) -> str:
 
 def _line(runs: tuple[RunFolder, ...]) -> Line:
     common = set.intersection(*({x["step"] for x in run.valid} for run in runs))
-    steps = sorted(common)
-    names = [
-        name
-        for name in runs[0].sources
-        if any(f"si_sdr/{name}" in line for line in runs[0].valid)
-    ]
+    lines = [[line for line in run.valid if line["step"] in common] for run in runs]
     curves = {}
-    for name in names:
-        table = [
-            [_value(x, name) for x in r.valid if x["step"] in common] for r in runs
-        ]
-        curves[name] = Curve(*mean_and_deviation(table))
-    path = runs[0].path
-    row = str(runs[0].config.get("name") or path.name)
-    return Line(row, row, runs, np.array(steps, int), curves)
+    for name in runs[0].sources:
+        if any(f"si_sdr/{name}" in line for line in runs[0].valid):
+            table = [[_value(line, name) for line in row] for row in lines]
+            curves[name] = Curve(*mean_and_deviation(table))
+    row = str(runs[0].config.get("name") or runs[0].path.name)
+    return Line(row, row, runs, np.array(sorted(common), int), curves)
 
 
 def _value(line: dict, name: str) -> float:

@@ -7,23 +7,30 @@ import numpy as np
 
 from sepjax.report.html.markup import Markup, element, join
 from sepjax.report.html.numbers import decibels
-from sepjax.report.html.pictures import Scale, class_color, round_scale
+from sepjax.report.html.pictures import Scale, class_color, line_path, round_scale
 from sepjax.report.run_folder import RunFolder, lookup, number
 
 LABEL_GAP = 6.0  # percent of the height that a label at the end of a line needs
 
 
 class Curve(NamedTuple):
-    """A line of the chart; y None breaks it."""
+    """A line of the chart; a value None breaks it."""
 
     name: str
     style: str  # CSS classes
     steps: list[int]
     values: list[float | None]
 
+    @property
+    def known(self) -> list[tuple[int, float]]:
+        """Steps and values where there is one."""
+        pairs = zip(self.steps, self.values)
+        return [(step, value) for step, value in pairs if value is not None]
+
+    @property
     def last(self) -> float | None:
         """The value at the right end."""
-        return next((y for y in reversed(self.values) if y is not None), None)
+        return self.known[-1][1] if self.known else None
 
 
 def curves_section(run: RunFolder) -> Markup:
@@ -33,10 +40,8 @@ def curves_section(run: RunFolder) -> Markup:
     # The axis fits what was trained for, and ends at the last step, not a round one.
     along = Scale(0.0, max(last, 1.0), round_scale([0.0, last]).ticks)
     up, best, drops = _vertical_scale(curves), best_step(run), learning_rate_drops(run)
-    cuts = [
-        element("i", class_="drop", style=f"left:{along.percent(step)}")
-        for step, _, _ in drops
-    ]
+    places = [f"left:{along.percent(step)}" for step, _, _ in drops]
+    cuts = [element("i", class_="drop", style=place) for place in places]
     lines = _grid(up), cuts, _lines(curves, along, up), _ends(curves, along, up)
     plot = element("div", lines, _best(best, along), class_="plot")
     labels = plot, _end_labels(curves, up), _bottom_labels(along)
@@ -47,10 +52,8 @@ def curves_section(run: RunFolder) -> Markup:
 
 def best_step(run: RunFolder) -> int | None:
     """The step of the lowest validation loss: the best checkpoint."""
-    losses = [(number(line.get("loss")), line["step"]) for line in run.valid]
-    return min(
-        ((loss, s) for loss, s in losses if loss is not None), default=[0, None]
-    )[1]
+    losses = _curve("", "", run.valid, "loss").known
+    return max(losses, key=lambda pair: pair[1])[0] if losses else None
 
 
 def learning_rate_drops(run: RunFolder) -> list[tuple[int, float, float]]:
@@ -60,43 +63,34 @@ def learning_rate_drops(run: RunFolder) -> list[tuple[int, float, float]]:
     """
     if lookup(run.config, "optim", "schedule") in ("restarts", "cosine"):
         return []
-    rates = [(line["step"], number(line.get("learning_rate"))) for line in run.train]
-    rates = [(step, rate) for step, rate in rates if rate is not None]
-    pairs = itertools.pairwise(rates)
+    pairs = itertools.pairwise(_curve("", "", run.train, "learning_rate").known)
     return [(step, old, new) for (_, old), (step, new) in pairs if new < old]
 
 
 def _curves(run: RunFolder) -> list[Curve]:
     """Training first, so that it lies under the rest."""
-
-    def curve(name: str, style: str, lines: list, values: list) -> Curve:
-        return Curve(name, style, [line["step"] for line in lines], values)
-
-    curves = []
-    if run.train:
-        losses = [_negative_loss(line) for line in run.train]
-        curves.append(curve("training", "training", run.train, losses))
+    curves = [_curve("training", "training", run.train, "loss")]
     for name in run.sources:
         style = f"source {class_color(run.sources, name)}"
-        values = [number(line.get(f"si_sdr/{name}")) for line in run.valid]
-        if any(value is not None for value in values):
-            curves.append(curve(name, style, run.valid, values))
-    if run.valid:
-        losses = [_negative_loss(line) for line in run.valid]
-        curves.append(curve("mean", "mean", run.valid, losses))
-    return curves
+        curve = _curve(name, style, run.valid, f"si_sdr/{name}")
+        curves += [curve] if curve.known else []
+    curves.append(_curve("mean", "mean", run.valid, "loss"))
+    return [curve for curve in curves if curve.steps]
 
 
-def _negative_loss(line: dict[str, Any]) -> float | None:
-    loss = number(line.get("loss"))
-    return None if loss is None else -loss
+def _curve(name: str, style: str, lines: list[dict[str, Any]], key: str) -> Curve:
+    """The values of a key, losses with their sign turned."""
+    values = [number(line.get(key)) for line in lines]
+    if key == "loss":
+        values = [None if value is None else -value for value in values]
+    return Curve(name, style, [line["step"] for line in lines], values)
 
 
 def _vertical_scale(curves: list[Curve]) -> Scale:
     """Holds all of validation; of the noisy training line the middle 90 %."""
     values: list[float] = []
     for curve in curves:
-        finite = [value for value in curve.values if value is not None]
+        finite = [value for _, value in curve.known]
         if curve.style == "training" and finite:
             finite = [float(v) for v in np.percentile(finite, [5, 95])]
         values += finite
@@ -114,11 +108,16 @@ def _grid(up: Scale) -> Markup:
 
 def _lines(curves: list[Curve], along: Scale, up: Scale) -> Markup:
     """Lines in a stretched coordinate system, their width kept in pixels."""
-    paths = [
-        element("path", d=d, class_=f"curve {curve.style}")
-        for curve in curves
-        if (d := _path(curve, along, up))
-    ]
+    paths = []
+    for curve in curves:
+        x = [1000 * (s - along.low) / (along.high - along.low) for s in curve.steps]
+        y = [
+            v if v is None else 1000 * (up.high - v) / (up.high - up.low)
+            for v in curve.values
+        ]
+        if curve.known:
+            d = line_path(zip(x, y))
+            paths.append(element("path", d=d, class_=f"curve {curve.style}"))
     stretch = {"viewBox": "0 0 1000 1000", "preserveAspectRatio": "none"}
     return element("svg", paths, class_="lines", **stretch)
 
@@ -127,25 +126,11 @@ def _ends(curves: list[Curve], along: Scale, up: Scale) -> Markup:
     """Dots at the last values: a curve of one evaluation is a point, not nothing."""
     dots = []
     for curve in curves:
-        known = [pair for pair in zip(curve.steps, curve.values) if pair[1] is not None]
-        if known and curve.style != "training":
-            step, value = known[-1]
+        if curve.known and curve.style != "training":
+            step, value = curve.known[-1]
             place = {"cx": along.percent(step), "cy": up.from_top(value)}
             dots.append(element("circle", r=3.5, class_=curve.style, **place))
     return element("svg", dots, class_="ends", aria_hidden="true")
-
-
-def _path(curve: Curve, along: Scale, up: Scale) -> str:
-    parts, pen = [], "M"
-    for step, value in zip(curve.steps, curve.values):
-        if value is None:
-            pen = "M"
-            continue
-        x = 1000 * (step - along.low) / (along.high - along.low)
-        y = 1000 * (up.high - value) / (up.high - up.low)
-        parts.append(f"{pen}{x:.1f} {y:.1f}")
-        pen = "L"
-    return "".join(parts)
 
 
 def _best(step: int | None, along: Scale) -> Markup | None:
@@ -157,14 +142,10 @@ def _best(step: int | None, along: Scale) -> Markup | None:
 
 
 def _left_labels(up: Scale) -> Markup:
-    labels = [
-        element(
-            "span",
-            decibels(tick, 0 if tick == round(tick) else 1),
-            style=f"top:{up.from_top(tick)}",
-        )
-        for tick in up.ticks
-    ]
+    labels = []
+    for tick in up.ticks:
+        text = decibels(tick, 0 if tick == round(tick) else 1)
+        labels.append(element("span", text, style=f"top:{up.from_top(tick)}"))
     return element("div", labels, class_="chart-left")
 
 
@@ -179,25 +160,20 @@ def _bottom_labels(along: Scale) -> Markup:
 
 def _end_labels(curves: list[Curve], up: Scale) -> Markup:
     """Names at the ends of the lines, pushed apart where they would overlap."""
-    ends = [(curve, curve.last()) for curve in curves if curve.last() is not None]
-    ends.sort(key=lambda end: -end[1])
-    places = _spread([float(up.from_top(value)[:-1]) for _, value in ends])
+    ended = [curve for curve in curves if curve.last is not None]
+    ended.sort(key=lambda curve: -curve.last)
+    places = _spread([float(up.from_top(curve.last)[:-1]) for curve in ended])
     labels = []
-    for (curve, value), place in zip(ends, places):
+    for curve, place in zip(ended, places):
         # One batch says little: the noisy line gets no figure.
-        figure = None if curve.style == "training" else f" {decibels(value)}"
+        figure = None if curve.style == "training" else f" {decibels(curve.last)}"
         style = {"class_": curve.style, "style": f"top:{place:.2f}%"}
         labels.append(element("span", element("b", curve.name), figure, **style))
     return element("div", labels, class_="chart-right")
 
 
 def _spread(places: list[float]) -> list[float]:
-    """Sorted places with at least LABEL_GAP between them, and the last within reach.
-
-    Example:
-        >>> _spread([50.0, 51.0, 99.0])
-        [50.0, 56.0, 99.0]
-    """
+    """Sorted places with at least LABEL_GAP between them, and the last within reach."""
     for index in range(1, len(places)):
         places[index] = max(places[index], places[index - 1] + LABEL_GAP)
     limit = 100.0
@@ -208,7 +184,7 @@ def _spread(places: list[float]) -> list[float]:
 
 
 def _description(curves: list[Curve], best: int | None) -> str:
-    ends = [f"{curve.name} {decibels(curve.last())} dB" for curve in curves]
+    ends = [f"{curve.name} {decibels(curve.last)} dB" for curve in curves]
     text = "Chart of SI-SDR over training steps. Last values: " + ", ".join(ends)
     return text + ("" if best is None else f". Best checkpoint: step {best:,}")
 
@@ -218,15 +194,11 @@ def _caption(run: RunFolder, best: int | None, drops: list) -> Markup:
     if run.train:
         parts.append("Grey: the mean over training batches, with augmentation. ")
     if best is not None:
-        line = next(line for line in run.valid if line["step"] == best)
-        mean = decibels(_negative_loss(line))
+        mean = decibels(dict(_curve("", "", run.valid, "loss").known)[best])
         parts.append(f"Best checkpoint: step {best:,}, mean {mean} dB. ")
     if drops:
         cuts = ", ".join(f"to {new:.3g} at step {step:,}" for step, _, new in drops)
-        mark = element("i", class_="key-drop")
-        parts += [mark, f"Learning rate cut {cuts}. "]
-    if run.unreadable_lines:
-        parts.append(
-            f"{run.unreadable_lines} unreadable line(s) of metrics.jsonl left out. "
-        )
+        parts += [element("i", class_="key-drop"), f"Learning rate cut {cuts}. "]
+    if lost := run.unreadable_lines:
+        parts.append(f"{lost} unreadable line(s) of metrics.jsonl left out. ")
     return element("figcaption", join(parts))

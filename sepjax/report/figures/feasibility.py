@@ -25,28 +25,25 @@ def mark_chart(results: Mapping[str, Any]) -> Markup:
         for name in order
     ]
     scores = "; ".join(f"{name} {decibels(values[name])} dB" for name in order)
-    return dot_chart(
-        rows,
-        scale,
-        f"SI-SDR of the oracle mask: {scores}; the mark is {mark:g} dB",
+    label = f"SI-SDR of the oracle mask: {scores}; the mark is {mark:g} dB"
+    caption = (
         "SI-SDR of the oracle mask under adaptive mixing: the bar is the median over "
-        f"songs, dots are songs, the line is the mark of {mark:g} dB.",
-        class_="dots marks",
+        f"songs, dots are songs, the line is the mark of {mark:g} dB."
     )
+    return dot_chart(rows, scale, label, caption, class_="dots marks")
 
 
 def _bar_row(
     name: Markup, value: float | None, songs: list[float], scale: Scale, mark: float
 ) -> Markup:
-    marks = [dot(scale, song, 18, 2.5, "song") for song in songs]
+    marks = []
     if value is not None:
         low, high = sorted((0.0, value))
         bar = {"x": scale.percent(low), "y": 9, "height": 18}
         width = f"{100 * (high - low) / (scale.high - scale.low):.2f}%"
-        short = " short" * (value < mark)
-        marks.insert(
-            0, element("rect", **bar, width=width, class_=f"oracle-bar{short}")
-        )
+        style = "oracle-bar" + " short" * (value < mark)
+        marks.append(element("rect", **bar, width=width, class_=style))
+    marks += [dot(scale, song, 18, 2.5, "song") for song in songs]
     marks.append(vertical(scale, mark, 0, 36, "mark"))
     return dot_row(name, marks, decibels(value), scale, 36)
 
@@ -72,10 +69,8 @@ def overlap_section(results: Mapping[str, Any]) -> Markup:
         class_="fine",
     )
     pairs = results["overlap"]["pairs"][:5]
-    items = [
-        element("li", " and ".join(p["classes"]), f": {p['overlap']:.2f}")
-        for p in pairs
-    ]
+    texts = [f"{' and '.join(p['classes'])}: {p['overlap']:.2f}" for p in pairs]
+    items = [element("li", text) for text in texts]
     listed = element("ol", items, class_="pairs") if items else None
     return join([table(["", *names], rows, class_="masking"), note, listed])
 

@@ -34,17 +34,15 @@ def write_filter_figure(
 ) -> tuple[list[Path], str]:
     """Draw impulse and magnitude responses of example filters.
 
+    Output and result are those of :func:`sepjax.report.figures.grid.write_figure`.
+
     Args:
         banks: name -> taps ``(length, filters)``; a line of two panels for each.
         sample_rate: Hz.
-        output: as in :func:`sepjax.report.figures.grid.write_figure`.
+        output: file.
         title: of the figure.
         note: where the filters come from, for the caption.
-
-    Returns:
-        The files, and the caption.
     """
-    picked = {name: examples(taps, sample_rate) for name, taps in banks.items()}
     sizes = "; ".join(
         f"{name}: {taps.shape[1]:,} filters of {taps.shape[0]} taps "
         f"({1000 * taps.shape[0] / sample_rate:.3g} ms)"
@@ -59,8 +57,8 @@ def write_filter_figure(
     def draw(title: str, text: str) -> Any:
         top = 0.3 + (0.3 if title else 0)
         figure, grid, _ = canvas(title, text, top, len(banks), 2)
-        for row, (name, index) in enumerate(picked.items()):
-            taps = banks[name][:, index]
+        for row, (name, bank) in enumerate(banks.items()):
+            taps = bank[:, examples(bank, sample_rate)]
             _impulses(figure.add_subplot(grid[row, 0]), name, taps, sample_rate)
             _responses(figure.add_subplot(grid[row, 1]), taps, sample_rate)
         return figure
@@ -77,11 +75,8 @@ def run_banks(run: Path) -> tuple[dict[str, np.ndarray], float]:
     """
     folder = read_run(run)
     start = "final/encoder/"
-    banks = {
-        name.removeprefix(start): taps
-        for name, taps in folder.filters.items()
-        if name.startswith(start)
-    }
+    names = [name for name in folder.filters if name.startswith(start)]
+    banks = {name.removeprefix(start): folder.filters[name] for name in names}
     if not banks or not folder.sample_rate:
         raise ValueError(
             f"{run}: has no filters of an encoder; filters.npz is written when "
@@ -128,8 +123,7 @@ def _responses(axes: Any, taps: np.ndarray, rate: float) -> None:
     for place, line in enumerate(level.T):
         style = {"color": COLORS[place], "linewidth": 1.6}
         axes.plot(frequency, line, label=hertz(peaks[place]), **style)
-    axes.set_ylim(FLOOR, 3)
-    axes.set_xlim(0, rate / 2000)
+    axes.set(ylim=(FLOOR, 3), xlim=(0, rate / 2000))
     axes.set_xlabel("kHz", fontsize=8)
     axes.set_ylabel("dB", fontsize=8)
     axes.set_title("peaks at", loc="left", fontsize=8, color=QUIET)

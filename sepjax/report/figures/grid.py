@@ -12,14 +12,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sepjax.report.figures.comparison import (
-    Line,
-    by_setting,
-    read_lines,
-    require_comparable,
-    setting,
-)
-from sepjax.report.html.document import Section, document, page
+from sepjax.report.figures.comparison import Line, by_setting, read_lines, setting
+from sepjax.report.html.document import Section, page, write_document
 from sepjax.report.html.markup import Markup, element, join
 from sepjax.report.html.numbers import with_spread
 from sepjax.report.html.pictures import data_uri
@@ -66,10 +60,8 @@ def write_figure(
     """
     rows = rows or {}
     lines = read_lines(runs, rows)
-    if not by_data:
-        require_comparable(lines)
-    blocks = by_setting(lines)
-    text = caption(title, blocks, rows)
+    blocks = by_setting(lines, several=by_data)
+    text = caption(blocks, rows)
     sections = [Section("Best evaluations", _table(lines))]
     return save(output, title, text, _draw(blocks, rows), sections), text
 
@@ -79,28 +71,22 @@ def save(
 ) -> list[Path]:
     """Save a figure in the formats that a file name asks for.
 
-    Args:
-        output: as in :func:`write_figure`.
-        title: above the picture.
-        text: caption.
-        draw: ``draw(title, caption)`` makes the matplotlib figure; either may be "".
-        sections: of the page, beneath the picture.
+    ``draw(title, caption)`` makes the matplotlib figure, and either may be "". The
+    sections stand beneath the picture of the page.
     """
-    suffixes = [output.suffix] if output.suffix in FORMATS else list(FORMATS)
-    output = output.with_suffix("") if output.suffix in FORMATS else output
-    files = []
-    for suffix in suffixes:
-        if suffix == ".html":
-            content: Any = _page(title, text, draw, sections)
+    files = [output.with_name(output.name + suffix) for suffix in FORMATS]
+    if output.suffix in FORMATS:
+        files = [output]
+    for path in files:
+        if path.suffix == ".html":
+            write_document(_page(title, text, draw, sections), path)
         else:
-            content = render(draw(title, text), suffix[1:])
-        path = output.with_name(output.name + suffix)
-        files.append(write_atomically(path, content))
+            write_atomically(path, _render(draw(title, text), path.suffix[1:]))
     return files
 
 
-def render(figure: Any, kind: str) -> bytes:
-    """Render a matplotlib figure as bytes of a PNG or SVG file; the same every time."""
+def _render(figure: Any, kind: str) -> bytes:
+    """Bytes of a PNG or SVG file; the same every time."""
     from matplotlib import rc_context
 
     content = io.BytesIO()
@@ -110,22 +96,21 @@ def render(figure: Any, kind: str) -> bytes:
     return content.getvalue()
 
 
-def _page(title: str, text: str, draw: Any, sections: Sequence[Section]) -> str:
-    drawing = data_uri("image/svg+xml", render(draw("", ""), "svg"))
+def _page(title: str, text: str, draw: Any, sections: Sequence[Section]) -> Markup:
+    drawing = data_uri("image/svg+xml", _render(draw("", ""), "svg"))
     style = "width:100%;background:#fff;margin:1rem 0"
     image = element("img", src=drawing, alt=text, style=style)
     caption = element("figcaption", text, style="max-width:none")
     figure = element("figure", image, caption)
-    return document(page("comparison of runs", title, figure, sections))
+    return page("comparison of runs", title, figure, sections)
 
 
-def caption(title: str, blocks: Sequence[Sequence[Line]], rows: Mapping) -> str:
+def caption(blocks: Sequence[Sequence[Line]], rows: Mapping) -> str:
     """Caption of a figure: its curves, runs and data, and the rows that are missing."""
     lines = [line for block in blocks for line in block]
     across = "training chunks heard" if _batches_differ(lines) else "optimizer steps"
-    parts = [
-        f"SI-SDR of validation chunks in dB by class, higher is better, over {across}."
-    ]
+    parts = ["SI-SDR of validation chunks in dB by class, higher is better, over"]
+    parts.append(f"{across}.")
     alike: dict[str, list[str]] = {}
     for line in lines:
         alike.setdefault(_facts(line, rows), []).append(line.name)
@@ -140,16 +125,14 @@ def caption(title: str, blocks: Sequence[Sequence[Line]], rows: Mapping) -> str:
             if facts["dataset"]
             else f"Data: unknown, {block[0].runs[0].path} has no config.json."
         )
-    present = {line.row for line in lines}
-    missing = [name for name in rows if name not in present]
-    needed = [name for name in missing if rows[name] != "alternative"]
-    other = [name for name in missing if rows[name] == "alternative"]
-    if needed:
-        parts.append(f"Rows of the thesis that are missing: {', '.join(needed)}.")
-    if other:
-        parts.append(
-            f"Not drawn, the text does not decide about them: {', '.join(other)}."
-        )
+    texts = {
+        False: "Rows of the thesis that are missing",
+        True: "Not drawn, the text does not decide about them",
+    }
+    missing = [name for name in rows if name not in {line.row for line in lines}]
+    for unsure, text in texts.items():
+        if names := [n for n in missing if (rows[n] == "alternative") == unsure]:
+            parts.append(f"{text}: {', '.join(names)}.")
     return " ".join(parts)
 
 
@@ -222,15 +205,8 @@ def _figure(
 def canvas(title: str, text: str, top: float, down: int, across: int) -> Any:
     """An empty page: title above, caption below, and a grid of panels between.
 
-    Args:
-        title: or "".
-        text: the caption, wrapped here.
-        top: inches above the panels.
-        down: rows of panels.
-        across: columns of panels.
-
-    Returns:
-        matplotlib's figure and grid, and where what follows the title begins.
+    Returns matplotlib's figure and grid, and where what follows the title begins. There
+    are ``top`` inches above the panels.
     """
     from matplotlib.figure import Figure
 

@@ -25,14 +25,9 @@ def mel_place(frequency: float, sample_rate: float) -> float:
 
 
 def spectrogram(wave: np.ndarray, sample_rate: float) -> np.ndarray:
-    """Power in dB on a mel axis, lowest frequency first.
+    """Power (ROWS, columns) of a wave (time,) on a mel axis, lowest frequency first.
 
-    Args:
-        wave: (time,) mono audio.
-        sample_rate: Hz.
-
-    Returns:
-        (ROWS, columns) dB; a full-scale sine is near 0, silence is -200.
+    In dB: a full-scale sine is near 0, silence is -200.
     """
     length = 2 ** round(np.log2(WINDOW_SECONDS * sample_rate))
     wave = np.pad(wave, (length // 2, length // 2 + max(0, length - len(wave))))

@@ -1,6 +1,7 @@
 """The scores of a run's variations (``train.vary``) over the values that vary."""
 
 import contextlib
+import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -8,10 +9,9 @@ from typing import Any
 import numpy as np
 
 from sepjax.evaluation.averages import mean_and_deviation
-from sepjax.report.figures.bars import improvements
+from sepjax.report.figures.bars import improvements, songs_of
 from sepjax.report.figures.grid import COLORS, LEFT, canvas, save, style_axes
 from sepjax.report.html.document import Section
-from sepjax.report.html.markup import Markup
 from sepjax.report.html.numbers import with_spread
 from sepjax.report.html.table import table
 from sepjax.report.score_table import read_scores
@@ -26,13 +26,9 @@ def write_surface(folders: Sequence[Path], output: Path) -> tuple[list[Path], st
     and every class; a band is one sample deviation over seeds. The page has the
     numbers.
 
-    Args:
-        folders: of the variations; those without scores, whose numbers left the reals,
-            are left out, and the caption says so.
-        output: file, as :func:`sepjax.report.figures.grid.write_figure` names it.
-
-    Returns:
-        The files, and the caption.
+    Folders without scores, whose numbers left the reals, are left out, and the caption
+    says so. Output and result are those of
+    :func:`sepjax.report.figures.grid.write_figure`.
 
     Raises:
         FileNotFoundError: no variation has scores.
@@ -46,29 +42,25 @@ def write_surface(folders: Sequence[Path], output: Path) -> tuple[list[Path], st
     scored = read_scores(known)
     first = next(iter(scored.values()))[0]
     classes = ["mean", *first["model"]]
-    surface = {
-        name: np.array([improvements(one, classes) for one in results])
-        for name, results in scored.items()
-    }
-    points = {name: parse_variation(name) for name in surface}
-    order = sorted(surface, key=lambda name: tuple(points[name].values()))
-    surface = {name: surface[name] for name in order}
-    definition, seeds = first["definition"], max(map(len, scored.values()))
+    points = {name: parse_variation(name) for name in scored}
+    order = sorted(scored, key=lambda name: tuple(points[name].values()))
+    surface = improvements({name: scored[name] for name in order}, classes)
+    seeds = max(map(len, scored.values()))
     band = "; bands: one sample deviation over seeds" if seeds > 1 else ""
     text = (
         f"SI-SDR improvement over the mixture in dB, higher is better{band}. "
         f"{len(surface)} variations of {seeds} seed{'s' * (seeds > 1)}, trained side "
-        f"by side. Split {definition['split']} of {definition['dataset']}, "
-        f"{definition['sample_rate']} Hz, {len(first['tracks'])} songs."
+        f"by side. {songs_of(first)}."
     )
     if lost := [folder.name for folder in folders if folder not in known]:
         text += f" Without scores: {'; '.join(lost)}."
-
-    def draw(title: str, caption: str) -> Any:
-        return _draw(surface, points, classes, title, caption)
-
-    sections = [Section("", _table(surface, classes))]
+    rows = [
+        [name, *map(with_spread, *mean_and_deviation(values))]
+        for name, values in surface.items()
+    ]
+    sections = [Section("", table(["variation", *classes], rows))]
     title = "Scores over " + ", ".join(points[order[0]])
+    draw = functools.partial(_draw, surface, points, classes)
     return save(output, title, text, draw, sections), text
 
 
@@ -112,9 +104,8 @@ def _draw(
     field = next(iter(next(iter(points.values()))))
     lines: dict[str, list[str]] = {}
     for name in surface:
-        rest = {key: value for key, value in points[name].items() if key != field}
-        label = ", ".join(f"{key} {value:g}" for key, value in rest.items())
-        lines.setdefault(label, []).append(name)
+        rest = [f"{key} {x:g}" for key, x in points[name].items() if key != field]
+        lines.setdefault(", ".join(rest), []).append(name)
     across, down = 2, -(-len(classes) // 2)
     top = 0.4 + (0.3 if title else 0) + 0.19 * (len(lines) > 1)
     figure, grid, start = canvas(title, caption, top, down, across)
@@ -138,11 +129,3 @@ def _draw(
         place = dict(loc="upper left", bbox_to_anchor=(LEFT, start))
         figure.legend(handles=handles, ncols=4, frameon=False, fontsize=8.5, **place)
     return figure
-
-
-def _table(surface: Mapping[str, np.ndarray], classes: Sequence[str]) -> Markup:
-    rows = [
-        [name, *map(with_spread, *mean_and_deviation(values))]
-        for name, values in surface.items()
-    ]
-    return table(["variation", *classes], rows)

@@ -19,9 +19,7 @@ class Section(NamedTuple):
 
 def asset(name: str) -> Markup:
     """A style sheet or script of the package, as it stands."""
-    return Markup(
-        resources.files("sepjax.report.html").joinpath(name).read_text("utf-8")
-    )
+    return Markup((resources.files("sepjax.report.html") / name).read_text("utf-8"))
 
 
 def page(
@@ -43,8 +41,8 @@ def page(
         lead: what follows the heading: the verdict, facts, warnings.
         sections: the rest; those without content are left out.
         title: of the browser's window; the name by default.
-        styles: style sheets of the package beside ``page.css``.
-        scripts: scripts of the package.
+        styles: of the package, beside ``page.css``.
+        scripts: of the package.
         links: put links to all sections into the head of the page.
 
     Example:
@@ -52,40 +50,23 @@ def page(
         True
     """
     shown = [section for section in sections if section.content]
-    anchors = [
-        element("a", section.title, href=f"#{section.anchor}")
-        for section in shown
-        if section.anchor
-    ]
-    header = element(
-        "header",
-        element("p", f"sepjax \N{MIDDLE DOT} {kicker}", class_="kicker"),
-        element("h1", name),
-        lead,
-        element("nav", anchors, aria_label="Sections") if links else None,
-    )
-    main = element("main", [_section(section) for section in shown])
+    anchors = [element("a", s.title, href=f"#{s.anchor}") for s in shown if s.anchor]
+    above = element("p", f"sepjax \N{MIDDLE DOT} {kicker}", class_="kicker")
+    nav = element("nav", anchors, aria_label="Sections") if links else None
+    header = element("header", above, element("h1", name), lead, nav)
+    main = element("main", [_section(*section) for section in shown])
     script = [element("script", asset(script)) for script in scripts]
     body = element("body", header, main, script)
-    return element("html", head(title or str(name), *styles), body, lang="en")
+    return element("html", _head(title or str(name), styles), body, lang="en")
 
 
-def _section(section: Section) -> Markup:
-    title, content, anchor = section
-    if not title:
-        return element("section", content)
-    heading = f"{anchor}-title" if anchor else None
-    return element(
-        "section",
-        element("h2", title, id=heading),
-        content,
-        id=anchor or None,
-        aria_labelledby=heading,
-    )
+def _section(title: str, content: Any, anchor: str) -> Markup:
+    name = f"{anchor}-title" if anchor else None
+    heading = element("h2", title, id=name) if title else None
+    return element("section", heading, content, id=anchor or None, aria_labelledby=name)
 
 
-def head(title: str, *styles: str) -> Markup:
-    """The head of a self-contained page: title, ``page.css`` and other style sheets."""
+def _head(title: str, styles: Sequence[str]) -> Markup:
     return element(
         "head",
         element("meta", charset="utf-8"),
@@ -98,11 +79,6 @@ def head(title: str, *styles: str) -> Markup:
     )
 
 
-def document(markup: Markup) -> str:
-    """A page as the text of its file."""
-    return f"<!DOCTYPE html>\n{markup}\n"
-
-
 def write_document(markup: Markup, path: Path) -> Path:
     """Write a page under its name at once: a reader never meets half of a page."""
-    return write_atomically(path, document(markup))
+    return write_atomically(path, f"<!DOCTYPE html>\n{markup}\n")

@@ -10,15 +10,7 @@ from sepjax.report.html.pictures import Scale
 def dot_chart(
     rows: list[Markup], scale: Scale, label: str, caption: Any, class_: str = "dots"
 ) -> Markup:
-    """Rows of :func:`dot_row` above their axis, and a caption.
-
-    Args:
-        rows: one for each class.
-        scale: the axis of all rows.
-        label: what the chart shows, for those who cannot see it.
-        caption: beneath it.
-        class_: of the chart.
-    """
+    """Rows of :func:`dot_row` above their axis; the label is for who cannot see it."""
     ticks = [
         element("span", decibels(tick, 0), style=f"left:{scale.percent(tick)}")
         for tick in scale.ticks
@@ -33,13 +25,10 @@ def dot_row(
 ) -> Markup:
     """A class: its name, SVG marks above the lines of the axis, and a number."""
     drawing = [vertical(scale, tick, 0, height) for tick in scale.ticks]
-    return element(
-        "div",
-        element("span", name, class_="dot-name"),
-        element("svg", drawing, marks, height=height),
-        element("span", value, class_="dot-gain"),
-        class_="dot-row",
-    )
+    before = element("span", name, class_="dot-name")
+    after = element("span", value, class_="dot-gain")
+    chart = element("svg", drawing, marks, height=height)
+    return element("div", before, chart, after, class_="dot-row")
 
 
 def vertical(
@@ -54,6 +43,5 @@ def dot(
     scale: Scale, value: float, height: float, radius: float, class_: str
 ) -> Markup:
     """A dot at a value."""
-    return element(
-        "circle", class_=class_, cx=scale.percent(value), cy=height, r=radius
-    )
+    place = {"cx": scale.percent(value), "cy": height}
+    return element("circle", class_=class_, **place, r=radius)

@@ -12,18 +12,18 @@ def definitions(terms: Mapping[str, Any], class_: str = "definitions") -> Markup
     Values that are None or empty are left out.
     """
     items = [
-        element("div", element("dt", label(key)), element("dd", spell(value)))
+        element("div", element("dt", term(key)), element("dd", spell(value)))
         for key, value in terms.items()
         if value is not None and value not in ("", {})
     ]
     return element("dl", items, class_=class_)
 
 
-def label(key: str) -> str:
+def term(key: str) -> str:
     """The key of a JSON tree as a word.
 
     Example:
-        >>> label("si_sdr"), label("sample_rate")
+        >>> term("si_sdr"), term("sample_rate")
         ('SI-SDR', 'sample rate')
     """
     from sepjax.evaluation.metrics import METRICS  # pulls in jax
@@ -40,7 +40,7 @@ def spell(value: Any) -> str:
         'split: test; sources: vocals, bass; n fft: 512'
     """
     if isinstance(value, Mapping):
-        return "; ".join(f"{label(key)}: {spell(part)}" for key, part in value.items())
+        return "; ".join(f"{term(key)}: {spell(part)}" for key, part in value.items())
     if isinstance(value, list | tuple):
         return ", ".join(spell(part) for part in value)
     return str(value)
@@ -53,12 +53,7 @@ def folded(summary: str, *content: Any, opened: bool = False) -> Markup:
 
 def failures(failed: Iterable[Mapping[str, Any]], lead: str) -> Markup | None:
     """The ``name`` and ``error`` of everything that failed; None if nothing did."""
-    items = [
-        element("li", element("b", one.get("name")), f": {one.get('error')}")
-        for one in failed
-    ]
-    if not items:
-        return None
-    return element(
-        "div", element("p", lead), element("ul", items), class_="seen-note", role="note"
-    )
+    rows = ((element("b", one.get("name")), f": {one.get('error')}") for one in failed)
+    items = [element("li", row) for row in rows]
+    parts = element("p", lead), element("ul", items)
+    return element("div", parts, class_="seen-note", role="note") if items else None

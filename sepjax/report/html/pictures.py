@@ -3,7 +3,7 @@
 import base64
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -58,25 +58,19 @@ def round_scale(values: list[float], ticks: int = 6) -> Scale:
 def heat_image(decibels: np.ndarray, low: float, high: float, **attributes: Any):
     """An ``<img>`` of a matrix; row 0 is drawn at the bottom.
 
-    Args:
-        decibels: (rows, columns) values; -inf and NaN get the lowest color.
-        low: value of the darkest color.
-        high: value of the lightest color.
-        **attributes: of the element; give ``alt``.
+    Colors go from ``low``, which -inf and NaN get, to ``high``; give ``alt``.
     """
     from matplotlib import colormaps
     from PIL import Image
 
     part = (np.nan_to_num(decibels, nan=low, neginf=low) - low) / (high - low)
     levels = np.round(np.clip(part, 0, 1) * (COLOR_LEVELS - 1)).astype(np.uint8)
-    image = Image.fromarray(np.ascontiguousarray(levels[::-1]), mode=None)
-    image = image.convert("P")
+    image = Image.fromarray(np.ascontiguousarray(levels[::-1])).convert("P")
     colors = colormaps[COLOR_MAP](np.linspace(0, 1, COLOR_LEVELS))[:, :3]
     image.putpalette(np.round(colors * 255).astype(np.uint8).tobytes())
     png = io.BytesIO()
     image.save(png, "PNG", optimize=True)
-    height, width = levels.shape
-    uri = data_uri("image/png", png.getvalue())
+    uri, (height, width) = data_uri("image/png", png.getvalue()), levels.shape
     return element("img", src=uri, width=width, height=height, **attributes)
 
 
@@ -87,13 +81,23 @@ def color_bar(low: float, high: float, caption: str) -> Markup:
 
     stops = [to_hex(colormaps[COLOR_MAP](place)) for place in np.linspace(0, 1, 9)]
     gradient = f"background:linear-gradient(90deg,{','.join(stops)})"
-    return element(
-        "p",
-        element("span", f"{decibels(low, 0)} dB"),
-        element("span", class_="bar", style=gradient),
-        element("span", f"{decibels(high, 0)} dB {caption}"),
-        class_="color-bar",
-    )
+    bar = element("span", class_="bar", style=gradient)
+    ends = (f"{decibels(low, 0)} dB", f"{decibels(high, 0)} dB {caption}")
+    left, right = (element("span", text) for text in ends)
+    return element("p", left, bar, right, class_="color-bar")
+
+
+def line_path(points: Iterable[tuple[float, float | None]]) -> str:
+    """The ``d`` of an SVG path through points; a None breaks the line.
+
+    Example:
+        >>> line_path([(0, 1), (1, 2), (2, None), (3, 4)])
+        'M0.0 1.0L1.0 2.0M3.0 4.0'
+    """
+    path, pen = "", "M"
+    for x, y in points:
+        path, pen = (path, "M") if y is None else (f"{path}{pen}{x:.1f} {y:.1f}", "L")
+    return path
 
 
 def data_uri(media_type: str, content: bytes) -> str:
@@ -106,7 +110,7 @@ def data_uri(media_type: str, content: bytes) -> str:
     return f"data:{media_type};base64,{base64.b64encode(content).decode()}"
 
 
-def class_color(sources: tuple[str, ...], name: str) -> str:
+def class_color(sources: Sequence[str], name: str) -> str:
     """CSS class that sets ``--class-color`` to the color of a source.
 
     Example:
@@ -120,5 +124,4 @@ def class_color(sources: tuple[str, ...], name: str) -> str:
 
 def swatch(sources: Sequence[str], name: str) -> Markup:
     """The name of a class behind its color, which is its place among all."""
-    color = class_color(tuple(sources), name)
-    return join([element("i", class_=f"swatch {color}"), name])
+    return join([element("i", class_=f"swatch {class_color(sources, name)}"), name])

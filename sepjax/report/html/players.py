@@ -1,10 +1,9 @@
 """Excerpts of a run: reading them, and encoding them for the page."""
 
-import dataclasses
 import functools
 import io
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -15,8 +14,7 @@ MP3_COMPRESSION = (0.25, 0.5, 0.7)  # at 16 kHz: 130, 81, 57 kbit/s
 MP3_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
 
 
-@dataclasses.dataclass(frozen=True)
-class ExcerptAudio:
+class ExcerptAudio(NamedTuple):
     """A few seconds of a track: all arrays are (time, channels)."""
 
     track: str
@@ -39,10 +37,7 @@ def read_excerpt(run: Path, entry: dict[str, Any]) -> ExcerptAudio:
         ValueError: a file is missing or no audio; names it and what to do.
     """
     rate = int(entry["sample_rate"])
-
-    def read(name: str) -> np.ndarray:
-        return _read(run / "audio", name, rate)
-
+    read = functools.partial(_read, run / "audio", rate)
     references, estimates = (
         {name: read(path) for name, path in entry[side].items()}
         for side in ("references", "estimates")
@@ -51,7 +46,7 @@ def read_excerpt(run: Path, entry: dict[str, Any]) -> ExcerptAudio:
     return ExcerptAudio(*where, read(entry["mixture"]), references, estimates)
 
 
-def _read(folder: Path, name: str, sample_rate: int) -> np.ndarray:
+def _read(folder: Path, sample_rate: int, name: str) -> np.ndarray:
     import soundfile
 
     # Paths count from audio/, or from the run folder itself.
@@ -74,15 +69,11 @@ def _read(folder: Path, name: str, sample_rate: int) -> np.ndarray:
 def encode(excerpts: list[ExcerptAudio]) -> tuple[list[list[str]], str]:
     """Return data URIs of every clip, and a note where they hold other samples.
 
-    16-bit WAV while that fits the budget, MP3 as good as fits beyond it: both play
-    and seek in all current browsers. (FLAC would be lossless and half as large, but
-    Chromium's player dies on a seek into the last frames of a file.)
-
-    Returns:
-        URIs in the order of ``excerpt.clips``, and the note, empty for WAV.
+    16-bit WAV while that fits the budget, without a note; MP3 as good as fits beyond
+    it: both play and seek in all current browsers. (FLAC would be lossless and half as
+    large, but Chromium's player dies on a seek into the last frames of a file.)
     """
-    ways = [_wav, *(functools.partial(_mp3, c) for c in MP3_COMPRESSION)]
-    for write in ways:
+    for write in (_wav, *(functools.partial(_mp3, c) for c in MP3_COMPRESSION)):
         encoded = [[write(clip, e.sample_rate) for clip in e.clips] for e in excerpts]
         if sum(len(clip) for clips in encoded for clip in clips) <= BUDGET:
             break

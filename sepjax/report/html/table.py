@@ -1,5 +1,6 @@
 """The one HTML table: names at the left, numbers at the right, scrolled if too wide."""
 
+import itertools
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
@@ -55,34 +56,28 @@ def table(
         >>> text.partition("<tbody>")[2].partition("</tbody>")[0]
         '<tr><th scope="row">bass</th><td class="high">4.2</td></tr>'
     """
-    groups = [
-        element(
-            "th", text, scope="colgroup", colspan=width, class_="over" if text else None
-        )
-        for text, width in over
-    ]
-    names = [_cell("th", name, scope="col") for name in head]
-    body = [_row(row, columns) for row in rows]
-    markup = element(
-        "table",
+    groups = []
+    for text, width in over:
+        style = {"colspan": width, "class_": "over" if text else None}
+        groups.append(element("th", text, scope="colgroup", **style))
+    names = element("tr", [_cell("th", name, scope="col") for name in head])
+    parts = [
         element("caption", caption) if caption else None,
-        element(
-            "thead", element("tr", groups) if groups else None, element("tr", names)
-        ),
-        element("tbody", body),
+        element("thead", element("tr", groups) if groups else None, names),
+        element("tbody", [_row(row, columns) for row in rows]),
         element("tfoot", _row(foot, columns)) if foot else None,
-        class_=class_,
-    )
+    ]
+    markup = element("table", parts, class_=class_)
     return element("div", markup, class_="wide", tabindex=0) if scroll else markup
 
 
 def _row(row: Sequence[Any] | Row, columns: Sequence[str]) -> Markup:
     cells, class_ = row if isinstance(row, Row) else (row, None)
-    styles = [*columns, *[""] * (len(cells) - len(columns))]
-    first, *rest = zip(cells, styles)
-    name = _cell("th", first[0], scope="row", class_=first[1] or None)
-    rest = [_cell("td", content, class_=style or None) for content, style in rest]
-    return element("tr", name, rest, class_=class_)
+    marks = []
+    for content, style in zip(cells, itertools.chain(columns, itertools.repeat(""))):
+        tag, scope = ("td", None) if marks else ("th", "row")
+        marks.append(_cell(tag, content, scope=scope, class_=style or None))
+    return element("tr", marks, class_=class_)
 
 
 def _cell(tag: str, content: Any, **attributes: Any) -> Markup:

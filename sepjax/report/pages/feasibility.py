@@ -15,29 +15,17 @@ from sepjax.report.pages.feasibility_table import METRICS, PROCEDURES
 
 
 def write_page(results: Mapping[str, Any], path: Path) -> Path:
-    """Write the report as one file that needs no other.
-
-    Args:
-        results: as in ``oracle.json``, NaN replaced by None.
-        path: of the page.
-    """
+    """Write ``oracle.json``, NaN replaced by None, as one file that needs no other."""
     return write_document(render(results), path)
 
 
 def render(results: Mapping[str, Any]) -> Markup:
     """The whole page as one element."""
     name = Path(str(results["provenance"]["data"])).name
-    lead = [
-        verdict(results),
-        element(
-            "p",
-            "A prediction before training, ",
-            element("a", "not an upper bound", href="#meaning"),
-            ".",
-            class_="note",
-        ),
-        failures(results["failed"], "Could not be measured, and counts in no number:"),
-    ]
+    bound = element("a", "not an upper bound", href="#meaning")
+    note = element("p", "A prediction before training, ", bound, ".", class_="note")
+    text = "Could not be measured, and counts in no number:"
+    lead = [verdict(results), note, failures(results["failed"], text)]
     parts = (
         ("Which classes reach the mark", mark_chart, "mark"),
         ("Four ways to mix", _procedures, "table"),
@@ -71,17 +59,12 @@ def verdict(results: Mapping[str, Any]) -> Markup:
 
 def _procedures(results: Mapping[str, Any]) -> Markup:
     groups = [("", 4), *((f"{text}, dB", len(PROCEDURES)) for text in METRICS.values())]
-    markup = table(
-        ["Class", "Songs", "Active", "Level", *PROCEDURES, *PROCEDURES],
-        [_class_row(results, name) for name in results["classes"]],
-        over=groups,
-        columns=["", "quiet", "quiet", "quiet"],
-        class_="scores",
-    )
-    overflow = any(results["clipped"][p]["songs"] for p in PROCEDURES)
-    equal = " Here nothing overflows, and summing gives the same songs." * (
-        not overflow
-    )
+    names = ["Class", "Songs", "Active", "Level", *PROCEDURES, *PROCEDURES]
+    rows = [_class_row(results, name) for name in results["classes"]]
+    style = {"columns": ["", "quiet", "quiet", "quiet"], "class_": "scores"}
+    equal = " Here nothing overflows, and summing gives the same songs."
+    if any(results["clipped"][p]["songs"] for p in PROCEDURES):
+        equal = ""
     note = element(
         "p",
         "The layout of Table 4.1 of the thesis. Scaling and adaptive mixing differ by "
@@ -92,7 +75,7 @@ def _procedures(results: Mapping[str, Any]) -> Markup:
         "the recorded tracks while they sound, in dBFS.",
         class_="fine",
     )
-    return join([markup, note])
+    return join([table(names, rows, over=groups, **style), note])
 
 
 def _class_row(results: Mapping[str, Any], name: str) -> list[Any]:
@@ -116,12 +99,9 @@ def _groups(results: Mapping[str, Any]) -> Markup:
         if steps and steps[0]["reaches_mark"]:
             text = "All classes reach the mark as they are: nothing to merge."
         return element("p", text, class_="absent")
-    markup = table(
-        ["Groups", "", "Lowest, dB"],
-        [_group_row(step, mark) for step in steps],
-        columns=["", "chips"],
-        class_="groups",
-    )
+    rows = [_group_row(step, mark) for step in steps]
+    names = ["Groups", "", "Lowest, dB"]
+    markup = table(names, rows, columns=["", "chips"], class_="groups")
     rest = "Even two groups do not reach it."
     if steps[-1]["reaches_mark"]:
         rest = "The last line is the suggestion."
@@ -153,9 +133,9 @@ def _clipped(results: Mapping[str, Any]) -> Markup:
     for procedure in PROCEDURES:
         row = results["clipped"][procedure]
         share = percent(row["mixture"] / max(row["samples"], 1), 3)
-        stems = (f"{row['stems'][name]:,}" for name in names)
-        songs = f"{row['songs']:,}"
-        rows.append([procedure, f"{row['mixture']:,}", share, *stems, songs])
+        counts = row["mixture"], *(row["stems"][name] for name in names), row["songs"]
+        mixture, *rest = (f"{number:,}" for number in counts)
+        rows.append([procedure, mixture, share, *rest])
     files = sum(track["clipped_in_files"] for track in results["tracks"])
     note = element(
         "p",
@@ -168,18 +148,13 @@ def _clipped(results: Mapping[str, Any]) -> Markup:
 
 
 def _songs(results: Mapping[str, Any]) -> Markup:
-    names = list(results["classes"])
-    rows = []
+    names, rows = list(results["classes"]), []
     for track in results["tracks"]:
         scores = track["scores"][REFERENCE]
         values = [decibels(scores[name]["si_sdr"]) for name in names]
         rows.append([track["name"], f"{track['seconds']:.0f} s", *values])
-    markup = table(
-        ["Song", "Length", *names],
-        rows,
-        caption="SI-SDR under adaptive mixing, dB",
-        columns=["", "quiet"],
-    )
+    style = {"caption": "SI-SDR under adaptive mixing, dB", "columns": ["", "quiet"]}
+    markup = table(["Song", "Length", *names], rows, **style)
     return folded(count(len(rows), "song"), markup)
 
 
@@ -195,7 +170,6 @@ def _meaning(results: Mapping[str, Any]) -> Markup:
         "A class below the mark is likely to disappoint. Merge it with what masks it, "
         "leave it out, or find recordings in which it stands out more.",
     )
-    details = folded(
-        "All definitions", definitions(results["definition"] | results["provenance"])
-    )
+    terms = definitions(results["definition"] | results["provenance"])
+    details = folded("All definitions", terms)
     return element("div", [element("p", text) for text in texts], details, class_="say")

@@ -1,10 +1,12 @@
 """The feasibility report as plain text, for a terminal."""
 
+import itertools
 from collections.abc import Mapping
 from typing import Any
 
-from sepjax.evaluation.tables import cell
+from sepjax.evaluation.tables import cell, measured
 from sepjax.registry import aligned
+from sepjax.report.html.numbers import percent
 
 PROCEDURES = ("summing", "averaging", "scaling", "adaptive")  # columns of Table 4.1
 METRICS = {"si_sdr": "SI-SDR", "sdr": "SDR"}
@@ -15,73 +17,53 @@ MEANING = (
 
 
 def format_report(results: Mapping[str, Any], pairs: int = 5) -> str:
-    """Tables of scores, overlaps, groupings and clipped samples.
-
-    Args:
-        results: as in ``oracle.json``, NaN replaced by None.
-        pairs: how many pairs of classes to list.
-    """
-    blocks = [
-        _scores(results),
-        *_overlaps(results, pairs),
-        *_groupings(results),
-        _clipped(results),
-        MEANING,
-        "\n".join(f"FAILED {f['name']}: {f['error']}" for f in results["failed"]),
-    ]
+    """Tables of scores, ``pairs`` overlaps, groupings and clipped samples."""
+    blocks = [_scores(results), _overlaps(results, pairs), _groupings(results)]
+    failed = [f"FAILED {f['name']}: {f['error']}" for f in results["failed"]]
+    blocks += [_clipped(results), MEANING, "\n".join(failed)]
     return "\n\n".join(block for block in blocks if block)
 
 
 def _scores(results: Mapping[str, Any]) -> str:
     define = results["definition"]
-    count = f"{define['songs']} song" + "s" * (define["songs"] != 1)
+    songs = f"{define['songs']} song{'s' * (define['songs'] != 1)}"
     title = (
-        f"Oracle mask (power {define['power']:g}), {count}: SI-SDR of whole songs and "
+        f"Oracle mask (power {define['power']:g}), {songs}: SI-SDR of whole songs and "
         f"SDR of windows of {define['window_seconds']:g} s, medians, dB\n"
     )
     rows = [["", "", "", "", *["SI-SDR", "", "", ""], *["SDR", "", "", ""], ""]]
     rows += [["class", "songs", "active", "dBFS", *PROCEDURES, *PROCEDURES, "mark"]]
     for name, row in results["classes"].items():
-        cells = [
-            cell(results["scores"][procedure][name][metric])
-            for metric in METRICS
-            for procedure in PROCEDURES
-        ]
-        active = f"{100 * row['activity']:.0f} %"
+        pairs = itertools.product(METRICS, PROCEDURES)
+        cells = [cell(results["scores"][p][name][metric]) for metric, p in pairs]
         mark = "yes" if row["reaches_mark"] else "no"
-        facts = [str(row["songs"]), active, cell(row["level"])]
+        facts = row["songs"], percent(row["activity"]), cell(row["level"])
         rows.append([name, *facts, *cells, mark])
     note = f"mark: SI-SDR of at least {define['mark']:g} dB under adaptive mixing"
     return f"{title}{aligned(rows)}\n{note}"
 
 
-def _overlaps(results: Mapping[str, Any], pairs: int) -> list[str]:
-    listed = results["overlap"]["pairs"][:pairs]
-    if not listed:
-        return []
+def _overlaps(results: Mapping[str, Any], pairs: int) -> str:
     rows = [["classes that mask each other most", "overlap"]]
-    rows += [[" and ".join(p["classes"]), f"{p['overlap']:.2f}"] for p in listed]
-    return [aligned(rows)]
+    for pair in results["overlap"]["pairs"][:pairs]:
+        rows.append([" and ".join(pair["classes"]), f"{pair['overlap']:.2f}"])
+    return aligned(rows) if len(rows) > 1 else ""
 
 
-def _groupings(results: Mapping[str, Any]) -> list[str]:
-    steps = results["groupings"]
+def _groupings(results: Mapping[str, Any]) -> str:
+    steps, mark = results["groupings"], results["definition"]["mark"]
     if len(steps) < 2:
-        return []
+        return ""
     rows = [["suggested grouping", "SI-SDR", "mark"]]
-    last = steps[-1]
-    for name, row in last["scores"].items():
-        reached = row["si_sdr"] is not None and (
-            row["si_sdr"] >= results["definition"]["mark"]
-        )
+    for name, row in steps[-1]["scores"].items():
+        reached = measured(row["si_sdr"]) >= mark
         rows.append([name, cell(row["si_sdr"]), "yes" if reached else "no"])
-    return [aligned(rows)]
+    return aligned(rows)
 
 
 def _clipped(results: Mapping[str, Any]) -> str:
-    rows = [["clipped samples", "mixture", "stems", "songs"]]
+    rows: list[list[Any]] = [["clipped samples", "mixture", "stems", "songs"]]
     for name in PROCEDURES:
         row = results["clipped"][name]
-        stems = sum(row["stems"].values())
-        rows.append([name, str(row["mixture"]), str(stems), str(row["songs"])])
+        rows.append([name, row["mixture"], sum(row["stems"].values()), row["songs"]])
     return aligned(rows)

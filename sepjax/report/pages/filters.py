@@ -20,12 +20,7 @@ TIMES = {"initial": "Before training", "final": "After training"}
 def magnitude_response(kernel: np.ndarray, points: int = ROWS) -> np.ndarray:
     """Magnitude |H(f)| of every filter on an even grid from 0 to the Nyquist rate.
 
-    Args:
-        kernel: (length, filters) taps.
-        points: frequencies, both ends included.
-
-    Returns:
-        (points, filters), linear.
+    From taps (length, filters) to (points, filters), linear, both ends included.
 
     Example:
         >>> magnitude_response(np.array([[1.0], [-1.0]]), 3).round(3).T
@@ -52,9 +47,8 @@ def peak_frequencies(kernel: np.ndarray, sample_rate: float) -> np.ndarray:
 
 def filters_section(run: RunFolder) -> Markup:
     """A figure for every kernel array of filters.npz."""
-    names = sorted({name.partition("/")[2] for name in run.filters})
     figures = []
-    for name in names:
+    for name in sorted({name.partition("/")[2] for name in run.filters}):
         both = {time: run.filters.get(f"{time}/{name}") for time in TIMES}
         kernels = {time: taps for time, taps in both.items() if taps is not None}
         figures.append(_figure(name, kernels, run.sample_rate))
@@ -70,49 +64,46 @@ def filters_section(run: RunFolder) -> Markup:
 
 
 def _figure(name: str, kernels: dict[str, np.ndarray], rate: float | None) -> Markup:
-    unit = rate or 1.0  # without a rate: cycles per sample
-    images = [
-        _magnitude(name, time, kernel, unit, rate) for time, kernel in kernels.items()
-    ]
+    images = [_magnitude(name, time, kernel, rate) for time, kernel in kernels.items()]
     return element(
         "figure",
         element("h3", name),
-        element("p", _summary(kernels, unit, rate), class_="note"),
+        element("p", _summary(kernels, rate), class_="note"),
         element("div", images, class_="pair"),
         color_bar(-RANGE, 0.0, "re each filter's peak"),
-        _impulses(name, kernels, unit, rate),
+        _impulses(name, kernels, rate),
         element("figcaption", _caption(kernels, rate)),
         class_="filters",
     )
+
+
+def _peaks(kernel: np.ndarray, rate: float | None) -> np.ndarray:
+    """Peaks in Hz; without a rate in cycles per sample."""
+    return peak_frequencies(kernel, rate or 1.0)
 
 
 def _frequency(value: float, rate: float | None) -> str:
     return hertz(value) if rate else f"{value:.3g} cycles/sample"
 
 
-def _summary(kernels: dict[str, np.ndarray], unit: float, rate: float | None) -> str:
+def _summary(kernels: dict[str, np.ndarray], rate: float | None) -> str:
     length, filters = list(kernels.values())[-1].shape
     duration = f" ({1000 * length / rate:.3g} ms)" if rate else ""
     text = f"{count(filters, 'filter')} of {count(length, 'tap')}{duration}."
-    medians = [
-        _frequency(float(np.median(peak_frequencies(kernel, unit))), rate)
-        for kernel in kernels.values()
-    ]
+    peaks = [_peaks(kernel, rate) for kernel in kernels.values()]
+    medians = [_frequency(float(np.median(each)), rate) for each in peaks]
     text += f" Half of them peak below {' before and '.join(medians)}"
-    if len(kernels) < 2:
+    if len(peaks) < 2:
         return text + "."
     text += " after training"
     if len({kernel.shape for kernel in kernels.values()}) == 1:
-        start, end = (peak_frequencies(kernel, unit) for kernel in kernels.values())
-        moved = float(np.median(np.abs(end - start)))
+        moved = float(np.median(np.abs(peaks[1] - peaks[0])))
         text += f". Half of them moved by more than {_frequency(moved, rate)}"
     return text + "."
 
 
-def _magnitude(
-    name: str, time: str, kernel: np.ndarray, unit: float, rate: float | None
-) -> Markup:
-    order = np.argsort(peak_frequencies(kernel, unit), kind="stable")
+def _magnitude(name: str, time: str, kernel: np.ndarray, rate: float | None) -> Markup:
+    order = np.argsort(_peaks(kernel, rate), kind="stable")
     response = magnitude_response(kernel[:, order])
     peak = np.maximum(response.max(axis=0), np.finfo(float).tiny)
     with np.errstate(divide="ignore"):
@@ -121,12 +112,12 @@ def _magnitude(
     levels = np.repeat(levels, -(-256 // levels.shape[1]), axis=1)
     when = TIMES[time]
     alt = f"Magnitude responses of {name}, {when.lower()}, filters sorted by peak"
-    scale = round_scale([0.0, unit / 2], 4)
-    ticks = [tick for tick in scale.ticks if 0 <= tick <= unit / 2]
-    labels = []
-    for tick in ticks:
-        text = f"{tick:,.0f} Hz" if rate else f"{tick:.2g}"
-        labels.append(element("span", text, style=f"bottom:{200 * tick / unit:.2f}%"))
+    labels, top = [], (rate or 1.0) / 2
+    for tick in round_scale([0.0, top], 4).ticks:
+        if 0 <= tick <= top:
+            text = f"{tick:,.0f} Hz" if rate else f"{tick:.2g}"
+            style = f"bottom:{100 * tick / top:.2f}%"
+            labels.append(element("span", text, style=style))
     axis = element("div", labels, class_="axis-left", aria_hidden="true")
     image = heat_image(levels, -RANGE, 0.0, alt=alt, class_="heat")
     picture = element("div", axis, image, class_="with-axis")
@@ -135,35 +126,33 @@ def _magnitude(
     return element("div", element("h4", when), picture, under)
 
 
-def _impulses(
-    name: str, kernels: dict[str, np.ndarray], unit: float, rate: float | None
-) -> Markup:
+def _impulses(name: str, kernels: dict[str, np.ndarray], rate: float | None) -> Markup:
     """The same few filters before and after, low to high by their last state."""
-    last = list(kernels.values())[-1]
-    order = np.argsort(peak_frequencies(last, unit), kind="stable")
+    *_, last = kernels.values()
+    order = np.argsort(_peaks(last, rate), kind="stable")
     places = np.linspace(0, len(order) - 1, min(SHOWN, len(order))).round().astype(int)
     same = [k for k in kernels.values() if k.shape == last.shape]
-    styles = ["after" if kernel is last else "before" for kernel in same]
     cells = []
     for i in order[places]:
-        pairs = zip(same, styles)
-        drawn = [_impulse(k[:, i], style, unit, rate) for k, style in pairs]
+        drawn = [
+            _impulse(k[:, i], "after" if k is last else "before", rate) for k in same
+        ]
         cells.append(element("li", drawn))
     label = f"Impulse responses of {len(cells)} filters of {name}, before and after"
     return element("ol", cells, class_="impulses", aria_label=label)
 
 
-def _impulse(taps: np.ndarray, style: str, unit: float, rate: float | None) -> Markup:
+def _impulse(taps: np.ndarray, style: str, rate: float | None) -> Markup:
     """One response, and the frequency of its peak."""
     height = max(float(np.abs(taps).max()), np.finfo(float).tiny)
     across = 100 / max(len(taps) - 1, 1)
     heights = 50 - 45 * taps / height
     points = " ".join(f"{i * across:.2f},{y:.1f}" for i, y in enumerate(heights))
-    marks = element("line", x1=0, x2=100, y1=50, y2=50)
-    marks = [marks, element("polyline", points=points)]
+    zero = element("line", x1=0, x2=100, y1=50, y2=50)
+    line = element("polyline", points=points)
     stretch = {"viewBox": "0 0 100 100", "preserveAspectRatio": "none"}
-    drawing = element("svg", marks, class_=style, aria_hidden="true", **stretch)
-    peak = float(peak_frequencies(taps[:, None], unit)[0])
+    drawing = element("svg", zero, line, class_=style, aria_hidden="true", **stretch)
+    peak = float(_peaks(taps[:, None], rate)[0])
     return join([drawing, element("span", _frequency(peak, rate))])
 
 

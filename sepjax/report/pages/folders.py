@@ -5,8 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from sepjax.evaluation.tables import in_unit, label, measured
-from sepjax.report.html.document import Section, write_document
-from sepjax.report.html.document import page as html_page
+from sepjax.report.html import document
 from sepjax.report.html.markup import Markup, element
 from sepjax.report.html.numbers import GAP, count
 from sepjax.report.html.parts import definitions, spell
@@ -15,29 +14,19 @@ from sepjax.report.run_folder import RunFolder
 
 
 def write_score_page(folder: Path, results: Mapping[str, Any]) -> Path:
-    """Write ``report.html``: one file that needs no other.
-
-    Args:
-        folder: where to; the pictures in its ``plots`` are on the page.
-        results: of :func:`sepjax.evaluation.folders.evaluate.evaluate_folders`.
-
-    Returns:
-        Path of the page.
-    """
-    return write_document(page(results, Path(folder)), Path(folder) / "report.html")
+    """Write ``report.html``, with the pictures in ``plots``; returns its path."""
+    folder = Path(folder)
+    return document.write_document(page(results, folder), folder / "report.html")
 
 
 def page(results: Mapping[str, Any], folder: Path) -> Markup:
     """The whole page as one element."""
     name = Path(results["provenance"]["estimates"]).name or "estimates"
+    lead = [element("p", _lead(results), class_="verdict"), _facts(results)]
     scores = scores_section(RunFolder(folder, results=dict(results)))
-    return html_page(
-        "scores of a folder",
-        name,
-        [element("p", _lead(results), class_="verdict"), _facts(results)],
-        [Section("Scores", scores)],
-        title=f"{name} \N{MIDDLE DOT} sepjax scores",
-    )
+    sections = [document.Section("Scores", scores)]
+    title = f"{name} \N{MIDDLE DOT} sepjax scores"
+    return document.page("scores of a folder", name, lead, sections, title=title)
 
 
 def _lead(results: Mapping[str, Any]) -> Any:
@@ -60,13 +49,9 @@ def _lead(results: Mapping[str, Any]) -> Any:
 def _facts(results: Mapping[str, Any]) -> Markup:
     definition, origin = results["definition"], results["provenance"]
     rate, digest = definition["sample_rate"], definition["data_sha256"][:12]
-    facts = {
-        "references": origin["references"],
-        "estimates": origin["estimates"],
-        "split": definition["split"],
-        "sample rate": f"{spell(rate)} Hz" if rate else GAP,
-        "references SHA-256": f"{digest}\N{HORIZONTAL ELLIPSIS}",
-        "commit": origin.get("commit"),
-        "versions": spell(origin.get("versions", {})),
-    }
+    facts = {name: origin[name] for name in ("references", "estimates")}
+    facts["split"] = definition["split"]
+    facts["sample rate"] = f"{spell(rate)} Hz" if rate else GAP
+    facts["references SHA-256"] = f"{digest}\N{HORIZONTAL ELLIPSIS}"
+    facts["commit"], facts["versions"] = origin.get("commit"), origin.get("versions")
     return definitions(facts, class_="facts")

@@ -31,12 +31,11 @@ def split_table(header: Mapping[str, Any], songs: Songs) -> list[list[str]]:
         if not mine:
             continue
         seconds = sum(song["frames"] / song["rate"] for song in mine)
-        cells = []
+        rows.append([split, str(len(mine)), duration(seconds)])
         for name in header["classes"]:
             active = sum(song["active_seconds"][name] for song in mine)
             sounding = sum(name not in song["absent"] for song in mine)
-            cells.append(f"{duration(active)} in {sounding}")
-        rows.append([split, str(len(mine)), duration(seconds), *cells])
+            rows[-1].append(f"{duration(active)} in {sounding}")
     return rows
 
 
@@ -47,22 +46,15 @@ def format_prepared(header: Mapping[str, Any], songs: Songs) -> str:
     reasons = (s["reason"] for s in songs if s["split"] == "dropped")
     dropped = Counter(reason.split(":")[0] for reason in reasons)
     if dropped:
-        lines = [
-            f"  {number:5d}  {reason}" for reason, number in dropped.most_common(8)
-        ]
+        lines = [f"  {number:5d}  {why}" for why, number in dropped.most_common(8)]
         blocks.append(f"dropped: {sum(dropped.values())} songs\n" + "\n".join(lines))
-    clipped = _clipped(header, songs)
-    if clipped:
+    if clipped := _clipped(songs):
         blocks.append("clipped samples: " + ", ".join(clipped))
     failed = [song for song in songs if song["split"] == "failed"]
     blocks += [f"FAILED {song['song']}: {song['reason']}" for song in failed]
-    warnings = [
-        f"{song['recording']}: {text}"
-        for song in _recordings(songs)
-        for text in song["warnings"]
-    ]
-    blocks += [f"note: {text}" for text in warnings[:10]]
-    return "\n\n".join(blocks)
+    recordings = _recordings(songs)
+    notes = [f"note: {s['recording']}: {t}" for s in recordings for t in s["warnings"]]
+    return "\n\n".join([*blocks, *notes[:10]])
 
 
 def _recordings(songs: Songs) -> list[Mapping[str, Any]]:
@@ -71,42 +63,33 @@ def _recordings(songs: Songs) -> list[Mapping[str, Any]]:
     return list(read.values())
 
 
-def _clipped(header: Mapping[str, Any], songs: Songs) -> list[str]:
+def _clipped(songs: Songs) -> list[str]:
     clipped: Counter[str] = Counter()
     for song in songs:
         if song["split"] in SPLITS:
             clipped.update({"mixture": song["mixture_clipped"], **song["clipped"]})
-    for song in _recordings(songs):
-        clipped["source files"] += song["files_clipped"]
+    clipped["source files"] = sum(s["files_clipped"] for s in _recordings(songs))
     return [f"{name} {number}" for name, number in clipped.items() if number]
 
 
 def write_page(header: Mapping[str, Any], songs: Songs, path: Path) -> Path:
     """Write the summary as one file that needs no other."""
-    return write_document(render(header, songs), path)
-
-
-def render(header: Mapping[str, Any], songs: Songs) -> Markup:
-    """The whole page as one element."""
     mix, kept = header["mix"], [s for s in songs if s["split"] in SPLITS]
     rule = f"{mix['mode']} mixing, {header['rate'] / 1000:g} kHz, {header['subtype']}"
     counts = ", ".join(f"{number} {name}" for name, number in header["counts"].items())
     total = element("b", count(len(kept), "song"))
+    verdict = element("p", total, f": {counts}", class_="verdict")
+    lead, name = [verdict, element("p", rule, class_="note")], header["name"]
     names, *rows = split_table(header, songs)
-    return page(
-        "prepared songs",
-        header["name"],
-        [
-            element("p", total, f": {counts}", class_="verdict"),
-            element("p", rule, class_="note"),
-        ],
-        [
-            Section("Splits", table(names, rows)),
-            Section("Left out", _left_out(songs)),
-            Section("Levels and clipping", _levels(header, kept)),
-            Section("Every song", _every(header, kept)),
-        ],
-        title=f"{header['name']} \N{MIDDLE DOT} sepjax prepare",
+    sections = [
+        Section("Splits", table(names, rows)),
+        Section("Left out", _left_out(songs)),
+        Section("Levels and clipping", _levels(header, kept)),
+        Section("Every song", _every(header, kept)),
+    ]
+    title = f"{name} \N{MIDDLE DOT} sepjax prepare"
+    return write_document(
+        page("prepared songs", name, lead, sections, title=title), path
     )
 
 
@@ -148,18 +131,14 @@ def _turned_down(factors: Sequence[float]) -> tuple[int, str]:
 
 
 def _every(header: Mapping[str, Any], kept: Songs) -> Markup:
-    rows = [
-        [
-            song["song"],
-            song["split"],
-            f"{song['frames'] / song['rate']:.1f}",
-            *(
-                GAP if name in song["absent"] else f"{seconds:.0f} s"
-                for name, seconds in song["active_seconds"].items()
-            ),
+    rows = []
+    for song in kept:
+        cells = [
+            GAP if name in song["absent"] else f"{seconds:.0f} s"
+            for name, seconds in song["active_seconds"].items()
         ]
-        for song in kept
-    ]
+        seconds = f"{song['frames'] / song['rate']:.1f}"
+        rows.append([song["song"], song["split"], seconds, *cells])
     note = "Seconds in which a class is active; a dash where it is absent."
     names = ["song", "split", "seconds", *header["classes"]]
     return join([table(names, rows), element("p", note, class_="fine")])

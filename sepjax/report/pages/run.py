@@ -12,33 +12,24 @@ from sepjax.report.pages.filters import filters_section
 from sepjax.report.pages.listening import listening_section
 from sepjax.report.pages.scores import BADGE, scores_section
 from sepjax.report.pages.verdict import facts, verdict
-from sepjax.report.run_folder import RunFolder, read_run, scored, seen_tracks
+from sepjax.report.run_folder import RunFolder, read_run
 
-# Title, what writes the section, and the line that stands there until it can.
+# Title and writer of each section.
 SECTIONS = {
-    "scores": (
-        "Scores",
-        scores_section,
-        "No scores yet: `sepjax evaluate RUN` writes `results.json`, and then "
-        "`sepjax report RUN` this page again.",
-    ),
-    "training": (
-        "Training",
-        curves_section,
-        "No training curves: this folder has no `metrics.jsonl`. "
-        "`run_experiment.py --mode=train` writes it.",
-    ),
-    "filters": (
-        "Learned filters",
-        filters_section,
-        "No filters: `filters.npz` is written when training ends.",
-    ),
-    "listening": (
-        "Listening",
-        listening_section,
-        "Nothing to listen to yet: `sepjax evaluate RUN` writes excerpts into "
-        "`audio/`, as many as `eval.excerpts` says.",
-    ),
+    "scores": ("Scores", scores_section),
+    "training": ("Training", curves_section),
+    "filters": ("Learned filters", filters_section),
+    "listening": ("Listening", listening_section),
+}
+# The line that stands there until it can be written.
+ABSENT = {
+    "scores": "No scores yet: `sepjax evaluate RUN` writes `results.json`, and then "
+    "`sepjax report RUN` this page again.",
+    "training": "No training curves: this folder has no `metrics.jsonl`. "
+    "`run_experiment.py --mode=train` writes it.",
+    "filters": "No filters: `filters.npz` is written when training ends.",
+    "listening": "Nothing to listen to yet: `sepjax evaluate RUN` writes excerpts into "
+    "`audio/`, as many as `eval.excerpts` says.",
 }
 
 
@@ -68,22 +59,21 @@ def render(run: RunFolder) -> Markup:
     """The whole page as one element."""
     name = str(run.config.get("name") or run.path.resolve().name)
     present = {
-        "scores": run.results.get("tracks") or scored(run, "si_sdr"),
+        "scores": run.results.get("tracks") or run.scored("si_sdr"),
         "training": run.train or run.valid,
         "filters": run.filters,
         "listening": run.excerpts,
     }
     sections = [
-        Section(title, write(run) if present[anchor] else _absent(text), anchor)
-        for anchor, (title, write, text) in SECTIONS.items()
+        Section(title, write(run) if present[anchor] else _absent(anchor), anchor)
+        for anchor, (title, write) in SECTIONS.items()
     ]
     if run.config:
-        text = json.dumps(run.config, indent=2, ensure_ascii=False)
-        whole = folded("The whole configuration", element("pre", text))
-        sections.append(Section("", whole))
+        text = element("pre", json.dumps(run.config, indent=2, ensure_ascii=False))
+        sections.append(Section("", folded("The whole configuration", text)))
     return page(
         "separation report",
-        [name, " ", BADGE if seen_tracks(run) else None],
+        [name, " ", BADGE if run.seen_tracks else None],
         [verdict(run), facts(run)],
         sections,
         title=f"{name} \N{MIDDLE DOT} sepjax report",
@@ -92,7 +82,7 @@ def render(run: RunFolder) -> Markup:
     )
 
 
-def _absent(text: str) -> Markup:
-    pieces: list[Any] = text.split("`")
+def _absent(anchor: str) -> Markup:
+    pieces: list[Any] = ABSENT[anchor].split("`")
     pieces[1::2] = [element("code", piece) for piece in pieces[1::2]]
     return element("p", pieces, class_="absent")

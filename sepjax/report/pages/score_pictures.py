@@ -8,7 +8,7 @@ from sepjax.report.html.markup import Markup, element
 from sepjax.report.html.numbers import decibels
 from sepjax.report.html.parts import folded
 from sepjax.report.html.pictures import Scale, data_uri, round_scale, swatch
-from sepjax.report.run_folder import RunFolder, lookup, number, score, scored
+from sepjax.report.run_folder import RunFolder, lookup, number
 
 PARTS = {"mixture": "Mixture", "model": "Model", "oracle": "Oracle"}
 MOST_CURVES = 60  # tracks whose curves are on the page; all are among the plots
@@ -16,25 +16,23 @@ MOST_CURVES = 60  # tracks whose curves are on the page; all are among the plots
 PICTURE = "display:block;width:100%;min-width:36rem;height:auto;"
 PICTURE += "background:#fff;border-radius:.4rem;margin:.4rem 0"
 KEYS = {
-    "ring": "the mixture itself",
-    "disc": "the model",
-    "wall": "oracle",
+    **{"ring": "the mixture itself", "disc": "the model", "wall": "oracle"},
     "speck": "the model on single tracks",
 }
 
 
 def score_chart(run: RunFolder) -> Markup:
     """Rows of mixture -> model -> oracle on one common axis, a faint dot per track."""
-    names = scored(run, "si_sdr")
-    levels = {name: [score(run, p, name, "si_sdr") for p in PARTS] for name in names}
+    names = run.scored("si_sdr")
+    levels = {name: [run.score(p, name, "si_sdr") for p in PARTS] for name in names}
     tracks = {name: _track_scores(run, name) for name in names}
     values = [value for name in names for value in levels[name] + tracks[name]]
     scale = round_scale([value for value in values if value is not None])
     rows = [_row(run, name, levels[name], tracks[name], scale) for name in names]
     texts = []
     for name in names:
-        pairs = zip(PARTS, levels[name])
-        texts.append(f"{name}: " + ", ".join(f"{p} {decibels(v)}" for p, v in pairs))
+        pairs = zip(PARTS, map(decibels, levels[name]))
+        texts.append(f"{name}: " + ", ".join(map(" ".join, pairs)))
     caption = ["SI-SDR of each class; at the right the gain over the mixture. "]
     for mark, text in KEYS.items():
         key = element("i", class_=f"key-{mark}")
@@ -53,7 +51,7 @@ def _row(
     if oracle is not None:
         marks.append(vertical(scale, oracle, 6, 26, "wall"))
     marks += [dot(scale, mixture, 16, 5, "ring"), dot(scale, model, 16, 7, "disc")]
-    gain = decibels(score(run, "improvement", name, "si_sdr"), signed=True)
+    gain = decibels(run.score("improvement", name, "si_sdr"), signed=True)
     return dot_row(swatch(run.sources, name), marks, gain, scale, 40)
 
 
@@ -90,14 +88,11 @@ def curves(run: RunFolder) -> Markup | None:
     drawn = {name: path for name, path in files.items() if path.exists()}
     if not drawn:
         return None
-    items = [
-        folded(
-            f"{name}: SDR over time",
-            _picture(path, f"SDR over time of {name}"),
-            opened=len(drawn) <= 3,
-        )
-        for name, path in [*drawn.items()][:MOST_CURVES]
-    ]
+    items = []
+    for name, path in [*drawn.items()][:MOST_CURVES]:
+        picture = _picture(path, f"SDR over time of {name}")
+        opened = len(drawn) <= 3
+        items.append(folded(f"{name}: SDR over time", picture, opened=opened))
     more = len(drawn) - len(items)
     rest = f"The curves of {more} more tracks are in plots/tracks." if more else None
     note = "Lines are broken where something is silent and nothing was scored."

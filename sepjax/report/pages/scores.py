@@ -3,29 +3,14 @@
 from collections.abc import Mapping
 from typing import Any
 
-from sepjax.evaluation.tables import (
-    in_unit,
-    label,
-    measured,
-    shown_metrics,
-    title,
-    tracks_scored,
-)
+from sepjax.evaluation.tables import head, measured, shown_metrics, title, tracks_scored
 from sepjax.report.html.markup import Markup, element, join
 from sepjax.report.html.numbers import GAP, MINUS, decibels
 from sepjax.report.html.parts import definitions, failures, folded
 from sepjax.report.html.pictures import swatch
 from sepjax.report.html.table import Cell, cell, table
 from sepjax.report.pages.score_pictures import PARTS, boxes, curves, score_chart
-from sepjax.report.run_folder import (
-    RunFolder,
-    lookup,
-    mean_score,
-    number,
-    score,
-    scored,
-    seen_tracks,
-)
+from sepjax.report.run_folder import RunFolder, gain, lookup, number
 
 EXPLAINED = ("improvement", "oracle", "aggregation", "silence", "split")
 COLUMNS = ("mixture", "model", "improvement", "oracle")
@@ -35,49 +20,28 @@ BADGE = element("strong", "SEEN", class_="badge")
 def scores_section(run: RunFolder) -> Markup:
     """Pictures, tables and definitions of all scores."""
     results = run.results
-    tables = [_comparison(run, m) for m in shown_metrics(results) if scored(run, m)]
-    failed = results.get("failed", ())
-    parts = [
-        _seen_note(run),
-        failures(failed, "Could not be scored, and counts in no number:"),
-        _remarks(results.get("remarks", ())),
-        score_chart(run) if scored(run, "si_sdr") else None,
-        element("div", tables, class_="tables") if tables else None,
-        _class_table(run),
-        boxes(run),
-        _definitions(results),
-        _track_table(run),
-        curves(run),
-    ]
-    return join(parts)
+    tables = [_comparison(run, m) for m in shown_metrics(results) if run.scored(m)]
+    failed, remarks = results.get("failed", ()), results.get("remarks")
+    text = "Could not be scored, and counts in no number:"
+    parts = [_seen_note(run), failures(failed, text)]
+    if remarks:  # what had no partner, before any number
+        items = element("ul", [element("li", remark) for remark in remarks])
+        parts.append(folded(f"Without a partner ({len(remarks)})", items, opened=True))
+    parts.append(score_chart(run) if run.scored("si_sdr") else None)
+    parts.append(element("div", tables, class_="tables") if tables else None)
+    parts += [_class_table(run), boxes(run), _definitions(results), _track_table(run)]
+    return join([*parts, curves(run)])
 
 
 def _seen_note(run: RunFolder) -> Markup | None:
-    seen, unknown = seen_tracks(run), run.results.get("seen_unknown")
-    if seen:
-        text = (
-            f" {len(seen)} of the {len(run.results['tracks'])} scored tracks were "
-            "trained on. Their scores measure memory as well as separation."
-        )
-    elif unknown:
+    if seen := run.seen_tracks:
+        text = f" {len(seen)} of the {len(run.results['tracks'])} scored tracks were "
+        text += "trained on. Their scores measure memory as well as separation."
+    elif unknown := run.results.get("seen_unknown"):
         text = f" or not is unknown: {unknown}."
     else:
         return None
     return element("p", BADGE, text, class_="seen-note")
-
-
-def _remarks(remarks: list[str]) -> Markup | None:
-    """What had no partner, before any number."""
-    items = element("ul", [element("li", remark) for remark in remarks])
-    lead = f"Without a partner ({len(remarks)})"
-    return folded(lead, items, opened=True) if remarks else None
-
-
-# --- the tables ------------------------------------------------------------------
-
-
-def _headed(results: Mapping[str, Any], metric: str) -> str:
-    return f"{label(results, metric)}{in_unit(results, metric, ', ')}"
 
 
 def _comparison(run: RunFolder, metric: str) -> Markup:
@@ -86,17 +50,13 @@ def _comparison(run: RunFolder, metric: str) -> Markup:
     for name in run.sources:
         counts = (lookup(run.results, part, name, "tracks") for part in PARTS)
         count = next((count for count in counts if count is not None), GAP)
-        levels = [_level(part, score(run, part, name, metric)) for part in COLUMNS]
+        levels = [_level(part, run.score(part, name, metric)) for part in COLUMNS]
         rows.append([swatch(run.sources, name), *levels, cell(count, class_="quiet")])
-    means = [_level(part, mean_score(run, part, metric)) for part in COLUMNS]
-    return table(
-        ["Class", "Mixture", "Model", "Gain", "Oracle", "Tracks"],
-        rows,
-        foot=[f"Mean of {len(scored(run, metric))}", *means, None],
-        caption=_headed(run.results, metric),
-        class_="scores",
-        scroll=False,
-    )
+    means = [_level(part, run.mean_score(part, metric)) for part in COLUMNS]
+    foot = [f"Mean of {len(run.scored(metric))}", *means, None]
+    names = ["Class", "Mixture", "Model", "Gain", "Oracle", "Tracks"]
+    style = {"caption": head(run.results, metric), "class_": "scores"}
+    return table(names, rows, foot=foot, **style, scroll=False)
 
 
 def _level(part: str, value: float | None) -> Cell:
@@ -112,21 +72,16 @@ def _class_table(run: RunFolder) -> Markup | None:
         return None
     metrics, rows = shown_metrics(results), []
     for name, row in classes.items():
-        head = cell(swatch(run.sources, name), style="white-space:nowrap")
-        counts = (
-            tracks_scored(results, row),
-            f"{row['windows_scored']}/{row['windows']}",
-        )
+        first = cell(swatch(run.sources, name), style="white-space:nowrap")
+        windows = f"{row['windows_scored']}/{row['windows']}"
+        counts = tracks_scored(results, row), windows
         quiet = [cell(count, class_="quiet") for count in counts]
-        rows.append([head, *(digits(row[metric]) for metric in metrics), *quiet])
+        rows.append([first, *(digits(row[metric]) for metric in metrics), *quiet])
     means = [digits(results["mean"]["model"].get(metric)) for metric in metrics]
-    heads = [_headed(results, metric) for metric in metrics]
-    markup = table(
-        ["Class", *heads, "Tracks", "Windows"],
-        rows,
-        foot=["Mean", *means, None, None] if len(rows) > 1 else (),
-        class_="scores",
-    )
+    heads = [head(results, metric) for metric in metrics]
+    foot = ["Mean", *means, None, None] if len(rows) > 1 else ()
+    names = ["Class", *heads, "Tracks", "Windows"]
+    markup = table(names, rows, foot=foot, class_="scores")
     note = (
         "Windows: those that were scored, of all. Tracks: fewer count for scores of "
         "windows where none of a track's windows was scored. A dash: nothing to "
@@ -153,7 +108,7 @@ def headline(results: Mapping[str, Any]) -> str:
 def _track_table(run: RunFolder) -> Markup | None:
     """Every class on every track: its gain over the mixture, or the first metric."""
     results = run.results
-    tracks, gains = results.get("tracks", []), scored(run, "si_sdr")
+    tracks, gains = results.get("tracks", []), run.scored("si_sdr")
     if not tracks:
         return None
     if gains:
@@ -161,7 +116,7 @@ def _track_table(run: RunFolder) -> Markup | None:
     else:
         names, metric = list(results.get("model", {})), headline(results)
         how = results["definition"]["aggregation"][metric].partition(", then")[0]
-        caption = _headed(results, metric) + f" ({how})" * ("window" in how)
+        caption = head(results, metric) + f" ({how})" * ("window" in how)
     rows, notes = [], any(track.get("notes") for track in tracks)
     for track in tracks:
         cells = [_track_cell(track, name, metric) for name in names]
@@ -175,19 +130,16 @@ def _track_name(track: Mapping[str, Any]) -> Markup:
     if not track.get("seen"):
         return join([title(track)])
     why = track.get("seen_because")
-    return join(
-        [title(track), " ", BADGE, [" ", element("small", why)] if why else None]
-    )
+    reason = [" ", element("small", why)] if why else None
+    return join([title(track), " ", BADGE, reason])
 
 
 def _track_cell(track: Mapping[str, Any], name: str, metric: str) -> Cell | str:
     if metric:
         return digits(lookup(track, "model", name, metric))
-    levels = [number(lookup(track, part, name, "si_sdr")) for part in COLUMNS[:2]]
-    return _level("improvement", None if None in levels else levels[1] - levels[0])
-
-
-# --- the definitions -------------------------------------------------------------
+    parts = ("model", "mixture")
+    levels = (number(lookup(track, part, name, "si_sdr")) for part in parts)
+    return _level("improvement", gain(*levels))
 
 
 def _definitions(results: Mapping[str, Any]) -> Markup:
@@ -202,10 +154,8 @@ def _definitions(results: Mapping[str, Any]) -> Markup:
     shown = {labels.get(key, key): definition.pop(key) for key in explained}
     note = "Tracks counts the songs in which the class sounds; only these are scored."
     if "mixture" in results:
-        note = (
-            "Gain is model minus mixture: what separating is worth. The mean weighs "
-            f"classes equally. {note}"
-        )
+        gains = "Gain is model minus mixture: what separating is worth. "
+        note = f"{gains}The mean weighs classes equally. {note}"
     parts = [element("p", note), definitions(shown) if shown else None]
     rest = folded("All conditions", definitions(definition)) if definition else None
     return element("div", parts, rest, class_="fine")

@@ -4,24 +4,16 @@ import re
 from typing import Any
 
 from sepjax.report.html.markup import Markup, element
-from sepjax.report.html.numbers import decibels, duration, hertz
+from sepjax.report.html.numbers import count, decibels, duration, hertz
 from sepjax.report.html.parts import definitions, spell
-from sepjax.report.run_folder import (
-    RunFolder,
-    lookup,
-    mean_score,
-    number,
-    score,
-    scored,
-    seen_tracks,
-)
+from sepjax.report.run_folder import RunFolder, lookup, number
 
 SPLITS = {"valid": "validation", "train": "training"}
 
 
 def verdict(run: RunFolder) -> Markup:
     """One paragraph that says how good the run is, in plain words."""
-    if not scored(run, "si_sdr"):
+    if not run.scored("si_sdr"):
         steps = max((line["step"] for line in run.train + run.valid), default=0)
         state = f"trained for {steps:,} steps" if steps else "not trained yet"
         text = f"This run is {state} and has no scores yet."
@@ -32,8 +24,8 @@ def verdict(run: RunFolder) -> Markup:
 
 def _improvement(run: RunFolder) -> list[Any]:
     parts = ("improvement", "model", "mixture")
-    gain, model, mixture = (mean_score(run, part, "si_sdr") for part in parts)
-    names = scored(run, "si_sdr")
+    gain, model, mixture = (run.mean_score(part, "si_sdr") for part in parts)
+    names = run.scored("si_sdr")
     verb = "improves" if gain > 0 else "worsens"
     average = f" on average over {len(names)} classes" if len(names) > 1 else ""
     text = element("b", f"{verb} the mixture by {_level(abs(gain))} SI-SDR")
@@ -42,21 +34,21 @@ def _improvement(run: RunFolder) -> list[Any]:
 
 
 def _songs(run: RunFolder) -> str:
-    count, seen = len(run.results.get("tracks", [])), len(seen_tracks(run))
+    total, seen = len(run.results.get("tracks", [])), len(run.seen_tracks)
     split = lookup(run.results, "definition", "split")
     split = str(split or lookup(run.config, "eval", "split") or "scored")
     split = SPLITS.get(split, split)
-    if not count:
+    if not total:
         return f"the {split} songs"
-    songs = f"{count:,} {split} song{'s' if count > 1 else ''}"
+    songs = count(total, f"{split} song")
     if not seen:
         return f"{songs} it never saw in training"
-    return f"{songs}, {'all' if seen == count else seen} of which it was trained on"
+    return f"{songs}, {'all' if seen == total else seen} of which it was trained on"
 
 
 def _way_to_oracle(run: RunFolder) -> str:
     parts = ("oracle", "mixture", "model")
-    oracle, mixture, model = (mean_score(run, part, "si_sdr") for part in parts)
+    oracle, mixture, model = (run.mean_score(part, "si_sdr") for part in parts)
     if oracle is None:
         return ""
     text = "The ideal-ratio-mask oracle, which is told the answer, reaches "
@@ -68,15 +60,13 @@ def _way_to_oracle(run: RunFolder) -> str:
 
 
 def _best_and_worst(run: RunFolder) -> str:
-    names = scored(run, "si_sdr")
+    names = run.scored("si_sdr")
     if len(names) < 2:
         return ""
-    gains = {name: score(run, "improvement", name, "si_sdr") for name in names}
+    gains = {name: run.score("improvement", name, "si_sdr") for name in names}
     best, worst = max(gains, key=gains.get), min(gains, key=gains.get)
-    text = (
-        f"It gains most on {best} ({_level(gains[best], signed=True)}) and "
-        f"least on {worst} ({_level(gains[worst], signed=True)})."
-    )
+    most, least = (_level(gains[name], signed=True) for name in (best, worst))
+    text = f"It gains most on {best} ({most}) and least on {worst} ({least})."
     if losers := [name for name in names if gains[name] < 0]:
         text += f" Worse than leaving the mixture alone: {', '.join(losers)}."
     return text

@@ -1,5 +1,6 @@
 """Optimisers: clipping, moments, decay of the right kind, an injectable rate."""
 
+import functools
 import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -8,14 +9,13 @@ import jax
 import jax.numpy as jnp
 import optax
 import optax.contrib
-from jaxtyping import Array
+from jaxtyping import Array, Float, Int
 
 from sepjax.config import OptimConfig
 from sepjax.models.contract import SeparationModel
 from sepjax.registry import Registry, nearest
 from sepjax.train.optim.freeze import frozen_leaves
 from sepjax.train.optim.ranger import lookahead, scale_by_rectified_adam
-from sepjax.train.optim.restarts import cosine_restarts
 
 OPTIMIZERS = Registry("optimizer")
 OPTIMIZERS.register("adam")(optax.scale_by_adam)
@@ -30,9 +30,7 @@ UNSUITED = (
 )
 
 # What an optimizer does to its steps after the learning rate.
-LAST_LINKS: dict[str, Callable[[], optax.GradientTransformation]] = {
-    "ranger": lookahead
-}
+LAST_LINKS = {"ranger": lookahead}
 
 
 def decayed(
@@ -44,9 +42,8 @@ def decayed(
         params: a tree of parameters.
         which: ``"kernels"``, those that the model says decay, by default those named
             ``kernel``: logits of filterbanks would be pulled to mid-range, gains of
-            norms to zero; both, and PReLU slopes and biases, are left alone.
-            ``"all"``, whatever can be trained, as PyTorch's optimisers do: all but the
-            model's constants.
+            norms to zero. ``"all"``, as PyTorch's optimisers do: all but the model's
+            constants.
         model: of the parameters.
 
     Example:
@@ -74,17 +71,13 @@ def named_optimizers() -> dict[str, Callable[..., optax.GradientTransformation]]
         >>> {"muon", "lion", "prodigy"} <= set(named_optimizers())
         True
     """
-    pairs = {
-        name: value
-        for module in (optax, optax.contrib)
-        for name, value in vars(module).items()
-        if inspect.isfunction(value) and name not in UNSUITED
-    }
     return {
         name: value
-        for name, value in pairs.items()
-        if next(iter(inspect.signature(value).parameters), "") == "learning_rate"
+        for name, value in (vars(optax) | vars(optax.contrib)).items()
+        if inspect.isfunction(value)
+        and name not in UNSUITED
         and not name.startswith(("_", "scale_by"))
+        and next(iter(inspect.signature(value).parameters), "") == "learning_rate"
     }
 
 
@@ -99,8 +92,7 @@ def require_optimizer(name: str) -> None:
             f"optim.optimizer={name!r} does not fit this training step: it needs more "
             "than gradients and a loss, or its state cannot be kept"
         )
-    known = {*named_optimizers(), *OPTIMIZERS}
-    if name not in known:
+    if name not in (known := {*named_optimizers(), *OPTIMIZERS}):
         raise ValueError(f"optim.optimizer={name!r}: {nearest(name, known)}")
 
 
@@ -112,13 +104,13 @@ def find_optimizer(name: str) -> Callable[..., optax.GradientTransformation]:
     """
     require_optimizer(name)
     factory = named_optimizers()[name]
-    options: dict[str, Any] = {}
-    for field in ("weight_decay", "weight_decay_rate"):
-        if field in inspect.signature(factory).parameters:
-            options[field] = 0.0
+    decays = {"weight_decay", "weight_decay_rate"}
+    options: dict[str, Any] = dict.fromkeys(
+        decays & inspect.signature(factory).parameters.keys(), 0.0
+    )
     if name == "muon":
         options["muon_weight_dimension_numbers"] = matrix_axes
-    return lambda learning_rate: factory(learning_rate, **options)
+    return functools.partial(factory, **options)
 
 
 def matrix_axes(params: Any) -> Any:
@@ -163,7 +155,7 @@ def make_optimizer(
 
     Args:
         config: its numbers may be arrays, as those of ``train.vary`` are.
-        freeze: paths of what training leaves as it is.
+        freeze: paths of the parts that training leaves as they are.
         steps: of the run, for a cosine over all of it.
         model: says which of its parameters decay.
 
@@ -190,23 +182,21 @@ def make_optimizer(
             return []
         return [optax.add_decayed_weights(factor * config.weight_decay, mask=mask)]
 
-    def build(rate: Any) -> optax.GradientTransformation:
-        links = []
-        if is_used(config.clip):
-            links.append(optax.clip_by_global_norm(config.clip))
+    def build(learning_rate: Any) -> optax.GradientTransformation:
+        clip = is_used(config.clip)
+        links = [optax.clip_by_global_norm(config.clip)] if clip else []
         links += decay() if l2 else []
         if complete:
-            return optax.chain(*links, complete(rate), *([] if l2 else decay(-rate)))
+            links.append(complete(learning_rate))
+            return optax.chain(*links, *([] if l2 else decay(-learning_rate)))
         links += [OPTIMIZERS.build(name), *([] if l2 else decay())]
-        links.append(optax.scale_by_learning_rate(rate))
+        links.append(optax.scale_by_learning_rate(learning_rate))
         links += [LAST_LINKS[name]()] if name in LAST_LINKS else []
         return optax.chain(*links)
 
     rate, growth = learning_rate(config, steps), config.warmup_steps
     if not growth:
-        return optax.inject_hyperparams(lambda learning_rate: build(learning_rate))(
-            rate
-        )
+        return optax.inject_hyperparams(build)(rate)
     return optax.inject_hyperparams(
         lambda learning_rate, warmup: build(learning_rate * warmup)
     )(rate, lambda count: jnp.minimum(1.0, (count + 1) / growth))
@@ -221,9 +211,9 @@ def learning_rate(config: OptimConfig, steps: int) -> float | optax.Schedule:
     """The rate, or for schedules of steps a function of the steps already taken.
 
     ``plateau``: a number, lowered from outside. ``restarts``: a cosine that starts
-    again (:func:`sepjax.train.optim.restarts.cosine_restarts`). ``cosine``:
-    ``lr (1 + cos(pi n / N)) / 2`` with ``N = optim.cosine_steps``, or all ``steps``.
-    ``optim.warmup_steps`` lets all of them grow linearly from zero at first.
+    again (:func:`cosine_restarts`). ``cosine``: ``lr (1 + cos(pi n / N)) / 2`` with
+    ``N = optim.cosine_steps``, or all ``steps``. ``optim.warmup_steps`` lets all of
+    them grow linearly from zero at first.
     """
     if config.schedule == "plateau":
         return config.lr
@@ -232,3 +222,32 @@ def learning_rate(config: OptimConfig, steps: int) -> float | optax.Schedule:
         return optax.cosine_decay_schedule(config.lr, steps)
     every, decay = config.restart_every, config.restart_decay
     return cosine_restarts(config.lr, every=every, decay=decay)
+
+
+def cosine_restarts(
+    lr: float, *, every: int = 200_000, decay: float = 0.85
+) -> optax.Schedule:
+    """Return the rate of each step of gradient descent with warm restarts.
+
+    ``rate(n) = lr decay^j (1 + cos(pi (n / every - j))) / 2``, ``j = floor(n / every)``
+
+    for step ``n``, counted from 1, with a restart ``every`` so many steps. The
+    schedule's argument is the number of steps already taken, ``n - 1``.
+
+    Example:
+        >>> rate = cosine_restarts(1.0, every=4, decay=0.5)
+        >>> [round(float(rate(jnp.array(count))), 3) for count in range(5)]
+        [0.854, 0.5, 0.146, 0.5, 0.427]
+
+    Reference:
+        Loshchilov and Hutter 2017, SGDR: stochastic gradient descent with warm
+        restarts; counted and decayed as in Meta-TasNet.
+    """
+
+    def rate(count: Int[Array, ""]) -> Float[Array, ""]:
+        step = count + 1
+        # (1 + cos(pi x)) / 2 = sin(pi (1 - x) / 2)^2, which keeps its digits near 0.
+        left = (every - step % every) / every
+        return lr * decay ** (step // every) * jnp.sin(jnp.pi / 2 * left) ** 2
+
+    return rate

@@ -11,9 +11,7 @@ from sepjax.registry import nearest
 def frozen_leaves(params: Any, freeze: Sequence[str]) -> Any:
     """Return which leaves lie in one of the named parts.
 
-    Args:
-        params: a tree of parameters.
-        freeze: paths in it, such as ``"encoder"`` or ``"separator/mask"``.
+    ``freeze`` has paths in the tree, such as ``"encoder"`` or ``"separator/mask"``.
 
     Raises:
         ValueError: a path leads to nothing (the nearest ones are suggested), or
@@ -32,9 +30,9 @@ def frozen_leaves(params: Any, freeze: Sequence[str]) -> Any:
             raise ValueError(
                 f"train.freeze: the model has no part {path!r}: {nearest(path, parts)}"
             )
-    if names and all(any(within(name, path) for path in freeze) for name in names):
-        raise ValueError(f"train.freeze={tuple(freeze)} leaves nothing to train")
     inside = [any(within(name, path) for path in freeze) for name in names]
+    if names and all(inside):
+        raise ValueError(f"train.freeze={tuple(freeze)} leaves nothing to train")
     return jax.tree_util.tree_unflatten(structure, inside)
 
 
@@ -58,10 +56,8 @@ def unmoved(params: Any, freeze: Sequence[str], constants: Sequence[str] = ()) -
 def all_but(params: Any, fit: Sequence[str]) -> tuple[str, ...]:
     """Return the paths of all leaves outside of the parts to fit.
 
-    Args:
-        params: a tree of parameters.
-        fit: parts of paths, such as ``"embedding"`` or ``"embedding/wind"``, wherever
-            in the tree they occur; empty: everything is fitted.
+    ``fit`` has parts of paths, such as ``"embedding"`` or ``"embedding/wind"``,
+    wherever in the tree they occur; empty: everything is fitted.
 
     Raises:
         ValueError: a name occurs nowhere.
@@ -92,11 +88,11 @@ def stop_gradients(params: Any, freeze: Sequence[str]) -> Any:
         >>> float(grads["a"]), float(grads["b"])
         (0.0, 1.0)
     """
-    return jax.tree.map(
-        lambda leaf, stop: jax.lax.stop_gradient(leaf) if stop else leaf,
-        params,
-        frozen_leaves(params, freeze),
-    )
+
+    def stopped(leaf: Any, frozen: bool) -> Any:
+        return jax.lax.stop_gradient(leaf) if frozen else leaf
+
+    return jax.tree.map(stopped, params, frozen_leaves(params, freeze))
 
 
 def _names(params: Any) -> list[str]:

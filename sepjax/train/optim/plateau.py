@@ -42,13 +42,10 @@ def plateau_step(
     Reference:
         torch.optim.lr_scheduler.ReduceLROnPlateau, mode "min".
     """
-    margin = threshold if threshold_mode == "abs" else state.best * threshold
-    best, rate = state.best, state.learning_rate
+    rate, best, bad, left = state
+    margin = threshold if threshold_mode == "abs" else best * threshold
     better = value < best - margin if math.isfinite(best) else value < best
-    bad = 0 if better else state.bad + 1
-    if better:
-        best = value
-    left = state.cooldown
+    best, bad = (value, 0) if better else (best, bad + 1)
     if left > 0:
         left, bad = left - 1, 0
     if bad > patience:

@@ -1,8 +1,7 @@
 """Ranger: rectified Adam (RAdam) whose parameters look ahead.
 
-optax has both parts, in another form: its ``scale_by_radam`` adds epsilon after the
-bias correction and its ``lookahead`` works on pairs of parameters, which neither the
-training step nor checkpoints know; here the slow parameters lie in the state.
+optax' ``scale_by_radam`` adds epsilon after the bias correction, and its ``lookahead``
+works on pairs of parameters, where here the slow parameters lie in the state.
 """
 
 import math
@@ -45,10 +44,6 @@ def scale_by_rectified_adam(
     limit = 2 / (1 - b2) - 1
     scale = limit / ((limit - 4) * (limit - 2))
 
-    def init(params: Any) -> optax.ScaleByAdamState:
-        mu, nu = optax.tree.zeros_like(params), optax.tree.zeros_like(params)
-        return optax.ScaleByAdamState(jnp.zeros((), jnp.int32), mu, nu)
-
     def update(
         updates: Any, state: optax.ScaleByAdamState, params: Any = None
     ) -> tuple[Any, optax.ScaleByAdamState]:
@@ -69,7 +64,7 @@ def scale_by_rectified_adam(
 
         return jax.tree.map(direction, mu, nu), optax.ScaleByAdamState(count, mu, nu)
 
-    return optax.GradientTransformation(init, update)
+    return optax.GradientTransformation(optax.scale_by_adam().init, update)
 
 
 class LookaheadState(NamedTuple):
@@ -89,13 +84,8 @@ def lookahead(
     ``slow += step_size * (fast - slow)``, and the fast ones go on from there. In
     between, updates pass unchanged; after this link nothing may change them.
 
-    At the beginning of a period both are the same. The slow ones are read off there,
-    so that parameters that were replaced between ``init`` and the first step, by those
-    of another run for instance, are not drawn back.
-
-    Args:
-        sync_period: steps between two moves of the slow parameters.
-        step_size: the part of the way that they go.
+    The slow ones are read off where a period begins, so that parameters that were
+    replaced between ``init`` and the first step are not drawn back.
 
     Raises:
         ValueError: the period has no step; ``update`` was not given the parameters.
