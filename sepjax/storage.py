@@ -208,10 +208,25 @@ def move(source: str | Path, target: str | Path) -> Path:
 
 
 def write_atomically(path: str | Path, content: str | bytes) -> Path:
-    """Write text (UTF-8) or bytes; return the path."""
+    r"""Write text (UTF-8) or bytes; return the path.
+
+    What is no text in names of files that are not UTF-8 is spelled ``\udce9``, which
+    JSON reads back.
+    """
+    data = content if isinstance(content, bytes) else encoded(content)
     with atomic_file(path) as file:
-        file.write(content.encode("utf-8") if isinstance(content, str) else content)
+        file.write(data)
     return Path(path)
+
+
+def encoded(text: str) -> bytes:
+    r"""Return a text in UTF-8, with lone surrogates spelled out.
+
+    Example:
+        >>> encoded("caf\udce9")
+        b'caf\\udce9'
+    """
+    return text.encode("utf-8", "backslashreplace")
 
 
 def finite(tree: Any, digits: int | None = None) -> Any:
@@ -259,7 +274,7 @@ def text_sha256(text: str) -> str:
         >>> text_sha256("")[:8]
         'e3b0c442'
     """
-    return hashlib.sha256(text.encode()).hexdigest()
+    return hashlib.sha256(encoded(text)).hexdigest()
 
 
 def sha256(path: str | Path) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from data_pipelines.collections.collection import (
     VERSION,
     Collection,
+    Part,
     Recording,
     song_names,
 )
@@ -19,6 +20,7 @@ from sepjax.registry import name_problems, nearest
 CHANNELS = ("keep", "mean", "left", "right")
 MIXTURE = "mixture"
 UNFIT = re.compile(r"^\.|^\s*$|[\x00-\x1f\x7f\ud800-\udfff\\/]")
+SURROGATE = re.compile(r"[\ud800-\udc7f\udd00-\udfff]")  # of no byte in a path
 LONGEST = 255  # bytes of a name, on most disks
 FASTEST = 768_000  # Hz, of converters
 LOUDEST = 200.0  # dB by which a track may be turned up or down
@@ -156,12 +158,18 @@ def _track_problems(collection: Collection, recording: Recording) -> Iterator[st
                 f"label_map, or set default_class ({nearest(part.label, known)})"
             )
     for part in (*recording.tracks, *filter(None, [recording.mixture])):
-        if part.channels not in CHANNELS:
-            yield f"{part.path}: channels '{part.channels}': {', '.join(CHANNELS)}"
-        if part.start < 0 or part.stream < 0:
-            yield f"{part.path}: start and stream cannot be negative"
-        if abs(part.gain_db) > LOUDEST:
-            yield f"{part.path}: gain_db={part.gain_db:g} is beyond {LOUDEST:g} dB"
+        yield from (f"{part.path}: {problem}" for problem in _part_problems(part))
+
+
+def _part_problems(part: Part) -> Iterator[str]:
+    if "\0" in part.path or SURROGATE.search(part.path):
+        yield "no file can have this path"
+    if part.channels not in CHANNELS:
+        yield f"channels '{part.channels}': {', '.join(CHANNELS)}"
+    if part.start < 0 or part.stream < 0:
+        yield "start and stream cannot be negative"
+    if abs(part.gain_db) > LOUDEST:
+        yield f"gain_db={part.gain_db:g} is beyond {LOUDEST:g} dB"
 
 
 def _interval_problems(recording: Recording) -> Iterator[str]:
