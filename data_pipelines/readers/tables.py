@@ -7,6 +7,7 @@ skipped.
 
 import csv
 import io
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -135,7 +136,7 @@ def grouped_files(
         seen: dict[str, int] = {}
         for row in members:
             name, where = row["file"], f"{table} line {row.line}"
-            if not (root / name).is_file():
+            if not os.path.isfile(root / name):  # False for whatever is no path, too
                 problems.append(f"{where}: {name}: no such file in {root}")
             elif name in seen:
                 problems.append(f"{where}: {name}: in line {seen[name]} already")

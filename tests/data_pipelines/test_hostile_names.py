@@ -2,17 +2,21 @@
 
 import copy
 import json
+import tempfile
+from functools import partial
 
 import numpy as np
 import pytest
 import soundfile
 import yaml
 
+from data_pipelines.collections.collection import song_names
 from data_pipelines.collections.file import read_collection
 from data_pipelines.manifest import DataError
 from data_pipelines.prepare import prepare
 from data_pipelines.readers import read_dataset
 from data_pipelines.songs.prepared import build_manifest
+from sepjax.report.pages.prepared import write_page
 from tests.support import layouts
 
 HOSTILE = [
@@ -74,28 +78,44 @@ def deep(tmp_path):
     """A folder so deep that ``../../..`` stays in sight."""
     folder = tmp_path / "a" / "b" / "c" / "d"
     folder.mkdir(parents=True)
-    for name in ("kick", "bass"):
+    (folder / "out").mkdir()
+    for name in ("kick", "bass", "voice", "organ"):
         wave = np.random.default_rng(0).uniform(-0.3, 0.3, 800)
         soundfile.write(folder / f"{name}.wav", wave, 8000)
     return folder
+
+
+def try_out(read, deep, tmp_path, seen):
+    """Prepare what is read: right, or with a message that names the file or the set.
+
+    Once for each of the names and paths: how it sounds is not the question here.
+    """
+    try:
+        made = read()
+        facts = [made.classes, *((song_names(r), r.tracks) for r in made.recordings)]
+        if repr(facts) in seen:
+            return
+        seen.add(repr(facts))
+        before = outside(tmp_path)
+        result = prepare(made, tempfile.mkdtemp(dir=deep / "out"))
+        build_manifest(str(result.folder), result.header["classes"])
+        write_page(result.header, result.songs, result.folder / "prepared.html")
+        assert outside(tmp_path) == before
+    except DataError as error:
+        assert str(deep) in str(error) or "'mine'" in str(error)
 
 
 @pytest.mark.parametrize("path", [path for path in places(TREE) if path], ids=str)
 def test_collections(deep, tmp_path, path, monkeypatch):
     monkeypatch.chdir(deep)
     file = deep / "mine.jsonl"
+    seen = set()
     for value in HOSTILE:
         tree = with_value(TREE, path, value)
         rest = tree.pop("recordings")
         lines = [tree, *(rest if isinstance(rest, list) else [rest])]
         file.write_text("\n".join(map(json.dumps, lines)))
-        before = outside(tmp_path)
-        try:
-            made = prepare(read_collection(file), deep / f"out/{HOSTILE.index(value)}")
-            build_manifest(str(made.folder), made.header["classes"])
-        except DataError as error:
-            assert str(deep) in str(error) or "mine" in str(error), value
-        assert outside(tmp_path) == before, value
+        try_out(lambda: read_collection(file), deep, tmp_path, seen)
 
 
 def test_the_tree_itself_is_sound(deep):
@@ -103,3 +123,77 @@ def test_the_tree_itself_is_sound(deep):
     file.write_text(yaml.safe_dump(TREE))
     made = prepare(read_collection(file), deep / "out")
     assert [(s["song"], s["split"]) for s in made.songs] == [("night - one", "train")]
+
+
+def karaoke(folder):
+    rows = [
+        "song,file,label,group,key",
+        "A,kick.wav,kick,band,C",
+        "A,bass.wav,bass,band,C",
+    ]
+    (folder / "tracks.csv").write_text("\n".join(rows))
+    return "karaoke", {"train": 0, "valid": 0, "all_instruments": False}
+
+
+def montreux(folder):
+    rows = [f"night,{n}.wav,{n},low,2018" for n in ("kick", "bass", "voice", "organ")]
+    head = "concert,file,label,crowd,year"
+    (folder / "tracks.csv").write_text("\n".join([head, *rows]))
+    cut = "concert,name,start,end\nnight,one,0,0.05"
+    (folder / "intervals.csv").write_text(cut)
+    return "montreux", {"train": 1, "valid": 0, "test": 0}
+
+
+def msst(folder):
+    (folder / "tracks.csv").write_text("instrum,path\ndrums,kick.wav\nbass,bass.wav")
+    return "msst", {"type": 3}
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize("write", [karaoke, montreux, msst], ids=lambda f: f.__name__)
+def test_tables(deep, tmp_path, write):
+    name, options = write(deep)
+    root, seen = str(deep / "tracks.csv" if name == "msst" else deep), set()
+    assert prepare(read_dataset(name, root, **options), deep / "out/right").songs
+    for table in sorted(deep.glob("*.csv")):
+        rows = [line.split(",") for line in table.read_text().split("\n")]
+        for path in [path for path in places(rows) if len(path) == 2]:
+            for value in [value for value in HOSTILE if isinstance(value, str)]:
+                lines = map(",".join, with_value(rows, path, value))
+                table.write_bytes("\n".join(lines).encode("utf-8", "surrogatepass"))
+                read = partial(read_dataset, name, root, **options)
+                try_out(read, deep, tmp_path, seen)
+        table.write_text("\n".join(map(",".join, rows)))
+
+
+def medleydb(folder):
+    layouts.write_medleydb(folder, stems={"S01": ("drum set", ["kick drum"])})
+    return next(folder.rglob("*.yaml")), {"train": 1, "valid": 0, "test": 0}
+
+
+def moisesdb(folder):
+    layouts.write_moisesdb(folder, songs=1, stems={"drums": ["snare"]})
+    shares = {"train": 1, "valid": 0, "test": 0}
+    return next(folder.rglob("data.json")), {"partial": True} | shares
+
+
+def slakh2100(folder):
+    layouts.write_slakh(folder, stems={"S02": layouts.slakh_stem("Bass", 33)})
+    return next(folder.rglob("metadata.yaml")), {"partial": True}
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize(
+    "write", [medleydb, moisesdb, slakh2100], ids=lambda f: f.__name__
+)
+def test_metadata(deep, tmp_path, write):
+    file, options = write(deep / "set")
+    root = str(deep / "set")
+    assert prepare(read_dataset(write.__name__, root, **options), deep / "out/0").songs
+    tree, seen = yaml.safe_load(file.read_text()), set()
+    for path in places(tree):
+        for value in HOSTILE:
+            changed = with_value(tree, path, value) if path else value
+            file.write_text(json.dumps(changed))  # which is YAML, too
+            read = partial(read_dataset, write.__name__, root, **options)
+            try_out(read, deep, tmp_path, seen)
