@@ -57,12 +57,16 @@ def parse_json(text: str) -> Any:
 
 
 def _parse_yaml(text: str) -> Any:
+    depth = 0
+    for event in yaml.parse(text, LOADER):  # in a loop; what comes next, calls itself
+        depth += isinstance(event, yaml.CollectionStartEvent)
+        depth -= isinstance(event, yaml.CollectionEndEvent)
+        if depth > DEEPEST:
+            raise ValueError(TOO_DEEP)
     loader = LOADER(text)
     try:
         node = loader.get_single_node()
         return node and loader.construct_document(_bounded(node, text))
-    except RecursionError as error:
-        raise ValueError(TOO_DEEP) from error
     finally:
         loader.dispose()
 
