@@ -75,12 +75,12 @@ def open_recordings(
         return _demo(sources, split or "test")
     if Path(data).is_file():
         return _collection(data, sources, split)
-    songs = _find(Path(data), split)
+    songs, sources = _find(Path(data), split), tuple(map(name_key, sources))
     known = tuple(sorted({name for files in songs.values() for name in files}))
     for name in sources:
         if name not in known:
             raise DataError(f"no song in {data} has '{name}': {nearest(name, known)}")
-    classes = tuple(sources) or known
+    classes = sources or known
     if len(classes) > MOST_CLASSES:
         raise DataError(
             f"{data} holds {len(classes)} differently named stems ({classes[0]}, "
