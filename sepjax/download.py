@@ -8,13 +8,18 @@ interrupted transfer goes on from there, where the server knows how.
 
 import hashlib
 import http.client
+import io
+import math
 import os
 import re
+import shutil
+import socket
 import ssl
 import time
 import urllib.error
 import urllib.parse
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
@@ -25,6 +30,8 @@ BLOCK = 1 << 18  # bytes read at once
 SCHEMES = ("https", "http", "file")
 PASSING = (408, 425, 429, 500, 502, 503, 504)
 """Answers of servers that may be others a moment later."""
+
+FLOOR = 1000.0  # bytes a second, below which a transfer counts as broken off
 
 BROKEN = (http.client.HTTPException, TimeoutError, ConnectionError, ssl.SSLError)
 """Errors of a connection that ends in the middle."""
@@ -53,6 +60,70 @@ class _Expected(NamedTuple):
             return hashlib.file_digest(file, self.kind).hexdigest()
 
 
+class _Paced(io.RawIOBase):
+    """What arrives from a socket, as long as it comes faster than :data:`FLOOR`.
+
+    The timeout of a socket ends with every byte: ten of them a second go on for ever.
+    """
+
+    def __init__(self, raw: io.RawIOBase, seconds: float):
+        self.raw, self.seconds = raw, seconds
+        self.began, self.count = 0.0, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        count = self.raw.readinto(buffer)
+        now = time.monotonic()
+        self.began, self.count = self.began or now, self.count + (count or 0)
+        if count and now - self.began > self.seconds:
+            if self.count < FLOOR * (now - self.began):
+                raise TimeoutError(f"slower than {FLOOR:g} bytes a second")
+            self.began, self.count = now, 0
+        return count
+
+    def close(self) -> None:
+        self.raw.close()
+        super().close()
+
+
+class _Response(http.client.HTTPResponse):
+    def __init__(self, sock: socket.socket, *arguments: Any, **options: Any):
+        super().__init__(sock, *arguments, **options)
+        raw = _Paced(self.fp.detach(), sock.gettimeout() or math.inf)
+        self.fp = io.BufferedReader(raw)
+
+
+def _paced(connection: type[http.client.HTTPConnection]) -> Callable[..., Any]:
+    def connect(host: str, **options: Any) -> http.client.HTTPConnection:
+        made = connection(host, **options)
+        made.response_class = _Response
+        return made
+
+    return connect
+
+
+class _Http(urllib.request.HTTPHandler):
+    def http_open(self, request: urllib.request.Request) -> Any:
+        return self.do_open(_paced(http.client.HTTPConnection), request)
+
+
+class _Https(urllib.request.HTTPSHandler):
+    def https_open(self, request: urllib.request.Request) -> Any:
+        return self.do_open(_paced(http.client.HTTPSConnection), request)
+
+
+class _Redirects(urllib.request.HTTPRedirectHandler):
+    """Only from web to web: urllib would go on to ftp as well."""
+
+    def redirect_request(self, request: Any, *answer: Any) -> Any:
+        target = str(answer[-1])
+        if urllib.parse.urlsplit(target).scheme not in ("http", "https"):
+            raise ValueError(f"the server sends on to {target[:200]}, which is no web")
+        return super().redirect_request(request, *answer)
+
+
 def fetch(
     url: str,
     path: str | Path,
@@ -78,7 +149,8 @@ def fetch(
         progress: show size, rate and time left on stderr.
         attempts: how often a transfer may fail without having got any further.
         pause: seconds before the second attempt; doubled before each one after it.
-        timeout: seconds without a byte that count as an interruption.
+        timeout: seconds without a byte, or with less than :data:`FLOOR` a second, that
+            count as an interruption.
 
     Returns:
         The path.
@@ -147,12 +219,14 @@ def _transfer_all(
     url: str, part: Path, progress: bool, attempts: int, pause: float, timeout: float
 ) -> None:
     """Attempts, until all is there or none of several in a row got any further."""
-    failed, most = 0, _size(part)
+    failed, most, began = 0, _size(part), time.monotonic()
     while True:
         try:
             return _transfer(url, part, progress, timeout)
         except _Interrupted as error:
-            further = _size(part) > most
+            # A few bytes each time are no progress, or it would never end.
+            seconds, began = time.monotonic() - began, time.monotonic()
+            further = _size(part) - most > FLOOR * seconds
             failed, most = 1 if further else failed + 1, max(most, _size(part))
             if failed >= attempts:
                 raise DownloadError(
@@ -174,8 +248,14 @@ def _transfer(url: str, part: Path, progress: bool, timeout: float) -> None:
         headers["Range"] = f"bytes={offset}-"
     request = urllib.request.Request(url, headers=headers)
     try:
-        with urllib.request.urlopen(request, timeout=timeout) as answer:
+        opener = urllib.request.build_opener(_Http, _Https, _Redirects)
+        with opener.open(request, timeout=timeout) as answer:
             start, total = _place(answer, offset)
+            free = shutil.disk_usage(part.parent).free
+            if total is not None and total - start > free:
+                raise ValueError(
+                    f"{total} bytes are more than the {free} that are free"
+                )
             with open(part, "ab") as file:
                 file.truncate(start)  # what a server without ranges repeats
                 _copy(answer, file, start, total, progress, part.name)
@@ -185,15 +265,19 @@ def _transfer(url: str, part: Path, progress: bool, timeout: float) -> None:
         _unreachable(error, url)
     except BROKEN as error:
         raise _Interrupted(f"the transfer broke off ({_text(error)})") from error
+    except ValueError as error:  # of what the server says, and of addresses
+        raise DownloadError(f"{url}: {error}") from error
 
 
 def _place(answer: Any, offset: int) -> tuple[int, int | None]:
     """Place of the answer within the file, and the size of the file if it is known."""
     length = answer.headers.get("Content-Length")
     if answer.status != http.HTTPStatus.PARTIAL_CONTENT:
+        if length and not re.fullmatch("[0-9]{1,18}", length):
+            raise ValueError(f"the server's Content-Length is {length[:40]!r}")
         return 0, int(length) if length else None
     content_range = answer.headers.get("Content-Range", "")
-    match = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", content_range)
+    match = re.fullmatch(r"bytes (\d{1,18})-\d+/(\d{1,18}|\*)", content_range)
     if not match or int(match[1]) > offset:
         raise _Interrupted(
             f"the server sent another part ({content_range or 'not said which'})"
@@ -221,7 +305,7 @@ def _copy(
     )
     done = start
     with bar:
-        while block := answer.read(BLOCK):
+        while block := _read(answer):
             file.write(block)
             done += len(block)
             bar.update(len(block))
@@ -229,6 +313,14 @@ def _copy(
         os.fsync(file.fileno())
     if total is not None and done < total:
         raise _Interrupted(f"the transfer broke off after {done} of {total} bytes")
+
+
+def _read(answer: Any) -> bytes:
+    """The next bytes, as they come."""
+    try:
+        return answer.read1(BLOCK)
+    except OSError as error:  # of the network, not of the disk
+        raise _Interrupted(f"the transfer broke off ({_text(error)})") from error
 
 
 def _refused(error: urllib.error.HTTPError, url: str, part: Path, offset: int) -> None:

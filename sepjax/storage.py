@@ -1,5 +1,7 @@
 """Files that sepjax writes: whole or not at all, as strict JSON, known by their hash.
 
+JSON and YAML from outside are read here, too: strict, and bounded by what is there.
+
 Everything that is written under a final name goes through :func:`atomic_file` or
 :func:`atomic_folder`: a reader sees the old content or the new, never half of it.
 """
@@ -15,7 +17,7 @@ import sys
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
 
@@ -25,6 +27,9 @@ except ImportError:  # Windows, where two writers do not notice each other
     fcntl = None  # type: ignore[assignment]
 
 LOCK = ".lock"
+LARGEST, DEEPEST = 1 << 28, 64
+"""Bytes of a JSON file that is read, and brackets within brackets in it."""
+Tree = TypeVar("Tree", dict, list)
 
 
 @contextlib.contextmanager
@@ -208,25 +213,15 @@ def move(source: str | Path, target: str | Path) -> Path:
 
 
 def write_atomically(path: str | Path, content: str | bytes) -> Path:
-    r"""Write text (UTF-8) or bytes; return the path.
+    """Write text (UTF-8) or bytes; return the path.
 
-    What is no text in names of files that are not UTF-8 is spelled ``\udce9``, which
-    JSON reads back.
+    What is no text, as in names of files that are not UTF-8, becomes question marks.
     """
-    data = content if isinstance(content, bytes) else encoded(content)
+    if isinstance(content, str):
+        content = content.encode("utf-8", "replace")
     with atomic_file(path) as file:
-        file.write(data)
+        file.write(content)
     return Path(path)
-
-
-def encoded(text: str) -> bytes:
-    r"""Return a text in UTF-8, with lone surrogates spelled out.
-
-    Example:
-        >>> encoded("caf\udce9")
-        b'caf\\udce9'
-    """
-    return text.encode("utf-8", "backslashreplace")
 
 
 def finite(tree: Any, digits: int | None = None) -> Any:
@@ -267,6 +262,129 @@ def write_json(path: str | Path, tree: Any, indent: int | None = 1) -> Path:
     return write_atomically(path, to_json(tree, indent) + "\n")
 
 
+def read_json(path: str | Path, kind: type[Tree]) -> Tree:
+    """Read a JSON file from outside: strict, in UTF-8, of bounded size and depth.
+
+    Args:
+        path: of the file.
+        kind: what it holds, ``dict`` or ``list``.
+
+    Raises:
+        OSError: it is missing, or cannot be read.
+        ValueError: as :func:`parse_json`; the message names the file.
+
+    Example:
+        >>> import tempfile
+        >>> path = write_json(Path(tempfile.mkdtemp()) / "facts.json", {"seed": 7})
+        >>> read_json(path, dict)
+        {'seed': 7}
+        >>> read_json(path, list)
+        Traceback (most recent call last):
+        ValueError: .../facts.json: a list is wanted, not {'seed': 7}: restore ...
+    """
+    with open(path, "rb") as file:
+        return parse_json(file.read(LARGEST + 1), kind, str(path))
+
+
+def parse_json(text: str | bytes, kind: type[Tree], place: str) -> Tree:
+    """Parse JSON that comes from outside, such as a line of a file; see `read_json`.
+
+    Raises:
+        ValueError: it is damaged, has a number that is not finite, or something else
+            than ``kind``, or is too large or too deep; ``place`` begins the message.
+
+    Example:
+        >>> parse_json("[1, 2]", list, "notes.jsonl, line 3")
+        [1, 2]
+    """
+    names = {dict: "an object", list: "a list"}
+    try:
+        if len(text) > LARGEST:
+            raise ValueError(f"it has more than {LARGEST >> 20} MiB")
+        text = text if isinstance(text, str) else text.decode("utf-8-sig")
+        tree = json.loads(text, parse_constant=_refuse, parse_float=_finite_float)
+        _require_shallow(tree)
+        if "\\ud" in text.lower():  # half of a surrogate pair cannot be written again
+            to_json(tree).encode()
+        if not isinstance(tree, kind):
+            raise ValueError(f"{names[kind]} is wanted, not {repr(tree)[:80]}")
+    except (ValueError, RecursionError) as error:
+        reason = "nested too deeply" if isinstance(error, RecursionError) else error
+        raise ValueError(
+            f"{place}: {reason}: restore it from a copy, or make it anew"
+        ) from error
+    return tree
+
+
+def parse_yaml(text: str, place: str) -> Any:
+    """Parse YAML that comes from outside; an alias counts as all that it stands for.
+
+    Raises:
+        ValueError: it is damaged, too deep, holds itself, or is a small file that says
+            much by aliases of aliases; ``place`` begins the message.
+
+    Example:
+        >>> parse_yaml("{a: &x [1], b: *x}", "songs.yaml")
+        {'a': [1], 'b': [1]}
+        >>> parse_yaml("a: &x [*x]", "songs.yaml")
+        Traceback (most recent call last):
+        ValueError: songs.yaml: not readable as YAML: *x holds itself
+    """
+    import yaml
+
+    # The parser in C, where there is one, is ten times as fast. JSON, too, is YAML.
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    errors = (ValueError, TypeError, LookupError, ArithmeticError, AttributeError)
+    try:
+        _require_bounded(yaml.parse(text, loader))
+        return yaml.load(text, loader)
+    except (yaml.YAMLError, RecursionError, *errors) as error:
+        raise ValueError(f"{place}: not readable as YAML: {error}") from error
+
+
+def _require_bounded(events: Iterable[Any]) -> None:
+    """Walk through YAML before anything is built of it, which may end the process."""
+    sizes, names, anchors, count = [0], [None], {}, 0
+    for count, event in enumerate(events, start=1):
+        kind, anchor = type(event).__name__, getattr(event, "anchor", None)
+        if kind in ("MappingStartEvent", "SequenceStartEvent"):
+            if len(sizes) > DEEPEST:
+                raise ValueError("nested too deeply")
+            sizes.append(1)
+            names.append(anchor)
+            anchors[anchor] = 0
+            continue
+        if kind == "AliasEvent" and not anchors.get(anchor, 1):
+            raise ValueError(f"*{anchor} holds itself")
+        size = 1 if kind == "ScalarEvent" else 0
+        if kind in ("MappingEndEvent", "SequenceEndEvent"):
+            size, anchor = sizes.pop(), names.pop()
+        elif kind == "AliasEvent":
+            size = anchors.get(anchor, 1)
+        anchors[anchor] = size
+        sizes[-1] += size
+        if sizes[-1] > 10 * count + 10_000:
+            raise ValueError("its aliases multiply: write out what they stand for")
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no number of strict JSON")
+
+
+def _finite_float(text: str) -> float:
+    if not math.isfinite(number := float(text)):
+        _refuse(text)
+    return number
+
+
+def _require_shallow(tree: Any, left: int = DEEPEST) -> None:
+    if not left:
+        raise RecursionError
+    if isinstance(tree, dict | list):
+        for value in tree.values() if isinstance(tree, dict) else tree:
+            _require_shallow(value, left - 1)
+
+
 def text_sha256(text: str) -> str:
     """Digest of a text (UTF-8), in hexadecimal.
 
@@ -274,7 +392,7 @@ def text_sha256(text: str) -> str:
         >>> text_sha256("")[:8]
         'e3b0c442'
     """
-    return hashlib.sha256(encoded(text)).hexdigest()
+    return hashlib.sha256(text.encode("utf-8", "backslashreplace")).hexdigest()
 
 
 def sha256(path: str | Path) -> str:

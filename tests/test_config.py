@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 
 import pytest
 
@@ -13,7 +14,7 @@ from sepjax.config import (
     resolve,
     to_dict,
 )
-from sepjax.config.rules import validate
+from sepjax.config.rules import memory_problems, validate
 from sepjax.models.tasnet.config import TasNetConfig
 
 
@@ -210,3 +211,48 @@ def test_a_class_is_named_so_that_it_can_name_a_file(name):
     config.data.sources = ("vocals", name)
     with pytest.raises(ValueError, match="is no name"):
         validate(config)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("train.batch_size", 10**9, "train.batch_size=1000000000 times .* GiB"),
+        ("data.sample_rate", 10**12, "must be a number up to"),
+        ("data.sample_rate", 10**9, "must be at most 1000000"),
+        ("data.chunk_seconds", math.inf, "must be positive"),
+        ("data.chunk_seconds", math.nan, "must be positive"),
+        ("data.chunk_seconds", 1e9, "data.chunk_seconds=1000000000.0 needs .* GiB"),
+        ("data.chunk_seconds", 1e-9, "less than a sample"),
+        ("data.valid_seconds", 1e9, "data.valid_seconds=1000000000.0 needs .* GiB"),
+        ("eval.chunk_seconds", 1e300, "eval.chunk_seconds=1e.300 needs .* GiB"),
+        ("data.gain_high", math.inf, "data.gain_high=inf must be finite"),
+        ("data.songs", -1, "data.songs=-1 must be finite, 0 or more"),
+        ("train.seeds", 10**9, "train.seeds=1000000000 must be at most 1000"),
+        ("train.early_stop", -1, "0 or more"),
+        ("optim.lr_decay_gamma", math.nan, "must be a number"),
+        ("optim.ema", 1.0, r"optim.ema=1.0 must be in \[0, 1\)"),
+        ("eval.overlap", math.nan, r"eval.overlap=nan must be in \[0, 1\)"),
+        ("eval.oracle_power", -2.0, "0 or more"),
+        ("live.crowd_low", math.nan, "must be a number"),
+        ("model.N", 10**9, "model.N=1000000000 must be at most"),
+        ("model.fb_ratio", math.nan, "must be a number"),
+        ("seed", 2**70, "must be a number up to"),
+    ],
+)
+def test_numbers_that_no_machine_holds_are_told_before_they_are_tried(
+    field, value, message
+):
+    config = thesis()
+    section, _, name = field.rpartition(".")
+    setattr(getattr(config, section) if section else config, name, value)
+    with pytest.raises(ValueError, match=f"(?s)invalid configuration.*{message}"):
+        validate(config)
+
+
+def test_less_memory_is_seen(monkeypatch):
+    config = thesis()
+    assert not list(memory_problems(config))
+    monkeypatch.setattr("sepjax.config.rules.memory_bytes", lambda: 2**20)
+    first, *_ = memory_problems(config)
+    assert "train.batch_size=" in first
+    assert first.endswith("this machine has 0.0 GiB: choose less")

@@ -1,5 +1,6 @@
 """Downloads from a server on this machine that behaves as badly as servers do."""
 
+import contextlib
 import hashlib
 import http.server
 import re
@@ -26,9 +27,12 @@ class Server(http.server.ThreadingHTTPServer):
     lengths = True  # says how long an answer is
     cuts = ()  # bytes after which the first answers break off
     answers = ()  # statuses of the first answers instead
+    told = ()  # header lines of every answer instead of its length
+    trickles = False  # a byte now and then, for ever
 
     def __init__(self):
         super().__init__(("127.0.0.1", 0), Handler)
+        self.done = threading.Event()
         self.asked = []  # the ranges of all requests
 
     @property
@@ -43,6 +47,19 @@ class Handler(http.server.BaseHTTPRequestHandler):
         server.asked.append(wanted)
         if number < len(server.answers) and server.answers[number]:
             self.send_error(server.answers[number])
+            return
+        if server.told:
+            self.send_response(302 if "Location" in dict(server.told) else 200)
+            for name, value in server.told:
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(DATA[:10])
+            return
+        if server.trickles:
+            self.wfile.write(server.trickles)
+            with contextlib.suppress(OSError):
+                while not server.done.wait(0.01):
+                    self.wfile.write(b"1")
             return
         match = re.fullmatch(r"bytes=(\d+)-", wanted)
         start = int(match[1]) if match and server.ranges else 0
@@ -72,6 +89,7 @@ def server():
         thread = threading.Thread(target=running.serve_forever, args=(0.01,))
         thread.start()
         yield running
+        running.done.set()
         running.shutdown()
         thread.join()
 
@@ -244,3 +262,41 @@ def test_an_unverified_file_is_one_transfer(server, tmp_path):
 def test_what_cannot_be_asked_for(tmp_path, url, prefix, message):
     with pytest.raises(ValueError, match=message):
         fetch(url, tmp_path / "a", sha256_prefix=prefix)
+
+
+@pytest.mark.parametrize(
+    ("header", "value"),
+    [
+        ("Content-Length", "abc"),
+        ("Content-Length", "-5"),
+        ("Content-Length", 5000 * "9"),
+        ("Content-Length", str(10**17)),
+        ("Location", "ftp://127.0.0.1/x"),
+        ("Location", "file:///etc/passwd"),
+        ("Location", "data:text/plain,x"),
+        ("Location", "http://[/x"),
+        ("Location", "http://127.0.0.1:port/x"),
+    ],
+)
+def test_what_a_server_says_is_not_believed(server, tmp_path, header, value):
+    server.told = [(header, value)]
+    with pytest.raises(DownloadError, match=re.escape(server.url)):
+        get(server, tmp_path)
+    assert "vocals.pth" not in names(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "beginning",
+    [
+        b"HTTP/1.0 200 OK\r\nContent-Length: 300000\r\n\r\n",
+        b"HTTP/1.0 200 OK\r\nServer: ",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0",
+    ],
+    ids=["body", "header", "chunk"],
+)
+def test_a_trickle_ends(server, tmp_path, beginning):
+    server.trickles = beginning
+    message = re.escape(server.url) + ".*slower than 1000 bytes a second, 2 times"
+    message = message.replace("second,", r"second\),")
+    with pytest.raises(DownloadError, match=message):
+        get(server, tmp_path, timeout=0.3, attempts=2)

@@ -9,10 +9,12 @@ import pytest
 from sepjax.train import checkpoint
 from sepjax.train.log import read_log
 from tests.support.forks import finish_forks
+from tests.support.short_songs import CONFIG, short, write_songs
 from tests.support.toy import log
 from tests.tiny_run import finish, flags, start
 
 LONGER = dict(train__steps=60, train__eval_every=20, train__checkpoint_every=7)
+LONGER |= dict(model__encoding="simple")  # compiles quickest
 
 
 def interrupt(workdir, number, step, *more):
@@ -61,17 +63,19 @@ def test_one_command_trains_scores_and_reports(whole):
 
 
 def test_several_seeds_are_several_runs_and_a_band(tmp_path):
-    short = dict(train__seeds=2, train__steps=3, model__ideal_mask=True)
-    short |= dict(model__encoding="simple")
-    (output,) = finish(start(*flags(tmp_path, **short)))
+    fields = short(write_songs(tmp_path / "songs", valid=2))
+    fields |= dict(train__seeds=2, train__steps=3, model__ideal_mask=True)
+    fields |= dict(model__encoding="simple")
+    folder = tmp_path / "run"
+    (output,) = finish(start(*flags(folder, CONFIG, **fields)))
     assert "± " in output
     assert "over 2 seeds" in output
-    band = json.loads((tmp_path / "band.json").read_text())
+    band = json.loads((folder / "band.json").read_text())
     assert band["seeds"] == [42, 43]
     for seed in band["seeds"]:
-        folder = tmp_path / f"seed_{seed}"
-        assert (folder / "report.html").exists()
-        results = json.loads((folder / "results.json").read_text())
+        one = folder / f"seed_{seed}"
+        assert (one / "report.html").exists()
+        results = json.loads((one / "results.json").read_text())
         assert results["definition"]["seed"] == seed
         score = results["model"]["vocals"]["si_sdr"]
         assert score in band["model"]["vocals"]["values"]

@@ -8,7 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from sepjax.storage import atomic_folder, move, to_json, write_atomically
+from sepjax.storage import (
+    atomic_folder,
+    move,
+    parse_json,
+    parse_yaml,
+    read_json,
+    to_json,
+    write_atomically,
+)
 
 ROOT = Path(__file__).parent.parent
 
@@ -87,3 +95,70 @@ def test_move_makes_the_folder_and_replaces_a_file(tmp_path):
 def test_what_json_cannot_spell_is_null():
     tree = {"a": [math.nan, -math.inf, 1.5], "b": "é"}
     assert to_json(tree, indent=None) == '{"a": [null, null, 1.5], "b": "é"}'
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b'{"a": 1',
+        b'{"a": NaN}',
+        b'{"a": -Infinity}',
+        b'{"a": 1e999}',
+        b'{"a": "\xe4"}',
+        b'{"a": "\\udead"}',
+        b'{"a": ' + 5000 * b"9" + b"}",
+        b"[]",
+        b"null",
+        b'{"a": ' + 90 * b"[" + 90 * b"]" + b"}",
+        100_000 * b"[",
+    ],
+)
+def test_json_that_is_damaged_is_told_with_its_file(tmp_path, content):
+    path = tmp_path / "facts.json"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"facts\.json: .*restore it"):
+        read_json(path, dict)
+
+
+def test_json_of_other_editors_is_read():
+    text = b'\xef\xbb\xbf{"a": "\\ud83d\\ude00\xc3\xa4", "b": [[1.5, null]]}'
+    assert parse_json(text, dict, "x") == {"a": "\U0001f600\xe4", "b": [[1.5, None]]}
+
+
+MULTIPLIED = "".join(
+    f"- &y{i} [{', '.join(10 * [f'*y{i - 1}' if i else '1'])}]\n" for i in range(12)
+)
+MERGED = "a0: &a0 {k: 1}\n" + "".join(
+    f"a{i}: &a{i} {{<<: [{', '.join(10 * [f'*a{i - 1}'])}]}}\n" for i in range(1, 12)
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (MULTIPLIED, "aliases multiply"),
+        (MERGED, "aliases multiply"),
+        ("a: &a\n  b: [*a]", "holds itself"),
+        ("&a [*a]", "holds itself"),
+        (200_000 * "[", "nested too deeply"),
+        (200_000 * "- " + "a", "nested too deeply"),
+        ("a: 2018-13-45", "month"),
+        ("a: *b", "undefined alias"),
+        ("a: !!python/object:os.system x", "constructor"),
+        ("? {a: 1}\n: 2", "unhashable"),
+    ],
+)
+def test_yaml_is_bounded_by_what_is_there(text, message):
+    with pytest.raises(ValueError, match=f"(?s)songs.yaml: not readable.*{message}"):
+        parse_yaml(text, "songs.yaml")
+
+
+def test_aliases_of_people_are_read():
+    tree = parse_yaml("a: &x {y: 1}\nb: [*x, *x]\nc: {<<: *x, z: 2}", "songs.yaml")
+    assert tree == {"a": {"y": 1}, "b": 2 * [{"y": 1}], "c": {"y": 1, "z": 2}}
+
+
+def test_names_that_are_not_utf8_can_be_written(tmp_path):
+    path = write_json(tmp_path / "facts.json", {"references": os.fsdecode(b"caf\xe9")})
+    assert read_json(path, dict) == {"references": "caf?"}

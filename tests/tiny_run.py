@@ -6,8 +6,10 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
+DEMO = "configs/demo.py"
 TINY = {
     "data.chunk_seconds": 0.5,
+    "data.valid_seconds": 4.0,  # an eighth of the batches
     "model.N": 16,
     "model.L": 64,
     "model.W": 32,
@@ -26,11 +28,11 @@ TINY = {
 }
 
 
-def flags(workdir: Path, **fields: object) -> list[str]:
+def flags(workdir: Path, file: str = DEMO, **fields: object) -> list[str]:
     """Flags of a tiny run; ``section__field=value`` changes its configuration."""
     named = TINY | {name.replace("__", "."): value for name, value in fields.items()}
     return [
-        "--config=configs/demo.py",
+        f"--config={file}",
         f"--workdir={workdir}",
         *(f"--config.{name}={value}" for name, value in named.items()),
     ]

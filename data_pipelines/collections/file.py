@@ -14,10 +14,10 @@ import yaml
 
 from data_pipelines.collections.collection import Collection, to_tree
 from data_pipelines.collections.rules import check_collection
-from data_pipelines.collections.trees import parse_json, read_text, read_tree
+from data_pipelines.collections.trees import read_text, read_tree
 from data_pipelines.manifest import DataError
 from sepjax.registry import nearest
-from sepjax.storage import write_atomically, write_json
+from sepjax.storage import parse_json, write_atomically, write_json
 
 LARGEST = 2**53  # up to which floats are exact for integers
 JSON_LINES = (".jsonl", ".ndjson")
@@ -72,10 +72,11 @@ def _load(path: Path) -> Any:
     # Not splitlines: titles may hold other ends of lines.
     for number, line in enumerate(read_text(path).split("\n"), start=1):
         try:
-            trees += [parse_json(line)] if line.strip() else []
+            place = f"{path}: line {number} is not JSON"
+            trees += [parse_json(line, dict, place)] if line.strip() else []
         except ValueError as error:
-            raise DataError(f"{path}: line {number} is not JSON: {error}") from error
-    if not trees or not isinstance(trees[0], dict):
+            raise DataError(str(error)) from error
+    if not trees:
         raise DataError(f"{path}: the first line holds classes and rules")
     return trees[0] | {"recordings": trees[1:]}
 

@@ -1,19 +1,10 @@
-"""YAML and JSON that somebody wrote: read in UTF-8, and no larger than they look."""
+"""YAML and JSON that somebody wrote, in UTF-8."""
 
-import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from data_pipelines.manifest import DataError
-
-# The parser in C, where there is one, is ten times as fast.
-LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-DEEPEST = 100  # levels of lists and sections
-TOO_DEEP = f"lists and sections lie more than {DEEPEST} deep, or in themselves"
-MOST = 10  # values that aliases may make of one that is written
+from sepjax.storage import parse_json, parse_yaml
 
 
 def read_text(path: Path) -> str:
@@ -35,65 +26,15 @@ def read_text(path: Path) -> str:
 
 
 def read_tree(path: Path) -> Any:
-    """Read a file of JSON (``.json``) or else YAML.
+    """Read a file of JSON (``.json``), which holds an object, or else YAML.
 
     Raises:
-        DataError: it cannot be read; aliases multiply what is in it; or lists and
-            sections lie in each other more than 100 deep.
+        DataError: it cannot be read; it is nested too deeply, or multiplied by aliases.
     """
-    text, kind = read_text(path), "JSON" if path.suffix == ".json" else "YAML"
+    text = read_text(path)
     try:
-        return parse_json(text) if kind == "JSON" else _parse_yaml(text)
-    except (ValueError, yaml.YAMLError) as error:
-        raise DataError(f"{path}: not readable as {kind}: {error}") from error
-
-
-def parse_json(text: str) -> Any:
-    """Parse JSON; ValueError if it is none, or too deep."""
-    try:
-        return _bounded(json.loads(text), text)
-    except RecursionError as error:
-        raise ValueError(TOO_DEEP) from error
-
-
-def _parse_yaml(text: str) -> Any:
-    depth = 0
-    for event in yaml.parse(text, LOADER):  # in a loop; what comes next, calls itself
-        depth += isinstance(event, yaml.CollectionStartEvent)
-        depth -= isinstance(event, yaml.CollectionEndEvent)
-        if depth > DEEPEST:
-            raise ValueError(TOO_DEEP)
-    loader = LOADER(text)
-    try:
-        node = loader.get_single_node()
-        return node and loader.construct_document(_bounded(node, text))
-    finally:
-        loader.dispose()
-
-
-def _bounded(root: Any, text: str) -> Any:
-    """Refuse what would become much larger, or endless, as plain lists and sections."""
-    sizes: dict[int, int] = {}  # of every node with all that is in it
-
-    def measure(node: Any, depth: int) -> int:
-        if depth > DEEPEST:
-            raise ValueError(TOO_DEEP)
-        if id(node) not in sizes:
-            sizes[id(node)] = 1 + sum(measure(one, depth + 1) for one in _inner(node))
-        return sizes[id(node)]
-
-    # A value takes a character at least.
-    if measure(root, 0) > MOST * (len(text) + 1000):
-        raise ValueError(
-            f"aliases make more than {MOST} values of each that is written"
-        )
-    return root
-
-
-def _inner(node: Any) -> Iterator[Any]:
-    """What is in a node of YAML, or in a tree of JSON."""
-    value = getattr(node, "value", node)
-    if isinstance(value, dict):
-        yield from value.values()
-    elif isinstance(value, list | tuple):
-        yield from value
+        if path.suffix == ".json":
+            return parse_json(text, dict, f"{path}: not readable as JSON")
+        return parse_yaml(text, str(path))
+    except ValueError as error:
+        raise DataError(str(error)) from error

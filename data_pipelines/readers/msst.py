@@ -59,13 +59,7 @@ def read_msst(
         base = checks.open_root(root, NAME)
         songs = (_files if kind == 2 else _songs)(base, problems)
     if valid:
-        taken = {song.id for song in songs}
-        songs += [
-            dataclasses.replace(song, id=f"{song.id} (valid)")
-            if song.id in taken
-            else song
-            for song in _validation(checks.open_root(valid, NAME), base, problems)
-        ]
+        songs += _validation(checks.open_root(valid, NAME), base, problems)
     known = sorted({part.label for song in songs for part in song.tracks})
     chosen = tuple(map(name_key, checks.several(classes))) or tuple(known)
     problems += [

@@ -7,7 +7,10 @@ function for each section; what a family of models may say is with its configura
 
 import dataclasses
 import math
-from collections.abc import Iterable
+import operator
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 from sepjax.config.schema import (
@@ -16,13 +19,23 @@ from sepjax.config.schema import (
     DataConfig,
     LiveConfig,
     LossConfig,
-    OptimConfig,
     TrainConfig,
 )
 from sepjax.registry import name_problems, nearest
 
 OFF = {"bleed": -math.inf, "direct": math.inf, "crowd": math.inf}
 """Bounds that, given for both, leave something out."""
+
+try:
+    import resource
+except ImportError:
+    resource = None  # type: ignore[assignment]
+
+PLAIN = ("data.", "loss.", "optim.", "train.", "eval.")
+LARGEST = 2**31 - 1
+"""Of integers: devices count in 32 bits."""
+SIZE = 2**20
+"""Of numbers in a model: channels, taps and layers are far below."""
 
 VARIABLE = (
     "optim.lr",
@@ -57,15 +70,13 @@ def problems(config: Config) -> Iterable[str]:
             f"{nearest(config.model.name, MODEL_CONFIGS)}"
         )
     yield from config.model.problems(config)
-    yield from optim_problems(config.optim)
     yield from train_problems(config)
-    if not 0 <= config.eval.overlap < 1:
-        yield f"eval.overlap={config.eval.overlap} must be in [0, 1)"
+    yield from memory_problems(config)
     yield from live_problems(config.live)
 
 
 def value_problems(node: Any, prefix: str = "") -> Iterable[str]:
-    """Return fields with values that their types exclude (choices, signs)."""
+    """Return fields with values that their types exclude (choices, signs, sizes)."""
     for field in dataclasses.fields(node):
         path, value = f"{prefix}{field.name}", getattr(node, field.name)
         choices = field.metadata.get("choices")
@@ -73,8 +84,25 @@ def value_problems(node: Any, prefix: str = "") -> Iterable[str]:
             yield from value_problems(value, f"{path}.")
         elif choices and value not in choices:
             yield f"{path}={value!r}: {nearest(str(value), map(str, choices))}"
-        elif "positive" in field.metadata and not 0 < value < math.inf:
-            yield f"{path}={value!r} must be positive"
+        elif isinstance(value, int | float):
+            yield from _number_problems(path, value, field.metadata)
+
+
+def _number_problems(
+    path: str, value: float, facts: Mapping[str, Any]
+) -> Iterable[str]:
+    most = min(facts.get("most", math.inf), SIZE if "model." in path else math.inf)
+    if "positive" in facts and not 0 < value < math.inf:
+        yield f"{path}={value!r} must be positive"
+    elif "below" in facts and not 0 <= value < facts["below"]:
+        yield f"{path}={value!r} must be in [0, {facts['below']})"
+    elif value != value or (isinstance(value, int) and abs(value) > LARGEST):
+        yield f"{path}={value!r} must be a number up to {LARGEST}"
+    elif value > most:
+        yield f"{path}={value!r} must be at most {most}"
+    # Levels in decibels may be negative, and families have numbers of their own.
+    elif path.startswith(PLAIN) and not 0 <= value < math.inf:
+        yield f"{path}={value!r} must be finite, 0 or more"
 
 
 def data_problems(config: Config) -> Iterable[str]:
@@ -86,10 +114,6 @@ def data_problems(config: Config) -> Iterable[str]:
         yield f"data.sources: {problem}"
     if not 0 < data.gain_low <= data.gain_high:
         yield f"data.gain_low={data.gain_low} must be in (0, {data.gain_high=}]"
-    if data.songs < 0:
-        yield f"data.songs={data.songs} must be 0, for all, or more"
-    if data.valid_seconds < 0:
-        yield f"data.valid_seconds={data.valid_seconds} must be 0 or more"
     if not 0 <= data.shuffle_fraction <= 1:
         yield f"data.shuffle_fraction={data.shuffle_fraction} must be in [0, 1]"
     if data.swap_channels and config.model.audio_channels == 1:
@@ -151,13 +175,55 @@ def _vary_problems(name: str, values: str) -> Iterable[str]:
         yield f"train.vary: '{name}={values}' must be positive"
 
 
-def optim_problems(optim: OptimConfig) -> Iterable[str]:
-    """Return the problems of the section ``optim``."""
-    if not 0 <= optim.ema < 1:
-        yield f"optim.ema={optim.ema} must be in [0, 1)"
-    for name in ("warmup_steps", "cosine_steps", "weight_decay", "clip"):
-        if not 0 <= getattr(optim, name) < math.inf:
-            yield f"optim.{name}={getattr(optim, name)} must be finite, 0 or more"
+def memory_problems(config: Config) -> Iterable[str]:
+    """Return what needs more memory than this machine has, by a careful estimate.
+
+    A batch is ``items * seconds * rate * (sources + 1) * channels`` floats of 4 bytes:
+    the sources and their mixture. What training adds is left out, and what runs on
+    several machines is not divided: what is refused here fits nowhere.
+
+    Example:
+        >>> config = Config()
+        >>> config.train.batch_size = 10**9
+        >>> next(iter(memory_problems(config)))[:67]
+        'train.batch_size=1000000000 times data.chunk_seconds=8.0 needs 1192'
+    """
+    data, channels = config.data, config.model.audio_channels
+    second = data.sample_rate * (len(data.sources) + 1) * channels * 4
+    pieces = (
+        ("train.batch_size", config.train.batch_size, "data.chunk_seconds"),
+        ("train.batch_size", config.train.batch_size, "data.valid_seconds"),
+        ("", 1, "eval.chunk_seconds"),
+        ("", 1, "eval.excerpt_seconds"),
+    )
+    memory = memory_bytes()
+    for name, items, field in pieces:
+        seconds = operator.attrgetter(field)(config)
+        text = (
+            f"{name}={items} times {field}={seconds}" if name else f"{field}={seconds}"
+        )
+        if items * seconds * second > memory:
+            yield (
+                f"{text} needs {items * seconds * second / 2**30:.1f} GiB at "
+                f"data.sample_rate={data.sample_rate} for {len(data.sources)} sources, "
+                f"this machine has {memory / 2**30:.1f} GiB: choose less"
+            )
+        elif 0 < seconds * data.sample_rate < 1:
+            yield f"{text} is less than a sample at data.sample_rate={data.sample_rate}"
+
+
+def memory_bytes() -> int:
+    """Return the memory that this process may have: the machine's, or less (ulimit)."""
+    if not hasattr(os, "sysconf"):  # Windows does not say
+        return LARGEST**2
+    sizes = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if limit != resource.RLIM_INFINITY:
+        sizes.append(limit)
+    container = Path("/sys/fs/cgroup/memory.max")
+    if container.is_file() and (text := container.read_text().strip()).isdigit():
+        sizes.append(int(text))
+    return min(sizes)
 
 
 def live_problems(live: LiveConfig) -> Iterable[str]:

@@ -10,6 +10,7 @@ of :class:`ModelConfig` in :data:`MODEL_CONFIGS`.
 """
 
 import dataclasses
+import math
 from collections.abc import Iterable
 from typing import Any, ClassVar
 
@@ -28,9 +29,15 @@ def choice(*names: Any, role: str = "") -> Any:
     return dataclasses.field(default=names[0], metadata=facts)
 
 
-def positive(default: float, role: str = "") -> Any:
-    """A field that takes numbers above zero."""
-    return dataclasses.field(default=default, metadata={"positive": 1, "role": role})
+def positive(default: float, role: str = "", most: float = math.inf) -> Any:
+    """A field that takes numbers above zero, up to ``most``, as layers are compiled."""
+    facts = {"positive": 1, "most": most, "role": role}
+    return dataclasses.field(default=default, metadata=facts)
+
+
+def share(default: float) -> Any:
+    """A field that takes numbers from zero on, below one."""
+    return dataclasses.field(default=default, metadata={"below": 1})
 
 
 def setting(default: Any, role: str) -> Any:
@@ -45,7 +52,9 @@ class DataConfig:
     dataset: str = "demo"  # a name of data_pipelines.registry.DATASETS
     root: str = ""  # folder of the dataset; empty for the embedded demo music
     feeder: str = choice("resident", "streaming", "tf_data")
-    sample_rate: int = positive(8000)  # Hz; audio of another rate is resampled once
+    sample_rate: int = positive(
+        8000, most=1_000_000
+    )  # Hz; audio of another rate is resampled once
     sources: tuple[str, ...] = ("drums", "bass", "other", "vocals")
     missing: str = choice("error", "silence")  # what a song without a class's file is
     chunk_seconds: float = positive(8.0)  # Table A.1 time_length
@@ -118,7 +127,9 @@ class OptimConfig:
     weight_decay_kind: str = choice("decoupled", "l2")  # AdamW, or torch's Adam
     decay: str = choice("kernels", "all")  # what decays, of what is trained
     clip: float = 5.0  # global gradient norm; 0: off
-    ema: float = 0.0  # decay of the parameters' average, which is scored; 0: none
+    ema: float = share(
+        0.0
+    )  # decay of the parameters' average, which is scored; 0: none
     schedule: str = choice("plateau", "restarts", "cosine")  # what lowers the rate
     warmup_steps: int = 0  # steps in which the rate grows linearly from zero
     cosine_steps: int = 0  # steps until the cosine ends at zero; 0: train.steps
@@ -142,7 +153,9 @@ class TrainConfig:
     eval_every: int = positive(100)
     checkpoint_every: int = positive(100)
     log_every: int = positive(10)
-    seeds: int = positive(1)  # trained side by side in one program: seed, seed + 1, ...
+    seeds: int = positive(
+        1, most=1000
+    )  # trained side by side in one program: seed, seed + 1, ...
     vary: str = ""  # values side by side too: optim.lr=1e-3:1e-2,optim.clip=1:5
     pretrained_from: str = ""  # run folder whose parameters this run starts from
     freeze: tuple[str, ...] = ()  # parts that stay as they are: encoder, decoder, ...
@@ -158,7 +171,7 @@ class EvalConfig:
     metrics: tuple[str, ...] = ("sdr", "isr", "sir", "sar", "si_sdr", "usdr")
     split: str = choice("test", "train", "valid")
     chunk_seconds: float = positive(8.0)  # length of the pieces separated at once
-    overlap: float = 0.25  # share of a piece that is cross-faded
+    overlap: float = share(0.25)  # share of a piece that is cross-faded
     rescale: bool = True  # fit estimates to the mixture; for losses that know no scale
     oracle_power: float = 2.0  # exponent alpha of the ideal ratio mask
     excerpts: int = 3  # players per report

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from sepjax.registry import nearest
+from sepjax.registry import name_problems, nearest
 
 BATCH_STATS = "batch_stats"
 """Name of Flax's collection of running statistics, and of their part in a tree."""
@@ -97,7 +97,7 @@ class StateReader:
 
         Raises:
             KeyError: there is none of this name.
-            ValueError: it has another shape.
+            ValueError: it has another shape, or is empty.
         """
         if name not in self.arrays:
             hint = nearest(name, self.arrays) if self.arrays else "it is empty"
@@ -108,6 +108,8 @@ class StateReader:
         if array.ndim != len(shape) or not all(fits):
             sizes = tuple("any" if size < 0 else size for size in shape)
             raise ValueError(f"'{name}' has shape {array.shape}, expected {sizes}")
+        if not array.size:  # beside a size of 0 others cost nothing, and may be any
+            raise ValueError(f"'{name}' of shape {array.shape} is empty")
         self.rest.discard(name)
         return array
 
@@ -118,12 +120,23 @@ class StateReader:
     def count(self, pattern: str) -> int:
         r"""Return one more than the greatest number that a pattern matches; 0: none.
 
+        Raises:
+            ValueError: so many cannot be there, with so few arrays.
+
         Example:
-            >>> StateReader({"net.0.weight": 0, "net.7.weight": 0}).count(r"net.(\d+)")
-            8
+            >>> state = StateReader({"net.0.weight": 0, "net.2.weight": 0, "gain": 0})
+            >>> state.count(r"net.(\d+)")
+            3
         """
-        matches = (re.match(pattern, name) for name in self.arrays)
-        return max((int(match[1]) + 1 for match in matches if match), default=0)
+        matches = [match for n in self.arrays if (match := re.match(pattern, n))]
+        for match in matches:
+            # Every number has an array; those that have none are beside others.
+            if len(match[1]) > 9 or int(match[1]) >= len(self.arrays):
+                raise ValueError(
+                    f"'{match.string[:200]}' has a number beyond the "
+                    f"{len(self.arrays)} arrays of the state dict: it is damaged"
+                )
+        return max((int(match[1]) + 1 for match in matches), default=0)
 
     def warn_of_the_rest(self) -> None:
         """Warn of the arrays that nothing has asked for."""
@@ -140,7 +153,8 @@ def source_names(names: tuple[str, ...], count: int) -> tuple[str, ...]:
     """Names of the classes, numbered where there are none.
 
     Raises:
-        ValueError: another number of names than the model has outputs.
+        ValueError: another number of names than the model has outputs, or a name that
+            cannot name a file.
 
     Example:
         >>> source_names((), 2)
@@ -148,6 +162,8 @@ def source_names(names: tuple[str, ...], count: int) -> tuple[str, ...]:
     """
     if names and len(names) != count:
         raise ValueError(f"sources={names} are {len(names)}, the model has {count}")
+    if problem := next(name_problems(names), ""):
+        raise ValueError(f"sources: {problem}")
     return tuple(names) or tuple(f"source_{i + 1}" for i in range(count))
 
 

@@ -7,13 +7,14 @@ atomically: a run killed at any moment finds the previous one whole.
 
 import contextlib
 import errno
-import hashlib
+import functools
 import json
 import math
 import operator
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,8 +27,23 @@ from orbax.checkpoint.checkpoint_managers import preservation_policy
 from sepjax.config import Config, differences, from_dict
 from sepjax.models.build import model_of
 from sepjax.models.contract import SeparationModel, Variables
+from sepjax.train.damage import (
+    SUMS,
+    checksums,
+    config_of,
+    read_layout,
+    read_state,
+    reading,
+    require_losses,
+    seal,
+    shapes_by_name,
+)
+from sepjax.train.damage import CheckpointError as CheckpointError
+from sepjax.train.damage import params_sha256 as params_sha256
+from sepjax.train.damage import read_meta as read_meta
 from sepjax.train.optim.plateau import PlateauState
-from sepjax.train.step import TrainState
+from sepjax.train.step import TrainState, init_variables
+from sepjax.weights.store import require_shapes
 
 FOLDER = "checkpoints"
 TRASH = "deleted"  # old checkpoints are renamed into it, which no kill can halve
@@ -39,10 +55,6 @@ class Progress(NamedTuple):
     plateau: PlateauState
     best_step: int = 0
     best_loss: float = math.inf
-
-
-class CheckpointError(RuntimeError):
-    """A checkpoint cannot be written, found or used; the message says what to do."""
 
 
 class Manager(ocp.CheckpointManager):
@@ -84,6 +96,7 @@ def open_manager(
         "meta": ocp.JsonCheckpointHandler(multiprocessing_options=processes),
     }
     folder = (run / FOLDER).absolute()
+    require_losses(folder)
     return Manager(folder, options=options, item_handlers=handlers)
 
 
@@ -106,8 +119,10 @@ def save(
     if step in manager.all_steps():
         return
     meta = record | {"step": step, "progress": _progress_to_json(progress)}
+    tree = _saved(state)
+    meta[SUMS] = checksums(tree)
     arguments = ocp.args.Composite(
-        state=ocp.args.StandardSave(_saved(state)), meta=ocp.args.JsonSave(meta)
+        state=ocp.args.StandardSave(tree), meta=ocp.args.JsonSave(meta)
     )
     # JSON has no infinity; the largest float sorts the same.
     metric = min(loss, np.finfo(np.float32).max.item())
@@ -129,8 +144,9 @@ def finish(manager: ocp.CheckpointManager) -> None:
     """
     with _explained(Path(manager.directory)):
         manager.wait_until_finished()
-    if jax.process_index() == 0:
-        shutil.rmtree(Path(manager.directory) / TRASH, ignore_errors=True)
+        if jax.process_index() == 0:
+            seal(Path(manager.directory))
+            shutil.rmtree(Path(manager.directory) / TRASH, ignore_errors=True)
 
 
 def check_space(run: Path, state: TrainState, seeds: int = 1) -> None:
@@ -196,24 +212,21 @@ def restore(
     run = Path(manager.directory).parent
     if not force:
         require_same(run, meta, config, data_sha256)
+    saved = read_layout(manager, step)
     # An average that was saved is read, though it may be left out again.
-    kept = dict(manager.item_metadata(step).state.tree).get("average")
-    layout = state.replace(average=state.params if kept else {})
+    layout = state.replace(average=state.params if saved.get("average") else {})
     target = jax.tree.map(ocp.utils.to_shape_dtype_struct, _saved(layout))
-    try:
-        restored = manager.restore(
-            step, args=ocp.args.Composite(state=ocp.args.StandardRestore(target))
-        )
-    except ValueError as error:
+    if shapes_by_name(saved) != shapes_by_name(target):
         raise CheckpointError(
             f"{run} keeps another state than this configuration needs: its optimizer, "
             "schedule, warm-up or model is another one. Start a new run from it with "
             f"--config.train.pretrained_from={run} and another --workdir"
-        ) from error
-    average = restored.state.get("average", {}) if state.average else {}
-    if state.average and not kept:
-        average = jax.tree.map(jnp.copy, restored.state["params"])
-    state = state.replace(**restored.state | {"average": average})
+        )
+    restored = read_state(manager, step, target, meta)
+    average = restored.get("average", {}) if state.average else {}
+    if state.average and not average:
+        average = jax.tree.map(jnp.copy, restored["params"])
+    state = state.replace(**restored | {"average": average})
     progress = _progress_from_json(meta["progress"])
     if from_dict(meta["config"]).optim.lr != config.optim.lr:
         state = state.with_learning_rate(config.optim.lr)
@@ -253,12 +266,6 @@ UNBOUND = (
 )
 
 
-def read_meta(manager: ocp.CheckpointManager, step: int) -> dict[str, Any]:
-    """Read the JSON part of a checkpoint."""
-    parts = manager.restore(step, args=ocp.args.Composite(meta=ocp.args.JsonRestore()))
-    return parts.meta
-
-
 def load(
     run: str | os.PathLike, *, which: str = "best"
 ) -> tuple[SeparationModel, Variables, Config]:
@@ -272,9 +279,10 @@ def load(
     with _existing(Path(run)) as manager:
         step = _pick(manager, which)
         meta = read_meta(manager, step)
-        config = from_dict(meta["config"])
-        model = model_of(config)
-        return model, _variables(manager, step, model.collections), config
+        config = config_of(Path(run), meta)
+        with reading(manager, step):
+            model = model_of(config)
+        return model, _variables(manager, step, meta, model), config
 
 
 def describe(run: str | os.PathLike) -> dict[str, Any]:
@@ -286,25 +294,10 @@ def describe(run: str | os.PathLike) -> dict[str, Any]:
         return {
             "step": step,
             "best": {"step": best["best_step"], "loss": best["best_loss"]},
-            "params_sha256": params_sha256(_variables(manager, step)["params"]),
+            "params_sha256": params_sha256(_variables(manager, step, meta)["params"]),
             "config": meta["config"],
             "provenance": meta["provenance"],
         }
-
-
-def params_sha256(params: Any) -> str:
-    """SHA-256 over names, types, shapes and bytes of all parameters.
-
-    Example:
-        >>> params_sha256({"a": np.zeros(2)}) == params_sha256({"a": np.zeros(2)})
-        True
-    """
-    digest = hashlib.sha256()
-    leaves = jax.tree_util.tree_flatten_with_path(params)[0]
-    named = {jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in leaves}
-    for name, leaf in sorted(named.items()):
-        digest.update(f"{name}{leaf.dtype}{leaf.shape}".encode() + leaf.tobytes())
-    return digest.hexdigest()
 
 
 def _existing(run: Path) -> ocp.CheckpointManager:
@@ -325,22 +318,39 @@ def _pick(manager: ocp.CheckpointManager, which: str) -> int:
         raise ValueError(f"which={which!r}: best or latest")
     latest = manager.latest_step()
     best = read_meta(manager, latest)["progress"]["best_step"]
-    return best if which == "best" and best in manager.all_steps() else latest
+    if which == "latest" or not best:  # 0: nothing was evaluated yet
+        return latest
+    if best not in manager.all_steps():
+        warnings.warn(
+            f"{manager.directory} lacks its best checkpoint, of step {best}: "
+            f"the latest, of step {latest}, is used",
+            stacklevel=2,
+        )
+        return latest
+    return best
 
 
 def _variables(
-    manager: ocp.CheckpointManager, step: int, collections: Sequence[str] = ()
+    manager: ocp.CheckpointManager,
+    step: int,
+    meta: dict[str, Any],
+    model: SeparationModel | None = None,
 ) -> dict[str, Any]:
     """Parameters, averaged if they were, and the collections that the model keeps."""
     # A target of host arrays: the devices that saved it need not be there any more.
-    saved = manager.item_metadata(step).state.tree
-    target = jax.tree.map(lambda leaf: np.empty(leaf.shape, leaf.dtype), dict(saved))
-    parts = manager.restore(
-        step, args=ocp.args.Composite(state=ocp.args.StandardRestore(target))
+    target = jax.tree.map(
+        lambda leaf: np.empty(leaf.shape, leaf.dtype), read_layout(manager, step)
     )
-    memory = parts.state.get("memory") or {}
-    kept = {name: memory[name] for name in collections}
-    return {"params": parts.state.get("average") or parts.state["params"]} | kept
+    state = read_state(manager, step, target, meta)
+    with reading(manager, step):
+        params = {"params": state.get("average") or state["params"]}
+        if model is None:
+            return params
+        variables = params | {name: state["memory"][name] for name in model.collections}
+        draw = functools.partial(init_variables, model, time=model.sample_rate)
+        drawn = jax.eval_shape(draw, jax.random.key(0))
+        require_shapes({name: drawn[name] for name in variables}, variables)
+    return variables
 
 
 def _saved(state: TrainState) -> dict[str, Any]:

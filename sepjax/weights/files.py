@@ -1,6 +1,8 @@
 """A model in one plain file: safetensors, with the configuration in its header."""
 
+import contextlib
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 
 from sepjax.config import Config, from_dict, to_dict
+from sepjax.storage import parse_json
 
 KEY = "sepjax.model"
 
@@ -25,6 +28,9 @@ def save_safetensors(path: str | Path, config: Config, params: Any) -> None:
         config: its sections ``model`` and ``data`` (classes, rate) are kept.
         params: nested dictionaries of arrays.
 
+    Raises:
+        ValueError: the configuration has a value that cannot be read again.
+
     Example:
         >>> import tempfile
         >>> path = tempfile.mkdtemp() + "/model.safetensors"
@@ -38,6 +44,7 @@ def save_safetensors(path: str | Path, config: Config, params: Any) -> None:
     tree = to_dict(config)
     data = {name: tree["data"][name] for name in ("sources", "sample_rate")}
     fields = {"model": tree["model"], "data": data, "extensions": tree["extensions"]}
+    from_dict(fields)  # what is written can be read
     metadata = {KEY: json.dumps(fields, sort_keys=True)}
     leaves, arrays = flatten_dict(params), {}
     for names in sorted(leaves, key="/".join):
@@ -56,18 +63,32 @@ def load_safetensors(path: str | Path) -> tuple[Config, dict]:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the file has no configuration of ours.
+        ValueError: the file is damaged, or has no configuration of ours.
     """
-    with safe_open(str(path), framework="numpy") as file:
+    with reading(path), safe_open(str(path), framework="numpy") as file:
         metadata = file.metadata() or {}
         if KEY not in metadata:
             raise ValueError(
-                f"'{path}' has no '{KEY}' in its metadata: it was not written by "
-                "save_safetensors; read foreign arrays with safetensors itself and "
-                "give them to from_state_dict"
+                f"no '{KEY}' in its metadata: it was not written by save_safetensors; "
+                "read foreign arrays with safetensors itself and give them to "
+                "from_state_dict"
             )
-        fields = json.loads(metadata[KEY])
+        fields = parse_json(metadata[KEY], dict, KEY)
         # Files of old have the fields of the model alone.
         config = from_dict(fields if "model" in fields else {"model": fields})
         arrays = {name: file.get_tensor(name) for name in file.keys()}
-    return config, unflatten_dict(arrays, sep="/")
+        return config, unflatten_dict(arrays, sep="/")
+
+
+@contextlib.contextmanager
+def reading(path: str | Path) -> Iterator[None]:
+    """Context in which whatever a damaged file makes others raise is a ValueError."""
+    try:
+        yield
+    except OSError:
+        raise
+    # safetensors, Flax and JAX have dozens of errors for headers that lie.
+    except Exception as error:
+        own = isinstance(error, ValueError)
+        reason = str(error) if own else f"{type(error).__name__}: {error}"[:300]
+        raise ValueError(f"{path} cannot be used: {reason}") from error

@@ -5,7 +5,6 @@ facts: family, files and their SHA-256, source, licence. Neither has a time stam
 that the same files give the same folder, byte for byte.
 """
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,14 +14,24 @@ import jax.numpy as jnp
 import numpy as np
 
 from sepjax import __version__
-from sepjax.config import Config, to_dict
+from sepjax.config import Config, from_dict, to_dict
 from sepjax.foreign.state_dict import BATCH_STATS, as_variables
 from sepjax.models.build import model_of
 from sepjax.models.parameters import count_parameters
-from sepjax.storage import atomic_folder, sha256, write_json
-from sepjax.weights.files import load_safetensors, save_safetensors
+from sepjax.registry import nearest
+from sepjax.storage import atomic_folder, read_json, sha256, write_json
+from sepjax.weights.files import load_safetensors, reading, save_safetensors
 
 MODEL, FACTS = "model.safetensors", "weights.json"
+KINDS = {"family": str, "files": list, "licence_notice": str, "separate": dict}
+"""Types of facts that others rely on."""
+HABITS = {
+    "chunk": ("eval", "chunk_seconds"),
+    "overlap": ("eval", "overlap"),
+    "rescale": ("eval", "rescale"),
+    "normalize": ("data", "normalize"),
+}
+"""Defaults of :func:`sepjax.separate`, and the fields that say the same."""
 
 
 def write_imported(
@@ -64,7 +73,8 @@ def write_imported(
     for name in ("family", "files"):
         if name not in facts:
             raise ValueError(f"the facts have no '{name}'")
-    check_params(config, params)
+    with reading(folder):
+        check_params(config, params)
     strangers = sorted(
         path.name
         for path in (folder.iterdir() if folder.is_dir() else ())
@@ -96,12 +106,10 @@ def load_imported(folder: str | Path) -> tuple[Any, Any, Config]:
             f"{path} is not the file that {FACTS} beside it describes: import it again"
         )
     config, params = load_safetensors(path)
-    config.name = str(facts["family"])
-    habits = facts.get("separate", {})
-    config.eval.chunk_seconds = habits.get("chunk", config.eval.chunk_seconds)
-    config.eval.overlap = habits.get("overlap", config.eval.overlap)
-    config.eval.rescale = habits.get("rescale", config.eval.rescale)
-    config.data.normalize = habits.get("normalize", config.data.normalize)
+    with reading(path):
+        check_params(config, params)
+    config.name = facts["family"]
+    _with_habits(config, facts.get("separate", {}))
     return model_of(config), as_variables(params), config
 
 
@@ -117,13 +125,34 @@ def read_facts(folder: str | Path) -> dict[str, Any]:
         raise FileNotFoundError(
             f"{path} is missing, which says where the weights are from: import again"
         )
-    try:
-        facts = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path} is damaged ({error}): import again") from error
-    if not isinstance(facts, dict) or "family" not in facts:
-        raise ValueError(f"{path} names no family: import again")
+    facts = read_json(path, dict)
+    with reading(path):
+        for name, kind in KINDS.items():
+            if not isinstance(facts.get(name, kind()), kind):
+                raise ValueError(f"'{name}' must be a {kind.__name__}")
+        if not facts.get("family"):
+            raise ValueError("it names no family")
+        _with_habits(Config(), facts.get("separate", {}))
     return facts
+
+
+def _with_habits(config: Config, habits: Mapping[str, Any]) -> Config:
+    """The configuration with the defaults of `sepjax.separate` for these weights.
+
+    Raises:
+        ValueError: one is not known, or of another type or range.
+    """
+    tree: dict[str, dict[str, Any]] = {"data": {}, "eval": {}}
+    for name, value in habits.items():
+        if name not in HABITS:
+            raise ValueError(f"'separate' has '{name}': {nearest(name, HABITS)}")
+        section, field = HABITS[name]
+        tree[section][field] = value
+    from_dict(tree)
+    for section, fields in tree.items():
+        for field, value in fields.items():
+            setattr(getattr(config, section), field, value)
+    return config
 
 
 def describe_imported(folder: str | Path) -> dict[str, Any]:
@@ -146,6 +175,14 @@ def check_params(config: Config, params: Any) -> None:
     Raises:
         ValueError: the first that differ are named.
     """
+    from_dict(to_dict(config))  # types, ranges, names
+    numbers = sum(np.size(leaf) for leaf in jax.tree.leaves(params))
+    for name, value in vars(config.model).items():
+        # Each layer has numbers of its own: what says otherwise would be built in vain.
+        if type(value) is int and value > max(numbers, 1 << 14):
+            raise ValueError(
+                f"model.{name}={value}, but there are {numbers} parameters"
+            )
     model = model_of(config)
     channels = (model.audio_channels,) if model.audio_channels > 1 else ()
     wave = (1, *channels, model.sample_rate)  # a second
@@ -153,20 +190,34 @@ def check_params(config: Config, params: Any) -> None:
     drawn = dict(jax.eval_shape(model.init, jax.random.key(0), mixture))
     # As trees of weights have them: parameters, and statistics as one more part.
     tree = drawn["params"] | {n: drawn[n] for n in {BATCH_STATS} & set(drawn)}
-    right, shapes = _shapes(tree), _shapes(params)
-    wrong = [
+    require_shapes(tree, params)
+    for path, leaf in jax.tree_util.tree_flatten_with_path(params)[0]:
+        floats = jnp.issubdtype(np.asarray(leaf).dtype, jnp.floating)
+        if not floats or not np.isfinite(leaf).all():
+            name = jax.tree_util.keystr(path)
+            raise ValueError(f"the parameter {name} has values that are not finite")
+
+
+def require_shapes(model: Any, params: Any) -> None:
+    """Compare two trees by names and shapes.
+
+    Raises:
+        ValueError: they differ; the first that do are named.
+
+    Example:
+        >>> require_shapes({"w": np.zeros(2)}, {"w": np.zeros(3)})
+        Traceback (most recent call last):
+        ValueError: 1 parameters do not fit the model: ['w']: (3,) instead of (2,)
+    """
+    right, shapes = _shapes(model), _shapes(params)
+    if wrong := [
         f"{name}: {shapes.get(name, 'missing')} instead of {right.get(name, 'none')}"
         for name in sorted(right | shapes)
         if right.get(name) != shapes.get(name)
-    ]
-    if wrong:
+    ]:
         raise ValueError(
             f"{len(wrong)} parameters do not fit the model: {'; '.join(wrong[:3])}"
         )
-    for path, leaf in jax.tree_util.tree_flatten_with_path(params)[0]:
-        if not np.isfinite(leaf).all():
-            name = jax.tree_util.keystr(path)
-            raise ValueError(f"the parameter {name} has values that are not finite")
 
 
 def _shapes(params: Any) -> dict[str, tuple[int, ...]]:

@@ -39,7 +39,7 @@ def events(output):
 
 def test_two_runs_train_at_once(tmp_path, two_devices, capsys):
     # A batch of 3 would be refused where a run sees both devices.
-    short = dict(train__steps=2, train__batch_size=3)
+    short = dict(train__steps=2, train__batch_size=3, model__encoding="simple")
     members = {"a": tiny(**short), "b": tiny(**short, optim__lr=0.01)}
     outcomes = Sweep(members, tmp_path, "train", [], PROGRAM, two_devices).run()
     logs = [(tmp_path / name / "log.txt").read_text() for name in members]

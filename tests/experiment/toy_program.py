@@ -1,5 +1,6 @@
 """A program in place of ``run_experiment.py``, which does as its learning rate says."""
 
+import json
 import os
 import threading
 import time
@@ -7,33 +8,41 @@ import time
 import pytest
 
 from configs.sweeps import Member
+from sepjax.config import to_dict
 from sepjax.experiment.devices import Devices
+from sepjax.experiment.members import configuration
 from tests.tiny_run import ROOT
 
 FREE = "configs/appendix_a.py:irm_fb_sinc_free_uniform"
 # Learning rates: fail, wait until two such members run, wait for a signal once.
 FAIL, MEET, HOLD = 0.05, 0.03, 0.01
+# It starts often, so it imports nothing large: the configuration lies beside it.
 PROGRAM = """
 import json, os, pathlib, signal, sys, time
-from sepjax.config import to_dict
-from sepjax.experiment.members import configuration
 options = dict(a.lstrip("-").split("=", 1) for a in sys.argv[1:])
 folder = pathlib.Path(options["workdir"])
 assert options["mode"] == "run"
-class Member:
-    config, overrides = options["config"], {}
-config = configuration(Member, [a for a in sys.argv[1:] if a.startswith("--config.")])
+given = json.loads(pathlib.Path(__file__).with_name("config.json").read_text())
+assert options["config"] == given["file"]
+config = given["config"]
+for option, text in options.items():
+    if option.startswith("config."):
+        _, section, field = option.split(".")
+        assert field in config[section], option
+        kind = type(config[section][field])
+        config[section][field] = kind(text)
+rate = config["optim"]["lr"]
 with (folder / "starts").open("a") as file:
     print(os.environ.get("JAX_NUM_CPU_DEVICES"), file=file)
-if config.optim.lr == 0.05:
+if rate == 0.05:
     sys.exit("error: the rate is too high")
-if config.optim.lr == 0.03:
+if rate == 0.03:
     (folder / "met").touch()
     deadline = time.monotonic() + 30
     while len(list(folder.parent.glob("*/met"))) < 2:
         assert time.monotonic() < deadline, "nobody came"
         time.sleep(0.05)
-if config.optim.lr == 0.01 and not (folder / "signals").exists():
+if rate == 0.01 and not (folder / "signals").exists():
     def stop(number, frame):
         with (folder / "signals").open("a") as file:
             print(signal.Signals(number).name, file=file)
@@ -45,7 +54,7 @@ if config.optim.lr == 0.01 and not (folder / "signals").exists():
         time.sleep(0.05)
     time.sleep(0.5)  # a second signal would be noted
     sys.exit("stopped; the same command goes on from here")
-(folder / "config.json").write_text(json.dumps(to_dict(config)))
+(folder / "config.json").write_text(json.dumps(config))
 lines = [{"kind": "valid", "step": s, "loss": -s / 2.0} for s in (1, 3, 2)]
 (folder / "metrics.jsonl").write_text("\\n".join(map(json.dumps, lines)))
 (folder / "results.json").write_text("{}")
@@ -82,6 +91,9 @@ def send_later(number, folders, whom):
 def program(tmp_path, monkeypatch):
     path = tmp_path / "program.py"
     path.write_text(PROGRAM)
+    tree = to_dict(configuration(Member(FREE, {})))
+    given = {"file": FREE, "config": tree}
+    path.with_name("config.json").write_text(json.dumps(given))
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     monkeypatch.chdir(ROOT)
     return path

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from jax.test_util import check_grads
 
@@ -26,8 +26,15 @@ def jit(function, *static, **named):
 sizes = st.tuples(st.integers(1, 24), st.integers(1, 24), st.integers(1, 90))
 
 
-@settings(max_examples=25, deadline=None)
-@given(sizes)
+def of_sizes(test):
+    """Few sizes, as each is compiled: the least, gaps, an overlap, and some drawn."""
+    test = settings(max_examples=5, deadline=None)(given(sizes)(test))
+    for size in ((1, 1, 1), (5, 24, 90), (24, 7, 89)):
+        test = example(size)(test)
+    return test
+
+
+@of_sizes
 def test_frame_cuts_where_it_says(size):
     length, stride, extra = size
     wave = np.arange(length + extra, dtype=np.float32)
@@ -37,8 +44,7 @@ def test_frame_cuts_where_it_says(size):
         np.testing.assert_array_equal(row, wave[k * stride : k * stride + length])
 
 
-@settings(max_examples=25, deadline=None)
-@given(sizes)
+@of_sizes
 def test_overlap_add_is_the_adjoint_of_frame(size):
     length, stride, extra = size
     time = (extra // stride) * stride + length
@@ -50,8 +56,7 @@ def test_overlap_add_is_the_adjoint_of_frame(size):
     np.testing.assert_allclose(left, right, atol=2e-3)
 
 
-@settings(max_examples=25, deadline=None)
-@given(sizes)
+@of_sizes
 def test_synthesize_is_the_adjoint_of_analyze(size):
     length, stride, time = size
     length = max(length, stride)

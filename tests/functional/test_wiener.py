@@ -52,6 +52,15 @@ CASES = [
     for iterations in range(3)
     for softmask in (0, 1)
 ]
+# The masks and the residual come before the first iteration, in two ways each.
+QUICK = {("umx", 0, 0, 0), ("umx", 0, 1, 1), ("umx", 1, 0, 1), ("umx", 1, 1, 0)}
+QUICK |= {("umx", 2, 0, 0), ("umx", 2, 1, 1)}
+QUICK |= {("norbert", 0, 0, 0), ("norbert", 0, 1, 0), ("norbert", 1, 1, 0)}
+QUICK |= {("norbert", 2, 0, 0)}
+CASES = [
+    case if case in QUICK else pytest.param(*case, marks=pytest.mark.slow)
+    for case in CASES
+]
 
 
 @pytest.mark.parametrize(("variant", "iterations", "softmask", "residual"), CASES)
@@ -253,8 +262,14 @@ def test_batches_and_vmap():
     assert relative(mapped, alone) < 1e-6
 
 
-@pytest.mark.parametrize("softmask", [False, True])
-@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize(
+    ("channels", "softmask"),
+    [
+        *((2, True), (1, False)),
+        pytest.param(1, True, marks=pytest.mark.slow),
+        pytest.param(2, False, marks=pytest.mark.slow),
+    ],
+)
 def test_gradients_are_finite_at_silence(channels, softmask):
     v, x = scene(frames=6, bins=5, channels=channels)
     v, x = v.astype(np.float32), x.astype(np.complex64)

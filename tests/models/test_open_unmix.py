@@ -80,7 +80,7 @@ def test_module_says_what_it_is():
     assert model.apply(variables, method="kernels") == {}
 
 
-@pytest.mark.parametrize("stereo", [False, True])
+@pytest.mark.parametrize("stereo", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_sources_do_not_share_anything_but_the_filter(stereo):
     model, variables = built(stereo, wiener_iterations=0, sources=("a", "b", "c"))
     wave = noise(1, *(2,) * stereo, 300)

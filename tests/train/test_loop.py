@@ -18,6 +18,11 @@ def at(step, action):
     return lambda now: action() if now == step else None
 
 
+def slowly(*steps):
+    """The same truth at other steps."""
+    return [pytest.param(step, marks=pytest.mark.slow) for step in steps]
+
+
 # A threshold that nothing reaches: the rate is halved at every third evaluation.
 PLATEAU = dict(optim__plateau_threshold=50.0, optim__lr_decay_patience=1)
 
@@ -30,7 +35,7 @@ def straight(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("step", [1, 5, 8])
+@pytest.mark.parametrize("step", [5, *slowly(1, 8)])
 def test_stopped_and_resumed_is_the_straight_run(tmp_path, straight, step):
     config = toy_config(**PLATEAU)
     assert run(tmp_path, config, before=at(step, stop)) is False
@@ -44,7 +49,7 @@ def test_stopped_and_resumed_is_the_straight_run(tmp_path, straight, step):
     jax.tree.map(np.testing.assert_array_equal, ours[1], theirs[1])
 
 
-@pytest.mark.parametrize("step", [4, 7, 10])
+@pytest.mark.parametrize("step", [7, *slowly(4, 10)])
 def test_killed_and_resumed_is_the_straight_run(tmp_path, straight, step):
     def die():
         raise KeyboardInterrupt  # as a kill: nothing is saved on the way out

@@ -16,10 +16,12 @@ from sepjax.config import Config
 from sepjax.train import checkpoint
 from sepjax.train.log import read_log
 from sepjax.train.workdir import held
+from tests.support.short_songs import CONFIG, short, write_songs
 from tests.tiny_run import finish, flags, start
 
 # Processes that share two cores take long to agree: few and large batches.
 FEW = dict(train__batch_size=16, train__eval_every=100)
+FEW |= dict(model__encoding="simple")  # compiles quickest
 
 
 # Checkpoints alone make reports: whoever agrees every log_every steps never does.
@@ -64,7 +66,8 @@ def free_port():
 def runs(tmp_path_factory):
     """The same run by two processes of two devices, and by one of four."""
     folder = tmp_path_factory.mktemp("runs")
-    one, two = (flags(folder / name, **FEW) for name in ("one", "two"))
+    songs = short(write_songs(folder / "songs"))
+    one, two = (flags(folder / name, CONFIG, **FEW, **songs) for name in ("one", "two"))
     address = f"--distributed=127.0.0.1:{free_port()}"
     first, second = finish(
         start(*two, address, "--processes=2", "--process=0", devices=2),
@@ -110,7 +113,7 @@ def test_one_folder_with_everything(runs):
     assert json.loads((two / "config.json").read_text())["train"]["steps"] == 5
     # Made by the first process alone, from a checkpoint that both have written.
     with np.load(two / "filters.npz") as taps:
-        assert "final/encoder/filters_0" in taps
+        assert "final/encoder/filters" in taps
 
 
 def test_two_processes_score_what_one_does(runs, tmp_path, monkeypatch):
@@ -163,6 +166,7 @@ def test_a_folder_that_is_not_shared_is_told_at_the_start(tmp_path):
     assert [path.name for path in folders[0].iterdir()] == [".lock"]
 
 
+@pytest.mark.slow
 def test_both_processes_are_told_who_works_there(tmp_path):
     with held(lambda: tmp_path, Config()):
         for output in finish(*start_two([tmp_path] * 2), code=1):

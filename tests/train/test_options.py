@@ -23,6 +23,9 @@ from sepjax.train.optim import make_optimizer, matrix_axes, named_optimizers
 from sepjax.train.step import make_train_step
 from tests.support.toy import latest, run, toy_config
 
+# Every checkpoint of every member is a folder of its own, and takes a while.
+SELDOM = dict(train__eval_every=8, train__checkpoint_every=8)
+
 
 def largest_difference(one, two):
     return max(
@@ -56,9 +59,9 @@ def test_microbatches_train_as_the_whole_batch_does(tmp_path):
 
 
 def test_the_average_is_scored_saved_and_resumed(tmp_path):
-    config = toy_config(optim__ema=0.9)
+    config = toy_config(optim__ema=0.9, **SELDOM)
     assert run(tmp_path / "straight", config)
-    short = toy_config(optim__ema=0.9, train__steps=8)
+    short = toy_config(optim__ema=0.9, train__steps=8, **SELDOM)
     assert run(tmp_path / "resumed", short)
     assert run(tmp_path / "resumed", config)
     assert params_equal(*(latest(tmp_path / n) for n in ("straight", "resumed")))
@@ -66,7 +69,7 @@ def test_the_average_is_scored_saved_and_resumed(tmp_path):
         tmp_path / "resumed", "valid"
     )
 
-    plain = toy_config()
+    plain = toy_config(**SELDOM)
     assert run(tmp_path / "plain", plain)
     # The same steps were taken: only what is scored differs.
     assert losses(tmp_path / "plain") == losses(tmp_path / "straight")
@@ -263,7 +266,7 @@ def test_a_member_that_diverges_does_not_end_the_others(tmp_path, capsys):
     assert run(tmp_path, toy_config(**VARIED | dict(train__steps=12)))  # both go on
 
 
-VARIED = dict(train__vary="optim.lr=1e30:0.01", optim__weight_decay=0.0)
+VARIED = dict(train__vary="optim.lr=1e30:0.01", optim__weight_decay=0.0) | SELDOM
 
 
 def test_variations_are_the_runs_that_they_would_be_alone(tmp_path):
@@ -271,6 +274,7 @@ def test_variations_are_the_runs_that_they_would_be_alone(tmp_path):
         train__vary="optim.lr=0.01:0.002,optim.weight_decay=0:0.5",
         train__seeds=2,
         train__steps=8,
+        **SELDOM,
     )
     assert run(tmp_path / "grid", config)
     folders = member_folders(config, tmp_path / "grid")

@@ -101,7 +101,7 @@ def test_log_shows_the_rate_of_each_step(straight):
         assert rate == pytest.approx(float(rates[step - 1]), rel=1e-6)
 
 
-@pytest.mark.parametrize("step", [4, 8])
+@pytest.mark.parametrize("step", [8, pytest.param(4, marks=pytest.mark.slow)])
 def test_stopped_and_resumed_is_the_straight_run(tmp_path, straight, step):
     # Neither step + 1 is a multiple of Lookahead's six steps or of a period.
     config = toy_config(**RECIPE)

@@ -17,6 +17,7 @@ from sepjax.train.program import make_program, state_shapes
 from tests.support.families import FAMILIES, family_batch, family_config
 
 DEVICES = 4
+PLAIN = ("tasnet", "demucs")
 
 
 def work_of(config, devices):
@@ -36,8 +37,18 @@ def work_of(config, devices):
     return read_work(compiled.as_text()), temporary, reduced
 
 
+def test_every_family_is_here():
+    assert {"irm", "meta_tasnet", "open_unmix", *PLAIN} == set(FAMILIES)
+
+
 @pytest.mark.parametrize(
-    ("family", "seeds"), [*((name, 1) for name in FAMILIES), ("tasnet", 2)]
+    ("family", "seeds"),
+    [
+        *((name, 1) for name in ("irm", "meta_tasnet", "open_unmix")),
+        ("tasnet", 2),
+        # As a plain network of the waveform, tasnet with seeds says it for both.
+        *(pytest.param(name, 1, marks=pytest.mark.slow) for name in PLAIN),
+    ],
 )
 def test_a_device_does_its_share(family, seeds):
     config = family_config(family, train__seeds=seeds)

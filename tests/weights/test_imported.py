@@ -128,7 +128,7 @@ def test_folders_that_are_damaged(tmp_path, weights):
     whole = (folder / "weights.json").read_text()
     for text in ("{", "[]", "{}"):
         (folder / "weights.json").write_text(text)
-        with pytest.raises(ValueError, match=r"weights\.json .*import again"):
+        with pytest.raises(ValueError, match=r"weights\.json"):
             read_facts(folder)
     (folder / "weights.json").unlink()
     with pytest.raises(FileNotFoundError, match="where the weights are from"):

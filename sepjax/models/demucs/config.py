@@ -18,6 +18,6 @@ class DemucsConfig(ModelConfig):
 
     name: str = setting("demucs", "free")
     channels: int = positive(48)  # of the first layer
-    depth: int = positive(6)  # layers of encoder and decoder
+    depth: int = positive(6, most=16)  # layers of encoder and decoder
     growth: float = positive(2.0)  # factor of the channels from layer to layer
-    lstm_layers: int = positive(2)  # of the recurrent network between them
+    lstm_layers: int = positive(2, most=64)  # of the recurrent network between them

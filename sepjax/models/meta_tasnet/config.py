@@ -18,13 +18,15 @@ class MetaTasNetConfig(ModelConfig):
     N: int = positive(440)  # channels of the latent encoding
     L: int = positive(20)  # encoder kernel, samples
     W: int = positive(20)  # encoder stride, samples
-    filters: int = positive(1)  # convolutions of the encoder, whose kernels double
+    filters: int = positive(1, most=24)  # encoder's convolutions; kernels double
     B: int = positive(160)  # bottleneck and skip channels
     H: int = positive(160)  # hidden channels of a block
     kernel: int = positive(3)  # depthwise kernel P
-    layers: int = positive(10)  # blocks per stack X, dilations 1, 2, 4, ...
-    stack: int = positive(4)  # stacks R
-    stages: int = positive(1)  # the last hears sample_rate, each before it half of that
+    layers: int = positive(10, most=24)  # blocks per stack X, dilations 1, 2, 4, ...
+    stack: int = positive(4, most=64)  # stacks R
+    stages: int = positive(
+        1, most=16
+    )  # the last at sample_rate, others half of the next
     mels: int = positive(256)  # features of the encoder's spectrogram
     embedding: int = positive(8)  # numbers that describe an instrument
     generator_bottleneck: int = positive(5)  # dimensions of a layer's parameters

@@ -20,7 +20,7 @@ class OpenUnmixConfig(ModelConfig):
 
     name: str = setting("open_unmix", "free")
     hidden: int = positive(512)  # channels; each of two directions has half as many
-    layers: int = positive(3)  # of the recurrent network
+    layers: int = positive(3, most=64)  # of the recurrent network
     bidirectional: bool = True  # False: only the past is heard
     bandwidth: float = 16000.0  # Hz that the network hears; 0: all bins
     n_fft: int = positive(4096)  # samples of a window

@@ -32,7 +32,7 @@ class TasNetConfig(ModelConfig):
     fb_act: str = choice("none", "relu")  # on the outputs of filterbanks
     fb_post_conv: bool = False  # 1x1 convolution after a hybrid's filterbank
     branch_width: str = choice("prop", "quarter")  # shares of N, or N/4 for each branch
-    filters: int = positive(1)  # layers F: hybrid kernels double, deep ones follow
+    filters: int = positive(1, most=24)  # layers F: hybrid kernels double
     init_type: str = choice("mel", "uniform", "multiphase", role="free")
     who_is_pinv: str = choice("none", "dec", "enc")  # which side is the pseudo-inverse
     gammatone_init: bool = setting(False, "free")  # gammatone taps in free convolutions
@@ -48,8 +48,10 @@ class TasNetConfig(ModelConfig):
     B: int = positive(160, SEPARATOR)  # bottleneck and skip channels
     H: int = positive(160, SEPARATOR)  # hidden channels of a block
     kernel: int = positive(3, SEPARATOR)  # depthwise kernel P
-    layers: int = positive(10, SEPARATOR)  # blocks per stack X, dilations 1, 2, 4, ...
-    stack: int = positive(4, SEPARATOR)  # stacks R
+    layers: int = positive(
+        10, SEPARATOR, 24
+    )  # blocks per stack X: dilations 1, 2, 4 ...
+    stack: int = positive(4, SEPARATOR, 64)  # stacks R
     causal: bool = setting(False, SEPARATOR)  # causal convolutions, cumulative norms
     norm: str = choice("global", "cumulative", "frame", "group", role=SEPARATOR)
     input_norm: str = choice("global", "frame", "cumulative", role=SEPARATOR)
