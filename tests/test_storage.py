@@ -2,6 +2,7 @@
 
 import functools
 import math
+import os
 import re
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,6 +17,7 @@ from sepjax.storage import (
     read_json,
     to_json,
     write_atomically,
+    write_json,
 )
 
 ROOT = Path(__file__).parent.parent

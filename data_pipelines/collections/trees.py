@@ -26,7 +26,7 @@ def read_text(path: Path) -> str:
 
 
 def read_tree(path: Path) -> Any:
-    """Read a file of JSON (``.json``), which holds an object, or else YAML.
+    """Read a file of JSON (``.json``) or else YAML.
 
     Raises:
         DataError: it cannot be read; it is nested too deeply, or multiplied by aliases.
@@ -34,7 +34,7 @@ def read_tree(path: Path) -> Any:
     text = read_text(path)
     try:
         if path.suffix == ".json":
-            return parse_json(text, dict, f"{path}: not readable as JSON")
+            return parse_json(text, object, f"{path}: not readable as JSON")
         return parse_yaml(text, str(path))
     except ValueError as error:
         raise DataError(str(error)) from error

@@ -18,7 +18,7 @@ from data_pipelines.collections.rules import UNFIT
 from data_pipelines.manifest import SPLITS, DataError
 from data_pipelines.prepare.recording import blank_records
 from data_pipelines.songs.layouts import name_key
-from sepjax.storage import locked, text_sha256, write_json
+from sepjax.storage import locked, read_json, text_sha256, write_json
 
 VERSION = 2  # of what is written; another one is prepared anew
 
@@ -84,7 +84,7 @@ class State:
         if not self.owner.exists():
             return []
         try:
-            tree = json.loads(self.owner.read_text(encoding="utf-8"))
+            tree = read_json(self.owner, dict)
             rules, names = dict(tree["rules"]), list(map(str, tree["songs"]))
         except (OSError, ValueError, LookupError, TypeError) as error:
             raise self._foreign(f"{self.owner} does not tell") from error
@@ -109,7 +109,7 @@ class State:
         Group, split and tags are those of today.
         """
         try:
-            record = json.loads(self._record(recording).read_text(encoding="utf-8"))
+            record = read_json(self._record(recording), dict)
             songs, blanks = record["songs"], blank_records(recording)
             names = [song["song"] for song in songs]
         except (OSError, ValueError, LookupError, TypeError):

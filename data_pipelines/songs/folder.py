@@ -46,7 +46,7 @@ from sepjax.registry import nearest
 from sepjax.storage import text_sha256, write_atomically
 
 VERSION = 2  # of the reader; part of the remembered manifests' names
-DAMAGED = (OSError, ValueError, LookupError, TypeError, AttributeError)
+DAMAGED = (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError)
 LISTED = 5  # names in a warning
 
 

@@ -4,7 +4,6 @@
 by how much the stems miss the mixture.
 """
 
-import json
 import math
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,6 +15,7 @@ from data_pipelines.collections.rules import MIXTURE, UNFIT
 from data_pipelines.manifest import SPLITS, AudioFile, DataError, Manifest, Stem, Track
 from data_pipelines.registry import register
 from sepjax.registry import name_problems, nearest
+from sepjax.storage import parse_json
 
 PREPARED = "prepared.jsonl"
 HEADER = {"kind": str, "classes": list, "rate": int}
@@ -33,7 +33,10 @@ def read_prepared(folder: str | Path) -> tuple[dict[str, Any], list[dict[str, An
     path = Path(folder).expanduser() / PREPARED
     try:
         lines = path.read_text(encoding="utf-8").strip("\n").split("\n")
-        header, *songs = (json.loads(line) for line in lines)
+        header, *songs = (
+            parse_json(line, dict, f"line {number}")
+            for number, line in enumerate(lines, start=1)
+        )
         if problem := next(_problems(header, songs), ""):
             raise ValueError(problem)
     except OSError as error:
@@ -41,7 +44,7 @@ def read_prepared(folder: str | Path) -> tuple[dict[str, Any], list[dict[str, An
             f"{path}: {error.strerror or error}; `sepjax prepare COLLECTION -o "
             f"{folder}` writes it when all is done"
         ) from error
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         text = f"{path}: damaged ({error}); prepare the folder again"
         raise DataError(text) from error
     return header, songs
