@@ -213,14 +213,10 @@ def move(source: str | Path, target: str | Path) -> Path:
 
 
 def write_atomically(path: str | Path, content: str | bytes) -> Path:
-    """Write text (UTF-8) or bytes; return the path.
-
-    What is no text, as in names of files that are not UTF-8, becomes question marks.
-    """
-    if isinstance(content, str):
-        content = content.encode("utf-8", "replace")
+    """Write bytes or text (UTF-8, ? for what is none in names); return the path."""
+    text = content.encode("utf-8", "replace") if isinstance(content, str) else content
     with atomic_file(path) as file:
-        file.write(content)
+        file.write(text)
     return Path(path)
 
 

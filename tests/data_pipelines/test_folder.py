@@ -13,6 +13,7 @@ from data_pipelines.pipeline import open_data, silent_classes
 from data_pipelines.songs import folder
 from data_pipelines.songs.folder import build_manifest
 from sepjax.config import resolve
+from sepjax.experiment.run import _announce
 
 REAL = Path(__file__).parents[3] / "shared/data/remixed8k"
 STEMS = ("vocals", "bass")
@@ -219,7 +220,7 @@ def test_a_missing_file_is_silence_where_that_is_said(tmp_path, write_song):
     assert demo == registry.build_manifest("demo", "", ("drums",))
 
 
-def test_the_thesis_songs_lack_classes(tmp_path, write_song):
+def test_the_thesis_songs_lack_classes(tmp_path, write_song, capsys):
     for number in range(6):
         lacking = chapter4.CLASSES[number]
         stems = [name for name in chapter4.CLASSES if name != lacking]
@@ -228,6 +229,10 @@ def test_the_thesis_songs_lack_classes(tmp_path, write_song):
     config.data.root = str(tmp_path / "data")
     data = open_data(resolve(config))
     assert [len(track.stems) for track in data.manifest.tracks] == [5] * 6
+    _announce(data, [])
+    printed = capsys.readouterr()
+    assert "valid: tracks 1, hours" in printed.out
+    assert "note: class 'wind' sounds in no track of valid: it has no" in printed.err
     config = chapter4.get_config("all_instruments")
     config.data.root = str(tmp_path / "data")
     with pytest.raises(DataError, match="6 problems"):
