@@ -4,10 +4,12 @@
     python run_experiment.py --config=configs/chapter4.py:all_data --workdir=runs/all \
         --config.data.root=/path/to/songs
 
-``all_data`` has 900 songs, ``all_instruments`` the 287 that have all classes, both at
-8 kHz: days on one GPU. ``demo`` takes about fifteen minutes on two CPU cores. After
-``demo_known``, ``demo_new`` with ``--config.train.pretrained_from=runs/known`` learns a
-new instrument from a few songs.
+``all_data`` has 900 songs, in which a class without a file is silent
+(``data.missing=silence``), ``all_instruments`` the 287 that have all classes, both at
+8 kHz: days on one GPU. For what ``sepjax prepare`` made, add
+``--config.data.dataset=prepared``. ``demo`` takes about fifteen minutes on two CPU
+cores. After ``demo_known``, ``demo_new`` with
+``--config.train.pretrained_from=runs/known`` learns a new instrument from a few songs.
 """
 
 from configs import chapter6
@@ -52,7 +54,9 @@ def full(name: str) -> Config:
     chapter6.as_published(config)
     chapter6.full_meta(config, stages=3 if name == "published" else 1)
     config.optim.decay, config.optim.schedule = "all", "restarts"
-    epochs = 62 if name == "all_data" else 250
+    epochs = 250
+    if name == "all_data":
+        epochs, config.data.missing = 62, "silence"
     config.train.steps, config.train.batch_size = epochs * EPOCH, 12
     config.train.eval_every = config.train.checkpoint_every = EPOCH
     return config

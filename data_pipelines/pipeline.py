@@ -209,7 +209,7 @@ def open_data(
         (4, 4, 64000, 1)
     """
     data = config.data
-    manifest = build_manifest(data.dataset, data.root, data.sources)
+    manifest = build_manifest(data.dataset, data.root, data.sources, data.missing)
     if manifest.channels > 2 and config.model.audio_channels == 2:
         raise DataError(
             f"dataset '{manifest.name}' has {manifest.channels} channels, a stereo"
@@ -233,3 +233,15 @@ def summary(manifest: Manifest) -> dict[str, dict[str, float]]:
             counts = {name: sounding[name] for name in manifest.classes}
             facts[split] = {"tracks": len(tracks), "hours": hours} | counts
     return facts
+
+
+def silent_classes(manifest: Manifest) -> list[str]:
+    """Say of each split which classes sound in none of its tracks."""
+    end = {"train": "nothing of it is learned"}
+    return [
+        f"class '{name}' sounds in no track of {split}: "
+        + end.get(split, "it has no score there")
+        for split, facts in summary(manifest).items()
+        for name in manifest.classes
+        if not facts[name]
+    ]

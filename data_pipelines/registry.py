@@ -1,31 +1,32 @@
 """The datasets by name: ``@register("mine")`` on ``(root, sources) -> Manifest``."""
 
-import functools
-import importlib
+import inspect
 from collections.abc import Sequence
 
 from data_pipelines.manifest import Manifest, check
 from sepjax.registry import Registry
 
-DATASETS = Registry("dataset")
+# Imported on use, so that one dataset's needs burden no other.
+HOMES = {
+    name: f"data_pipelines.songs.{name}" for name in ("demo", "folder", "prepared")
+}
+DATASETS = Registry("dataset", HOMES)
 register = DATASETS.register
 
 
-def build_manifest(name: str, root: str, sources: Sequence[str]) -> Manifest:
+def build_manifest(
+    name: str, root: str, sources: Sequence[str], missing: str = "error"
+) -> Manifest:
     """Build and check the manifest of a registered dataset.
+
+    ``missing`` goes to datasets that take it, such as the folder, where a song without
+    a file of a class is an "error" or "silence". Others know which classes are absent.
 
     Raises:
         ValueError: the name is not known; the nearest are suggested.
         DataError: the data cannot be used; all problems are listed.
     """
-    return check(DATASETS.build(name, root, tuple(sources)))
-
-
-def _build(name: str, root: str, sources: Sequence[str]) -> Manifest:
-    # Imported on use, so that one dataset's needs burden no other.
-    module = importlib.import_module(f"data_pipelines.songs.{name}")
-    return module.build_manifest(root, sources)
-
-
-for _name in ("demo", "folder", "prepared"):
-    register(_name)(functools.partial(_build, _name))
+    builder = DATASETS.find(name)
+    takes = "missing" in inspect.signature(builder).parameters
+    options = {"missing": missing} if takes else {}
+    return check(builder(root, tuple(sources), **options))

@@ -213,9 +213,10 @@ def move(source: str | Path, target: str | Path) -> Path:
 
 
 def write_atomically(path: str | Path, content: str | bytes) -> Path:
-    """Write text (UTF-8) or bytes; return the path."""
+    """Write bytes or text (UTF-8, ? for what is none in names); return the path."""
+    text = content.encode("utf-8", "replace") if isinstance(content, str) else content
     with atomic_file(path) as file:
-        file.write(content.encode("utf-8") if isinstance(content, str) else content)
+        file.write(text)
     return Path(path)
 
 
@@ -387,7 +388,7 @@ def text_sha256(text: str) -> str:
         >>> text_sha256("")[:8]
         'e3b0c442'
     """
-    return hashlib.sha256(text.encode()).hexdigest()
+    return hashlib.sha256(text.encode("utf-8", "backslashreplace")).hexdigest()
 
 
 def sha256(path: str | Path) -> str:

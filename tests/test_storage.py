@@ -2,6 +2,7 @@
 
 import functools
 import math
+import os
 import re
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,6 +17,7 @@ from sepjax.storage import (
     read_json,
     to_json,
     write_atomically,
+    write_json,
 )
 
 ROOT = Path(__file__).parent.parent
@@ -157,3 +159,8 @@ def test_yaml_is_bounded_by_what_is_there(text, message):
 def test_aliases_of_people_are_read():
     tree = parse_yaml("a: &x {y: 1}\nb: [*x, *x]\nc: {<<: *x, z: 2}", "songs.yaml")
     assert tree == {"a": {"y": 1}, "b": 2 * [{"y": 1}], "c": {"y": 1, "z": 2}}
+
+
+def test_names_that_are_not_utf8_can_be_written(tmp_path):
+    path = write_json(tmp_path / "facts.json", {"references": os.fsdecode(b"caf\xe9")})
+    assert read_json(path, dict) == {"references": "caf?"}

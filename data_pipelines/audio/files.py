@@ -26,6 +26,9 @@ from data_pipelines.audio.headers import (
 )
 from data_pipelines.manifest import AudioFile, DataError
 
+# What macOS, Synology's systems, Windows and Linux leave in folders of files.
+FOREIGN = ("__MACOSX", "@eaDir", "#recycle", "$RECYCLE.BIN", "lost+found")
+FOREIGN += ("System Volume Information",)
 CHANNELS = 128  # of the widest real files, masters of Dolby Atmos
 RATES = (1000, 768_000)  # Hz; telephones have 8000, the fastest converters 768000
 DENSEST = 512  # frames per byte; Opus at 6 kbit/s has 64, silence as FLAC 300
@@ -294,18 +297,23 @@ def spooled(source: str | os.PathLike | BinaryIO) -> Iterator[Path]:
 
 
 def subfolders(folder: Path) -> list[Path]:
-    """Return the visible folders within a folder, by name."""
+    """Return the folders within a folder by name, no hidden or foreign ones."""
     return sorted(
-        one for one in folder.iterdir() if one.is_dir() and one.name[0] != "."
+        one
+        for one in folder.iterdir()
+        if one.name[0] != "." and one.name not in FOREIGN and one.is_dir()
     )
 
 
 def audio_files(folder: Path, extensions: Sequence[str]) -> list[Path]:
-    """Return the visible files of audio within a folder, by name."""
+    """Return the visible files of audio within a folder, by name.
+
+    Links to files that are gone are among them: to open them tells.
+    """
     return sorted(
         one
         for one in folder.iterdir()
-        if one.suffix.lower() in extensions and one.is_file() and one.name[0] != "."
+        if one.suffix.lower() in extensions and one.name[0] != "." and not one.is_dir()
     )
 
 

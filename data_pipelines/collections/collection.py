@@ -135,6 +135,18 @@ class Collection:
         return text_sha256(json.dumps(tree, sort_keys=True))
 
 
+def song_names(recording: Recording) -> list[str]:
+    """Name the songs of a recording, as their folders are called.
+
+    Example:
+        >>> song_names(Recording("tour/night", (), intervals=(Interval("one"),)))
+        ['tour - night - one']
+    """
+    whole = recording.id.replace("/", " - ")
+    names = [f"{whole} - {interval.name}" for interval in recording.intervals]
+    return names or [whole]
+
+
 def to_tree(value: Any) -> Any:
     """Return plain lists and dictionaries, without fields at their defaults.
 

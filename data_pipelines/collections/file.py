@@ -4,7 +4,6 @@ import dataclasses
 import datetime
 import inspect
 import json
-import math
 import types
 import typing
 from collections.abc import Mapping
@@ -15,10 +14,12 @@ import yaml
 
 from data_pipelines.collections.collection import Collection, to_tree
 from data_pipelines.collections.rules import check_collection
+from data_pipelines.collections.trees import read_text, read_tree
 from data_pipelines.manifest import DataError
 from sepjax.registry import nearest
-from sepjax.storage import parse_yaml, write_atomically
+from sepjax.storage import parse_json, write_atomically, write_json
 
+LARGEST = 2**53  # up to which floats are exact for integers
 JSON_LINES = (".jsonl", ".ndjson")
 
 
@@ -31,12 +32,8 @@ def read_collection(path: str | Path) -> Collection:
         DataError: every problem that can be seen without opening audio.
     """
     path = Path(path)
-    try:
-        tree = _load(path)
-    except OSError as error:
-        raise DataError(f"{path}: {error.strerror or error}") from error
     problems: list[str] = []
-    collection = _build(Collection, tree, "", problems)
+    collection = _build(Collection, _load(path), "", problems)
     if problems or collection is None:
         raise DataError.of(str(path), problems)
     root = path.absolute().parent / Path(collection.root).expanduser()
@@ -44,7 +41,7 @@ def read_collection(path: str | Path) -> Collection:
 
 
 def write_collection(collection: Collection, path: str | Path) -> Path:
-    """Write a collection: ``.jsonl`` a recording a line, else YAML.
+    """Write a collection: ``.jsonl`` a recording a line, ``.json``, else YAML.
 
     Example:
         >>> import tempfile
@@ -62,25 +59,24 @@ def write_collection(collection: Collection, path: str | Path) -> Path:
         recordings = tree.pop("recordings")
         lines = [json.dumps(each) for each in [tree, *recordings]]
         return write_atomically(path, "\n".join(lines) + "\n")
+    if path.suffix == ".json":
+        return write_json(path, tree)
     text = yaml.safe_dump(tree, sort_keys=False, allow_unicode=True, width=100)
     return write_atomically(path, text)
 
 
 def _load(path: Path) -> Any:
-    text = path.read_text(encoding="utf-8")
     if path.suffix not in JSON_LINES:
+        return read_tree(path)
+    trees = []
+    # Not splitlines: titles may hold other ends of lines.
+    for number, line in enumerate(read_text(path).split("\n"), start=1):
         try:
-            return parse_yaml(text, str(path))
+            place = f"{path}: line {number} is not JSON"
+            trees += [parse_json(line, dict, place)] if line.strip() else []
         except ValueError as error:
             raise DataError(str(error)) from error
-    trees = []
-    lines = filter(str.strip, text.split("\n"))
-    for number, line in enumerate(lines, start=1):
-        try:
-            trees.append(json.loads(line))
-        except json.JSONDecodeError as error:
-            raise DataError(f"{path}: line {number} is not JSON: {error}") from error
-    if not trees or not isinstance(trees[0], dict):
+    if not trees:
         raise DataError(f"{path}: the first line holds classes and rules")
     return trees[0] | {"recordings": trees[1:]}
 
@@ -96,14 +92,16 @@ def _build(kind: Any, tree: Any, where: str, problems: list[str]) -> Any:
         return _build_section(kind, tree, where, problems)
     if origin is tuple:
         if not isinstance(tree, list | tuple):
-            problems.append(f"{place}: a list is wanted, not {tree!r}")
+            problems.append(f"{place}: a list is wanted, not {_shown(tree)}")
             return ()
         names = (f"{where}[{_name(each, i)}]" for i, each in enumerate(tree))
         pairs = zip(tree, names)
         return tuple(_build(arguments[0], *pair, problems) for pair in pairs)
     if origin is Mapping:
         if not isinstance(tree, Mapping):
-            problems.append(f"{place}: names with values are wanted, not {tree!r}")
+            problems.append(
+                f"{place}: names with values are wanted, not {_shown(tree)}"
+            )
             return {}
         value = arguments[1]
         return {
@@ -119,12 +117,19 @@ def _build_plain(kind: Any, tree: Any, place: str, problems: list[str]) -> Any:
         return tuple(tree) if isinstance(tree, list) else tree
     accepted = (int, float) if kind is float else (kind,)
     if isinstance(tree, bool) or not isinstance(tree, accepted):
-        problems.append(f"{place}: {kind.__name__} is wanted, not {tree!r}")
+        problems.append(f"{place}: {kind.__name__} is wanted, not {_shown(tree)}")
         return kind()
-    if isinstance(tree, float) and not math.isfinite(tree):
-        problems.append(f"{place}: a finite number is wanted, not {tree}")
+    if isinstance(tree, int | float) and not abs(tree) <= LARGEST:
+        problems.append(f"{place}: a finite number is wanted, not {_shown(tree)}")
         return kind()
     return kind(tree)
+
+
+def _shown(tree: Any) -> str:
+    try:
+        return f"{tree!r:.100}"
+    except ValueError:  # Python spells no numbers of more than 4300 digits
+        return "a number of so many digits"
 
 
 def _name(tree: Any, index: int) -> str:
@@ -136,7 +141,7 @@ def _name(tree: Any, index: int) -> str:
 def _build_section(kind: Any, tree: Any, where: str, problems: list[str]) -> Any:
     place = where or "the top"
     if not isinstance(tree, Mapping):
-        problems.append(f"{place}: fields with values are wanted, not {tree!r}")
+        problems.append(f"{place}: fields with values are wanted, not {_shown(tree)}")
         return None
     hints, values = typing.get_type_hints(kind), {}
     for name, each in tree.items():

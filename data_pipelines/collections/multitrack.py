@@ -24,12 +24,11 @@ from data_pipelines.collections.mixing import align
 from data_pipelines.feeding.host import read_frames
 from data_pipelines.manifest import DataError, Manifest, Track, hash_file
 from data_pipelines.prepare import tracks
-from data_pipelines.songs.folder import SPLIT_FOLDERS
+from data_pipelines.songs.layouts import MIXTURES, SPLIT_FOLDERS, name_key
 from sepjax.registry import nearest
 from sepjax.storage import text_sha256
 
 EXTENSIONS = (".wav", ".flac", ".ogg", ".mp3")
-MIXTURES = ("mixture", "mix")
 DEMO = "demo"
 DEMO_SONGS = 12  # at most, of a split; training has thousands
 MOST_CLASSES = 32  # more are tracks that nobody has sorted into classes yet
@@ -76,12 +75,12 @@ def open_recordings(
         return _demo(sources, split or "test")
     if Path(data).is_file():
         return _collection(data, sources, split)
-    songs = _find(Path(data), split)
+    songs, sources = _find(Path(data), split), tuple(map(name_key, sources))
     known = tuple(sorted({name for files in songs.values() for name in files}))
     for name in sources:
         if name not in known:
             raise DataError(f"no song in {data} has '{name}': {nearest(name, known)}")
-    classes = tuple(sources) or known
+    classes = sources or known
     if len(classes) > MOST_CLASSES:
         raise DataError(
             f"{data} holds {len(classes)} differently named stems ({classes[0]}, "
@@ -122,11 +121,11 @@ def _classes(folder: Path) -> dict[str, list[Path]]:
     """Class -> files of one song, stem files first."""
     files: dict[str, list[Path]] = {}
     for path in audio_files(folder, EXTENSIONS):
-        files.setdefault(path.stem, []).append(path)
+        files.setdefault(name_key(path.stem), []).append(path)
     for inner in subfolders(folder):
         if tracks := audio_files(inner, EXTENSIONS):
-            files.setdefault(inner.name, []).extend(tracks)
-    return {k: paths for k, paths in files.items() if k.lower() not in MIXTURES}
+            files.setdefault(name_key(inner.name), []).extend(tracks)
+    return {name: paths for name, paths in files.items() if name not in MIXTURES}
 
 
 def _read(

@@ -1,15 +1,29 @@
 """Checks of a collection: all that can be seen without opening audio."""
 
+import os
+import re
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
 
-from data_pipelines.collections.collection import VERSION, Collection, Recording
+from data_pipelines.collections.collection import (
+    VERSION,
+    Collection,
+    Part,
+    Recording,
+    song_names,
+)
 from data_pipelines.collections.mixing import BETA, GUARDS, PROCEDURES
 from data_pipelines.manifest import SPLITS, DataError
-from sepjax.registry import nearest
+from data_pipelines.songs.layouts import name_key
+from sepjax.registry import name_problems, nearest
 
 CHANNELS = ("keep", "mean", "left", "right")
+MIXTURE = "mixture"
+UNFIT = re.compile(r"^\.|^\s*$|[\x00-\x1f\x7f\ud800-\udfff\\/]")
+SURROGATE = re.compile(r"[\ud800-\udc7f\udd00-\udfff]")  # of no byte in a path
+LONGEST = 255  # bytes of a name, on most disks
+FASTEST = 768_000  # Hz, of converters
+LOUDEST = 200.0  # dB by which a track may be turned up or down
 
 
 def check_collection(collection: Collection, where: str = "") -> Collection:
@@ -47,8 +61,8 @@ def _choices(collection: Collection) -> Iterator[str]:
     for where, value, choices in known:
         if value not in choices:
             yield f"{where}={value!r} must be one of {', '.join(map(str, choices))}"
-    if out.rate <= 0:
-        yield f"output.rate={out.rate} must be above zero (Hz)"
+    if not 0 < out.rate <= FASTEST:
+        yield f"output.rate={out.rate} must be above zero and at most {FASTEST} (Hz)"
     if mix.dtype == "int16" and out.subtype != "PCM_16":
         yield f"output.subtype={out.subtype} needs mix.dtype=float32: int16 has 16 bits"
     wanted = filters.require_classes
@@ -67,11 +81,10 @@ def _class_problems(collection: Collection) -> Iterator[str]:
     classes = collection.classes
     if not classes:
         yield "classes: none are named"
-    for name, count in Counter(classes).items():
-        if count > 1:
-            yield f"classes: '{name}' twice"
-        if name in ("", "mixture") or "/" in name or name.startswith("."):
-            yield f"classes: '{name}' cannot be the name of a stem's file"
+    for problem in name_problems(classes):
+        yield f"classes: {problem}"
+    if MIXTURE in map(str.casefold, classes):
+        yield f"classes: '{MIXTURE}' is the name of another file"
     names = set(collection.label_map.values()) | {collection.default_class} - {""}
     if isinstance(collection.filters.require_classes, tuple | list):
         names |= set(map(str, collection.required))
@@ -110,11 +123,28 @@ def _name_problems(collection: Collection) -> Iterator[str]:
         if name not in names:
             yield f"filters.exclude: no recording '{name}': {nearest(name, names)}"
     yield from (f"{n} recordings have the id '{i}'" for i, n in ids.items() if n > 1)
+    yield from _folder_problems(collection)
+
+
+def _folder_problems(collection: Collection) -> Iterator[str]:
+    """Songs whose names cannot be those of folders, or are the same."""
+    seen: dict[str, str] = {}
+    recordings = {recording.id: recording for recording in collection.recordings}
+    for recording in recordings.values():
+        for name in song_names(recording):
+            if UNFIT.search(name) or len(os.fsencode(name)) > LONGEST:
+                yield (
+                    f"recording {recording.id[:120]!a}: {name[:120]!a} cannot be the "
+                    f"name of a folder: at most {LONGEST} bytes of UTF-8, no point "
+                    "first, no backslash or control character"
+                )
+            key, text = name_key(name), f"'{recording.id} ({name})'"
+            if (first := seen.setdefault(key, text)) is not text:
+                yield f"{text} and {first} both become '{name}'"
 
 
 def _track_problems(collection: Collection, recording: Recording) -> Iterator[str]:
-    name = recording.id
-    if not name or name[0] in "/." or ".." in Path(name).parts:
+    if not recording.id.strip(" /"):
         yield "the id must be usable as the name of a folder"
     if recording.split and recording.split not in SPLITS:
         yield f"split '{recording.split}' must be one of {', '.join(SPLITS)}"
@@ -128,16 +158,24 @@ def _track_problems(collection: Collection, recording: Recording) -> Iterator[st
                 f"label_map, or set default_class ({nearest(part.label, known)})"
             )
     for part in (*recording.tracks, *filter(None, [recording.mixture])):
-        if part.channels not in CHANNELS:
-            yield f"{part.path}: channels '{part.channels}': {', '.join(CHANNELS)}"
-        if part.start < 0 or part.stream < 0:
-            yield f"{part.path}: start and stream cannot be negative"
+        yield from (f"{part.path}: {problem}" for problem in _part_problems(part))
+
+
+def _part_problems(part: Part) -> Iterator[str]:
+    if "\0" in part.path or SURROGATE.search(part.path):
+        yield "no file can have this path"
+    if part.channels not in CHANNELS:
+        yield f"channels '{part.channels}': {', '.join(CHANNELS)}"
+    if part.start < 0 or part.stream < 0:
+        yield "start and stream cannot be negative"
+    if abs(part.gain_db) > LOUDEST:
+        yield f"gain_db={part.gain_db:g} is beyond {LOUDEST:g} dB"
 
 
 def _interval_problems(recording: Recording) -> Iterator[str]:
     stop, names = 0.0, set()
     for each in sorted(recording.intervals, key=lambda one: one.start):
-        if each.name in names or not each.name or "/" in each.name:
+        if each.name in names or not each.name.strip() or "/" in each.name:
             yield f"interval '{each.name}': names are needed once each, without '/'"
         if each.start < stop or (each.end is not None and each.end <= each.start):
             yield f"interval '{each.name}' overlaps the one before it, or is empty"

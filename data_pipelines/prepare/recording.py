@@ -12,7 +12,12 @@ import numpy as np
 from data_pipelines.audio.canonical import LARGEST, open_wav
 from data_pipelines.audio.int16 import packed, quantize
 from data_pipelines.collections import mixing
-from data_pipelines.collections.collection import Collection, Interval, Recording
+from data_pipelines.collections.collection import (
+    Collection,
+    Interval,
+    Recording,
+    song_names,
+)
 from data_pipelines.collections.mixing import BLOCK, Gains
 from data_pipelines.manifest import DataError, hash_file
 from data_pipelines.prepare import tracks
@@ -20,19 +25,6 @@ from data_pipelines.prepare.tracks import MIXTURE, Summed, sample_bytes
 
 ACTIVE = 0.1  # seconds over which activity is looked at
 LATE = 1.0  # seconds by which an interval may end after its recording
-
-
-def song_names(recording: Recording) -> list[str]:
-    """Name the songs of a recording, as their folders are called.
-
-    Example:
-        >>> from data_pipelines.collections.collection import Part
-        >>> song_names(Recording("night", (), intervals=(Interval("one"),)))
-        ['night - one']
-    """
-    whole = recording.id.replace("/", " - ")
-    names = [f"{whole} - {interval.name}" for interval in recording.intervals]
-    return names or [whole]
 
 
 def blank_records(recording: Recording) -> list[dict[str, Any]]:

@@ -12,14 +12,15 @@ from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from data_pipelines.collections.collection import Collection, Recording, to_tree
+from data_pipelines.collections.collection import (
+    Collection,
+    Recording,
+    song_names,
+    to_tree,
+)
 from data_pipelines.collections.rules import check_collection
 from data_pipelines.manifest import SPLITS, DataError
-from data_pipelines.prepare.recording import (
-    blank_records,
-    prepare_recording,
-    song_names,
-)
+from data_pipelines.prepare.recording import blank_records, prepare_recording
 from data_pipelines.prepare.selection import FAILED, excluded, order, select
 from data_pipelines.prepare.state import State, recording_key
 from data_pipelines.prepare.tracks import bytes_needed
@@ -36,7 +37,9 @@ class Prepared(NamedTuple):
     folder: Path
     header: dict[str, Any]
     songs: list[dict[str, Any]]  # as in prepared.jsonl
-    done: int  # recordings that were read now; the others had been before
+    done: int  # recordings that were read now
+    kept: int = 0  # recordings that had been before, and have not changed since
+    removed: int = 0  # songs that had been, and are no more in the collection
 
     @property
     def failed(self) -> list[dict[str, Any]]:
@@ -59,7 +62,9 @@ def prepare(
 
     Args:
         collection: as :func:`data_pipelines.collections.file.read_collection` reads it.
-        folder: new, or of the same collection.
+        folder: new, or of the same classes, mixing and format. Recordings that are new
+            or have changed are read, the others kept; songs that were made there of
+            recordings that the collection lacks are deleted.
         jobs: processes.
         progress: show a bar with the expected time on stderr.
 
@@ -68,11 +73,10 @@ def prepare(
             else, or the disk is too small.
     """
     collection, state = check_collection(collection), State(Path(folder))
-    _check_names(collection)
-    with state.claimed(collection):
+    with state.claimed(collection) as gone:
         records: dict[str, list] = {}
         failed: dict[str, str] = {}
-        todo, done = [], 0
+        todo, read = [], set()
         for recording in sorted(collection.recordings, key=lambda one: one.id):
             if not excluded(collection, recording):
                 songs = state.load(recording_key(collection, recording), recording)
@@ -81,25 +85,15 @@ def prepare(
                 else:
                     records[recording.id] = songs
         while True:
-            done += len(todo)
+            read |= {recording.id for recording in todo}
             failed |= _work(collection, state, todo, records, jobs, progress)
             songs = _finish(collection, state, records, failed)
             # Dropped earlier and deleted, wanted now that others have failed or come.
             if not (todo := _lost(collection, state, songs)):
                 break
-        return Prepared(Path(folder), _write(collection, state, songs), songs, done)
-
-
-def _check_names(collection: Collection) -> None:
-    seen: dict[str, str] = {}
-    problems = []
-    for recording in collection.recordings:
-        for name in song_names(recording):
-            text = f"{recording.id} ({name})"
-            if (first := seen.setdefault(name.casefold(), text)) is not text:
-                problems.append(f"'{text}' and '{first}' both become '{name}'")
-    if problems:
-        raise DataError.of(f"collection '{collection.name}'", problems)
+        counts = len(read), len(records.keys() - read), len(gone)
+        header = _write(collection, state, songs)
+    return Prepared(Path(folder), header, songs, *counts)
 
 
 def _lost(

@@ -1,11 +1,11 @@
 """Checks of a folder before a reader trusts it, and messages about their results."""
 
-import json
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from data_pipelines.collections import trees
 from data_pipelines.collections.collection import (
     Collection,
     Filters,
@@ -47,21 +47,14 @@ def open_root(root: str, name: str, inner: Sequence[str] = ()) -> Path:
 
 def read_tree(path: Path, problems: list[str]) -> dict[str, Any]:
     """Read a JSON or YAML file; {} and one more problem if that fails."""
-    import yaml
-
-    # The parser in C is ten times as fast, where it is there: sets have 2000 files.
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
-        text = path.read_text(encoding="utf-8")
-        is_json = path.suffix == ".json"
-        tree = json.loads(text) if is_json else yaml.load(text, loader)
-        if isinstance(tree, dict):
-            return tree
-        problems.append(f"{path}: names with values are wanted, not {str(tree)[:40]!r}")
-    except OSError as error:
-        problems.append(f"{path}: {error.strerror or error}; copy it again")
-    except (ValueError, yaml.YAMLError) as error:
-        problems.append(f"{path}: not readable: {str(error).splitlines()[0]}")
+        tree = trees.read_tree(path)
+    except DataError as error:
+        problems.append(str(error).splitlines()[0])
+        return {}
+    if isinstance(tree, dict):
+        return tree
+    problems.append(f"{path}: names with values are wanted, not {str(tree)[:40]!r}")
     return {}
 
 

@@ -148,7 +148,8 @@ def _recording(
         use_raw = level == "raw" and bool(tracks)
         for _, track in tracks if use_raw else [("", stem)]:
             path = (raw if use_raw else stems) / str(track.get("filename"))
-            names = checks.several(track.get("instrument") or ())
+            names = track.get("instrument")
+            names = names if isinstance(names, list) else [names]
             label = SEPARATOR.join(map(str, filter(None, names))) or UNLABELED
             parts.append(checks.part(path, base, label, problems))
     if not parts:

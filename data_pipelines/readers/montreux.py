@@ -21,7 +21,6 @@ from data_pipelines.collections.collection import (
     Part,
     Recording,
 )
-from data_pipelines.collections.rules import UNITS
 from data_pipelines.readers import checks, tables
 from data_pipelines.readers.labels import FOUR
 
@@ -93,7 +92,9 @@ def read_montreux(
         recordings=tuple(_recording(n, concerts, songs, problems) for n in concerts),
         mix=MixRules(mode="adaptive", beta="never", guard=guard),
         filters=Filters("all", min_active_seconds, exclude=exclude),
-        splits=draw.rules(by=checks.choose("by", by, UNITS), stratify="crowd"),
+        splits=draw.rules(
+            by=checks.choose("by", by, ("song", "group")), stratify="crowd"
+        ),
         output=Output(channels=2),
     )
     remarks = checks.remark("will be left out", list(lacking.values()))

@@ -20,6 +20,7 @@ from data_pipelines.manifest import DataError
 from data_pipelines.readers import checks
 from data_pipelines.readers.labels import instruments, normalize
 from data_pipelines.readers.tables import read_table
+from data_pipelines.songs.layouts import name_key
 from sepjax.registry import nearest
 
 NAME = "msst"
@@ -60,7 +61,7 @@ def read_msst(
     if valid:
         songs += _validation(checks.open_root(valid, NAME), base, problems)
     known = sorted({part.label for song in songs for part in song.tracks})
-    chosen = checks.several(classes) or tuple(known)
+    chosen = tuple(map(name_key, checks.several(classes))) or tuple(known)
     problems += [
         f"classes: no stem '{name}': {nearest(name, known)}"
         for name in chosen
@@ -103,7 +104,7 @@ def infer_type(root: str) -> int:
 
 
 def _is_stem(name: str) -> bool:
-    return name == MIXTURE or normalize(name) in instruments()
+    return name_key(name) == MIXTURE or normalize(name) in instruments()
 
 
 def _songs(
@@ -113,8 +114,8 @@ def _songs(
     songs = []
     for folder in subfolders(base):
         files = audio_files(folder, EXTENSIONS)
-        stems = [path for path in files if path.stem != MIXTURE]
-        counts = Counter(path.stem for path in stems)
+        stems = [path for path in files if name_key(path.stem) != MIXTURE]
+        counts = Counter(name_key(path.stem) for path in stems)
         problems += [
             f"{folder}: two files of stem '{name}'; keep one"
             for name in sorted(counts)
@@ -123,7 +124,10 @@ def _songs(
         if not stems:
             problems.append(f"{folder}: no WAV or FLAC files of stems")
         problems += filter(None, map(checks.file_problem, files))
-        parts = [Part(checks.relative(one, root or base), one.stem) for one in stems]
+        parts = [
+            Part(checks.relative(one, root or base), name_key(one.stem))
+            for one in stems
+        ]
         songs.append(Recording(folder.name, tuple(parts), split="train"))
     if not songs:
         problems.append(f"{base}: no songs; expected <song>/<stem>.wav")
@@ -144,7 +148,7 @@ def _validation(base: Path, root: Path, problems: list[str]) -> list[Recording]:
 def _files(base: Path, problems: list[str]) -> list[Recording]:
     """Type 2."""
     pairs = [
-        (folder.name, path)
+        (name_key(folder.name), path)
         for folder in subfolders(base)
         for path in audio_files(folder, EXTENSIONS)
     ]
@@ -156,7 +160,7 @@ def _files(base: Path, problems: list[str]) -> list[Recording]:
 def _table(path: Path, problems: list[str]) -> list[Recording]:
     """Type 3."""
     pairs = [
-        (row["instrum"], Path(os.path.normpath(path.parent / row["path"])))
+        (name_key(row["instrum"]), Path(os.path.normpath(path.parent / row["path"])))
         for row in read_table(path, COLUMNS, problems)
     ]
     if not pairs and not problems:

@@ -9,6 +9,7 @@ Reference:
     Slakh", WASPAA 2019. http://www.slakh.com, Zenodo 4599666.
 """
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -156,7 +157,7 @@ def _recording(
                 unrendered.append(f"{folder.name}/{name}")
             else:
                 missing.append(problem)
-        elif not isinstance(program, int) or not 0 <= program <= DRUMS:
+        elif type(program) is not int or not 0 <= program <= DRUMS:
             problems.append(f"{where}: {name}: program_num {program!r} is not 0 to 128")
         else:
             label = f"{stem.get('inst_class', '')}/{program}"
@@ -170,5 +171,5 @@ def _recording(
 
 def _audio(stem: Path) -> Path:
     """The file: FLAC, or WAV as in the excerpt BabySlakh."""
-    wav = stem.with_suffix(".wav")
-    return wav if wav.is_file() else stem.with_suffix(".flac")
+    wav = Path(f"{stem}.wav")
+    return wav if os.path.isfile(wav) else Path(f"{stem}.flac")

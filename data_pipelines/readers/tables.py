@@ -7,9 +7,10 @@ skipped.
 
 import csv
 import io
-from collections.abc import Iterable, Mapping, Sequence
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from data_pipelines.manifest import DataError
 from data_pipelines.readers.labels import CLASSES, TO_CLASSES, instruments, kind_of
@@ -58,12 +59,13 @@ def read_table(path: Path, columns: Sequence[str], problems: list[str]) -> list[
         raise DataError(f"{text}; write a table whose first line is {head}") from error
     head = text.partition("\n")[0]
     reader = csv.reader(io.StringIO(text), delimiter=max(",;\t", key=head.count))
-    names = [name.strip().lower() for name in next(reader, [])]
+    lines = _lines(reader, path)
+    names = [name.strip().lower() for name in next(lines, [])]
     if lacking := [name for name in columns if name not in names]:
         hints = [f"no column '{name}'; {suggest(name, names)}" for name in lacking]
         raise DataError.of(f"{path}: its first line names {', '.join(names)}", hints)
     rows = []
-    for cells in reader:
+    for cells in lines:
         filled = list(filter(str.strip, cells))
         if not filled or (len(filled) == 1 and filled[0].startswith("#")):
             continue  # an empty line, or a remark
@@ -75,6 +77,13 @@ def read_table(path: Path, columns: Sequence[str], problems: list[str]) -> list[
         if not empty:
             rows.append(row)
     return rows
+
+
+def _lines(reader: Any, path: Path) -> Iterator[list[str]]:
+    try:
+        yield from reader
+    except csv.Error as error:
+        raise DataError(f"{path} line {reader.line_num}: {error}") from error
 
 
 def suggest(name: str, known: Iterable[str]) -> str:
@@ -127,7 +136,7 @@ def grouped_files(
         seen: dict[str, int] = {}
         for row in members:
             name, where = row["file"], f"{table} line {row.line}"
-            if not (root / name).is_file():
+            if not os.path.isfile(root / name):  # False for whatever is no path, too
                 problems.append(f"{where}: {name}: no such file in {root}")
             elif name in seen:
                 problems.append(f"{where}: {name}: in line {seen[name]} already")

@@ -4,19 +4,24 @@
 by how much the stems miss the mixture.
 """
 
-import json
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from data_pipelines.audio.files import probe
+from data_pipelines.collections.rules import MIXTURE, UNFIT
 from data_pipelines.manifest import SPLITS, AudioFile, DataError, Manifest, Stem, Track
-from sepjax.registry import nearest
+from data_pipelines.registry import register
+from sepjax.registry import name_problems, nearest
+from sepjax.storage import parse_json
 
 PREPARED = "prepared.jsonl"
-MIXTURE = "mixture"
+HEADER = {"kind": str, "classes": list, "rate": int}
+SONG = {"kind": str, "song": str, "split": str, "group": str, "files": dict}
+AUDIO = {"frames": int, "channels": int, "rate": int}
+FILE = {"bytes": int, "sha256": str}
 
 
 def read_prepared(folder: str | Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
@@ -28,20 +33,63 @@ def read_prepared(folder: str | Path) -> tuple[dict[str, Any], list[dict[str, An
     path = Path(folder).expanduser() / PREPARED
     try:
         lines = path.read_text(encoding="utf-8").strip("\n").split("\n")
-        header, *songs = (json.loads(line) for line in lines)
-        if header["kind"] != "collection" or any(s["kind"] != "song" for s in songs):
-            raise ValueError("lines of another kind")
+        header, *songs = (
+            parse_json(line, dict, f"line {number}")
+            for number, line in enumerate(lines, start=1)
+        )
+        if problem := next(_problems(header, songs), ""):
+            raise ValueError(problem)
     except OSError as error:
         raise DataError(
             f"{path}: {error.strerror or error}; `sepjax prepare COLLECTION -o "
             f"{folder}` writes it when all is done"
         ) from error
-    except (ValueError, KeyError) as error:
+    except ValueError as error:
         text = f"{path}: damaged ({error}); prepare the folder again"
         raise DataError(text) from error
     return header, songs
 
 
+def _problems(header: Any, songs: Sequence[Any]) -> Iterator[str]:
+    """What a program would stumble over; names of folders and files are names."""
+    if not _fits(header, HEADER) or header["kind"] != "collection":
+        yield "the first line is no header"
+        return
+    yield from name_problems(header["classes"])
+    for number, song in enumerate(songs, start=2):
+        where = f"line {number}"
+        if not _fits(song, SONG) or song["kind"] != "song":
+            yield f"{where} is no song"
+        elif UNFIT.search(song["song"]):
+            yield f"{where}: {song['song']!a} is no name of a folder"
+        elif song["split"] in SPLITS and not _is_whole(song, header["classes"]):
+            yield f"{where}: its files, or their size, are not told"
+
+
+def _fits(tree: Any, fields: Mapping[str, type]) -> bool:
+    return isinstance(tree, dict) and all(
+        type(tree.get(name)) is kind for name, kind in fields.items()
+    )
+
+
+def _is_whole(song: Mapping[str, Any], classes: Sequence[str]) -> bool:
+    """Whether the files of a song are told, and as large as they must be."""
+    error = song.get("mixture_error")
+    return (
+        _fits(song, AUDIO)
+        and min(song["frames"], song["channels"], song["rate"]) > 0
+        and (error is None or math.isfinite(error))
+        and MIXTURE in song["files"]
+        and all(
+            name in (MIXTURE, *classes)
+            and _fits(file, FILE)
+            and file["bytes"] >= 2 * song["frames"] * song["channels"]
+            for name, file in song["files"].items()
+        )
+    )
+
+
+@register("prepared")
 def build_manifest(root: str, sources: Sequence[str]) -> Manifest:
     """Index a prepared folder.
 

@@ -55,6 +55,7 @@ def _classes(data: str, dataset: str) -> Sequence[str]:
         from data_pipelines.songs.prepared import read_prepared
 
         return read_prepared(data)[0]["classes"]
-    from data_pipelines.collections.multitrack import open_recordings
+    from data_pipelines.songs.layouts import MIXTURES, find_songs
 
-    return open_recordings(data)[0]
+    songs = find_songs(Path(data))
+    return sorted({name for files in songs.values() for name in files} - {*MIXTURES})

@@ -165,7 +165,10 @@ def _prepare(collection: Any, arguments: argparse.Namespace) -> int:
     )
     print(format_prepared(result.header, result.songs))
     page = write_page(result.header, result.songs, arguments.output / "prepared.html")
-    print(f"\n{result.done} recordings read now; summary: {page}")
+    print(
+        f"\n{result.done} recordings read now, {result.kept} kept as they were, "
+        f"{result.removed} songs removed; summary: {page}"
+    )
     return 1 if result.failed else 0
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from data_pipelines.pipeline import Data, open_data, summary
+from data_pipelines.pipeline import Data, open_data, silent_classes, summary
 from sepjax.config import Config, member_configs, member_folders, resolve
 from sepjax.evaluation.seeds import summarize_band
 from sepjax.experiment.check import check_run
@@ -92,12 +92,13 @@ def _run(config: Config, options: Options, stack: contextlib.ExitStack) -> bool:
 
 
 def _announce(data: Data, seen: list[str]) -> None:
-    """Say what the data are, once, and what of the songs to be scored is trained on."""
+    """Say what the data are, and which scores say nothing, or more than is true."""
     if jax.process_index() == 0:
         for split, facts in summary(data.manifest).items():
             print(f"{split}: " + ", ".join(f"{k} {v:.4g}" for k, v in facts.items()))
-        for song in seen:
-            print(f"note: {song}; its scores will say SEEN", file=sys.stderr)
+        notes = [f"{song}; its scores will say SEEN" for song in seen]
+        for note in [*silent_classes(data.manifest), *notes]:
+            print(f"note: {note}", file=sys.stderr)
 
 
 def train(

@@ -144,3 +144,76 @@ def test_lines_that_are_no_json_are_named(tmp_path):
         read_collection(file)
     with pytest.raises(DataError, match="No such file"):
         read_collection(tmp_path / "none.yaml")
+
+
+@pytest.mark.parametrize("name", ["a.yaml", "a.json", "a.jsonl"])
+def test_a_file_in_latin_1_is_named(tmp_path, name):
+    (tmp_path / name).write_bytes(
+        '{"classes": ["a"],\n"name": "Bj\xf6rk"}'.encode("latin1")
+    )
+    with pytest.raises(DataError, match=rf"{name}: line 2 is not UTF-8.*iconv"):
+        read_collection(tmp_path / name)
+
+
+LAYERS = "".join(f"l{n}: &l{n} [{f'*l{n - 1}, ' * 9}]\n" for n in range(1, 12))
+BOMBS = {
+    "l0: &l0 [x]\n" + LAYERS + "classes: [a]": "its aliases multiply",
+    "a0: &a0 {x: y}\n"
+    + "".join(f"a{n}: &a{n} {{<<: [{f'*a{n - 1}, ' * 9}]}}\n" for n in range(1, 12)): (
+        "its aliases multiply"
+    ),
+    "tags: &t [*t]": "not readable as YAML",
+    "a: &a {b: *a}": "not readable as YAML",
+    "[" * 100_000: "nested too deeply",
+    "- " * 100_000: "nested too deeply",
+    "when: 2018-13-45": "not readable as YAML",
+    "? [a]\n: b": "not readable as YAML",
+    "a\0b": "not readable as YAML",
+}
+
+
+@pytest.mark.parametrize("text", BOMBS, ids=range(len(BOMBS)))
+def test_yaml_that_multiplies_or_holds_itself_is_refused(tmp_path, text):
+    with pytest.raises(DataError, match=r"a\.yaml") as caught:
+        read_collection(write(tmp_path, text, "a.yaml"))
+    assert BOMBS[text] in str(caught.value)
+
+
+def test_aliases_are_read(tmp_path):
+    text = EVERYTHING.replace("{path: mix.wav}", "&m {path: mix.wav}")
+    text = text.replace("intervals:", "# again\n  intervals:")
+    assert (
+        read_collection(write(tmp_path, text)).recordings[0].mixture.path == "mix.wav"
+    )
+
+
+@pytest.mark.parametrize("name", ["a.json", "a.jsonl"])
+def test_json_too_deep_is_refused(tmp_path, name):
+    deep = '{"classes": ["a"], "tags": ' + '{"a": ' * 900 + "1" + "}" * 901
+    with pytest.raises(DataError, match=rf"{name}.* deeply"):
+        read_collection(write(tmp_path, deep, name))
+    with pytest.raises(DataError, match=name):
+        read_collection(write(tmp_path, "[" * 100_000, name))
+
+
+NAMES = {
+    ("[vocal, drum, other]", "[vocal, drum, other, ../x]"): "'../x' is no name",
+    ("[vocal, drum, other]", "[vocal, drum, other, Drum]"): "'Drum' is a name twice",
+    ("[vocal, drum, other]", "[vocal, drum, other, Mixture]"): "of another file",
+    ("id: concert07", 'id: "a\\0b"'): "name of a folder",
+    ("id: concert07", "id: " + 300 * "x"): "name of a folder",
+    ("id: concert07", 'id: ".."'): "name of a folder",
+    ("song02", "SONG01"): "both become",
+    ("raw/kick.wav", '"a\\0b"'): "no file can have this path",
+    ("rate: 48000, subtype", "rate: 1000000000000, subtype"): "at most 768000",
+    ("gain_db: -3", "gain_db: 100000"): "beyond 200 dB",
+    ("gain_db: -3", "gain_db: 0x" + 9999 * "f"): "a finite number is wanted",
+}
+
+
+@pytest.mark.parametrize("change", NAMES, ids=range(len(NAMES)))
+def test_names_and_numbers_have_bounds(tmp_path, change):
+    assert change[0] in EVERYTHING
+    with pytest.raises(DataError, match=r"mine\.yaml") as caught:
+        read_collection(write(tmp_path, EVERYTHING.replace(*change)))
+    assert NAMES[change] in str(caught.value)

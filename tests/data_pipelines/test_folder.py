@@ -1,13 +1,19 @@
 import math
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 
+from configs import chapter4
+from data_pipelines import registry
 from data_pipelines.manifest import DataError
+from data_pipelines.pipeline import open_data, silent_classes
 from data_pipelines.songs import folder
 from data_pipelines.songs.folder import build_manifest
+from sepjax.config import resolve
+from sepjax.experiment.run import _announce
 
 REAL = Path(__file__).parents[3] / "shared/data/remixed8k"
 STEMS = ("vocals", "bass")
@@ -190,3 +196,128 @@ def test_real_recordings_keep_their_only_bass_in_training():
         "sodium"
     ]
     assert all(track.mixture_error == -math.inf for track in manifest.tracks)
+
+
+def test_a_missing_file_is_silence_where_that_is_said(tmp_path, write_song):
+    root, classes = tmp_path / "data", (*STEMS, "wind")
+    for name in "abcdef":
+        write_song(root / name, classes if name in "ab" else STEMS)
+    write_song(root / "alone", ["piano"])
+    with pytest.raises(DataError, match=r"c: missing stem 'wind'.*missing=silence"):
+        registry.build_manifest("folder", str(root), classes)
+    with pytest.warns(UserWarning, match="1 songs have none of vocals.*: alone"):
+        manifest = registry.build_manifest("folder", str(root), classes, "silence")
+    sounding = [track.name for track in manifest.tracks if "wind" in track.stems]
+    assert (sounding, len(manifest.tracks)) == (["a", "b"], 6)
+    assert manifest.tracks[0].mixture is not None
+    assert silent_classes(manifest) == [
+        "class 'wind' sounds in no track of valid: it has no score there",
+        "class 'wind' sounds in no track of test: it has no score there",
+    ]
+    with pytest.raises(DataError, match=r"'winds', .* did you mean 'wind'"):
+        registry.build_manifest("folder", str(root), (*STEMS, "winds"), "silence")
+    demo = registry.build_manifest("demo", "", ("drums",), "silence")  # takes no such
+    assert demo == registry.build_manifest("demo", "", ("drums",))
+
+
+def test_the_thesis_songs_lack_classes(tmp_path, write_song, capsys):
+    for number in range(6):
+        lacking = chapter4.CLASSES[number]
+        stems = [name for name in chapter4.CLASSES if name != lacking]
+        write_song(tmp_path / "data" / f"song{number}", stems, mixture=False)
+    config = chapter4.get_config("all_data")
+    config.data.root = str(tmp_path / "data")
+    data = open_data(resolve(config))
+    assert [len(track.stems) for track in data.manifest.tracks] == [5] * 6
+    _announce(data, [])
+    printed = capsys.readouterr()
+    assert "valid: tracks 1, hours" in printed.out
+    assert "note: class 'wind' sounds in no track of valid: it has no" in printed.err
+    config = chapter4.get_config("all_instruments")
+    config.data.root = str(tmp_path / "data")
+    with pytest.raises(DataError, match="6 problems"):
+        open_data(resolve(config))
+
+
+def test_capitals_accents_and_what_systems_leave_make_no_difference(
+    tmp_path, write_song
+):
+    """The layouts of evaluation are those of training."""
+    root = tmp_path / "data"
+    for name in ("a", "b", "Fiance\u0301"):
+        song = write_song(root / name, STEMS)
+        (song / "vocals.wav").rename(
+            song / ("VOCALS.WAV" if name == "a" else "Vocals.wav")
+        )
+        (song / "bass.wav").rename(song / f"{name}_bass.wav")
+        (song / "._bass.wav").write_bytes(b"\0\5\x16\7")
+        (song / ".DS_Store").touch()
+    for junk in ("__MACOSX/a", "@eaDir", ".git"):
+        (root / junk).mkdir(parents=True)
+        (root / junk / "._vocals.wav").write_bytes(b"\0\5\x16\7")
+        (root / junk / "vocals.wav").write_bytes(b"\0\5\x16\7")
+    manifest = build_manifest(str(root), STEMS)
+    assert {track.name for track in manifest.tracks} == {"a", "b", "Fianc\u00e9"}
+    assert all(set(track.stems) == set(STEMS) for track in manifest.tracks)
+    (root / "a" / "vocals.flac").touch()
+    with pytest.raises(DataError, match=r"both VOCALS\.WAV and vocals\.flac; keep one"):
+        build_manifest(str(root), STEMS)
+
+
+def test_equal_names_in_two_splits_are_two_songs(tmp_path, write_song):
+    for split in ("train", "valid", "test"):
+        write_song(tmp_path / "data" / split / "Intro", STEMS)
+    write_song(tmp_path / "data" / "train" / "b", STEMS)
+    manifest = registry.build_manifest("folder", str(tmp_path / "data"), STEMS)
+    names = {"Intro (train)": "train", "Intro (valid)": "valid"}
+    assert splits(manifest) == names | {"Intro (test)": "test", "b": "train"}
+
+
+def test_flat_songs_are_songs(tmp_path, write_song):
+    for split in ("train", "valid", "test"):
+        for name in STEMS:
+            song = write_song(tmp_path / split / name, [name], mixture=False)
+            path = tmp_path / "data" / split / f"my_{split}_{name}.wav"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            (song / f"{name}.wav").rename(path)
+        (path.parent / "notes.wav").touch()
+    manifest = build_manifest(str(tmp_path / "data"), STEMS)
+    assert splits(manifest) == {f"my_{s}": s for s in ("train", "valid", "test")}
+
+
+def test_folders_that_are_no_songs_are_told(tmp_path, write_song):
+    for name in "abc":
+        write_song(tmp_path / "data" / "train" / name, STEMS)
+    write_song(tmp_path / "data" / "beside", STEMS)
+    (tmp_path / "data" / "train" / "empty").mkdir()
+    with pytest.warns(UserWarning, match="2 folders are not read.*: beside, train/emp"):
+        manifest = build_manifest(str(tmp_path / "data"), STEMS)
+    assert len(manifest.tracks) == 3
+
+
+def test_a_link_to_a_file_that_is_gone_is_no_silence(tmp_path, write_song):
+    for name in "abc":
+        song = write_song(tmp_path / "data" / name, STEMS)
+    (song / "bass.wav").unlink()
+    (song / "bass.wav").symlink_to(tmp_path / "gone.wav")
+    with pytest.raises(DataError, match=r"c/bass\.wav: No such file"):
+        build_manifest(str(tmp_path / "data"), STEMS, "silence")
+
+
+def test_names_that_are_not_utf8_are_told(tmp_path, write_song):
+    for name in "ab":
+        write_song(tmp_path / "data" / name, STEMS)
+    song = write_song(tmp_path / "data" / "c", STEMS)
+    song.rename(song.with_name(os.fsdecode(b"caf\xe9")))
+    with pytest.raises(DataError, match=r"'caf\\udce9' is not UTF-8.*rename it"):
+        build_manifest(str(tmp_path / "data"), STEMS)
+
+
+def test_a_damaged_memory_is_read_anew(tmp_path, write_song, cache):
+    for name in "abc":
+        write_song(tmp_path / "data" / name, STEMS)
+    first = build_manifest(str(tmp_path / "data"), STEMS)
+    (memory,) = (cache / "manifests").iterdir()
+    for text in (memory.read_text()[:100], "[]", "{}", '{"classes": 3}', "\0"):
+        memory.write_text(text)
+        assert build_manifest(str(tmp_path / "data"), STEMS) == first

@@ -51,6 +51,17 @@ def test_sources_choose_and_order(tmp_path):
         open_recordings(str(tmp_path), ["drum"])
 
 
+def test_capitals_and_what_systems_leave_make_no_difference(tmp_path):
+    write(tmp_path / "one" / "Bass.WAV")
+    write(tmp_path / "two" / "BASS" / "amp.wav")
+    write(tmp_path / "two" / "Mixture.wav")
+    write(tmp_path / "__MACOSX" / "one" / "bass.wav")
+    classes, songs = open_recordings(str(tmp_path), ["bass"])
+    assert (classes, [song.name for song in songs]) == (("bass",), ["one", "two"])
+    assert [len(song.read().tracks[0]) for song in songs] == [1, 1]
+    assert open_recordings(str(tmp_path))[0] == classes
+
+
 def test_split_folders(tmp_path):
     write(tmp_path / "train" / "one" / "bass.wav")
     write(tmp_path / "validation" / "two" / "bass.wav")

@@ -3,6 +3,7 @@
 import dataclasses
 import errno
 import hashlib
+import json
 import os
 import shutil
 import subprocess
@@ -14,7 +15,9 @@ import pytest
 
 from data_pipelines.collections.collection import (
     Filters,
+    Interval,
     MixRules,
+    Recording,
 )
 from data_pipelines.collections.file import write_collection
 from data_pipelines.manifest import DataError
@@ -91,6 +94,107 @@ def test_a_folder_belongs_to_one_collection(songs, tmp_path):
     (tmp_path / "mine" / "train").mkdir(parents=True)
     with pytest.raises(DataError, match="something else"):
         prepare(songs, tmp_path / "mine")
+
+
+def renamed(songs, number, **fields):
+    """The collection with other fields of one recording."""
+    recordings = list(songs.recordings)
+    recordings[number] = dataclasses.replace(recordings[number], **fields)
+    return dataclasses.replace(songs, recordings=tuple(recordings))
+
+
+def figures(made):
+    return made.done, made.kept, made.removed
+
+
+def test_what_changed_is_taken_up_and_the_rest_kept(songs, tmp_path, noise):
+    """A corrected path, a song more, one less, another name, other tags."""
+    out, parts = tmp_path / "out", songs.recordings[3].tracks
+    wrong = (*parts[:-1], dataclasses.replace(parts[-1], path="bass-x.wav"))
+    made = prepare(renamed(songs, 3, tracks=wrong), out)
+    assert (len(made.failed), figures(made)) == (1, (8, 0, 0))
+    times = {path: path.stat().st_mtime_ns for path in out.glob("*/*/*.wav")}
+    assert figures(prepare(songs, out)) == (1, 7, 0)
+
+    more = write(tmp_path / "raw", "drum-a-new.wav", noise(99, 950))
+    longer = dataclasses.replace(
+        songs, recordings=(*songs.recordings, Recording("new", (more,)))
+    )
+    assert figures(prepare(longer, out)) == (1, 8, 0)
+    tagged = renamed(longer, 0, tags={"year": 2018}, group="band")
+    made = prepare(tagged, out)
+    assert figures(made) == (0, 9, 0)
+    assert {s["song"]: s["group"] for s in made.songs}["song0"] == "band"
+    other = renamed(tagged, 1, id="another")
+    assert figures(prepare(other, out)) == (1, 8, 1)
+    assert not places(out, "song1")
+    shorter = dataclasses.replace(other, recordings=other.recordings[:-1])
+    assert figures(prepare(shorter, out)) == (0, 8, 1)
+    prepare(shorter, tmp_path / "anew")
+    assert tree(out) == tree(tmp_path / "anew")
+    kept = [path for path in times if path.exists()]
+    assert kept
+    assert all(path.stat().st_mtime_ns == times[path] for path in kept)
+
+
+def test_a_song_of_another_name_within_a_recording(songs, tmp_path):
+    first = renamed(songs, 0, intervals=(Interval("one"),))
+    prepare(first, tmp_path / "out")
+    second = renamed(songs, 0, intervals=(Interval("two"),))
+    assert figures(prepare(second, tmp_path / "out")) == (1, 7, 1)
+    assert not places(tmp_path / "out", "song0 - one")
+    assert places(tmp_path / "out", "song0 - two")
+
+
+def test_old_songs_are_deleted_after_an_interruption_too(songs, tmp_path, monkeypatch):
+    out = tmp_path / "out"
+    prepare(songs, out)
+    other = renamed(songs, 0, id="another")
+    monkeypatch.setattr(run, "_write", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        prepare(other, out)
+    monkeypatch.undo()
+    assert places(out, "song0")
+    prepare(other, out)
+    assert not places(out, "song0")
+
+
+def test_a_folder_of_other_songs_is_refused(songs, tmp_path):
+    prepare(songs, tmp_path / "out")
+    before = tree(tmp_path / "out")
+    recordings = tuple(dataclasses.replace(r, id=f"x{r.id}") for r in songs.recordings)
+    other = dataclasses.replace(songs, recordings=recordings)
+    with pytest.raises(DataError, match="none of its songs is there: song0, song1"):
+        prepare(other, tmp_path / "out")
+    with pytest.raises(DataError, match=r"mix\.mode: adaptive, now summing"):
+        prepare(dataclasses.replace(songs, mix=MixRules("summing")), tmp_path / "out")
+    assert tree(tmp_path / "out") == before
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", "\0", '{"rules": 1, "songs": 2}'])
+def test_a_state_that_is_damaged_is_told(songs, tmp_path, text):
+    prepare(songs, tmp_path / "out")
+    (tmp_path / "out" / ".prepare" / "collection").write_text(text)
+    with pytest.raises(DataError, match=r"\.prepare/collection does not tell"):
+        prepare(songs, tmp_path / "out")
+
+
+def test_a_state_that_lies_deletes_nothing_elsewhere(songs, tmp_path):
+    prepare(songs, tmp_path / "out")
+    precious = tmp_path / "precious" / "file"
+    precious.parent.mkdir()
+    precious.touch()
+    owner = tmp_path / "out" / ".prepare" / "collection"
+    state = json.loads(owner.read_text())
+    state["songs"] += ["../../precious", str(precious.parent), "..", ".", ""]
+    owner.write_text(json.dumps(state))
+    for record in (owner.parent / "records").iterdir():
+        lie = json.loads(record.read_text())
+        for song in lie["songs"]:
+            song["song"] = "../../precious"
+        record.write_text(json.dumps(lie))
+    assert prepare(songs, tmp_path / "out").done == 8
+    assert precious.exists()
 
 
 def test_a_small_disk_is_told_before_anything_is_decoded(songs, tmp_path, monkeypatch):

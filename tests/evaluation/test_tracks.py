@@ -1,5 +1,7 @@
 """Songs and classes of two folders find each other by name, or say why not."""
 
+import os
+
 import numpy as np
 import pytest
 import soundfile
@@ -122,6 +124,22 @@ def test_accents_have_two_encodings(two):
     touch(two[0], "Fianc\u00e9/bass.wav")
     touch(two[1], "Fiance\u0301/bass.wav")  # as macOS and its archives write it
     assert shape(pair_tracks(*two)) == {"Fianc\u00e9": ["bass"]}
+
+
+def test_what_systems_leave_and_names_of_splits_make_no_difference(two):
+    touch(two[0], "Validation/a/bass.wav", "Validation/a/._bass.wav")
+    touch(two[0], "Validation/__MACOSX/a/bass.wav", "__MACOSX/b/bass.wav")
+    touch(two[1], "valid/a/BASS.WAV", "@eaDir/bass.wav")
+    pairing = pair_tracks(*two)
+    assert shape(pairing) == {"Validation/a": ["bass"]}
+    assert not pairing.remarks
+
+
+@pytest.mark.parametrize("name", [b"a/caf\xe9.wav", b"caf\xe9/bass.wav"])
+def test_names_that_are_not_utf8_are_told(two, name):
+    touch(two[0], "a/bass.wav"), touch(two[1], os.fsdecode(name))
+    with pytest.raises(ValueError, match=r"'caf\\udce9' is not UTF-8"):
+        pair_tracks(*two)
 
 
 def test_a_song_called_test_is_a_song(tmp_path):

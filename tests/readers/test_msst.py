@@ -159,3 +159,21 @@ def test_types_and_empty_folders(tmp_path):
     for kind, told in ((1, "expected <song>/<stem>"), (2, "expected <stem>/<file>")):
         with pytest.raises(DataError, match=told):
             read(tmp_path, type=kind)
+
+
+def test_capitals_make_no_difference(tmp_path):
+    write_songs(tmp_path / "train", ("one", "two"), ("vocals", "drums"))
+    write_songs(tmp_path / "valid", ("three",), ("Vocals", "DRUMS", "mixture"))
+    found = read_dataset(
+        "msst",
+        str(tmp_path / "train"),
+        valid=str(tmp_path / "valid"),
+        classes=["Drums"],
+    )
+    assert found.classes == ("drums",)
+    names = [(one.id, one.split, one.tracks[0].label) for one in found.recordings]
+    assert names == [
+        ("one", "train", "drums"),
+        ("two", "train", "drums"),
+        ("three", "valid", "drums"),
+    ]

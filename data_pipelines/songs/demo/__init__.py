@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from data_pipelines.manifest import SPLITS, AudioFile, Manifest, Stem, Track
+from data_pipelines.registry import register
 from sepjax.registry import nearest
 
 CLASSES = ("vocals", "drums", "bass", "electric_guitar", "wind", "other")
@@ -33,6 +34,7 @@ TAKES = Path(__file__).parent / "takes"
 _OWN, _EACH = 6, 4  # random numbers of a song, and of each of its classes
 
 
+@register("demo")
 def build_manifest(
     root: str,
     sources: Sequence[str],

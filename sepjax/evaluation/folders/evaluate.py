@@ -35,7 +35,7 @@ def evaluate_folders(
 
     Args:
         references: folder of the true stems, in a layout of
-            :mod:`sepjax.evaluation.folders.pairing`.
+            :mod:`data_pipelines.songs.layouts`.
         estimates: folder of the separated stems.
         protocol: what is measured, :func:`sepjax.evaluation.protocol.make_protocol`.
         classes: the only classes to score; all that are in both folders otherwise.

@@ -1,33 +1,27 @@
 """Two folders, references and estimates: which songs they share, paired by name.
 
-Layouts, the same or different ones in the two folders::
-
-    root/[train|valid|test/]<song>/<class>.wav       MUSDB18-HQ, Demucs, Open-Unmix
-    root/[train|valid|test/]<song>/<song>_<class>.wav
-    root/[train|valid|test/]<song>_<class>.wav       flat
-    root/<class>.wav                                 a single song
-
-Files are WAV, FLAC or whatever else libsndfile reads. Mixtures are passed over. Names
-count, never positions: a song or a class without a partner is told, not guessed.
+Both in any layout of :mod:`data_pipelines.songs.layouts`, the same or different ones.
+Mixtures are passed over. Names count, never positions: a song or a class without a
+partner is told, not guessed.
 """
 
 import difflib
-import unicodedata
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from data_pipelines.songs.layouts import (
+    MIXTURES,
+    SPLIT_FOLDERS,
+    Files,
+    Songs,
+    find_songs,
+    name_key,
+    no_songs,
+)
 from sepjax.evaluation.tables import title
 
-AUDIO = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".aif", ".aiff", ".w64", ".rf64")
-SUBSETS = ("train", "valid", "validation", "val", "test")
-MIXTURES = ("mixture", "mix", "linear_mixture")
-# A folder that holds one of these files is a song; others may be flat.
-COMMON = (*MIXTURES, "vocals", "drums", "bass", "other", "accompaniment", "no_vocals")
 LISTED = 5  # names in a remark; what is more is counted
-
-Files = dict[str, list[Path]]  # class -> its files, which should be one
-Songs = dict[tuple[str, str], Files]  # (subset or "", name) -> files
 
 
 class Pair(NamedTuple):
@@ -71,7 +65,7 @@ def pair_tracks(
         FileNotFoundError: there is no such folder.
         ValueError: a folder holds no songs, or nothing in them has a partner.
     """
-    sides = [find_songs(folder, classes) for folder in (references, estimates)]
+    sides = [_wanted(folder, classes) for folder in (references, estimates)]
     matched, remarks = _match_songs(*sides, references, estimates)
     pairs = []
     lacking: dict[str, list[str]] = {}  # remark on a class -> songs
@@ -91,105 +85,16 @@ def pair_tracks(
     return Pairing(tuple(pairs), tuple(remarks))
 
 
-def find_songs(root: Path, classes: Sequence[str] = ()) -> Songs:
-    """Find the songs of a folder in any of the layouts, without mixtures.
-
-    Raises:
-        FileNotFoundError: there is no such folder.
-        ValueError: it holds no songs; says what it holds instead.
-    """
-    root = Path(root)
-    if not root.is_dir():
-        raise FileNotFoundError(f"{root}: there is no such folder")
-    known = [_key(name) for name in classes]
-    songs: Songs = {}
-    plain = []
-    for folder in _subfolders(root):
-        inner = _songs_in(folder, known)
-        # A song may itself be called "test": then its stems lie right in the folder.
-        if folder.name.lower() in SUBSETS and set(inner) - {folder.resolve().name}:
-            songs |= {(folder.name, name): files for name, files in inner.items()}
-        else:
-            plain.append(folder)
-    for name, files in _songs_in(root, known, plain).items():
-        songs["", name] = files
-    kept: Songs = {}
-    for key, files in songs.items():
+def _wanted(root: Path, classes: Sequence[str]) -> Songs:
+    """The songs of a folder with the files of the classes, without mixtures."""
+    known, kept = [name_key(name) for name in classes], {}
+    for key, files in find_songs(root, classes).items():
         names = known or [name for name in files if name not in MIXTURES]
         if wanted := {name: files[name] for name in names if name in files}:
             kept[key] = wanted
     if not kept:
-        raise ValueError(_no_songs(root, classes))
+        raise ValueError(no_songs(root, classes))
     return kept
-
-
-def _songs_in(
-    folder: Path, known: Sequence[str], subfolders: Iterable[Path] | None = None
-) -> dict[str, Files]:
-    songs: dict[str, Files] = {}
-
-    def add(song: str, name: str, path: Path) -> None:
-        if song:  # "notes.wav" beside songs: no class of anything
-            files = songs.setdefault(unicodedata.normalize("NFC", song), {})
-            files.setdefault(_key(name), []).append(path)
-
-    for child in _subfolders(folder) if subfolders is None else subfolders:
-        for path in _audio(child):
-            add(child.name, path.stem.removeprefix(f"{child.name}_"), path)
-    paths = _audio(folder)
-    names = {_key(path.stem) for path in paths}
-    alone = bool(names & {*known, *(() if known else COMMON)})
-    alone |= bool(names) and not any("_" in name for name in names)
-    for path in paths:
-        whole = folder.resolve().name, path.stem
-        add(*(whole if alone else _split(path.stem, known)), path)
-    return songs
-
-
-def _split(stem: str, known: Iterable[str]) -> tuple[str, str]:
-    """Song and class of a file of a flat folder.
-
-    Example:
-        >>> _split("my_song_vocals", []), _split("a_lead_vocals", ["lead_vocals"])
-        (('my_song', 'vocals'), ('a', 'lead_vocals'))
-    """
-    for name in sorted((*known, *MIXTURES), key=len, reverse=True):
-        if stem.casefold().endswith("_" + name):
-            return stem[: -len(name) - 1], name
-    song, _, name = stem.rpartition("_")
-    return song, name
-
-
-def _key(name: str) -> str:
-    return unicodedata.normalize("NFC", name).casefold()
-
-
-def _subfolders(folder: Path) -> list[Path]:
-    return [path for path in _children(folder) if path.is_dir()]
-
-
-def _audio(folder: Path) -> list[Path]:
-    return [path for path in _children(folder) if path.suffix.lower() in AUDIO]
-
-
-def _children(folder: Path) -> list[Path]:
-    return sorted(p for p in folder.iterdir() if not p.name.startswith("."))
-
-
-def _no_songs(root: Path, classes: Sequence[str]) -> str:
-    below = next((p for p in sorted(root.rglob("*")) if p.suffix in AUDIO), None)
-    hint = ""
-    if packed := next(root.rglob("*.stem.mp4"), None):
-        hint = f"; {packed.name} is packed: unpack the dataset into WAV files with "
-        hint += f"`musdbconvert {root} OTHER_FOLDER` (pip install musdb)"
-    elif below and classes:
-        hint = f"; there are other files, such as {below}: check the names of --classes"
-    elif below:
-        hint = f"; the first audio below it is {below}: name the folder of its songs"
-    return (
-        f"{root} holds no songs{hint}. Expected: <song>/<class>.wav, the same below "
-        "train/ or test/, or <song>_<class>.wav"
-    )
 
 
 def _match_songs(
@@ -203,7 +108,7 @@ def _match_songs(
         truth, guess = _by_name(truth, references), _by_name(guess, estimates)
     else:
         truth, guess = (
-            {(subset.lower(), name): (subset, files) for (subset, name), files in s}
+            {(SPLIT_FOLDERS[k.lower()], name): (k, files) for (k, name), files in s}
             for s in (truth.items(), guess.items())
         )
     matched = []
