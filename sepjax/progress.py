@@ -1,7 +1,7 @@
 """How far long work has come: a bar on a terminal, a line now and then in a log."""
 
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sized
 from typing import Any
 
 EVERY = 30.0  # seconds between lines in a log
@@ -34,8 +34,17 @@ def bar(
     class Lines(tqdm):
         @staticmethod
         def status_printer(file: Any) -> Callable[[str], None]:
-            return lambda text: print(text, file=file, flush=True) if text else None
+            said = {""}  # the last line comes twice, and an empty one
 
+            def say(text: str) -> None:
+                if text.strip() not in said:
+                    print(text, file=file, flush=True)
+                    said.add(text.strip())
+
+            return say
+
+    if total is None and isinstance(iterable, Sized):
+        total = len(iterable)
     if not sys.stderr.isatty():
         form = (
             "{desc}: {n_fmt} of {total_fmt} {unit}, {elapsed} so far, {remaining} left"

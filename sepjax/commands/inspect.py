@@ -40,29 +40,41 @@ def inspect(arguments: argparse.Namespace) -> int:
 
 def summary(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Yield what a person wants to know first, as pairs of a word and a text."""
-    from sepjax.config import Config, differences, from_dict
+    from sepjax.config.tree import upgrade
 
-    config = from_dict(facts.get("config") or {"model": facts["model"]})
-    sources = facts.get("sources") or config.data.sources
-    rate = facts.get("sample_rate") or config.data.sample_rate
-    yield "model", f"{config.model.name}, {rate} Hz: {', '.join(sources)}"
+    tree = upgrade(facts.get("config") or {"model": facts["model"]})
+    data = tree.get("data", {}) | {k: facts[k] for k in FACTS if k in facts}
+    name, sources = tree["model"]["name"], ", ".join(data["sources"])
+    yield "model", f"{name}, {data['sample_rate']} Hz: {sources}"
     if weights := facts.get("weights"):
         yield "parameters", f"{facts['parameters']:,}"
         yield "from", f"{weights['family']}, {weights.get('source', 'unknown')}"
         yield "licence", str(weights.get("licence", "unknown"))
     else:
         best, origin = facts["best"], facts["provenance"]
-        yield "trained", f"{facts['step']} of {config.train.steps} steps"
+        yield "trained", f"{facts['step']} of {tree['train']['steps']} steps"
         yield "best", f"step {best['step']}, loss {float(best['loss']):.4g}"
-        yield "data", f"{config.data.dataset} {origin.get('data_sha256', '')[:12]}"
+        yield "data", f"{data['dataset']} {origin.get('data_sha256', '')[:12]}"
         yield "parameters", f"SHA-256 {facts['params_sha256'][:12]}"
         yield "from", ", ".join(f"{k} {origin[k]}" for k in ORIGIN if k in origin)
-    fresh = Config(model=type(config.model)())
-    # Classes and rate stand above.
-    for line in differences(fresh, config):
+    yield from _changed(tree)
+
+
+def _changed(tree: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """The settings that are not the family's own, with their values."""
+    from sepjax.config import Config, differences, from_dict
+
+    try:
+        config = from_dict(tree)
+    except ValueError as error:  # modules of one's own are not there
+        yield "note", str(error)
+        return
+    for line in differences(Config(model=type(config.model)()), config):
+        # Classes and rate stand above.
         if not line.startswith(("data.sources:", "data.sample_rate:", "model.name:")):
             name, _, change = line.partition(": ")
             yield name, change.partition(" -> ")[2]
 
 
+FACTS = ("sources", "sample_rate")
 ORIGIN = ("seed", "commit", "device")

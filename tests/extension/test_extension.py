@@ -119,7 +119,7 @@ def test_it_separates_and_is_evaluated_by_the_command(whole, songs, tmp_path):
         songs, *command, "separate", songs / "mixture.wav", "-n", folder, "-o", tmp_path
     )
     stems = [
-        soundfile.read(tmp_path / "mixture" / f"{n}.wav")[0] for n in ("low", "high")
+        soundfile.read(tmp_path / songs.name / f"{n}.wav")[0] for n in ("low", "high")
     ]
     assert all(stem.shape == (2 * RATE,) for stem in stems)
     assert any(stem.any() for stem in stems)
