@@ -55,8 +55,6 @@ PROCESS = flags.DEFINE_integer("process", 0, "index of this process")
 def main(argv: list[str]) -> None:
     """Dispatch on ``--sweep`` and ``--mode``."""
     logging.set_verbosity(logging.WARNING)  # orbax and jax report every file they touch
-    # What orbax logs as an error in its threads it raises as well.
-    logging.get_absl_logger().addFilter(lambda record: "orbax" not in record.pathname)
     options = Options(
         mode=MODE.value,
         workdir=WORKDIR.value,

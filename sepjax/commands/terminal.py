@@ -1,6 +1,7 @@
 """What is printed, without what names in files could make a terminal do."""
 
 import contextlib
+import logging
 import re
 import sys
 import warnings
@@ -34,6 +35,10 @@ class Escaped:
         return getattr(self.stream, name)
 
 
+def _not_orbax(record: logging.LogRecord) -> bool:
+    return "orbax" not in record.pathname
+
+
 @contextlib.contextmanager
 def escaped_output() -> Iterator[None]:
     """Context in which stdout and stderr are :class:`Escaped`, and warnings notes."""
@@ -46,6 +51,8 @@ def escaped_output() -> Iterator[None]:
                 warnings.formatwarning(message, category, *place[:2]), file=sys.stderr
             )
 
+    # What orbax logs as an error in its threads it raises as well.
+    logging.getLogger("absl").addFilter(_not_orbax)
     with (
         warnings.catch_warnings(),
         contextlib.redirect_stdout(Escaped(sys.stdout)),  # type: ignore[type-var]

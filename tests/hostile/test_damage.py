@@ -22,9 +22,9 @@ import soundfile
 
 from tests.hostile.damage import Outcome, command, contents, damage
 from tests.report.fake_run import write_fake_run
+from tests.support.toy import save_untrained, untrained
 
-FIXTURES = Path(__file__).parents[1] / "fixtures/b054c28"
-MODEL = FIXTURES / "weights"
+MODEL = Path(__file__).parents[1] / "fixtures/b054c28/weights"
 RATE = 8000
 
 
@@ -131,7 +131,7 @@ DOORS = {
         separated,
     ),
     "checkpoint": Door(
-        copied(FIXTURES / "run"),
+        lambda folder: save_untrained(folder, *untrained()),
         lambda f: ("inspect", "--json", f),
         same_parameters,
         "checkpoints/**/*",

@@ -7,13 +7,16 @@ import signal
 from collections.abc import Callable
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType
 
 from sepjax.config import Config, resolve, to_dict
 from sepjax.functional.augment import Excerpt
-from sepjax.train import checkpoint, loop
+from sepjax.models.build import model_of
+from sepjax.train import checkpoint, init_state, loop, make_optimizer
 from sepjax.train.log import read_log
+from sepjax.train.optim.plateau import PlateauState
 from sepjax.train.program import make_program
 from sepjax.train.start import spelled_out
 from tests.support.models import config_of
@@ -150,3 +153,23 @@ def log(folder) -> list[dict]:
 def latest(folder):
     """The parameters of a run's last checkpoint."""
     return checkpoint.load(folder, which="latest")[1]["params"]
+
+
+def untrained():
+    """A configuration and its first state."""
+    # Arrays below a kilobyte lie where tensorstore has sums of its own.
+    config = toy_config(model__N=64, model__B=64, model__H=64)
+    model, optimizer = model_of(config), make_optimizer(config.optim)
+    init = jax.jit(lambda key: init_state(model, optimizer, key, TIME))
+    return config, init(jax.random.key(0))
+
+
+def save_untrained(run, config, state):
+    """Save the state as the best checkpoint, of step 2, and the latest, of step 4."""
+    record = {"config": to_dict(config), "provenance": {"git": "abc"}}
+    with checkpoint.open_manager(run, create=True) as manager:
+        for step, loss in ((2, -3.0), (4, -1.0)):
+            progress = checkpoint.Progress(PlateauState(0.1), 2, -3.0)
+            new = state.replace(step=jnp.asarray(step, jnp.int32))
+            checkpoint.save(manager, new, progress, loss, record)
+        checkpoint.finish(manager)

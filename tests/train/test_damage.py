@@ -6,40 +6,26 @@ import shutil
 from pathlib import Path
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from sepjax.config import to_dict
-from sepjax.models.build import model_of
-from sepjax.train import PlateauState, checkpoint, init_state, make_optimizer
-from sepjax.train.checkpoint import CheckpointError, Progress
-from tests.support.toy import TIME, toy_config
+from sepjax.train import checkpoint
+from sepjax.train.checkpoint import CheckpointError
+from tests.support.toy import save_untrained, untrained
 
 STORED = Path(__file__).parent.parent / "fixtures" / "b054c28" / "run"
 
 
 @pytest.fixture(scope="module")
 def fresh():
-    # Arrays below a kilobyte lie where tensorstore has sums of its own.
-    config = toy_config(model__N=64, model__B=64, model__H=64)
-    model, optimizer = model_of(config), make_optimizer(config.optim)
-    init = jax.jit(lambda key: init_state(model, optimizer, key, TIME))
-    return config, init(jax.random.key(0))
+    return untrained()
 
 
 @pytest.fixture(scope="module")
 def intact(fresh, tmp_path_factory):
     """A run with its best checkpoint, of step 2, and the latest, of step 4."""
-    config, state = fresh
     run = tmp_path_factory.mktemp("intact")
-    record = {"config": to_dict(config), "provenance": {"git": "abc"}}
-    with checkpoint.open_manager(run, create=True) as manager:
-        for step, loss in ((2, -3.0), (4, -1.0)):
-            progress = Progress(PlateauState(0.1), 2, -3.0)
-            new = state.replace(step=jnp.asarray(step, jnp.int32))
-            checkpoint.save(manager, new, progress, loss, record)
-        checkpoint.finish(manager)
+    save_untrained(run, *fresh)
     return run
 
 
