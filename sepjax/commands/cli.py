@@ -6,6 +6,7 @@ number after another signal.
 """
 
 import argparse
+import os
 import sys
 
 from data_pipelines.workers import EXPECTED, ending_signals, reason
@@ -54,6 +55,9 @@ def main(argv: list[str] | None = None) -> int:
         except KeyboardInterrupt:
             print("sepjax: interrupted", file=sys.stderr)
             return 130
+        except BrokenPipeError:  # who reads has enough, as in `sepjax ... | head`
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 141
         except EXPECTED as error:
             print(f"sepjax: error: {reason(error)}", file=sys.stderr)
             return 1

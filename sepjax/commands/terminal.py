@@ -1,12 +1,13 @@
 """What is printed, without what names in files could make a terminal do."""
 
 import contextlib
-import logging
 import re
 import sys
 import warnings
 from collections.abc import Iterator
 from typing import Any, TextIO
+
+from absl import logging
 
 # Controls but tab, newline and the return of a bar; marks that turn text around.
 CONTROL = re.compile(
@@ -35,7 +36,7 @@ class Escaped:
         return getattr(self.stream, name)
 
 
-def _not_orbax(record: logging.LogRecord) -> bool:
+def _not_orbax(record: Any) -> bool:
     return "orbax" not in record.pathname
 
 
@@ -52,7 +53,7 @@ def escaped_output() -> Iterator[None]:
             )
 
     # What orbax logs as an error in its threads it raises as well.
-    logging.getLogger("absl").addFilter(_not_orbax)
+    logging.get_absl_logger().addFilter(_not_orbax)
     with (
         warnings.catch_warnings(),
         contextlib.redirect_stdout(Escaped(sys.stdout)),  # type: ignore[type-var]
