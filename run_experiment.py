@@ -72,7 +72,8 @@ def main(argv: list[str]) -> None:
     if options.sweep:
         from sepjax.experiment.launch import run_sweep
 
-        sys.exit(run_sweep(options, CONFIG.value, argv[1:]))
+        with escaped_output():
+            sys.exit(run_sweep(options, CONFIG.value, argv[1:]))
     if len(argv) > 1:
         raise app.UsageError(f"unknown argument {argv[1]!r}")
     if options.mode == "list":

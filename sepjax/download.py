@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 from sepjax import __version__
+from sepjax.progress import bar
 from sepjax.storage import move
 
 BLOCK = 1 << 18  # bytes read at once
@@ -293,22 +294,13 @@ def _copy(
     progress: bool,
     name: str,
 ) -> None:
-    from tqdm import tqdm
-
-    bar = tqdm(
-        desc=name.removesuffix(".part"),
-        total=total,
-        initial=start,
-        unit="B",
-        unit_scale=True,
-        disable=not progress,
-    )
-    done = start
-    with bar:
+    what, done = name.removesuffix(".part"), start
+    units = dict(initial=start, unit="B", unit_scale=True)
+    with bar(None, what, total, show=progress, **units) as shown:
         while block := _read(answer):
             file.write(block)
             done += len(block)
-            bar.update(len(block))
+            shown.update(len(block))
         file.flush()
         os.fsync(file.fileno())
     if total is not None and done < total:

@@ -42,7 +42,7 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 
 def name_problems(names: Collection[Any]) -> Iterator[str]:
-    """Yield what is wrong with names of classes or tracks, which become files' names.
+    """Yield what is wrong with names of classes, which become names of files.
 
     A name has 1 to 100 letters, digits, spaces and ``. _ -``, at most 200 bytes, a
     letter, digit, ``_`` or ``-`` at both ends, and differs from the other names in more
@@ -57,17 +57,22 @@ def name_problems(names: Collection[Any]) -> Iterator[str]:
     taken: set[str] = set()
     for name in names:
         text = unicodedata.normalize("NFC", name) if isinstance(name, str) else ""
-        if not _NAME.fullmatch(text) or len(text.encode()) > 200:
+        # Vowels of many scripts are marks on letters, which \w leaves out.
+        letters = "".join("a" if unicodedata.category(c)[0] == "M" else c for c in text)
+        fits = _NAME.fullmatch(letters) and not _DEVICE.fullmatch(text)
+        if not fits or len(text.encode()) > 200:
             yield (
                 f"{str(name)[:120]!r} is no name: 1 to 100 letters, digits, spaces and "
                 ". _ - without a space or dot at its ends"
             )
         elif text.casefold() in taken:
-            yield f"{name!r} is a name twice (capitals make no difference)"
+            yield f"{name!r} names two of them (capitals make no difference)"
         taken.add(text.casefold())
 
 
 _NAME = re.compile(r"(?=.{1,100}\Z)[\w-]([\w .-]*[\w-])?")
+# What no file may be called on Windows, whatever comes behind a dot.
+_DEVICE = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
 
 
 def aligned(rows: Iterable[Sequence[Any]], left: Collection[int] = (0,)) -> str:

@@ -86,12 +86,12 @@ def atomic_folder(folder: str | Path) -> Iterator[Path]:
     part.mkdir()
     try:
         yield part
-        if folder.exists():
-            move(folder, old)
         try:
+            if folder.exists():
+                move(folder, old)
             move(part, folder)
-        except OSError:
-            if old.exists():
+        except BaseException:  # a signal, too, must not leave the name to nothing
+            if old.exists() and not folder.exists():
                 move(old, folder)
             raise
     finally:
@@ -179,10 +179,12 @@ def move_all(
     done: list[tuple[Path, Path]] = []
     try:
         for source, target in moves:
-            done.append((move(source, target), source))
-    except OSError:
+            done.append((target, source))
+            move(source, target)
+    except BaseException:  # a signal, too
         for target, source in reversed(done):
-            move(target, source)
+            if not os.path.lexists(source):  # the last one may not have been moved
+                move(target, source)
         raise
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from sepjax import storage
 from sepjax.storage import (
     atomic_folder,
     move,
@@ -77,6 +78,40 @@ def test_the_old_folder_comes_back_if_the_new_one_cannot_take_its_place(tmp_path
         part.rmdir()
     assert (tmp_path / "audio" / "a.txt").read_text() == "old"
     assert [path.name for path in tmp_path.iterdir()] == ["audio"]
+
+
+@pytest.mark.parametrize("moves", [1, 2])
+def test_a_signal_between_two_moves_loses_no_folder(tmp_path, monkeypatch, moves):
+    write_atomically(tmp_path / "audio" / "a.txt", "old")
+    real, count = storage.move, iter(range(9))
+
+    def stopped(source, target):
+        if next(count) == moves - 1:
+            raise SystemExit(143)
+        return real(source, target)
+
+    monkeypatch.setattr(storage, "move", stopped)
+    with pytest.raises(SystemExit), atomic_folder(tmp_path / "audio") as part:
+        real(write_atomically(tmp_path / "new", "new"), part / "a.txt")
+    assert (tmp_path / "audio" / "a.txt").read_text() == "old"
+    assert [path.name for path in tmp_path.iterdir()] == ["audio"]
+
+
+@pytest.mark.parametrize("moves", range(1, 5))
+def test_a_signal_between_the_moves_of_files_undoes_them(tmp_path, monkeypatch, moves):
+    old = [write_atomically(tmp_path / "there" / name, "old") for name in "ab"]
+    new = [write_atomically(tmp_path / "part" / name, "new") for name in "ab"]
+    real, count = storage.move, iter(range(9))
+
+    def stopped(source, target):
+        if next(count) == moves - 1:
+            raise SystemExit(143)
+        return real(source, target)
+
+    monkeypatch.setattr(storage, "move", stopped)
+    with pytest.raises(SystemExit):
+        storage.move_all(new, tmp_path / "there", old)
+    assert [path.read_text() for path in old] == ["old", "old"]
 
 
 def test_threads_that_write_the_same_file_do_not_meet(tmp_path):

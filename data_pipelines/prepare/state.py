@@ -52,8 +52,9 @@ class State:
         before, current = self._songs_before(collection), _all_names(collection)
         known = set(map(name_key, current))
         gone = [name for name in before if name_key(name) not in known]
-        if before and len(gone) == len(before):
-            raise self._foreign(f"none of its songs is there: {_some(gone)}")
+        if 2 * len(gone) > len(before):
+            few = f"{len(gone)} of its {len(before)} songs are gone: {_some(gone)}"
+            raise self._foreign(few)
         rules = rules_of(collection)
         with contextlib.ExitStack() as stack:
             try:
@@ -99,8 +100,9 @@ class State:
 
     def _foreign(self, what: str) -> DataError:
         return DataError(
-            f"{self.folder} was made of other recordings, classes, mixing or format "
-            f"({what}): name another folder, or delete this one first"
+            f"{self.folder} was made of other recordings, classes, mixing or format, "
+            f"or by an older sepjax ({what}): name another folder, or delete this one "
+            "first"
         )
 
     def load(self, key: str, recording: Recording) -> list[dict[str, Any]] | None:
@@ -111,10 +113,10 @@ class State:
         try:
             record = read_json(self._record(recording), dict)
             songs, blanks = record["songs"], blank_records(recording)
-            names = [song["song"] for song in songs]
+            names, same = [song["song"] for song in songs], record["key"] == key
         except (OSError, ValueError, LookupError, TypeError):
             return None
-        if record["key"] != key or names != [blank["song"] for blank in blanks]:
+        if not same or names != [blank["song"] for blank in blanks]:
             return None
         return [song | blank for song, blank in zip(songs, blanks)]
 

@@ -138,8 +138,9 @@ def _validation(base: Path, root: Path, problems: list[str]) -> list[Recording]:
     """Songs as of type 1, which need their mixture."""
     songs = []
     for song in _songs(base, problems, root):
-        files = [base / song.id / f"{MIXTURE}{ending}" for ending in EXTENSIONS]
-        path = next((one for one in files if one.is_file()), files[0])
+        files = audio_files(base / song.id, EXTENSIONS)
+        named = (one for one in files if name_key(one.stem) == MIXTURE)
+        path = next(named, base / song.id / f"{MIXTURE}.wav")
         whole = checks.part(path, root, "", problems)
         songs.append(dataclasses.replace(song, split="valid", mixture=whole))
     return songs

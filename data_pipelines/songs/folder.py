@@ -95,7 +95,7 @@ def build_manifest(
     if missing == "silence":
         songs = _leave_out(root, songs, sources)
     listing = [
-        (str(path.absolute()), path.lstat().st_size, path.lstat().st_mtime_ns)
+        (str(path.absolute()), *_size_and_time(path))
         for song in songs
         for paths in song.paths.values()
         for path in paths
@@ -110,6 +110,12 @@ def build_manifest(
     with contextlib.suppress(OSError):
         write_atomically(memory, manifest.to_json())
     return manifest
+
+
+def _size_and_time(path: Path) -> tuple[int, int]:
+    """Of the file that a link leads to; of a link to nothing, its own."""
+    facts = path.stat() if path.exists() else path.lstat()
+    return facts.st_size, facts.st_mtime_ns
 
 
 def _find(root: str, sources: Sequence[str]) -> list[Song]:

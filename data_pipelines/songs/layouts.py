@@ -20,6 +20,7 @@ from data_pipelines.audio.files import audio_files, subfolders
 from data_pipelines.manifest import DataError
 
 AUDIO = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".aif", ".aiff", ".w64", ".rf64")
+LOSSY = (".ogg", ".opus", ".mp3")
 SPLIT_FOLDERS = {"train": "train", "test": "test"} | dict.fromkeys(
     ("valid", "validation", "val"), "valid"
 )
@@ -99,6 +100,9 @@ def _songs_in(
     for path in paths:
         whole = folder.resolve().name, path.stem
         add(*(whole if alone else _split(path.stem, known)), path)
+    for files in songs.values():
+        for name, paths in files.items():  # a copy made smaller is no second stem
+            files[name] = [p for p in paths if p.suffix.lower() not in LOSSY] or paths
     return songs
 
 
@@ -118,9 +122,10 @@ def _split(stem: str, known: Iterable[str]) -> tuple[str, str]:
         (('my_song', 'vocals'), ('a', 'lead_vocals'))
     """
     text = unicodedata.normalize("NFC", stem)
-    for name in sorted((*known, *MIXTURES), key=len, reverse=True):
-        if name_key(text).endswith("_" + name):
-            return text[: -len(name) - 1], name
+    places = [place for place, letter in enumerate(text) if letter == "_"]
+    for place in places:  # the longest name first
+        if (name := name_key(text[place + 1 :])) in {*known, *MIXTURES}:
+            return text[:place], name
     song, _, name = text.rpartition("_")
     return ("", "") if known else (song, name)
 

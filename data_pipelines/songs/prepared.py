@@ -74,11 +74,11 @@ def _fits(tree: Any, fields: Mapping[str, type]) -> bool:
 
 def _is_whole(song: Mapping[str, Any], classes: Sequence[str]) -> bool:
     """Whether the files of a song are told, and as large as they must be."""
-    error = song.get("mixture_error")
+    error = song.get("mixture_error", "")
     return (
         _fits(song, AUDIO)
         and min(song["frames"], song["channels"], song["rate"]) > 0
-        and (error is None or math.isfinite(error))
+        and (error is None or (type(error) is float and math.isfinite(error)))
         and MIXTURE in song["files"]
         and all(
             name in (MIXTURE, *classes)

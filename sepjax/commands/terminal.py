@@ -9,9 +9,10 @@ from typing import Any, TextIO
 
 from absl import logging
 
-# Controls but tab, newline and the return of a bar; marks that turn text around.
+# Controls but tab, newline and the return that begins a bar; marks that turn text.
 CONTROL = re.compile(
     "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]"
+    "|(?<=.)\r(?!$)"
 )
 
 

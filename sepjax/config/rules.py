@@ -31,7 +31,7 @@ try:
 except ImportError:
     resource = None  # type: ignore[assignment]
 
-PLAIN = ("data.", "loss.", "optim.", "train.", "eval.")
+PLAIN = ("data.", "optim.", "train.", "eval.")
 LARGEST = 2**31 - 1
 """Of integers: devices count in 32 bits."""
 SIZE = 2**20
@@ -91,13 +91,15 @@ def value_problems(node: Any, prefix: str = "") -> Iterable[str]:
 def _number_problems(
     path: str, value: float, facts: Mapping[str, Any]
 ) -> Iterable[str]:
-    most = min(facts.get("most", math.inf), SIZE if "model." in path else math.inf)
+    most = facts.get("most", math.inf)
+    most = SIZE if "model." in path and most == math.inf else most
     if "positive" in facts and not 0 < value < math.inf:
         yield f"{path}={value!r} must be positive"
     elif "below" in facts and not 0 <= value < facts["below"]:
         yield f"{path}={value!r} must be in [0, {facts['below']})"
     elif value != value or (isinstance(value, int) and abs(value) > LARGEST):
-        yield f"{path}={value!r} must be a number up to {LARGEST}"
+        if path != "seed" or not 0 <= value < 2**63:
+            yield f"{path}={value!r} must be a number up to {LARGEST}"
     elif value > most:
         yield f"{path}={value!r} must be at most {most}"
     # Levels in decibels may be negative, and families have numbers of their own.
@@ -180,7 +182,7 @@ def memory_problems(config: Config) -> Iterable[str]:
 
     A batch is ``items * seconds * rate * (sources + 1) * channels`` floats of 4 bytes:
     the sources and their mixture. What training adds is left out, and what runs on
-    several machines is not divided: what is refused here fits nowhere.
+    several machines is not divided by their number.
 
     Example:
         >>> config = Config()

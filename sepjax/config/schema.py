@@ -35,9 +35,9 @@ def positive(default: float, role: str = "", most: float = math.inf) -> Any:
     return dataclasses.field(default=default, metadata=facts)
 
 
-def share(default: float) -> Any:
-    """A field that takes numbers from zero on, below one."""
-    return dataclasses.field(default=default, metadata={"below": 1})
+def share(default: float, below: float = 1) -> Any:
+    """A field that takes numbers from zero on, below one or less."""
+    return dataclasses.field(default=default, metadata={"below": below})
 
 
 def setting(default: Any, role: str) -> Any:
@@ -170,8 +170,8 @@ class EvalConfig:
 
     metrics: tuple[str, ...] = ("sdr", "isr", "sir", "sar", "si_sdr", "usdr")
     split: str = choice("test", "train", "valid")
-    chunk_seconds: float = positive(8.0)  # length of the pieces separated at once
-    overlap: float = share(0.25)  # share of a piece that is cross-faded
+    chunk_seconds: float = positive(8.0, most=3600)  # of a piece separated at once
+    overlap: float = share(0.25, below=0.99)  # share of a piece that is cross-faded
     rescale: bool = True  # fit estimates to the mixture; for losses that know no scale
     oracle_power: float = 2.0  # exponent alpha of the ideal ratio mask
     excerpts: int = 3  # players per report

@@ -185,8 +185,11 @@ def _fill(node: Any, tree: Mapping[str, Any], prefix: str) -> Any:
 
 def _is_like(value: Any, default: Any) -> bool:
     """Whether a value has the type of a field's default; integers are floats, too."""
+    if default is None:
+        return True
     if isinstance(default, tuple):
-        return isinstance(value, tuple) and all(isinstance(v, str | int) for v in value)
+        plain = (str, int, float)
+        return isinstance(value, tuple) and all(isinstance(v, plain) for v in value)
     kinds = (int, float) if isinstance(default, float) else type(default)
     return isinstance(value, kinds) and isinstance(value, bool) == isinstance(
         default, bool

@@ -11,15 +11,15 @@ import soundfile
 
 from data_pipelines.audio.files import read_blocks
 from data_pipelines.manifest import AudioFile
+from data_pipelines.songs.layouts import MIXTURES
 from sepjax.inference.chunks import Chunking
 from sepjax.inference.stems import StemFiles, is_free
 from sepjax.inference.stream import SeparationStream
 from sepjax.models.contract import SeparationModel, Variables
 
 DEPTHS = {"PCM_24": 24, "PCM_32": 32, "FLOAT": 32, "DOUBLE": 32}
-"""Bits of what libsndfile reads; all else has 16 bits, or is lossy."""
-MIXTURES = ("mixture", "mix", "linear_mixture")
-"""Names of files that are named after the song by their folder."""
+DEPTHS |= {f"ALAC_{bits}": depth for bits, depth in ((20, 24), (24, 24), (32, 32))}
+"""Bits of stems of what libsndfile reads; all else has up to 16 bits, or is lossy."""
 
 
 def separate_file(

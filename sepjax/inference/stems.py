@@ -113,7 +113,7 @@ class StemFiles:
                 made.append(self._write(self.part / f"{source}.{self.kind}", blocks))
                 self._raw(source).unlink()
             targets = _targets(self.folder, self.sources)
-            move_all(made, self.folder, [path for path in targets if path.exists()])
+            move_all(made, self.folder, [path for path in targets if path.is_file()])
         return note
 
     def _measure(self, stem: Callable[[Any, int], Any]) -> tuple[float, float]:
@@ -194,8 +194,10 @@ def is_free(folder: Path, sources: Sequence[str], origin: Path | None) -> bool:
     """
     import soundfile
 
+    if os.path.lexists(folder) and not folder.is_dir():
+        return False
     for path in _targets(folder, sources):
-        if not path.exists():
+        if not os.path.lexists(path):
             continue
         try:
             with soundfile.SoundFile(os.fsencode(path)) as file:

@@ -73,8 +73,7 @@ def write_imported(
     for name in ("family", "files"):
         if name not in facts:
             raise ValueError(f"the facts have no '{name}'")
-    with reading(folder):
-        check_params(config, params)
+    check_params(config, params)
     strangers = sorted(
         path.name
         for path in (folder.iterdir() if folder.is_dir() else ())

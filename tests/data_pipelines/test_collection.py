@@ -198,7 +198,7 @@ def test_json_too_deep_is_refused(tmp_path, name):
 
 NAMES = {
     ("[vocal, drum, other]", "[vocal, drum, other, ../x]"): "'../x' is no name",
-    ("[vocal, drum, other]", "[vocal, drum, other, Drum]"): "'Drum' is a name twice",
+    ("[vocal, drum, other]", "[vocal, drum, other, Drum]"): "'Drum' names two of them",
     ("[vocal, drum, other]", "[vocal, drum, other, Mixture]"): "of another file",
     ("id: concert07", 'id: "a\\0b"'): "name of a folder",
     ("id: concert07", "id: " + 300 * "x"): "name of a folder",

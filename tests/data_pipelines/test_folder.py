@@ -12,6 +12,7 @@ from data_pipelines.manifest import DataError
 from data_pipelines.pipeline import open_data, silent_classes
 from data_pipelines.songs import folder
 from data_pipelines.songs.folder import build_manifest
+from data_pipelines.songs.layouts import find_songs
 from sepjax.config import resolve
 from sepjax.experiment.run import _announce
 
@@ -321,3 +322,12 @@ def test_a_damaged_memory_is_read_anew(tmp_path, write_song, cache):
     for text in (memory.read_text()[:100], "[]", "{}", '{"classes": 3}', "\0"):
         memory.write_text(text)
         assert build_manifest(str(tmp_path / "data"), STEMS) == first
+
+
+def test_a_lossy_copy_beside_a_stem_is_no_second_one(tmp_path):
+    (tmp_path / "one").mkdir()
+    for name in ("one/vocals.wav", "one/vocals.mp3", "a_song_Straße.wav"):
+        soundfile.write(tmp_path / name, np.zeros(4000), 8000)
+    songs = find_songs(tmp_path, ["vocals", "strasse"])
+    assert [path.name for path in songs["", "one"]["vocals"]] == ["vocals.wav"]
+    assert list(songs["", "a_song"]) == ["strasse"]
