@@ -121,7 +121,9 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
     def redirect_request(self, request: Any, *answer: Any) -> Any:
         target = str(answer[-1])
         if urllib.parse.urlsplit(target).scheme not in ("http", "https"):
-            raise ValueError(f"the server sends on to {target[:200]}, which is no web")
+            raise ValueError(
+                f"the server redirects to {target[:200]}, which is not http or https"
+            )
         return super().redirect_request(request, *answer)
 
 

@@ -51,7 +51,8 @@ def select(
         room = rules.keep.get(split, -1)
         if not reasons[name] and 0 <= room <= kept[split]:
             reasons[name] = f"{split} is limited to {room} songs"
-        kept[split] += not reasons[name]
+        if not reasons[name]:
+            kept[split] += 1
     placed = []
     for song in songs:
         reason, facts = reasons[song["song"]], dict(song)

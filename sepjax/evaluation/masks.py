@@ -116,8 +116,9 @@ def separate_blocks(
 ) -> np.ndarray:
     """Apply a function of spectra to a track of any length, block by block.
 
-    It is jittable and hashable: ``masked(references (channels, sources, frames, bins),
-    mixture (channels, frames, bins), *constants) -> estimates``, as the references.
+    The function can be jitted and hashed: ``masked(references (channels, sources,
+    frames, bins), mixture (channels, frames, bins), *constants) -> estimates``, shaped
+    as the references.
     """
     hop = check_shapes(references, mixture, n_fft, hop)
     estimates = np.empty(references.shape, references.dtype)

@@ -128,7 +128,7 @@ def read_facts(folder: str | Path) -> dict[str, Any]:
     with reading(path):
         for name, kind in KINDS.items():
             if not isinstance(facts.get(name, kind()), kind):
-                raise ValueError(f"'{name}' must be a {kind.__name__}")
+                raise ValueError(f"'{name}' must be of type {kind.__name__}")
         if not facts.get("family"):
             raise ValueError("it names no family")
         _with_habits(Config(), facts.get("separate", {}))

@@ -114,7 +114,8 @@ def demucs(
     growth = growth or simplest_growth(widths)
     sizes = dict(audio_channels=channels, channels=widths[0], depth=depth)
     model = DemucsConfig(**sizes, growth=growth, lstm_layers=recurrent)
-    names = source_names(sources or MUSDB * (count == len(MUSDB)), count)
+    usual = MUSDB if count == len(MUSDB) else ()
+    names = source_names(sources or usual, count)
     data = DataConfig(sources=names, sample_rate=sample_rate)
     return Config(model=model, data=data), params
 

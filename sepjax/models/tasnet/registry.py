@@ -9,8 +9,12 @@ def _in(module: str, *names: str) -> dict[str, str]:
 
 BANKS = Registry("filterbank", _in("banks", "conv", "param_sinc", "pmpgtf"))
 BRANCHES = Registry("branch of a hybrid encoder", _in("branches", "stft"))
-_BUILT_IN = _in("encoders", "simple", "filterbanks", "hybrid") | _in("deep", "deep")
-ENCODERS = Registry("encoder", _BUILT_IN)
-_BUILT_IN = _in("decoders", "conv", "filterbank", "hybrid_conv", "hybrid_hybrid")
-DECODERS = Registry("decoder", _BUILT_IN | _in("deep", "deep_conv"))
+ENCODERS = Registry(
+    "encoder", _in("encoders", "simple", "filterbanks", "hybrid") | _in("deep", "deep")
+)
+DECODERS = Registry(
+    "decoder",
+    _in("decoders", "conv", "filterbank", "hybrid_conv", "hybrid_hybrid")
+    | _in("deep", "deep_conv"),
+)
 SEPARATORS = Registry("separator", _in("separators", "tcn", "ideal_mask"))
