@@ -1,7 +1,6 @@
 """Files that sepjax writes: whole or not at all, as strict JSON, known by their hash.
 
 JSON and YAML from outside are read here, too: strict, and bounded by what is there.
-
 Everything that is written under a final name goes through :func:`atomic_file` or
 :func:`atomic_folder`: a reader sees the old content or the new, never half of it.
 """
@@ -260,12 +259,13 @@ def write_json(path: str | Path, tree: Any, indent: int | None = 1) -> Path:
     return write_atomically(path, to_json(tree, indent) + "\n")
 
 
-def read_json(path: str | Path, kind: type[Tree]) -> Tree:
+def read_json(path: str | Path, kind: type[Tree], *, nan: bool = False) -> Tree:
     """Read a JSON file from outside: strict, in UTF-8, of bounded size and depth.
 
     Args:
         path: of the file.
         kind: what it holds, ``dict`` or ``list``.
+        nan: accept the bare NaN of other programs.
 
     Raises:
         OSError: it is missing, or cannot be read.
@@ -281,31 +281,34 @@ def read_json(path: str | Path, kind: type[Tree]) -> Tree:
         ValueError: .../facts.json: a list is wanted, not {'seed': 7}: restore ...
     """
     with open(path, "rb") as file:
-        return parse_json(file.read(LARGEST + 1), kind, str(path))
+        return parse_json(file.read(LARGEST + 1), kind, str(path), nan=nan)
 
 
-def parse_json(text: str | bytes, kind: type[Tree], place: str) -> Tree:
-    """Parse JSON that comes from outside, such as a line of a file; see `read_json`.
+def parse_json(
+    text: str | bytes, kind: type[Tree], place: str, *, nan: bool = False
+) -> Tree:
+    """Parse JSON from outside, such as a line of a file; see `read_json`.
 
     Raises:
-        ValueError: it is damaged, has a number that is not finite, or something else
-            than ``kind``, or is too large or too deep; ``place`` begins the message.
+        ValueError: it is damaged, of another kind, too large or too deep, or has a
+            number that is not finite; ``place`` begins the message.
 
     Example:
         >>> parse_json("[1, 2]", list, "notes.jsonl, line 3")
         [1, 2]
     """
-    names = {dict: "an object", list: "a list"}
     try:
         if len(text) > LARGEST:
             raise ValueError(f"it has more than {LARGEST >> 20} MiB")
         text = text if isinstance(text, str) else text.decode("utf-8-sig")
-        tree = json.loads(text, parse_constant=_refuse, parse_float=_finite_float)
+        hook = float if nan else _refuse
+        tree = json.loads(text, parse_constant=hook, parse_float=_finite_float)
         _require_shallow(tree)
         if "\\ud" in text.lower():  # half of a surrogate pair cannot be written again
             to_json(tree).encode()
         if not isinstance(tree, kind):
-            raise ValueError(f"{names[kind]} is wanted, not {repr(tree)[:80]}")
+            name = "a list" if kind is list else "an object"
+            raise ValueError(f"{name} is wanted, not {repr(tree)[:80]}")
     except (ValueError, RecursionError) as error:
         reason = "nested too deeply" if isinstance(error, RecursionError) else error
         raise ValueError(

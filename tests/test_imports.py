@@ -15,7 +15,7 @@ BOTTOM = {"registry", "storage", "progress", "download", "foreign"}
 ROOMS = {
     "registry": set(),
     "storage": set(),
-    "progress": set(),
+    "progress": {"storage"},
     "download": {"storage", "progress"},
     "foreign": {"registry", "storage"},
     "config": {"registry"},
@@ -31,7 +31,7 @@ ROOMS = {
     | {"weights", "data_pipelines"},
     "evaluation": {"registry", "storage", "config", "functional", "losses"}
     | {"data_pipelines", "inference"},
-    "report": {"registry", "storage", "functional", "evaluation"},
+    "report": {"registry", "storage", "progress", "functional", "evaluation"},
     "configs": {"config", "registry", "models"},
 }
 TOP = {"experiment", "commands"}

@@ -9,7 +9,11 @@ from pathlib import Path
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``sepjax report``."""
     parser.add_argument(
-        "runs", nargs="*", type=Path, metavar="RUN", help="run folder, or one of runs"
+        "runs",
+        nargs="*",
+        type=Path,
+        metavar="RUN",
+        help="run folder, or a folder of runs, which gets an index of them",
     )
     parser.add_argument(
         "--figure",
@@ -59,8 +63,8 @@ def report(arguments: argparse.Namespace) -> int:
 
         print(score_table(arguments.runs, arguments.metric))
         return 0
-    from sepjax.report import write_report
+    from sepjax.report.pages.index import write_pages
 
     for run in arguments.runs:
-        print(write_report(run))
+        print(write_pages(run))
     return 0

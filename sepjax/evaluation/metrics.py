@@ -79,6 +79,11 @@ class Metrics(Registry):
 
 
 METRICS = Metrics("metric")
+COPY = 1e-7
+"""Of its peak: less than that between two waves is the rounding of float32."""
+ROUNDING = 140.0
+"""The same in dB: a finite score beyond it is rounding noise."""
+PIECE = 1 << 16  # samples that are compared at a time
 
 
 def bss_windows(
@@ -99,8 +104,6 @@ def bss_windows(
         return {"sdr": sdr_frames(reference, estimate, **options)}
     result = bss_eval(reference, estimate, filters=filters, **options)
     scores = {name: getattr(result, name) for name in ("sdr", "isr", "sir", "sar")}
-    if len(reference) == 1:
-        scores["sir"] = np.full_like(scores["sir"], np.nan)  # nothing could interfere
     if result.ill_conditioned or result.near_singular:
         note = "references nearly dependent: ISR, SIR and SAR are approximate"
         scores["note"] = note
@@ -182,6 +185,58 @@ def leakage(reference: np.ndarray, estimate: np.ndarray, *, window: int) -> floa
     power = [np.square(estimate[part].astype(np.float64)).mean() for part in silent]
     with np.errstate(divide="ignore"):
         return float(10 * np.log10(np.mean(power)))
+
+
+def same(reference: np.ndarray, estimate: np.ndarray) -> bool:
+    """Return whether two waves differ by no more than samples of float32 are rounded.
+
+    Example:
+        >>> wave = np.array([0.5, -1.0])
+        >>> same(wave, wave + 1e-8), same(wave, wave + 1e-6)
+        (True, False)
+    """
+    limit = COPY * max(reference.max(), -reference.min())  # 0: nothing to compare
+    steps = range(0, len(reference), PIECE)
+    parts = (slice(start, start + PIECE) for start in steps)
+    return limit > 0 and all(
+        np.abs(reference[part] - estimate[part]).max() <= limit for part in parts
+    )
+
+
+def without_rounding(
+    values: dict[str, np.ndarray], baseline: bool, copies: np.ndarray, alone: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Scores without those that measure nothing but rounding, which become NaN.
+
+    These are: ratios of more than :data:`ROUNDING` dB that are finite (60 dB more of
+    ISR and SAR, which float32 limits to 150 dB); infinite ones of mixture and ideal
+    masks, and infinite SIR, as in songs in which nothing could interfere; all scores of
+    mixture and masks that are the reference itself; all of a copy of a class that
+    sounds alone, where there was nothing to separate.
+
+    Args:
+        values: metric -> ``(sources, ...)``.
+        baseline: they are those of the mixture, or of ideal masks.
+        copies: ``(sources,)``, whether an estimate is :func:`same` as its reference.
+        alone: ``(sources,)``, whether the mixture is.
+
+    Example:
+        >>> score = {"sir": np.array([307.0, 12.0])}
+        >>> without_rounding(score, False, np.zeros(2, bool), np.zeros(2, bool))
+        {'sir': array([nan, 12.])}
+    """
+    kept = {}
+    for name, value in values.items():
+        missing = np.zeros(value.shape, bool)
+        if METRICS[name].unit == "dB":
+            endless = baseline or name == "sir"
+            limit = ROUNDING + 60 * (name in ("isr", "sar"))
+            missing = (value > limit) & (np.isfinite(value) | endless)
+        nothing = copies & (baseline | alone)
+        if not METRICS[name].silence:
+            missing |= nothing.reshape(-1, *[1] * (value.ndim - 1))
+        kept[name] = np.where(missing, np.nan, value)
+    return kept
 
 
 def measure(

@@ -11,7 +11,7 @@ from typing import Any
 from sepjax.evaluation.folders.museval import write_museval
 from sepjax.evaluation.metrics import LEAKAGE, METRICS
 from sepjax.evaluation.scoring import COLUMNS
-from sepjax.evaluation.tables import title
+from sepjax.evaluation.tables import file_title
 from sepjax.storage import write_atomically, write_json
 
 CSV_COLUMNS = (
@@ -28,7 +28,7 @@ def write_scores(folder: Path, results: Mapping[str, Any]) -> list[Path]:
     files of earlier scores in the folder are removed.
     """
     folder = Path(folder)
-    if (folder / "scores.csv").exists():
+    if _ours(folder / "scores.csv"):
         # No file of other tracks or another definition may stay beside the new ones.
         for name in ("museval", "plots"):
             shutil.rmtree(folder / name, ignore_errors=True)
@@ -43,9 +43,18 @@ def write_scores(folder: Path, results: Mapping[str, Any]) -> list[Path]:
     home = folder / "museval"
     for track in results["tracks"]:
         if all(WINDOWED <= set(curves) for curves in track["windows"].values()):
-            write_museval(home / f"{title(track)}.json", track["windows"], **seconds)
+            path = home / f"{file_title(track)}.json"
+            write_museval(path, track["windows"], **seconds)
             files[2:] = [home]
     return files
+
+
+def _ours(path: Path) -> bool:
+    """Whether a table is of these scores, and what lies beside it of ours, too."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return file.readline(1000).rstrip() == ",".join(CSV_COLUMNS).encode()
 
 
 def json_tree(results: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,10 @@ the results, which are the same for both.
 
 import functools
 import math
+import operator
 import os
+import sys
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -15,7 +18,7 @@ import numpy as np
 
 from data_pipelines.workers import end_with_parent, reason, run_jobs
 from sepjax.evaluation.averages import mean, median
-from sepjax.evaluation.metrics import LEAKAGE, METRICS, measure
+from sepjax.evaluation.metrics import LEAKAGE, METRICS, measure, same, without_rounding
 from sepjax.evaluation.protocol import Protocol
 
 MAIN = "model"  # the column of the estimates that are scored, whoever made them
@@ -52,9 +55,13 @@ def score_track(track: Track, protocol: Protocol) -> dict[str, Any]:
         ValueError: the waveforms cannot be scored.
     """
     frames, channels = track.references.shape[1:]
-    whole, rate = track.mixture, track.sample_rate
+    rate = track.sample_rate
+    mixture = track.references.sum(0) if track.mixture is None else track.mixture
     facts = {n: getattr(protocol, n) for n in ("silence", "zero_mean", "channels")}
-    facts["mixture"] = track.references.sum(0) if whole is None else whole
+    facts["mixture"] = mixture
+    # A folder of a single class has no mixture that could tell what else sounded.
+    known = track.mixture is not None or len(track.classes) > 1
+    alone = np.array([known and same(wave, mixture) for wave in track.references])
     facts |= {"sample_rate": rate, "window": int(protocol.window_seconds * rate)}
     row = {"name": track.name, **track.facts, "sample_rate": rate}
     row |= {"channels": channels, "seconds": frames / rate, "notes": [*track.notes]}
@@ -65,6 +72,9 @@ def score_track(track: Track, protocol: Protocol) -> dict[str, Any]:
         # SDR always: it costs next to nothing, and counts the windows.
         values, notes = measure(truth, estimates, dict.fromkeys(("sdr", *names)), facts)
         row["notes"] += notes
+        copies = np.array([*map(same, truth, estimates)])
+        baseline = not column.endswith(MAIN)
+        values = without_rounding(values, baseline, copies, alone)
         row[column] = {}
         for index, name in enumerate(track.classes):
             scores = {metric: median(values[metric][index].ravel()) for metric in names}
@@ -103,6 +113,11 @@ def score_all(
         total: number of items.
         progress: show a bar with the expected time on stderr.
     """
+    began, count = time.monotonic(), total or operator.length_hint(items)
+    log = functools.partial(print, file=sys.stderr, flush=True)
+    if plain := progress and not sys.stderr.isatty():  # no bar shows it
+        names, tracks = ", ".join(protocol.metrics), f"track{'s' * (count != 1)}"
+        log(f"evaluate: scoring {count} {tracks} by {names}")
     work = functools.partial(_score, load, protocol), _Counted(items, total), "evaluate"
     options: dict[str, Any] = {"unit": "track", "progress": progress}
     options["workers"] = threads
@@ -112,6 +127,8 @@ def score_all(
         options |= {"workers": jobs, "start": start, "again": True}
     for index, row, error in run_jobs(*work, **options):
         yield index, row if error is None else {"error": reason(error)}
+    if plain:
+        log(f"evaluate: done in {time.monotonic() - began:.1f} s")
 
 
 class _Counted:

@@ -1,12 +1,13 @@
 """Mean and spread of the scores of several seeds of one configuration."""
 
-import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from sepjax.evaluation.averages import mean_and_deviation
-from sepjax.evaluation.tables import scores_of
+from sepjax.evaluation.results import read_results
+from sepjax.evaluation.tables import cell, scores_of
 from sepjax.registry import aligned
 from sepjax.storage import write_json
 
@@ -33,8 +34,8 @@ def combine(results: Sequence[dict[str, Any]], metric: str = "si_sdr") -> dict:
         >>> band["seeds"], band["model"]["bass"]["mean"]
         ([1, 2], 3.0)
     """
-    definitions = [dict(one["definition"]) for one in results]
-    seeds = [definition.pop("seed") for definition in definitions]
+    definitions = [dict(one.get("definition", {})) for one in results]
+    seeds = [definition.pop("seed", None) for definition in definitions]
     if any(definition != definitions[0] for definition in definitions):
         raise ValueError(
             "these seeds were scored by different definitions or on other "
@@ -45,7 +46,7 @@ def combine(results: Sequence[dict[str, Any]], metric: str = "si_sdr") -> dict:
         tables = [scores_of(one, column, metric) for one in results]
         band[column] = {}
         for name in tables[0]:
-            values = [table[name] for table in tables]
+            values = [table.get(name, math.nan) for table in tables]
             mean, spread = map(float, mean_and_deviation(values))
             band[column][name] = {"mean": mean, "sd": spread, "values": values}
     return band
@@ -53,7 +54,7 @@ def combine(results: Sequence[dict[str, Any]], metric: str = "si_sdr") -> dict:
 
 def summarize_band(workdir: Path, folders: Sequence[Path]) -> str:
     """Write ``band.json`` of the runs of several seeds; returns a table to print."""
-    results = [json.loads((one / "results.json").read_text()) for one in folders]
+    results = [read_results(one / "results.json") for one in folders]
     band = combine(results)
     write_json(workdir / "band.json", band)
     tracks = results[0].get("tracks", ())
@@ -62,6 +63,6 @@ def summarize_band(workdir: Path, folders: Sequence[Path]) -> str:
     rows = [["class", "model", "improvement"]]
     for name in band["model"]:
         cells = (band[column][name] for column in rows[0][1:])
-        rows.append([name, *(f"{c['mean']:.2f} ± {c['sd']:.2f}" for c in cells)])
+        rows.append([name, *(f"{cell(c['mean'])} ± {cell(c['sd'])}" for c in cells)])
     title = f"SI-SDR (dB), mean ± deviation over {len(band['seeds'])} seeds{count}"
     return f"{title}\n{aligned(rows)}"

@@ -1,6 +1,8 @@
 """Results as text for the terminal, of a run and of folders alike."""
 
+import itertools
 import math
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -54,7 +56,7 @@ def comparison(results: Mapping[str, Any], metric: str) -> str:
         values = means if name == "mean" else of_class
         *levels, gain = (measured(values.get(c, {}).get(metric)) for c in COLUMNS)
         signed = "-" if math.isnan(gain) else f"{gain:+.2f}"
-        rows.append((name, *map(cell, levels), signed, scores["tracks"]))
+        rows.append((name, *map(cell, levels), signed, scores.get("tracks", "")))
     return aligned(rows)
 
 
@@ -90,7 +92,7 @@ def scores_of(
     means = results["mean"].get(column, {})
     if metric not in means:
         return {}
-    table = results[column] | {"mean": means}
+    table = {**results.get(column, {}), "mean": means}
     return {name: measured(row.get(metric)) for name, row in table.items()}
 
 
@@ -129,6 +131,18 @@ def title(track: Mapping[str, Any]) -> str:
     return f"{subset}/{track['name']}" if subset else str(track.get("name"))
 
 
+def file_title(track: Mapping[str, Any]) -> str:
+    """The title as a path below a folder, which it never leads out of.
+
+    Example:
+        >>> file_title({"name": "../song", "subset": "test"})
+        'test/_._song'
+    """
+    parts = [str(track[key]) for key in ("subset", "name") if track.get(key)]
+    names = [re.sub(r"^\.|[/\\\x00-\x1f]", "_", part)[:200] for part in parts]
+    return "/".join(names) or "_"
+
+
 def shown_metrics(results: Mapping[str, Any]) -> list[str]:
     """Metrics with a column: leakage only where something was silent."""
     rows = results.get("model", {}).values()
@@ -152,11 +166,41 @@ def tracks_scored(results: Mapping[str, Any], row: Mapping[str, Any]) -> str:
         ...     "sdr": "", "usdr": ""}}}, row | {"tracks": 5})
         '4-5'
     """
-    # SIR does not count: with a single class nothing can interfere.
-    metrics = [m for m in shown_metrics(results) if m not in (LEAKAGE, "sir")]
-    most = row["tracks"]
+    # With a single class nothing can interfere: a SIR that is nowhere does not count.
+    without = (LEAKAGE, *[m for m in ("sir",) if not row.get(f"{m}_tracks")])
+    metrics = [m for m in shown_metrics(results) if m not in without]
+    most = row.get("tracks", 0)
     counts = [min(row.get(f"{m}_tracks", most), most) for m in metrics or ["sir"]]
     return "-".join(map(str, sorted({min(counts), max(counts)})))
+
+
+def missing(results: Mapping[str, Any]) -> list[str]:
+    """Say which scores count in fewer tracks than their class sounds in.
+
+    Example:
+        >>> oracle = {"bass": {"si_sdr": 9.0, "si_sdr_tracks": 2, "tracks": 2}}
+        >>> model = {"bass": {"si_sdr": 5.0, "tracks": 3}}
+        >>> about = {"aggregation": {"si_sdr": "mean"}}
+        >>> missing({"definition": about, "model": model, "oracle": oracle})
+        ['oracle SI-SDR: bass in 2 of 3']
+    """
+    scores: dict[str, list[str]] = {}  # classes with their numbers -> names of scores
+    for column, metric in itertools.product(COLUMNS[:3], shown_metrics(results)):
+        few = []
+        for name, row in results.get(column, {}).items():
+            total = results["model"].get(name, row).get("tracks", 0)
+            count = row.get(f"{metric}_tracks", total)
+            if count < total and metric != LEAKAGE:
+                few.append(f"{name} in {count} of {total}")
+        lead = f"{column} " * (column != "model")
+        scores.setdefault(", ".join(few), []).append(lead + label(results, metric))
+    return [f"{', '.join(names)}: {few}" for few, names in scores.items() if few]
+
+
+MISSING = (
+    "In the others nothing was measured: all its windows hold something silent, or the "
+    "class sounds alone, and what is left to measure is the rounding of samples."
+)
 
 
 def cell(value: Any) -> str:
@@ -185,6 +229,8 @@ def _captions(results: Mapping[str, Any]) -> Iterator[str]:
         f"{count} track{'s' * (count != 1)}{subsets}; silence: "
         f"{definition['silence'].partition(':')[0]}; windows: scored of all"
     )
+    if few := missing(results):
+        yield f"fewer tracks count: {'; '.join(few)}. {MISSING}"
     rows = results["model"].values()
     share = min((r["windows_scored"] / max(r["windows"], 1) for r in rows), default=1)
     if share < 0.5 and not definition["silence"].startswith("source"):

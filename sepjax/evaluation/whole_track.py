@@ -43,7 +43,7 @@ def si_sdr(
 
     Returns:
         ``(...)`` float64. NaN where the reference is silent (there is nothing to
-        score), minus infinity where only the estimate is silent.
+        score), minus infinity where only the estimate is silent, infinity for a copy.
 
     Raises:
         ValueError: the shapes differ, or a choice is unknown.
@@ -65,6 +65,7 @@ def si_sdr(
     with float64_enabled():
         values = np.asarray(_exact_si_sdr(reference, estimate))
     values = np.where(estimate.any(-1), values, -np.inf)
+    values = np.where((reference == estimate).all(-1), np.inf, values)
     sounds = reference.any(-1)
     total = np.where(sounds, values, 0.0).sum(-1)
     return np.where(sounds.any(-1), total / np.maximum(sounds.sum(-1), 1), np.nan)

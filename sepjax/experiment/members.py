@@ -1,6 +1,5 @@
 """The runs of a sweep: which ones, their configurations, what they wait for."""
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,7 +18,8 @@ from sepjax.config import (
 )
 from sepjax.experiment.names import name_problems
 from sepjax.registry import nearest
-from sepjax.report.run_folder import read_run
+from sepjax.report.run_folder import read_config
+from sepjax.storage import read_json
 
 
 class Member(Protocol):
@@ -87,9 +87,11 @@ def finished(folder: Path, config: Config) -> bool:
     """
     ones, folders = member_configs(config), member_folders(config, folder)
     if folders == (folder,):
-        stored = read_run(folder) if (folder / "results.json").exists() else None
-        # Its configuration is stored resolved, and beside where it comes from.
-        tree = dict(stored.config) if stored else {}
+        if not (results := folder / "results.json").exists():
+            return False
+        read_json(results, dict)  # half of a file is nothing finished
+        # The configuration is stored resolved, and beside where it comes from.
+        tree = read_config(folder)
         tree.pop("provenance", None)
         return bool(tree) and not differences(from_dict(tree), config)
     if config.train.vary and not (folder / "surface.html").exists():
@@ -97,6 +99,6 @@ def finished(folder: Path, config: Config) -> bool:
     seeds = sorted({one.seed for one in ones})
     for home in {one.parent for one in folders} if len(seeds) > 1 else ():
         band = home / "band.json"
-        if not band.exists() or json.loads(band.read_text())["seeds"] != seeds:
+        if not band.exists() or read_json(band, dict).get("seeds") != seeds:
             return False
     return all(map(finished, folders, ones))

@@ -31,6 +31,8 @@ def score(folder: Path, config: Any, data: Any, protocol: Any = None) -> bool:
     part = slice(jax.process_index(), None, jax.process_count())
     seen, unknown = heard(stored["provenance"], data)
     scored = {"data_sha256": data.digest, "checkpoint": stored["best"]}
+    if files := getattr(data, "distributed", None):
+        scored["recorded_rate"] = files.sample_rate
     results = evaluate(
         model,
         variables,

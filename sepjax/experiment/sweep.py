@@ -14,8 +14,9 @@ from typing import Any, NamedTuple
 from sepjax.config import member_folders
 from sepjax.experiment.devices import Devices, environment, share_devices
 from sepjax.experiment.members import Member, configuration, finished
+from sepjax.progress import read_log
 from sepjax.registry import aligned
-from sepjax.report.run_folder import number, read_run
+from sepjax.report.run_folder import number
 
 PAUSE = 0.2  # s between two looks at what is running
 
@@ -225,7 +226,8 @@ def best(folders: Sequence[Path]) -> str:
     """The best validation SI-SDR of a run, or its mean over the runs of its seeds."""
     values = []
     for run in filter(Path.is_dir, folders):
-        losses = (number(line.get("loss")) for line in read_run(run).valid)
+        records, _ = read_log(run / "metrics.jsonl")
+        losses = (number(one.get("loss")) for one in records if one["kind"] == "valid")
         if known := [loss for loss in losses if loss]:
             values.append(-min(known))
     if not values:

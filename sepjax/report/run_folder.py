@@ -1,15 +1,47 @@
-"""What a run folder holds, read once and tolerant of what is not there yet."""
+"""What a run folder holds, read once and tolerant of what is not there yet.
 
-import json
+This is the one door for its files: what pages and figures use of them is checked here,
+and only files of the folder itself are read.
+"""
+
 import math
 import statistics
+import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-KINDS = ("train", "valid")  # of lines of metrics.jsonl
+from sepjax.evaluation import results as stored
+from sepjax.evaluation.results import COUNT, NUMBER, RATE, SECONDS, TEXT, Kind, maybe
+from sepjax.progress import read_log
+from sepjax.storage import read_json
+
+FILES = (
+    *("config.json", "metrics.jsonl", "results.json", "filters.npz"),
+    "audio/index.json",
+)
+"""The files of a run folder; one of them makes a folder a run."""
+CONFIG = {
+    **{"name": TEXT, "seed": Kind("a whole number", lambda v: type(v) is int)},
+    "data": {
+        **{"sources": [TEXT], "sample_rate": maybe(RATE), "dataset": maybe(TEXT)},
+        **{"valid_seconds": maybe(SECONDS), "chunk_seconds": maybe(SECONDS)},
+    },
+    "model": {"name": TEXT, "sample_rate": maybe(RATE)},
+    "train": {"steps": maybe(NUMBER), "batch_size": maybe(COUNT)},
+    **{"optim": {"schedule": maybe(TEXT)}, "eval": {"split": maybe(TEXT)}},
+    "provenance": {"data_sha256": maybe(TEXT), "parameters": maybe(COUNT)},
+}
+INDEX = [
+    {
+        **{"track!": TEXT, "start": SECONDS, "sample_rate!": COUNT, "mixture!": TEXT},
+        **{"references!": {...: TEXT}, "estimates!": {...: TEXT}},
+    }
+]
+LARGEST, MOST, LONGEST = 1 << 28, 1 << 13, 1 << 16
+"""Bytes of filters.npz, filters of an array, and taps of a filter."""
 
 
 @dataclass(frozen=True)
@@ -78,18 +110,55 @@ def read_run(path: Path) -> RunFolder:
 
     Raises:
         FileNotFoundError: there is no such folder.
-        ValueError: a file of it is not what it should be; names the file.
+        ValueError: a file of it is not what it should be, or is no file of the folder;
+            names the file and the field.
     """
     if not path.is_dir():
         raise FileNotFoundError(f"{path}: no such run folder; give a run's --workdir")
+    _, log, results, filters, index = (inside(path, name) for name in FILES)
     return RunFolder(
         path,
-        _read_json(path / "config.json", {}),
-        *_read_metrics(path / "metrics.jsonl"),
-        results=_read_json(path / "results.json", {}),
-        excerpts=_read_json(path / "audio" / "index.json", []),
-        filters=_read_filters(path / "filters.npz"),
+        read_config(path),
+        *_read_metrics(log),
+        results=stored.read_results(results) if results.exists() else {},
+        excerpts=_read_json(index, INDEX, []),
+        filters=_read_filters(filters),
     )
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """Read the ``config.json`` of a run folder; empty where there is none."""
+    return _read_json(inside(path, "config.json"), CONFIG, {})
+
+
+def inside(run: Path, name: str) -> Path:
+    """The path of a file of a run folder.
+
+    Raises:
+        ValueError: the name, or a link under it, leads out of the folder.
+
+    Example:
+        >>> inside(Path("run"), "audio/../../secret.flac")
+        Traceback (most recent call last):
+        ValueError: run/audio/../../secret.flac: is no file inside run, and a run ...
+    """
+    path = run / name
+    try:
+        own = path.resolve().is_relative_to(run.resolve())
+        path.exists()  # a name may be too long to ask
+    except (OSError, ValueError, RuntimeError):  # NUL, links in a circle
+        own = False
+    if not own:
+        raise ValueError(
+            f"{run}/{name[:200]}: is no file inside {run}, and a run is read from its "
+            "own folder alone"
+        )
+    return path
+
+
+def is_run(path: Path) -> bool:
+    """Whether a folder holds anything of a run."""
+    return any((path / name).is_file() for name in FILES)
 
 
 def lookup(tree: Any, *keys: str) -> Any:
@@ -111,7 +180,7 @@ def number(value: Any) -> float | None:
         >>> number(3), number(float("nan")), number(None)
         (3.0, None, None)
     """
-    if isinstance(value, int | float) and math.isfinite(value):
+    if isinstance(value, int | float) and abs(value) < math.inf:
         return float(value)
     return None
 
@@ -121,32 +190,24 @@ def gain(model: float | None, mixture: float | None) -> float | None:
     return None if model is None or mixture is None else model - mixture
 
 
-def _read_json(path: Path, absent: Any) -> Any:
+def _read_json(path: Path, schema: Any, absent: Any) -> Any:
     if not path.exists():
         return absent
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(
-            f"{path}: not valid JSON ({error}); delete it and run the step that "
-            "writes it again"
-        ) from None
-    if not isinstance(content, type(absent)):
-        raise ValueError(f"{path}: must hold a JSON {type(absent).__name__}")
+    content = read_json(path, type(absent))
+    stored.require(content, schema, path)
     return content
 
 
 def _read_metrics(path: Path) -> tuple[list[dict], list[dict], int]:
-    """Lines by kind and step; a step logged again by a resumed run counts once."""
-    lines: dict[str, dict[int, dict]] = {kind: {} for kind in KINDS}
-    unreadable = 0
-    for text in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
-        try:
-            line = json.loads(text)
-            lines.setdefault(line["kind"], {})[int(line["step"])] = line
-        except (ValueError, KeyError, TypeError):
-            unreadable += bool(text.strip())
-    train, valid = ([lines[k][step] for step in sorted(lines[k])] for k in KINDS)
+    """Records by kind and step; a step logged again by a resumed run counts once."""
+    records, unreadable = read_log(path)
+    kinds: dict[str, dict[int, dict]] = {"train": {}, "valid": {}}
+    for record in records:
+        kinds.setdefault(record["kind"], {})[record["step"]] = record
+    train, valid = (
+        [kinds[kind][step] for step in sorted(kinds[kind])]
+        for kind in ("train", "valid")
+    )
     return train, valid, unreadable
 
 
@@ -154,13 +215,32 @@ def _read_filters(path: Path) -> dict[str, np.ndarray]:
     if not path.exists():
         return {}
     try:
+        with zipfile.ZipFile(path) as archive:  # arrays as large as their bytes
+            size = sum(member.file_size for member in archive.infolist())
+        if size > LARGEST:
+            raise ValueError(f"more than {LARGEST >> 20} MiB")
         with np.load(path, allow_pickle=False) as archive:
-            filters = {name: np.asarray(archive[name], float) for name in archive.files}
+            arrays = {name: archive[name] for name in archive.files}
     except Exception as error:
         raise ValueError(f"{path}: not a readable .npz file ({error})") from None
-    for name, kernel in filters.items():
-        if kernel.ndim != 2 or not kernel.size:
+    filters = {}
+    for name, kernel in arrays.items():
+        time, _, rest = name.partition("/")
+        if (
+            time not in ("initial", "final")
+            or not rest
+            or kernel.dtype.kind not in "fiu"
+        ):
+            raise ValueError(f"{path}: {name[:80]!r} is no array of initial/ or final/")
+        if (
+            kernel.ndim != 2
+            or not 0 < kernel.shape[1] <= MOST
+            or (not 0 < kernel.shape[0] <= LONGEST)
+        ):
             raise ValueError(
-                f"{path}: '{name}' has shape {kernel.shape}, expected (length, filters)"
+                f"{path}: {name!r} has shape {kernel.shape}, expected (length, filters)"
             )
+        filters[name] = kernel.astype(float)
+        if not (abs(filters[name]) < stored.LARGE).all():
+            raise ValueError(f"{path}: {name!r} is not finite: train the run again")
     return filters

@@ -1,15 +1,15 @@
 """The scores of several runs beside each other, as a table for a terminal or a page."""
 
-import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from sepjax.evaluation.averages import mean_and_deviation
+from sepjax.evaluation.results import read_results
 from sepjax.evaluation.tables import in_unit, label, scores_of
 from sepjax.registry import nearest
+from sepjax.report.run_folder import inside
 
 # Facts of a definition that may differ between rows of one table.
 OWN = ("seed", "commit", "estimates")
@@ -46,7 +46,9 @@ def score_table(runs: Sequence[Path], metric: str = "si_sdr") -> str:
     first = next(iter(scored.values()))[0]
     known = first["mean"]["model"]
     if metric not in known:
-        raise ValueError(f"not scored by {metric!r}: {nearest(metric, known)}")
+        name = next(iter(scored))
+        text = f"{name}/results.json: not scored by {metric!r}: "
+        raise ValueError(text + nearest(metric, known))
     unit = in_unit(first, metric, " (")
     names, blocks = [*first["model"], "mean"], []
     for part, title in PARTS.items():
@@ -54,26 +56,51 @@ def score_table(runs: Sequence[Path], metric: str = "si_sdr") -> str:
             continue
         rows = []
         for column, text in (OTHERS if part != "improvement" else {}).items():
-            rows.append((text, [_scores(first, part, column, metric)]))
+            rows.append((text, _cells([first], part, column, metric, names)))
         column = "model" if part == "clean" else part
-        for name, found in scored.items():
-            tables = [_scores(one, part, column, metric) for one in found]
-            rows.append((name + marked(found), tables))
-        lines = [[title.format(label(first, metric)) + unit + ")" * bool(unit), *names]]
+        for name, seeds in scored.items():
+            cells = _cells(seeds, part, column, metric, names)
+            rows.append((_plain(name) + marked(seeds), cells))
+        lines = [[title.format(label(first, metric)) + unit + ")" * bool(unit)]]
+        lines[0] += map(_plain, names)
         lines.append(["---", *["---:"] * len(names)])
-        for name, tables in rows:
-            if tables[0]:
-                cells = [_cell([table[n] for table in tables]) for n in names]
-                lines.append([name, *cells])
+        lines += [[name, *cells] for name, cells in rows if cells]
         blocks.append("\n".join(f"| {' | '.join(line)} |" for line in lines))
     return "\n\n".join(blocks)
 
 
-def _scores(
-    results: Mapping[str, Any], part: str, column: str, metric: str
-) -> dict[str, float]:
-    """A column; what live music scores against what was played is a tree of its own."""
-    return scores_of(results["clean"] if part == "clean" else results, column, metric)
+def _cells(
+    seeds: Sequence[Mapping[str, Any]],
+    part: str,
+    column: str,
+    metric: str,
+    names: Sequence[str],
+) -> list[str]:
+    """A column as a row of text, where some seed has it.
+
+    Classes that count in fewer tracks than they sound in have both numbers.
+    """
+    # What live music scores against what was played is a tree of its own.
+    trees = [
+        one.get("clean", {"mean": {}}) if part == "clean" else one for one in seeds
+    ]
+    tables = [scores_of(tree, column, metric) for tree in trees]
+    cells = []
+    for name in names:
+        text = _cell([table.get(name, math.nan) for table in tables])
+        for tree in trees:
+            row = tree.get(column, {}).get(name, {})
+            total = tree.get("model", {}).get(name, {}).get("tracks", 0)
+            count = row.get(f"{metric}_tracks", total)
+            if 0 < count < total and not text.endswith(")"):
+                text += f" ({count} of {total})"
+        cells.append(text)
+    return cells if any(tables) else []
+
+
+def _plain(name: str) -> str:
+    """A name in a cell of Markdown."""
+    return " ".join(name.split()).replace("|", "\\|")
 
 
 def marked(results: Sequence[Mapping[str, Any]]) -> str:
@@ -83,7 +110,7 @@ def marked(results: Sequence[Mapping[str, Any]]) -> str:
         >>> marked([{"tracks": [{"seen": True}, {"seen": False}]}])
         ' (SEEN: 1 of 2)'
     """
-    tracks = results[0]["tracks"]
+    tracks = results[0].get("tracks", [])
     seen = sum(bool(track.get("seen")) for track in tracks)
     if seen:
         return f" (SEEN: {seen} of {len(tracks)})"
@@ -97,11 +124,15 @@ def read_scores(runs: Sequence[Path]) -> dict[str, list[dict[str, Any]]]:
         FileNotFoundError: a folder has no scores.
         ValueError: the runs were scored by different definitions.
     """
-    scored = {Path(run).name: _results(Path(run)) for run in runs}
+    names = [Path(run).resolve().name for run in runs]
+    scored = {
+        name if names.count(name) == 1 else str(run): _results(Path(run))
+        for name, run in zip(names, runs)
+    }
     first = next(iter(scored))
-    one = scored[first][0]["definition"]
+    one = scored[first][0].get("definition", {})
     for name, found in scored.items():
-        for other in (results["definition"] for results in found):
+        for other in (results.get("definition", {}) for results in found):
             keys = [key for key in one | other if key not in OWN]
             if changed := [key for key in keys if one.get(key) != other.get(key)]:
                 raise ValueError(
@@ -117,11 +148,14 @@ def _results(run: Path) -> list[dict[str, Any]]:
         raise FileNotFoundError(
             f"{run} has no results.json: score it first with sepjax evaluate {run}"
         )
-    return [json.loads(path.read_text()) for path in paths]
+    return [read_results(inside(run, str(path.relative_to(run)))) for path in paths]
 
 
 def _cell(values: Sequence[float]) -> str:
-    mean, deviation = mean_and_deviation(values)
-    if np.isnan(values).all():
+    known = [value for value in values if not math.isnan(value)]
+    if not known:
         return "-"
-    return f"{mean:.2f}" + f" ± {deviation:.2f}" * (len(values) > 1)
+    mean, deviation = mean_and_deviation(known)
+    text = f"{mean:.2f}" + f" ± {deviation:.2f}" * (len(known) > 1)
+    few = f" ({len(known)} of {len(values)} seeds)"
+    return text + few * (len(known) < len(values))

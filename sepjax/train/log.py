@@ -1,7 +1,5 @@
 """The log of a run: JSON lines, TensorBoard events and a progress line."""
 
-import contextlib
-import json
 import math
 import sys
 import time
@@ -11,16 +9,12 @@ from typing import Any
 import jax
 from tqdm import tqdm
 
-from sepjax.storage import to_json, write_atomically
+from sepjax import progress, storage
 
 
 def read_log(path: Path) -> list[dict]:
-    """Read all records of a ``metrics.jsonl``; a half-written last line is dropped."""
-    records = []
-    for line in path.read_text().splitlines() if path.exists() else ():
-        with contextlib.suppress(json.JSONDecodeError):
-            records.append(json.loads(line))
-    return records
+    """Read all records of a ``metrics.jsonl``; lines that are none are left out."""
+    return progress.read_log(path)[0]
 
 
 class MetricLog:
@@ -41,8 +35,8 @@ class MetricLog:
         if not self._silent:
             # Drop what was logged after the checkpoint.
             kept = [r for r in read_log(self.path) if r["step"] <= start]
-            self._before = kept[-1]["seconds"] if kept else 0.0
-            write_atomically(self.path, "".join(map(_line, kept)))
+            self._before = (kept[-1].get("seconds") or 0.0) if kept else 0.0
+            storage.write_atomically(self.path, "".join(map(_line, kept)))
             self._file = self.path.open("a")
             self._events = _event_writer(folder, start)
         self._bar = tqdm(
@@ -98,7 +92,7 @@ class MetricLog:
 
 
 def _line(record: dict) -> str:
-    return to_json(record, indent=None) + "\n"
+    return storage.to_json(record, indent=None) + "\n"
 
 
 def _event_writer(folder: Path, start: int) -> Any:

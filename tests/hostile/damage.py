@@ -54,15 +54,30 @@ def bounded() -> Iterator[None]:
 
 
 def command(*line: object) -> Outcome:
-    """Run a command of sepjax in this process; exceptions are not caught."""
+    """Run a command of sepjax, or a function, in this process.
+
+    Exceptions are not caught, but for the errors that a reader of files may raise.
+    """
     stream, began = io.StringIO(), time.monotonic()
     with (
         contextlib.redirect_stdout(stream),
         contextlib.redirect_stderr(stream),
         bounded(),
     ):
-        code = cli.main([str(each) for each in line])
+        if callable(line[0]):
+            code = _called(*line)
+        else:
+            code = cli.main([str(each) for each in line])
     return Outcome(code, stream.getvalue(), time.monotonic() - began)
+
+
+def _called(function: Callable, *arguments: Any) -> int:
+    try:
+        print(function(*arguments))
+    except (OSError, ValueError) as error:
+        print(f"sepjax: error: {error}")
+        return 1
+    return 0
 
 
 def damage(path: Path, draw: random.Random) -> str:

@@ -20,6 +20,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from sepjax.evaluation.folders.museval import read_museval, write_museval
 from tests.hostile.damage import Outcome, command, contents, damage
 from tests.report.fake_run import write_fake_run
 from tests.support.toy import save_untrained, untrained
@@ -34,7 +35,8 @@ class Door(NamedTuple):
     make: Callable[[Path], None]
     """Writes a sound input into a folder."""
     line: Callable[[Path], tuple]
-    """The command, given the folder; writes into ``out`` beside it, or not at all."""
+    """The command, given the folder; writes into ``out`` beside it, or not at all. Or
+    a function of ours and its arguments."""
     check: Callable[[Path, Outcome, Outcome], None]
     """What holds after success: of the folder, the outcome, and that of the sound."""
     files: str = "**/*"
@@ -113,6 +115,20 @@ def same_parameters(folder, outcome, sound):
     assert new.get("sources") == old.get("sources")
 
 
+def as_museval(folder):
+    scores = np.random.default_rng(0).normal(5, 2, (4, 12)).round(3)
+    scores[1, 3] = np.nan
+    curves = dict(zip(("sdr", "isr", "sir", "sar"), scores.tolist()))
+    write_museval(folder / "song.json", {"vocals": curves, "drums": curves})
+
+
+def read_again(folder):
+    """What pages and other programs' tools take of a track that museval wrote."""
+    curves = read_museval(folder / "song.json")
+    shapes = {len(values) for each in curves.values() for values in each.values()}
+    return f"{len(curves)} classes, {sum(shapes)} windows"
+
+
 def any_result(folder, outcome, sound):
     pass
 
@@ -143,6 +159,25 @@ DOORS = {
     "table": Door(
         write_fake_run, lambda f: ("report", "--table", f), any_result, "results.json"
     ),
+    "figure": Door(
+        write_fake_run,
+        lambda f: (
+            *("report", "--figure", "comparison", f),
+            *("-o", f.parent / "out" / "comparison.svg"),
+        ),
+        any_result,
+        "*.json*",
+    ),
+    "scores": Door(
+        write_fake_run,
+        lambda f: (
+            *("report", "--figure", "scores", f),
+            *("-o", f.parent / "out" / "scores.svg"),
+        ),
+        any_result,
+        "results.json",
+    ),
+    "museval": Door(as_museval, lambda f: (read_again, f), any_result),
     "collection": Door(
         collection,
         lambda f: ("prepare", f / "mine.yaml", "-o", f.parent / "out"),

@@ -3,7 +3,9 @@
 import shutil
 
 import pytest
+from fake_run import write_fake_run
 
+from sepjax.report import write_report
 from sepjax.report.html import players as audio
 from sepjax.report.run_folder import read_run
 
@@ -152,6 +154,45 @@ def test_page_does_not_scroll_sideways(browser, width):
     assert browser.execute_script(f"return {root}.scrollWidth") <= width
     visible = browser.execute_script(f"return {root}.clientWidth")
     assert visible >= width - 20, "the width that was asked for, less a scroll bar"
+
+
+CUT = """
+const cut = [];
+for (const e of document.querySelectorAll("body *:not(svg *)")) {
+  if (e.closest("svg, .wide, pre")) continue;
+  if (e.clientWidth && e.scrollWidth > e.clientWidth + 1 &&
+      getComputedStyle(e).overflow != "visible") cut.push(["cut", e.textContent]);
+}
+const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+for (let n = walker.nextNode(); n; n = walker.nextNode()) {
+  if (n.parentElement.closest("script, style, pre, .wide")) continue;
+  for (const word of n.data.matchAll(/[^\\s\\-\u2013\\/]+/g)) {
+    const range = document.createRange();
+    range.setStart(n, word.index);
+    range.setEnd(n, word.index + word[0].length);
+    const boxes = [...range.getClientRects()].filter((box) => box.width > 0);
+    if (new Set(boxes.map((box) => Math.round(box.top))).size > 1)
+      cut.push(["broken", word[0]]);
+  }
+}
+return cut;
+"""
+
+
+@pytest.mark.parametrize("width", [390, 400])
+def test_a_phone_breaks_no_word_and_cuts_no_label(browser, tmp_path, width):
+    names = ("vocals", "backing vocals", "accompaniment", "electric guitar")
+    other = write_report(write_fake_run(tmp_path / "run", sources=names))
+    before = browser.current_url
+    show(browser, width, "light")
+    browser.get(other.as_uri())
+    found = browser.execute_script(CUT)
+    headings = browser.execute_script(
+        "return [...document.querySelectorAll('.filters h3')].map((h) => h.innerText)"
+    )
+    browser.get(before)
+    assert found == []
+    assert headings == ["Encoder: conv", "Encoder: filterbank"]
 
 
 def test_dark_scheme_is_dark(browser):

@@ -228,7 +228,7 @@ def test_players_beyond_the_budget_are_mp3_and_say_so(
 @pytest.mark.parametrize("name", ["config.json", "results.json", "audio/index.json"])
 def test_damaged_json_names_the_file(run, name):
     (run / name).write_text('{"tracks": [')
-    with pytest.raises(ValueError, match=rf"{name}: not valid JSON.*again"):
+    with pytest.raises(ValueError, match=rf"{name}: Expecting.*anew"):
         write_report(run)
 
 

@@ -88,3 +88,21 @@ def test_bars_show_runs_and_seeds(write, tmp_path):
     assert drawn.startswith("<?xml")
     assert "band: 2 seeds. one: 1 seed." in text
     assert "2 songs" in text
+
+
+def test_runs_of_one_name_have_a_row_each(write):
+    write("x/run", scores(1.0))
+    write("y/run", scores(2.0))
+    folder = write("z", scores(3.0)).parent
+    text = score_table([folder / "x/run", folder / "y/run"])
+    assert f"| {folder / 'x/run'} | 6.00 |" in text
+    assert f"| {folder / 'y/run'} | 7.00 |" in text
+
+
+def test_a_seed_without_a_score_is_told(write):
+    write("band/seed_1", scores(2.0, seed=1))
+    other = scores(4.0, seed=2)
+    other["improvement"]["bass"]["si_sdr"] = None
+    band = write("band/seed_2", other)
+    line = [x for x in score_table([band]).splitlines() if "band" in x][-1]
+    assert line.startswith("| band | 7.00 (1 of 2 seeds) | ")

@@ -22,8 +22,9 @@ def summarize(
     """Summarize a set by the numbers of its songs, those of ``measure_song``.
 
     Returns:
-        ``classes``: name -> songs in which it sounds, activity, level (median over
-        these songs) and whether it reaches the mark; ``scores``: procedure -> name ->
+        ``classes``: name -> songs in which it sounds, those of them that are
+        ``scored`` if these are fewer, activity, level (median over the songs in which
+        it sounds) and whether it reaches the mark; ``scores``: procedure -> name ->
         medians over songs; ``clipped``: procedure -> sums; ``overlap``: the mean over
         songs in which both sound, and the pairs by size.
     """
@@ -35,6 +36,9 @@ def summarize(
     known = {name: _class(songs, name) for name in classes}
     for name in classes:
         known[name]["reaches_mark"] = reaches(scores[REFERENCE][name], mark)
+        levels = (row[name]["si_sdr"] for row in rows[REFERENCE])
+        scored = sum(not math.isnan(level) for level in levels)
+        known[name] |= {"scored": scored} if scored < known[name]["songs"] else {}
     return {
         "classes": known,
         "scores": scores,

@@ -16,6 +16,7 @@ import numpy as np
 from sepjax.evaluation.averages import median
 from sepjax.evaluation.bss import sdr_frames
 from sepjax.evaluation.masks import BLOCK_FRAMES, fft_size, ideal_ratio_mask
+from sepjax.evaluation.metrics import ROUNDING
 from sepjax.evaluation.whole_track import si_sdr
 from sepjax.functional import spectral
 
@@ -74,8 +75,8 @@ def oracle_scores(
 
     Returns:
         ``si_sdr`` of the whole song and ``sdr``, the median over the windows in which
-        the class sounds, in dB. NaN for a class that is silent, or alone in the song:
-        then there is nothing to separate.
+        the class sounds, in dB. NaN for a class that is silent, or alone in the song or
+        window: there is nothing to separate, and what is left is rounding noise.
 
     Example:
         >>> noise = np.random.default_rng(0).normal(0, 0.1, (2, 16000, 1))
@@ -94,6 +95,8 @@ def oracle_scores(
     whole = [float(si_sdr(s, e)) for s, e in zip(stems, estimates)]
     frames = max(1, round(window * sample_rate))
     windows = sdr_frames(stems, estimates, window=frames, hop=frames, silence="source")
+    whole = [math.nan if value > ROUNDING else value for value in whole]
+    windows = np.where(windows > ROUNDING, np.nan, windows)
     return {"si_sdr": whole, "sdr": [median(row) for row in windows]}
 
 

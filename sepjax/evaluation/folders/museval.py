@@ -17,9 +17,13 @@ from typing import Any
 
 import numpy as np
 
-from sepjax.storage import write_atomically
+from sepjax.evaluation.results import NUMBER, TEXT, Kind, require
+from sepjax.storage import read_json, write_atomically
 
 METRICS = ("SDR", "SIR", "SAR", "ISR")
+VALUE = Kind("a number, NaN or null", lambda v: v is None or v != v or NUMBER.fits(v))
+FRAME = {"metrics!": {f"{metric}!": VALUE for metric in METRICS}}
+TREE = {"targets!": [{"name!": TEXT, "frames!": [FRAME]}]}
 Curves = Mapping[str, Mapping[str, Sequence[float]]]  # class -> metric -> windows
 
 
@@ -68,18 +72,21 @@ def read_museval(path: Path) -> dict[str, dict[str, np.ndarray]]:
     """Class -> metric -> values of all windows; NaN and null are both NaN.
 
     Raises:
-        ValueError: the file is not of this format.
+        OSError: the file cannot be read.
+        ValueError: the file is not of this format; names it and the field.
     """
     try:
-        curves = {}
-        for target in json.loads(Path(path).read_text("utf-8"))["targets"]:
-            frames = [frame["metrics"] for frame in target["frames"]]
-            columns = ([frame[metric] for frame in frames] for metric in METRICS)
-            arrays = (np.array(column, float) for column in columns)
-            curves[target["name"]] = dict(zip(METRICS, arrays))
-        return curves
-    except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{path} is not a track of museval: {error!r}") from error
+        tree = read_json(path, dict, nan=True)
+        require(tree, TREE, Path(path))
+    except ValueError as error:
+        raise ValueError(f"{path} is not a track of museval: {error}") from error
+    curves = {}
+    for target in tree["targets"]:
+        frames = [frame["metrics"] for frame in target["frames"]]
+        columns = ([frame[metric] for frame in frames] for metric in METRICS)
+        arrays = (np.array(column, float) for column in columns)
+        curves[target["name"]] = dict(zip(METRICS, arrays))
+    return curves
 
 
 def median_of_windows(values: Sequence[float]) -> float:

@@ -29,7 +29,7 @@ def write_bars(runs: Sequence[Path], output: Path) -> tuple[list[Path], str]:
     classes = [*first["model"], "mean"]
     bars = improvements(scored, classes)
     masks, mixture = (scores_of(first, column) for column in ("oracle", "mixture"))
-    oracle = np.array([masks[name] - mixture[name] for name in classes])
+    ways = [masks.get(n, np.nan) - mixture.get(n, np.nan) for n in classes]
     seeds = {name: len(found) for name, found in scored.items()}
     several = "; whiskers: deviation over seeds" if max(seeds.values()) > 1 else ""
     text = (
@@ -39,7 +39,7 @@ def write_bars(runs: Sequence[Path], output: Path) -> tuple[list[Path], str]:
         + " ".join(f"{n}: {k} seed{'s' * (k > 1)}." for n, k in seeds.items())
     )
     title = "Improvement by class, and the way to the ideal masks"
-    draw = functools.partial(_draw, classes, bars, oracle)
+    draw = functools.partial(_draw, classes, bars, np.array(ways))
     return save(output, title, text, draw), text
 
 
@@ -76,12 +76,14 @@ def improvements(
     table = {}
     for name, found in scored.items():
         rows = [scores_of(one, "improvement") for one in found]
-        table[name] = np.array([[row[column] for column in classes] for row in rows])
+        table[name] = np.array(
+            [[row.get(column, np.nan) for column in classes] for row in rows]
+        )
     return table
 
 
 def songs_of(results: Mapping[str, Any]) -> str:
     """The songs that were scored, in the words of a caption."""
-    facts, songs = results["definition"], len(results["tracks"])
-    where = f"Split {facts['split']} of {facts['dataset']}"
-    return f"{where}, {facts['sample_rate']} Hz, {songs} songs"
+    facts, songs = results.get("definition", {}), len(results.get("tracks", []))
+    split, data, rate = (facts.get(key) for key in ("split", "dataset", "sample_rate"))
+    return f"Split {split} of {data}, {rate} Hz, {songs} songs"

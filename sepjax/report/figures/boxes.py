@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from sepjax.evaluation.tables import head, measured, shown_metrics, title
+from sepjax.evaluation.tables import file_title, head, measured, shown_metrics, title
 from sepjax.report.figures.grid import COLORS, INK, QUIET, RULE
 from sepjax.report.html.markup import Markup, element
 from sepjax.report.html.numbers import MINUS, clock
@@ -62,7 +62,7 @@ def write_plots(folder: Path, results: Mapping[str, Any]) -> list[Path]:
         if any(score["windows_scored"] for score in track["model"].values()):
             seconds = results["definition"]["window_seconds"]
             picture = curve_picture(track, classes, seconds, title(track))
-            write_atomically(home / f"{title(track)}.svg", picture)
+            write_atomically(home / f"{file_title(track)}.svg", picture)
             files += [home] if home not in files else []
     return files
 
@@ -77,7 +77,7 @@ def box_picture(results: Mapping[str, Any]) -> Markup:
     """
     metrics = drawn_metrics(results)
     across = min(2, len(metrics))
-    wide, high = WIDTH / across, ROW * len(results["model"]) + 56
+    wide, high = WIDTH / across, ROW * len(sounding(results)) + 56
     marks = []
     for index, metric in enumerate(metrics):
         down, right = divmod(index, across)
@@ -85,6 +85,12 @@ def box_picture(results: Mapping[str, Any]) -> Markup:
     height = high * -(-len(metrics) // across) + 22
     legend = _text(8, height - 8, LEGEND, fill=QUIET, font_size=11)
     return _picture(height, marks, legend)
+
+
+def sounding(results: Mapping[str, Any]) -> list[str]:
+    """Return the classes with a score: those that sound nowhere have no row."""
+    names, metrics = [*results["model"]], shown_metrics(results)
+    return [n for n in names if any(track_scores(results, n, m).size for m in metrics)]
 
 
 def drawn_metrics(results: Mapping[str, Any]) -> list[str]:
@@ -111,7 +117,7 @@ def _finite(values: np.ndarray) -> np.ndarray:
 def _box_panel(
     results: Mapping[str, Any], metric: str, left: float, top: float, width: float
 ) -> list[Markup]:
-    values = {name: track_scores(results, name, metric) for name in results["model"]}
+    values = {n: track_scores(results, n, metric) for n in sounding(results)}
     finite = {name: _finite(scores) for name, scores in values.items()}
     scale = round_scale(np.concatenate([*finite.values()]).tolist())
     ends, rows = (scale.low, scale.high), len(values)
@@ -129,12 +135,13 @@ def _box_panel(
         text += f" ({infinite} infinite)" if infinite else ""
         at = panel.left - 10, panel.y(row) + 4
         marks.append(_text(*at, text, text_anchor="end", fill=INK))
-        marks += _box(panel, row, known) if len(known) else []
+        color = COLORS[[*results["model"]].index(name) % len(COLORS)]
+        marks += _box(panel, row, color, known) if len(known) else []
     return marks
 
 
-def _box(panel: Panel, row: int, values: np.ndarray) -> list[Markup]:
-    color, y = COLORS[row % len(COLORS)], panel.y(row)
+def _box(panel: Panel, row: int, color: str, values: np.ndarray) -> list[Markup]:
+    y = panel.y(row)
     marks = []
     if len(values) >= FEW:
         low, high = np.percentile(values, [25, 75])

@@ -50,17 +50,17 @@ class Line(NamedTuple):
     @property
     def seeds(self) -> list[int]:
         """Seeds, in order."""
-        return sorted(run.config.get("seed", 0) for run in self.runs)
+        return sorted(run.config.get("seed") or 0 for run in self.runs)
 
     def best(self) -> dict[str, tuple[float, float]]:
         """Mean and deviation over seeds at each seed's best evaluation, by class."""
         picked = []
         for run in self.runs:
             lines = [line for line in run.valid if number(line.get("loss")) is not None]
-            picked.append(min(lines, key=lambda line: line["loss"]))
-        columns = {"mean": [-line["loss"] for line in picked]} | {
-            name: [_value(line, name) for line in picked] for name in self.curves
-        }
+            picked.append(min(lines, key=lambda line: line["loss"], default={}))
+        columns = {
+            "mean": [-(number(line.get("loss")) or np.nan) for line in picked]
+        } | {name: [_value(line, name) for line in picked] for name in self.curves}
         return {name: mean_and_deviation(v) for name, v in columns.items()}
 
 
@@ -159,10 +159,9 @@ def _identity(run: RunFolder) -> str:
     """The configuration without what may differ between seeds."""
     tree = json.loads(json.dumps(run.config))
     for *sections, field in SEEDS:
-        node = tree
-        for section in sections:
-            node = node.get(section, {})
-        node.pop(field, None)
+        node = lookup(tree, *sections)
+        if isinstance(node, dict):
+            node.pop(field, None)
     # A run without a configuration, or on other data, is a line of its own.
     data = lookup(run.config, "provenance", "data_sha256")
     return json.dumps([tree or str(run.path), data], sort_keys=True)
@@ -173,7 +172,7 @@ def _line(runs: tuple[RunFolder, ...]) -> Line:
     lines = [[line for line in run.valid if line["step"] in common] for run in runs]
     curves = {}
     for name in runs[0].sources:
-        if any(f"si_sdr/{name}" in line for line in runs[0].valid):
+        if not all(np.isnan(_value(line, name)) for line in runs[0].valid):
             table = [[_value(line, name) for line in row] for row in lines]
             curves[name] = Curve(*mean_and_deviation(table))
     row = str(runs[0].config.get("name") or runs[0].path.name)

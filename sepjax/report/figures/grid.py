@@ -74,14 +74,17 @@ def save(
     ``draw(title, caption)`` makes the matplotlib figure, and either may be "". The
     sections stand beneath the picture of the page.
     """
+    from matplotlib import rc_context
+
     files = [output.with_name(output.name + suffix) for suffix in FORMATS]
     if output.suffix in FORMATS:
         files = [output]
-    for path in files:
-        if path.suffix == ".html":
-            write_document(_page(title, text, draw, sections), path)
-        else:
-            write_atomically(path, _render(draw(title, text), path.suffix[1:]))
+    with rc_context({"text.parse_math": False}):  # names are no formulas
+        for path in files:
+            if path.suffix == ".html":
+                write_document(_page(title, text, draw, sections), path)
+            else:
+                write_atomically(path, _render(draw(title, text), path.suffix[1:]))
     return files
 
 
@@ -121,7 +124,7 @@ def caption(blocks: Sequence[Sequence[Line]], rows: Mapping) -> str:
         facts = setting(block[0])
         parts.append(
             f"Data: {facts['dataset']}, SHA-256 {facts['data']}…, {facts['rate']} Hz, "
-            f"chunks of {facts['chunk']:g} s."
+            f"chunks of {facts['chunk'] or 0:g} s."
             if facts["dataset"]
             else f"Data: unknown, {block[0].runs[0].path} has no config.json."
         )

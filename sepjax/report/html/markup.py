@@ -4,6 +4,11 @@ import html
 from typing import Any
 
 VOID = frozenset(("br", "hr", "img", "link", "meta"))
+# What neither HTML nor XML may hold; surrogates have no bytes.
+CONTROLS = dict.fromkeys(
+    (*range(9), 11, 12, *range(14, 32), *range(127, 160), *range(0xD800, 0xE000)),
+    "\N{REPLACEMENT CHARACTER}",
+) | dict.fromkeys((0xFFFE, 0xFFFF), "\N{REPLACEMENT CHARACTER}")
 
 
 class Markup(str):
@@ -48,11 +53,15 @@ def _child(child: Any) -> str:
         return child
     if isinstance(child, list | tuple):
         return join(child)
-    return html.escape(str(child))
+    return _escaped(child)
+
+
+def _escaped(text: Any) -> str:
+    return html.escape(str(text)).translate(CONTROLS)
 
 
 def _attribute(name: str, value: Any) -> str:
     name = name.rstrip("_").replace("_", "-")
     if value is None or value is False:
         return ""
-    return f" {name}" if value is True else f' {name}="{html.escape(str(value))}"'
+    return f" {name}" if value is True else f' {name}="{_escaped(value)}"'

@@ -1,5 +1,6 @@
 """Pieces that pages share: terms with their meaning, folded parts, what failed."""
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -12,7 +13,7 @@ def definitions(terms: Mapping[str, Any], class_: str = "definitions") -> Markup
     Values that are None or empty are left out.
     """
     items = [
-        element("div", element("dt", term(key)), element("dd", spell(value)))
+        element("div", element("dt", term(key)), element("dd", short(spell(value))))
         for key, value in terms.items()
         if value is not None and value not in ("", {})
     ]
@@ -44,6 +45,16 @@ def spell(value: Any) -> str:
     if isinstance(value, list | tuple):
         return ", ".join(spell(part) for part in value)
     return str(value)
+
+
+def short(text: str) -> str:
+    """The first letters of every long hexadecimal number; a "-dirty" stays.
+
+    Example:
+        >>> short("v0.1-3-gabc1234-dirty"), short("5a" * 32)
+        ('v0.1-3-gabc1234-dirty', '5a5a5a5a5a5a')
+    """
+    return re.sub(r"\b([0-9a-f]{12})[0-9a-f]{8,}\b", r"\1", text)
 
 
 def folded(summary: str, *content: Any, opened: bool = False) -> Markup:

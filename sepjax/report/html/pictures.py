@@ -45,8 +45,9 @@ def round_scale(values: list[float], ticks: int = 6) -> Scale:
         Scale(low=-4.0, high=10.0, ticks=(-4.0, -2.0, 0.0, 2.0, 4.0, 6.0, 8.0, 10.0))
     """
     low, high = min(values), max(values)
-    if low == high:
-        low, high = low - 1, high + 1
+    if high - low <= 1e-9 * max(abs(low), abs(high)):  # or floats cannot part them
+        margin = max(1.0, 0.01 * abs(high))
+        low, high = low - margin, high + margin
     rough = (high - low) / (ticks + 1)
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(power * f for f in (1, 2, 5, 10) if power * f >= rough * (1 - 1e-9))

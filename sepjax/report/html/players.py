@@ -8,8 +8,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sepjax.report.html.pictures import data_uri
+from sepjax.report.run_folder import inside
 
 BUDGET = 5_400_000  # bytes of audio on one page: 7.2 MB as base64
+MOST_SAMPLES = 1 << 26  # of an excerpt, which lasts seconds
+LOUDEST = 1e6  # full scale is 1; squares of float32 stay finite
 MP3_COMPRESSION = (0.25, 0.5, 0.7)  # at 16 kHz: 130, 81, 57 kbit/s
 MP3_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
 
@@ -31,38 +34,43 @@ class ExcerptAudio(NamedTuple):
 
 
 def read_excerpt(run: Path, entry: dict[str, Any]) -> ExcerptAudio:
-    """Read the audio of one entry of audio/index.json.
+    """Read the audio of one entry of audio/index.json, from files of the run alone.
 
     Raises:
-        ValueError: a file is missing or no audio; names it and what to do.
+        ValueError: a file is missing, elsewhere or no audio; names it and what to do.
     """
-    rate = int(entry["sample_rate"])
-    read = functools.partial(_read, run / "audio", rate)
+    rate = entry["sample_rate"]
+    read = functools.partial(_read, run, rate)
     references, estimates = (
         {name: read(path) for name, path in entry[side].items()}
         for side in ("references", "estimates")
     )
-    where = str(entry["track"]), float(entry.get("start", 0.0)), rate
+    where = entry["track"], float(entry.get("start", 0.0)), rate
     return ExcerptAudio(*where, read(entry["mixture"]), references, estimates)
 
 
-def _read(folder: Path, sample_rate: int, name: str) -> np.ndarray:
+def _read(run: Path, sample_rate: int, name: str) -> np.ndarray:
     import soundfile
 
     # Paths count from audio/, or from the run folder itself.
-    path = folder / name if (folder / name).exists() else folder.parent / name
+    advice = "audio/index.json lists it: evaluate the run again, or delete its audio"
     try:
-        wave, rate = soundfile.read(path, dtype="float32", always_2d=True)
-    except soundfile.LibsndfileError as error:
-        raise ValueError(
-            f"{path}: cannot be read ({error}); audio/index.json lists it: evaluate "
-            "the run again, or delete its audio folder"
-        ) from None
+        path = inside(run, f"audio/{name}")
+        path = path if path.exists() else inside(run, name)
+    except ValueError as error:
+        raise ValueError(f"{error}; {advice}") from None
+    try:
+        with soundfile.SoundFile(path) as file:
+            rate, samples = file.samplerate, file.frames * file.channels
+            if not 0 < samples <= MOST_SAMPLES:
+                raise ValueError(f"{path}: has {file.frames} frames; {advice}")
+            wave = file.read(dtype="float32", always_2d=True)
+    except (soundfile.LibsndfileError, OSError) as error:
+        raise ValueError(f"{path}: cannot be read ({error}); {advice}") from None
     if rate != sample_rate:
-        raise ValueError(
-            f"{path}: has {rate} Hz where audio/index.json says {sample_rate} Hz; "
-            "evaluate the run again"
-        )
+        raise ValueError(f"{path}: has {rate} Hz, not {sample_rate} Hz; {advice}")
+    if not len(wave) or not (np.abs(wave) < LOUDEST).all():
+        raise ValueError(f"{path}: has no samples, or infinite ones; {advice}")
     return wave
 
 
@@ -93,6 +101,7 @@ def _mp3(compression: float, clip: np.ndarray, sample_rate: int) -> bytes:
     import soundfile
     import soxr
 
+    clip = clip if clip.shape[1] <= 2 else clip.mean(1)  # MP3 has no more channels
     rate = min((rate for rate in MP3_RATES if rate >= sample_rate), default=48000)
     if rate != sample_rate:
         clip = soxr.resample(clip, sample_rate, rate)

@@ -11,7 +11,7 @@ from sepjax.report.html.numbers import count, decibels, percent
 from sepjax.report.html.parts import definitions, failures, folded
 from sepjax.report.html.pictures import swatch
 from sepjax.report.html.table import Row, cell, table
-from sepjax.report.pages.feasibility_table import METRICS, PROCEDURES
+from sepjax.report.pages.feasibility_table import METRICS, PROCEDURES, songs_scored
 
 
 def write_page(results: Mapping[str, Any], path: Path) -> Path:
@@ -88,7 +88,7 @@ def _class_row(results: Mapping[str, Any], name: str) -> list[Any]:
             first = " first" * (procedure == PROCEDURES[0])
             style = f"of{first}" + " high" * high
             scores.append(cell(decibels(value, 2), class_=style))
-    facts = row["songs"], percent(row["activity"]), decibels(row["level"])
+    facts = songs_scored(row), percent(row["activity"]), decibels(row["level"])
     return [swatch([*results["classes"]], name), *facts, *scores]
 
 

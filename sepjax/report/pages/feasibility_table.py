@@ -24,6 +24,17 @@ def format_report(results: Mapping[str, Any], pairs: int = 5) -> str:
     return "\n\n".join(block for block in blocks if block)
 
 
+def songs_scored(row: Mapping[str, Any]) -> str:
+    """Count the songs in which a class sounds, and those of them that have a score.
+
+    Example:
+        >>> songs_scored({"songs": 3, "scored": 2}), songs_scored({"songs": 3})
+        ('2 of 3', '3')
+    """
+    songs, scored = row["songs"], row.get("scored", row["songs"])
+    return f"{scored} of {songs}" if scored < songs else str(songs)
+
+
 def _scores(results: Mapping[str, Any]) -> str:
     define = results["definition"]
     songs = f"{define['songs']} song{'s' * (define['songs'] != 1)}"
@@ -37,7 +48,7 @@ def _scores(results: Mapping[str, Any]) -> str:
         pairs = itertools.product(METRICS, PROCEDURES)
         cells = [cell(results["scores"][p][name][metric]) for metric, p in pairs]
         mark = "yes" if row["reaches_mark"] else "no"
-        facts = row["songs"], percent(row["activity"]), cell(row["level"])
+        facts = songs_scored(row), percent(row["activity"]), cell(row["level"])
         rows.append([name, *facts, *cells, mark])
     note = f"mark: SI-SDR of at least {define['mark']:g} dB under adaptive mixing"
     return f"{title}{aligned(rows)}\n{note}"

@@ -4,6 +4,8 @@ Source: the kind of picture of the thesis' fig. 5.2 (impulse and magnitude
 responses of the encoder).
 """
 
+import re
+
 import numpy as np
 
 from sepjax.report.html.markup import Markup, element, join
@@ -67,7 +69,7 @@ def _figure(name: str, kernels: dict[str, np.ndarray], rate: float | None) -> Ma
     images = [_magnitude(name, time, kernel, rate) for time, kernel in kernels.items()]
     return element(
         "figure",
-        element("h3", name),
+        element("h3", heading(name)),
         element("p", _summary(kernels, rate), class_="note"),
         element("div", images, class_="pair"),
         color_bar(-RANGE, 0.0, "re each filter's peak"),
@@ -75,6 +77,18 @@ def _figure(name: str, kernels: dict[str, np.ndarray], rate: float | None) -> Ma
         element("figcaption", _caption(kernels, rate)),
         class_="filters",
     )
+
+
+def heading(name: str) -> str:
+    """The name of an array in words.
+
+    Example:
+        >>> heading("decoder/filters_0"), heading("encoder/conv")
+        ('Decoder: filters 1', 'Encoder: conv')
+    """
+    text = re.sub(r"_(\d+)(?=/|$)", lambda m: f" {int(m[1]) + 1}", name)
+    text = text.replace("/", ": ").replace("_", " ")
+    return text[:1].upper() + text[1:]
 
 
 def _peaks(kernel: np.ndarray, rate: float | None) -> np.ndarray:

@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-from sepjax.evaluation.tables import title
+from sepjax.evaluation.tables import file_title, title
 from sepjax.report.html.dots import dot, dot_chart, dot_row, vertical
 from sepjax.report.html.markup import Markup, element
 from sepjax.report.html.numbers import decibels
 from sepjax.report.html.parts import folded
 from sepjax.report.html.pictures import Scale, data_uri, round_scale, swatch
-from sepjax.report.run_folder import RunFolder, lookup, number
+from sepjax.report.run_folder import RunFolder, inside, lookup, number
 
 PARTS = {"mixture": "Mixture", "model": "Model", "oracle": "Oracle"}
 MOST_CURVES = 60  # tracks whose curves are on the page; all are among the plots
@@ -63,7 +63,7 @@ def _track_scores(run: RunFolder, name: str) -> list[float]:
 
 def boxes(run: RunFolder) -> Markup | None:
     """The picture of all metrics, if the run has one."""
-    path = run.path / "plots" / "boxes.svg"
+    path = inside(run.path, "plots/boxes.svg")
     if not path.exists():
         return None
     caption = (
@@ -83,8 +83,10 @@ def _picture(path: Path, text: str) -> Markup:
 
 def curves(run: RunFolder) -> Markup | None:
     """The pictures of SDR over time, folded away if there are many."""
-    tracks = [title(track) for track in run.results.get("tracks", [])]
-    files = {name: run.path / "plots" / "tracks" / f"{name}.svg" for name in tracks}
+    files = {
+        title(track): inside(run.path, f"plots/tracks/{file_title(track)}.svg")
+        for track in run.results.get("tracks", [])
+    }
     drawn = {name: path for name, path in files.items() if path.exists()}
     if not drawn:
         return None

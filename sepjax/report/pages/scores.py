@@ -3,7 +3,15 @@
 from collections.abc import Mapping
 from typing import Any
 
-from sepjax.evaluation.tables import head, measured, shown_metrics, title, tracks_scored
+from sepjax.evaluation.tables import (
+    MISSING,
+    head,
+    measured,
+    missing,
+    shown_metrics,
+    title,
+    tracks_scored,
+)
 from sepjax.report.html.markup import Markup, element, join
 from sepjax.report.html.numbers import GAP, MINUS, decibels
 from sepjax.report.html.parts import definitions, failures, folded
@@ -48,8 +56,10 @@ def _comparison(run: RunFolder, metric: str) -> Markup:
     """One metric of mixture, model and oracle, and the model's gain."""
     rows = []
     for name in run.sources:
-        counts = (lookup(run.results, part, name, "tracks") for part in PARTS)
-        count = next((count for count in counts if count is not None), GAP)
+        rows_of = (lookup(run.results, part, name) or {} for part in PARTS)
+        counts = [row.get(f"{metric}_tracks", row.get("tracks")) for row in rows_of]
+        known = sorted({count for count in counts if count is not None})
+        count = GAP.join(map(str, dict.fromkeys((*known[:1], *known[-1:])))) or GAP
         levels = [_level(part, run.score(part, name, metric)) for part in COLUMNS]
         rows.append([swatch(run.sources, name), *levels, cell(count, class_="quiet")])
     means = [_level(part, run.mean_score(part, metric)) for part in COLUMNS]
@@ -68,16 +78,17 @@ def _class_table(run: RunFolder) -> Markup | None:
     """All metrics of the model, where windows were scored."""
     results = run.results
     classes = results.get("model", {})
-    if not classes or "windows" not in next(iter(classes.values())):
+    counts = {"windows", "windows_scored", "tracks"}
+    if not classes or not all(counts <= {*row} for row in classes.values()):
         return None
     metrics, rows = shown_metrics(results), []
     for name, row in classes.items():
         first = cell(swatch(run.sources, name), style="white-space:nowrap")
         windows = f"{row['windows_scored']}/{row['windows']}"
-        counts = tracks_scored(results, row), windows
-        quiet = [cell(count, class_="quiet") for count in counts]
+        numbers = tracks_scored(results, row), windows
+        quiet = [cell(number, class_="quiet") for number in numbers]
         rows.append([first, *(digits(row[metric]) for metric in metrics), *quiet])
-    means = [digits(results["mean"]["model"].get(metric)) for metric in metrics]
+    means = [digits(lookup(results, "mean", "model", metric)) for metric in metrics]
     heads = [head(results, metric) for metric in metrics]
     foot = ["Mean", *means, None, None] if len(rows) > 1 else ()
     names = ["Class", *heads, "Tracks", "Windows"]
@@ -102,7 +113,14 @@ def digits(value: Any) -> str:
 
 def headline(results: Mapping[str, Any]) -> str:
     """The metric that the preset is known by."""
-    return next(iter(results["definition"]["aggregation"]))
+    shown = shown_metrics(results) or ["si_sdr"]
+    return next((m for m in aggregations(results) if m in shown), shown[0])
+
+
+def aggregations(results: Mapping[str, Any]) -> dict[str, str]:
+    """How each metric is averaged, in words; older results say it of all at once."""
+    how = lookup(results, "definition", "aggregation")
+    return how if isinstance(how, dict) else {}
 
 
 def _track_table(run: RunFolder) -> Markup | None:
@@ -115,7 +133,7 @@ def _track_table(run: RunFolder) -> Markup | None:
         names, metric, caption = gains, "", "Gain in SI-SDR over the mixture, dB"
     else:
         names, metric = list(results.get("model", {})), headline(results)
-        how = results["definition"]["aggregation"][metric].partition(", then")[0]
+        how = aggregations(results).get(metric, "").partition(", then")[0]
         caption = head(results, metric) + f" ({how})" * ("window" in how)
     rows, notes = [], any(track.get("notes") for track in tracks)
     for track in tracks:
@@ -156,6 +174,8 @@ def _definitions(results: Mapping[str, Any]) -> Markup:
     if "mixture" in results:
         gains = "Gain is model minus mixture: what separating is worth. "
         note = f"{gains}The mean weighs classes equally. {note}"
+    if few := missing(results):
+        note += f" Fewer tracks count: {'; '.join(few)}. {MISSING}"
     parts = [element("p", note), definitions(shown) if shown else None]
     rest = folded("All conditions", definitions(definition)) if definition else None
     return element("div", parts, rest, class_="fine")

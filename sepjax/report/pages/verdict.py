@@ -1,11 +1,10 @@
 """What a run is worth in one paragraph, and where it comes from in small print."""
 
-import re
 from typing import Any
 
 from sepjax.report.html.markup import Markup, element
 from sepjax.report.html.numbers import count, decibels, duration, hertz
-from sepjax.report.html.parts import definitions, spell
+from sepjax.report.html.parts import definitions
 from sepjax.report.run_folder import RunFolder, lookup, number
 
 SPLITS = {"valid": "validation", "train": "training"}
@@ -19,6 +18,7 @@ def verdict(run: RunFolder) -> Markup:
         text = f"This run is {state} and has no scores yet."
         return element("p", text, class_="verdict")
     sentences = [_improvement(run), _way_to_oracle(run), _best_and_worst(run)]
+    sentences.append(_unheard(run))
     return element("p", [[part, " "] for part in sentences if part], class_="verdict")
 
 
@@ -44,6 +44,17 @@ def _songs(run: RunFolder) -> str:
     if not seen:
         return f"{songs} it never saw in training"
     return f"{songs}, {'all' if seen == total else seen} of which it was trained on"
+
+
+def _unheard(run: RunFolder) -> str:
+    """What the recordings hold beyond the band of the model, which is in no score."""
+    recorded, rate = _provenance(run, "recorded_rate"), run.sample_rate
+    if not number(recorded) or not rate or recorded <= rate:
+        return ""
+    return (
+        f"The recordings have {hertz(recorded)}; what they hold above "
+        f"{hertz(rate / 2)} the model cannot hear, and no score counts."
+    )
 
 
 def _way_to_oracle(run: RunFolder) -> str:
@@ -93,8 +104,8 @@ def facts(run: RunFolder) -> Markup:
         "Training time": duration(seconds) if seconds else None,
         "Parameters": _grouped(_provenance(run, "parameters")),
         "Seed": lookup(run.config, "seed"),
-        "Data": _short(digest),
-        "Commit": _short(_provenance(run, "commit")),
+        "Data": digest,
+        "Commit": _provenance(run, "commit"),
         "Device": _provenance(run, "device"),
         "Versions": versions,
     }
@@ -117,15 +128,3 @@ def _steps(run: RunFolder) -> str | None:
 
 def _grouped(value: Any) -> str | None:
     return None if number(value) is None else f"{value:,.0f}"
-
-
-def _short(digest: Any) -> str | None:
-    """The first letters of every long hexadecimal number; a "-dirty" stays.
-
-    Example:
-        >>> _short("v0.1-3-gabc1234-dirty"), _short("5a" * 32)
-        ('v0.1-3-gabc1234-dirty', '5a5a5a5a5a5a')
-    """
-    if digest is None:
-        return None
-    return re.sub(r"\b([0-9a-f]{12})[0-9a-f]{8,}\b", r"\1", spell(digest))
