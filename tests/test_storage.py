@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from data_pipelines.collections.trees import parse_yaml
 from sepjax import storage
 from sepjax.storage import (
     atomic_folder,
     move,
     parse_json,
-    parse_yaml,
     read_json,
     to_json,
     write_atomically,
