@@ -120,7 +120,7 @@ def _build_plain(kind: Any, tree: Any, place: str, problems: list[str]) -> Any:
         problems.append(f"{place}: {kind.__name__} is wanted, not {_shown(tree)}")
         return kind()
     if isinstance(tree, int | float) and not abs(tree) <= LARGEST:
-        problems.append(f"{place}: {_shown(tree)} is beyond any number wanted here")
+        problems.append(f"{place}: a finite number is wanted, not {_shown(tree)}")
         return kind()
     return kind(tree)
 
