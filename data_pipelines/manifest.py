@@ -235,12 +235,22 @@ def _track_problems(manifest: Manifest, track: Track) -> Iterator[str]:
             yield f"stem '{name}' has {len(stem.gains)} gains, not {manifest.channels}"
 
 
+def file_version(path: str | Path) -> tuple[int, int, int]:
+    """Return size and times of a file, which stay the same while nobody writes to it.
+
+    Among them the time of the last change of any kind, which no program can set: a copy
+    that keeps the date, or a clock that was set back, does not hide another content.
+    The file behind a link counts, unless the link leads nowhere.
+    """
+    status = os.stat(path) if os.path.exists(path) else os.lstat(path)
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+
 def hash_file(path: str) -> str:
-    """Hash a file's bytes (SHA-256), once while its size and time stay the same."""
-    status = os.stat(path)
-    return _hash_file(path, status.st_size, status.st_mtime_ns)
+    """Hash a file's bytes (SHA-256), once for each :func:`file_version`."""
+    return _hash_file(path, *file_version(path))
 
 
 @functools.lru_cache(maxsize=65536)
-def _hash_file(path: str, size: int, time_ns: int) -> str:
+def _hash_file(path: str, *version: int) -> str:
     return sha256(path)

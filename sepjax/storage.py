@@ -35,8 +35,7 @@ Tree = TypeVar("Tree", dict, list)
 def atomic_file(path: str | Path) -> Iterator[BinaryIO]:
     """A new file beside ``path`` that takes its place at the end, if nothing failed.
 
-    A missing folder is made. The content is on the disk (fsync) before the file
-    has its name.
+    A missing folder is made. The content is flushed before the file has its name.
 
     Raises:
         OSError: the folder cannot be written, or the disk is full.
@@ -204,13 +203,16 @@ def move(source: str | Path, target: str | Path) -> Path:
     """
     Path(target).parent.mkdir(parents=True, exist_ok=True)
     moved = Path(source).replace(target)
-    with contextlib.suppress(OSError):  # Windows opens no folders
-        folder = os.open(moved.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)  # a power cut does not bring the old name back
-        finally:
-            os.close(folder)
+    flush(moved.parent)  # a power cut does not bring the old name back
     return moved
+
+
+def flush(path: str | Path) -> None:
+    """Have the content of a file, or the names in a folder, on the disk (fsync)."""
+    with contextlib.suppress(OSError), contextlib.ExitStack() as stack:
+        opened = os.open(path, os.O_RDONLY)  # Windows opens no folders
+        stack.callback(os.close, opened)
+        os.fsync(opened)
 
 
 def write_atomically(path: str | Path, content: str | bytes) -> Path:

@@ -84,13 +84,17 @@ def _convert(
     kind = "loop" if loop and file.sample_rate != sample_rate else "wav"
     rates = f"{file.sample_rate}-{sample_rate}"
     name = f"{manifest.file_digest(file)}-{rates}-{kind}{VERSION}.wav"
-    path, clipped = folder / name, 0
-    if not path.exists():
-        source = dataclasses.replace(file, path=manifest.path(file))
-        audio = np.concatenate(list(read_blocks(source)))
-        audio = resample(audio, file.sample_rate, sample_rate, loop)
-        samples, clipped = to_int16(audio)
-        _write_wav(path, samples, sample_rate)
+    path = folder / name
+    if path.exists():
+        try:
+            return dataclasses.replace(probe(str(path)), digest=""), 0
+        except DataError:  # damaged by others; it is made anew
+            path.unlink(missing_ok=True)
+    source = dataclasses.replace(file, path=manifest.path(file))
+    audio = np.concatenate(list(read_blocks(source)))
+    audio = resample(audio, file.sample_rate, sample_rate, loop)
+    samples, clipped = to_int16(audio)
+    _write_wav(path, samples, sample_rate)
     return dataclasses.replace(probe(str(path)), digest=""), clipped
 
 

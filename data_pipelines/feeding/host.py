@@ -18,10 +18,17 @@ SHRUNK = "shorter than when it was indexed; was it replaced?"
 
 
 def map_file(manifest: Manifest, index: int) -> np.ndarray:
-    """The samples of a canonical file, int16 (frames, channels), read on access."""
+    """The samples of a canonical file, int16 (frames, channels), read on access.
+
+    Raises:
+        DataError: the file has become shorter than the manifest says.
+    """
     file = manifest.files[index]
-    shape = file.frames, file.channels
-    return np.memmap(manifest.path(file), "<i2", "r", file.data_offset, shape)
+    shape, path = (file.frames, file.channels), manifest.path(file)
+    try:
+        return np.memmap(path, "<i2", "r", file.data_offset, shape)
+    except ValueError as error:
+        raise DataError(f"{path}: {SHRUNK}") from error
 
 
 def read_frames(samples: np.ndarray, start: int, stop: int, loop: bool) -> np.ndarray:

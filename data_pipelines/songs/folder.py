@@ -32,6 +32,7 @@ from data_pipelines.manifest import (
     Manifest,
     Stem,
     Track,
+    file_version,
     hash_file,
 )
 from data_pipelines.registry import register
@@ -95,7 +96,7 @@ def build_manifest(
     if missing == "silence":
         songs = _leave_out(root, songs, sources)
     listing = [
-        (str(path.absolute()), *_size_and_time(path))
+        (str(path.absolute()), *file_version(path))
         for song in songs
         for paths in song.paths.values()
         for path in paths
@@ -110,12 +111,6 @@ def build_manifest(
     with contextlib.suppress(OSError):
         write_atomically(memory, manifest.to_json())
     return manifest
-
-
-def _size_and_time(path: Path) -> tuple[int, int]:
-    """Of the file that a link leads to; of a link to nothing, its own."""
-    facts = path.stat() if path.exists() else path.lstat()
-    return facts.st_size, facts.st_mtime_ns
 
 
 def _find(root: str, sources: Sequence[str]) -> list[Song]:

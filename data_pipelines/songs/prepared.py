@@ -162,8 +162,10 @@ def _track(
         if offset is None:  # the files of a song have one form
             offset = probe(str(base / path)).data_offset
         shape = song["frames"], song["channels"], song["rate"]
-        # What was edited since is another song: its own bytes say which.
-        digest = file["sha256"] if status.st_mtime_ns <= written else ""
+        # What was edited since is another song: its own bytes say which. So is an older
+        # take in its place, which has kept its date, but not that of the change.
+        changed = max(status.st_mtime_ns, status.st_ctime_ns) > written
+        digest = "" if changed else file["sha256"]
         files.append(AudioFile(str(path), *shape, offset, digest))
         stems[name] = Stem(len(files) - 1)
     mixture, error = stems.pop(MIXTURE, None), song["mixture_error"]

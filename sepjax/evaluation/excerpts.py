@@ -1,5 +1,6 @@
 """Short excerpts of scored tracks, kept as audio files for the report's players."""
 
+import io
 import re
 from pathlib import Path
 from typing import NamedTuple
@@ -7,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from data_pipelines.audio.int16 import to_int16
-from sepjax.storage import atomic_folder, write_json
+from sepjax.storage import atomic_folder, write_atomically, write_json
 
 STEMS = ("reference", "estimate")
 FLOOR = -60.0  # dB of full scale: a class below this counts as not sounding
@@ -104,7 +105,10 @@ def _write_excerpt(folder: Path, number: int, excerpt: Excerpt) -> dict:
     names += [f"{c}.{kind}" for kind in STEMS for c in excerpt.classes]
     paths = [f"{home}/{name}.flac" for name in names]
     for path, wave in zip(paths, excerpt.waves):
-        soundfile.write(folder / path, to_int16(wave * gain)[0], rate, "PCM_16")
+        content, samples = io.BytesIO(), to_int16(wave * gain)[0]
+        soundfile.write(content, samples, rate, "PCM_16", format="FLAC")
+        # Not by libsndfile, which does not say that a disk is full.
+        write_atomically(folder / path, content.getvalue())
     count = len(excerpt.classes)
     return {
         "track": excerpt.track,

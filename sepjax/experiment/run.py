@@ -33,6 +33,9 @@ from sepjax.train.objective import make_objective
 from sepjax.train.provenance import provenance
 from sepjax.train.workdir import held
 
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+"""No space; a quota is used up; a file may not be that large (ulimit)."""
+
 
 def run(config: Any, options: Options) -> int:
     """Do what ``options.mode`` says; return the exit code.
@@ -48,11 +51,12 @@ def run(config: Any, options: Options) -> int:
             return 0 if _run(resolve(config, name_problems), options, stack) else 1
     except (ValueError, OSError, CheckpointError, NonFiniteError) as error:
         message = f"error: {error}"
-        if getattr(error, "errno", 0) == errno.ENOSPC:
-            where = getattr(error, "filename", "") or options.workdir
+        if isinstance(error, OSError) and error.errno in FULL:
+            where = error.filename or options.workdir
             message = (
-                f"error: no space left on the disk of {where}: make room and start the "
-                "same command again to go on from the last checkpoint"
+                f"error: no space left on the disk of {where} ({error.strerror}): "
+                "make room and start the same command again to go on from the last "
+                "checkpoint"
             )
     except Exception:
         message = traceback.format_exc()

@@ -29,6 +29,7 @@ from sepjax.models.build import model_of
 from sepjax.models.contract import SeparationModel, Variables
 from sepjax.train.damage import (
     SUMS,
+    TRASH,
     checksums,
     config_of,
     read_layout,
@@ -46,7 +47,6 @@ from sepjax.train.step import TrainState, init_variables
 from sepjax.weights.store import require_shapes
 
 FOLDER = "checkpoints"
-TRASH = "deleted"  # old checkpoints are renamed into it, which no kill can halve
 
 
 class Progress(NamedTuple):
@@ -88,6 +88,7 @@ def open_manager(
         best_mode="min",
         preservation_policy=preservation_policy.AnyPreservationPolicy([latest, best]),
         create=create,
+        cleanup_tmp_directories=create,  # what a kill has left
         multiprocessing_options=processes,
         todelete_subdir=TRASH,
     )
@@ -98,6 +99,25 @@ def open_manager(
     folder = (run / FOLDER).absolute()
     require_losses(folder)
     return Manager(folder, options=options, item_handlers=handlers)
+
+
+@contextlib.contextmanager
+def writing(run: Path, *, keep_latest: int) -> Iterator[ocp.CheckpointManager]:
+    """Context with the manager of a run that is trained.
+
+    Raises:
+        CheckpointError: at the end, something could not be written; of several errors
+            the first, which is the cause, is raised.
+    """
+    manager = open_manager(run, create=True, keep_latest=keep_latest)
+    try:
+        yield manager
+    except BaseException:
+        with contextlib.suppress(OSError, ValueError, RuntimeError):
+            manager.close()
+        raise
+    with _explained(Path(manager.directory)):
+        manager.close()
 
 
 def save(
@@ -175,6 +195,7 @@ def _explained(folder: Path) -> Iterator[None]:
     except (OSError, ValueError, RuntimeError) as error:
         free = shutil.disk_usage(folder).free
         full = getattr(error, "errno", 0) == errno.ENOSPC or free < 2**20
+        full |= os.strerror(errno.ENOSPC) in str(error)  # a quota, which leaves room
         reason = "the disk is full" if full else str(error).splitlines()[0][:300]
         raise CheckpointError(
             f"cannot save a checkpoint in {folder}: {reason} "

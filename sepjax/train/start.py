@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import operator
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol
@@ -17,7 +18,7 @@ from sepjax.models.build import model_of
 from sepjax.storage import write_json
 from sepjax.train import checkpoint
 from sepjax.train.checkpoint import Progress
-from sepjax.train.log import MetricLog
+from sepjax.train.log import MetricLog, announced, read_log, timed
 from sepjax.train.memory import compile_step
 from sepjax.train.optim.plateau import PlateauState
 from sepjax.train.pretrained import find_run, fitted_parts, start_from
@@ -25,6 +26,8 @@ from sepjax.train.program import Program, optimizer_of, preparation
 from sepjax.train.seeds import join
 from sepjax.train.statistics import gather, wants_statistics
 from sepjax.train.step import TrainState
+
+COMPILING = "compiling (first step)"
 
 
 class Batches(Protocol):
@@ -74,11 +77,11 @@ def open_runs(
     keep = min(len(members), 2)
     for one, folder in zip(members, member_folders(config, workdir)):
         folder.mkdir(parents=True, exist_ok=True)
-        manager = checkpoint.open_manager(folder, create=True, keep_latest=keep)
+        manager = stack.enter_context(checkpoint.writing(folder, keep_latest=keep))
         own = provenance | {"seed": one.seed}
         record = {"config": to_dict(one), "provenance": own}
         progress = Progress(PlateauState(one.optim.lr))
-        run = SeedRun(one, folder, record, stack.enter_context(manager), progress)
+        run = SeedRun(one, folder, record, manager, progress)
         runs.append(run)
     return runs
 
@@ -97,6 +100,7 @@ def resume(
         ValueError: a step and resident audio do not fit into a device's memory.
     """
     step = common_step(runs, force)
+    tell_start(runs, step)
     states = [begin(run.config, program) for run in runs]
     for index, run in enumerate(runs):
         alone = optimizer_of(run.config, program.freeze, model_of(run.config)).init
@@ -119,11 +123,42 @@ def resume(
     ahead = runs[0].config.train.parallel == "jit"  # pmap compiles as it is called
     resident = data.resident_bytes
     if ahead and resident and not ended(runs, step):
-        compiled, _ = compile_step(program, data.first_batch(), len(runs), resident)
+        with timed(COMPILING):
+            first = data.first_batch()
+            compiled, _ = compile_step(program, first, len(runs), resident)
         program = program._replace(train_step=compiled)
     if step == 0:
         states = prepare(runs, states, data, program)
+    tell_lost(runs)
+    program = program._replace(
+        train_step=announced(program.train_step, COMPILING),
+        eval_step=announced(program.eval_step, "compiling (first validation)"),
+    )
     return step, join(states, program.mesh), program
+
+
+def tell_start(runs: list[SeedRun], step: int) -> None:
+    """Say which step a run goes on from, and what it makes again."""
+    records = read_log(runs[0].folder / "metrics.jsonl")
+    logged, total = records[-1]["step"] if records else 0, runs[0].config.train.steps
+    if jax.process_index() > 0 or not (step or logged):
+        return
+    again = f"; steps {step + 1} to {logged} are made again" if logged > step else ""
+    none = "" if step else "no checkpoint is there: "
+    print(f"{none}resuming from step {step} of {total}{again}", flush=True)
+
+
+def tell_lost(runs: list[SeedRun]) -> None:
+    """Say whose best checkpoint is not there any more."""
+    for run in runs:
+        best = run.progress.best_step
+        if best and best not in run.manager.all_steps() and jax.process_index() == 0:
+            print(
+                f"note: {run.folder} lacks its best checkpoint, of step {best}: until "
+                "an evaluation is better, the latest is used in its place",
+                file=sys.stderr,
+                flush=True,
+            )
 
 
 def ended(runs: list[SeedRun], step: int) -> bool:

@@ -7,7 +7,9 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
+import numpy as np
 import pytest
+import soundfile
 
 from data_pipelines.pipeline import open_data
 from sepjax.config import resolve
@@ -15,6 +17,7 @@ from sepjax.experiment.check import check_run, describe
 from sepjax.train import checkpoint, loop
 from sepjax.train.program import make_program
 from tests.support.toy import ToyData, one_device, run, shared_program, toy_config
+from tests.tiny_run import finish, start
 
 FILES = {
     name: importlib.import_module(f"configs.{name}")
@@ -67,6 +70,34 @@ def test_every_family_takes_a_step(kind):
     assert float(lines["time of a step"].split()[0]) > 0
     pattern = r"step [1-9]\d* MiB \+ resident audio [1-9]\d* MiB of \d{4,} MiB"
     assert re.fullmatch(pattern, lines["memory per device"])
+
+
+UNMIX = [
+    (file, name)
+    for file, name in CONFIGS
+    if FILES[file].get_config(name).model.name == "open_unmix"
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("file", "name"), UNMIX)
+def test_every_open_unmix_is_checked_by_the_command(file, name, tmp_path):
+    rng = np.random.default_rng(0)
+    config = FILES[file].get_config(name)
+    for song in "abc":
+        (tmp_path / song).mkdir()
+        for stem in config.data.sources:
+            wave = 0.1 * rng.normal(size=(3 * 44100, 2))
+            soundfile.write(tmp_path / song / f"{stem}.wav", wave, 44100)
+    small = {"model.hidden": 16, "model.layers": 1, "train.batch_size": 2}
+    small["data.chunk_seconds"] = 1.0
+    if config.data.dataset == "folder":
+        small["data.root"] = tmp_path
+    fields = (f"--config.{field}={value}" for field, value in small.items())
+    line = f"--config=configs/{file}.py:{name}", "--mode=check", *fields
+    (text,) = finish(start(*line))
+    assert "time of a step" in text
+    assert "loss of the first batch" in text
 
 
 def never(step):

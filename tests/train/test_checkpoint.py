@@ -16,6 +16,7 @@ from sepjax.config import to_dict
 from sepjax.models.build import model_of
 from sepjax.train import checkpoint, init_state, make_optimizer
 from sepjax.train.checkpoint import CheckpointError, Progress
+from sepjax.train.damage import TRASH
 from sepjax.train.optim.plateau import PlateauState
 from tests.support.toy import TIME, toy_config
 
@@ -173,14 +174,16 @@ def test_no_run_and_empty_run_have_their_own_messages(tmp_path):
 def test_half_written_checkpoint_is_not_seen(folder, fresh, tmp_path):
     run = tmp_path / "run"
     shutil.copytree(folder, run)
-    debris = run / "checkpoints" / "5.orbax-checkpoint-tmp"
+    debris = run / "checkpoints" / "7.orbax-checkpoint-tmp"
     shutil.copytree(run / "checkpoints" / "4", debris)
     assert checkpoint.describe(run)["step"] == 4
     config, state = fresh
+    assert debris.exists()  # who only reads deletes nothing
     with checkpoint.open_manager(run, create=True) as manager:
         save(manager, state, config, 5, -1.0, (2, -3.0))
         checkpoint.finish(manager)
     assert checkpoint.describe(run)["step"] == 5
+    assert not debris.exists()
 
 
 def test_old_checkpoints_are_renamed_before_they_are_deleted(fresh, tmp_path):
@@ -191,7 +194,7 @@ def test_old_checkpoints_are_renamed_before_they_are_deleted(fresh, tmp_path):
         manager.wait_until_finished()
         # A kill at this moment leaves no half checkpoint among the others.
         assert list(manager.all_steps()) == [2]
-        trash = tmp_path / "checkpoints" / checkpoint.TRASH
+        trash = tmp_path / "checkpoints" / TRASH
         assert [path.name for path in trash.iterdir()] == ["1"]
         save(manager, state, config, 3, math.inf, (2, -2.0))
         checkpoint.finish(manager)

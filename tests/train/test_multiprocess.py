@@ -104,7 +104,6 @@ def test_only_the_first_process_speaks_and_writes(runs):
     assert "train:" not in second
     assert "SI-SDR" in first
     assert "report:" in first
-    assert "4/4" in first  # of the eight songs every process has scored four
     assert not any(word in second for word in ("SI-SDR", "report:", "evaluate:"))
 
 

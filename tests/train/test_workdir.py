@@ -1,5 +1,6 @@
 """One trainer at a time works in a run folder."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -75,6 +76,25 @@ def test_a_killed_trainer_leaves_no_lock(tmp_path):
     holder.wait()
     with held(lambda: tmp_path, Config()):
         pass
+
+
+def test_what_killed_processes_left_half_written_is_deleted(tmp_path):
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    rest, folder = (
+        tmp_path / f".{name}.{dead.pid}-7.part" for name in ("filters.npz", "audio")
+    )
+    kept = [
+        tmp_path / name
+        for name in (f".report.html.{os.getpid()}-7.part", ".mine.part", "x.9-9.part")
+    ]
+    folder.mkdir()
+    for path in (rest, folder / "index.json", *kept):
+        path.write_text("half")
+    with held(lambda: tmp_path, Config()):
+        assert not rest.exists()
+        assert not folder.exists()
+        assert all(path.exists() for path in kept)
 
 
 def test_a_file_system_without_locks_is_noted(tmp_path, monkeypatch, capsys):
