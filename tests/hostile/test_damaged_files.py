@@ -5,7 +5,7 @@ process. Whatever comes out: no traceback, no hang, memory bounded, nothing writ
 elsewhere or left half, and where the command says that all went well, the result is
 whole. A few hundred cases run always, thousands with ``-m slow``:
 
-    python -m pytest -m slow tests/hostile/test_damage.py
+    python -m pytest -m slow tests/hostile/test_damaged_files.py
 """
 
 import json
