@@ -112,7 +112,7 @@ def processors(most: int = 8) -> int:
 
 @contextlib.contextmanager
 def ending_signals() -> Iterator[None]:
-    """Context in which SIGTERM and SIGHUP end the process as an exception does.
+    """Context in which signals that end the process do so as an exception does.
 
     So what cleans up behind itself does. The exit status is 128 and the number.
     """
@@ -121,9 +121,9 @@ def ending_signals() -> Iterator[None]:
         raise SystemExit(128 + number)
 
     before = {}
-    # Windows has no SIGHUP; nohup ignores it, and so do we then.
-    for name in ("SIGTERM", "SIGHUP"):
-        number = getattr(signal, name, None)
+    # Windows has few of them; nohup ignores SIGHUP, and so do we then.
+    for name in ("TERM", "HUP", "QUIT", "USR1", "USR2", "ALRM", "XCPU"):
+        number = getattr(signal, f"SIG{name}", None)
         if number and signal.getsignal(number) is signal.SIG_DFL:
             with contextlib.suppress(ValueError):  # not the main thread
                 before[number] = signal.signal(number, end)

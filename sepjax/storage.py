@@ -25,7 +25,7 @@ try:
 except ImportError:  # Windows, where two writers do not notice each other
     fcntl = None  # type: ignore[assignment]
 
-LOCK = ".lock"
+LOCK, SCRATCH = ".lock", "for space to work in"
 LARGEST, DEEPEST = 1 << 28, 64
 """Bytes of a JSON file that is read, and brackets within brackets in it."""
 Tree = TypeVar("Tree", dict, list)
@@ -146,10 +146,11 @@ def scratch_folder(target: str | Path) -> Iterator[Path]:
     """
     target = Path(target).absolute()
     folder = target.with_name(f".sepjax-{text_sha256(ascii(target.name))[:16]}")
-    if folder.is_dir() and not (folder / LOCK).exists() and any(folder.iterdir()):
-        raise OSError(f"{folder} is no scratch folder of sepjax: move it away")
+    owner = f"process {os.getpid()} on {socket.gethostname()}, {SCRATCH}"
+    if os.path.lexists(folder) and not _is_scratch(folder):
+        raise FileExistsError(f"{folder} is no scratch folder of sepjax: move it away")
     advice = f"it makes {target}: wait until it ends, or write to another folder"
-    with locked(folder, f"process {os.getpid()} on {socket.gethostname()}", advice):
+    with locked(folder, owner, advice):
         try:
             for rest in folder.iterdir():
                 if rest.name != LOCK:
@@ -157,6 +158,15 @@ def scratch_folder(target: str | Path) -> Iterator[Path]:
             yield folder
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_scratch(folder: Path) -> bool:
+    """Whether a folder is our own: its lock says so, or nothing else is in it."""
+    lock = folder / LOCK
+    if folder.is_symlink() or not folder.is_dir() or lock.is_symlink():
+        return False
+    text = lock.read_text(errors="replace") if lock.is_file() else ""
+    return text.endswith(SCRATCH) or not set(folder.iterdir()) - {lock}
 
 
 def move_all(
@@ -304,7 +314,12 @@ def parse_json(
             raise ValueError(f"it has more than {LARGEST >> 20} MiB")
         text = text if isinstance(text, str) else text.decode("utf-8-sig")
         hook = float if nan else _refuse
-        tree = json.loads(text, parse_constant=hook, parse_float=_finite_float)
+        tree = json.loads(
+            text,
+            parse_constant=hook,
+            parse_float=_finite_float,
+            parse_int=_short_int,
+        )
         _require_shallow(tree)
         if "\\ud" in text.lower():  # half of a surrogate pair cannot be written again
             to_json(tree).encode()
@@ -327,6 +342,12 @@ def _finite_float(text: str) -> float:
     if not math.isfinite(number := float(text)):
         _refuse(text)
     return number
+
+
+def _short_int(text: str) -> int:
+    if len(text) > 400:
+        raise ValueError("a number has more than 400 digits")
+    return int(text)
 
 
 def _require_shallow(tree: Any, left: int = DEEPEST) -> None:

@@ -227,6 +227,7 @@ def test_a_non_finite_estimate_names_source_and_time():
         (np.ones((10, 1)), {"chunk": 0.0}, "chunk=0.0"),
         (np.ones((10, 1)), {"overlap": 1.0}, r"overlap=1.0"),
         (np.ones((10, 1)), {"sample_rate": 0}, "sample_rate=0"),
+        ([0.0, 1.0], {}, "is a list: give an array"),
     ],
 )
 def test_what_cannot_be_separated_is_refused(mixture, options, message):
@@ -237,3 +238,9 @@ def test_what_cannot_be_separated_is_refused(mixture, options, message):
 def test_a_mixture_that_lies_on_its_side_is_told():
     with pytest.raises(ValueError, match=r"\(2, 400\) must be .*: transpose it"):
         separate(Shares(), {}, noise(400).T, sample_rate=RATE)
+
+
+@pytest.mark.parametrize("rate", [float("nan"), 1e12, 10**12, "44100", 8000.5, None])
+def test_a_rate_is_a_whole_number(rate):
+    with pytest.raises(ValueError, match="must be a whole number of Hz"):
+        separate(Shares(), {}, noise(400), sample_rate=rate)

@@ -8,7 +8,7 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -21,6 +21,7 @@ from data_pipelines.audio.headers import (
     Wav,
     check_promise,
     is_unknown,
+    later_flac,
     read_wav,
     sources,
 )
@@ -34,6 +35,8 @@ RATES = (1000, 768_000)  # Hz; telephones have 8000, the fastest converters 7680
 DENSEST = 512  # frames per byte; Opus at 6 kbit/s has 64, silence as FLAC 300
 UNKNOWN = 1 << 40  # frames, 288 days at 44.1 kHz: no count but the lack of one
 # libsndfile's remarks on AIFF, AU and W64 files of other lengths than they promise.
+BYTES = dict(PCM_S8=1, PCM_U8=1, PCM_16=2, PCM_24=3, PCM_32=4, FLOAT=4, DOUBLE=8)
+"""Of a sample, where they are not packed."""
 LENGTHS = r"(FORM|SSND|Data Size|riff) *: (\d+) \(should be (\d+)\)"
 KINDS = {
     stat.S_IFDIR: "a folder",
@@ -114,18 +117,20 @@ def _measure(path: str, wav: Wav | None, size: int) -> tuple[int, int, int]:
     """Frames, channels and rate of a file, by libsndfile."""
     import soundfile
 
-    headers, remarks = [], ""
+    headers, remarks, subtype = [], "", ""
     try:
         for source in sources(path, wav):
             with soundfile.SoundFile(source) as part:
                 headers.append((part.frames, part.channels, part.samplerate))
-                remarks = part.extra_info
+                remarks, subtype = part.extra_info, part.subtype
     except (OSError, soundfile.LibsndfileError) as error:
         raise _unreadable(path, error) from error
     for name, promised, there in re.findall(LENGTHS, remarks):
         _compare(path, name, int(promised), int(there))
     layout = headers[0][1:]
     check_format(path, *layout)
+    if wav is None and subtype in BYTES:
+        _compare(path, "FORM", headers[0][0] * layout[0] * BYTES[subtype], size)
     for other in {header[1:] for header in headers} - {layout}:
         raise DataError(
             f"{path}: recordings of {layout[0]} channels, {layout[1]} Hz and of"
@@ -175,6 +180,26 @@ def read_blocks(
         yield block
     if done != stop:
         raise _truncated(file, done)
+    if stop == file.frames and (at := later_flac(file.path)):
+        text = f"another recording begins at byte {at} and is not read: split it"
+        warnings.warn(f"{file.path}: {text}", stacklevel=1)
+
+
+def bit_depth(file: AudioFile) -> int:
+    """Return the bits of a sample that keep what a file holds: 16, 24, or 32 for float.
+
+    Files of less than 16 bits, and lossy ones, are kept by 16.
+    """
+    import soundfile
+
+    path = file.path
+    with closing(sources(path, read_wav(path, file_size(path)))) as views:
+        with soundfile.SoundFile(next(views)) as part:
+            kind = part.subtype
+    if kind in ("FLOAT", "DOUBLE"):
+        return 32
+    bits = re.fullmatch(r"(?:PCM|ALAC|DWVW)_(\d+)", kind)
+    return 16 if not bits or int(bits[1]) <= 16 else 24 if int(bits[1]) <= 24 else 32
 
 
 def _truncated(file: AudioFile, frames: int) -> DataError:
@@ -293,6 +318,8 @@ def spooled(source: str | os.PathLike | BinaryIO) -> Iterator[Path]:
                 f" {error.strerror or error}; free some space, or name another folder"
                 " in $TMPDIR"
             ) from error
+        if not copy.tell():
+            raise DataError(f"{source}: nothing came: no audio")
         yield Path(copy.name)
 
 

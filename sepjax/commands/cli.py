@@ -8,6 +8,8 @@ number after another signal.
 import argparse
 import os
 import sys
+from collections.abc import Sequence
+from typing import NoReturn
 
 from data_pipelines.workers import EXPECTED, ending_signals, reason
 from sepjax import __version__
@@ -26,17 +28,35 @@ from sepjax.registry import nearest
 # Everything heavy is imported inside the subcommands: --help answers at once.
 
 
+LONGEST = 10_000  # letters of a message, which may hold text of a file
+
+
 class Parser(argparse.ArgumentParser):
     """A parser that suggests what an unknown argument was meant to be."""
 
+    _given: Sequence[str] = ()
+
     def parse_known_args(self, args=None, namespace=None):  # type: ignore[override]
         """Refuse unknown arguments with the usage of the subcommand they came to."""
+        self._given = [str(each).partition("=")[0] for each in args or ()]
         namespace, unknown = super().parse_known_args(args, namespace)
         if unknown:
-            name, options = unknown[0].partition("=")[0], self._option_string_actions
-            hint = f": {nearest(name, options)}" if name.startswith("-") else ""
-            self.error(f"unknown argument {unknown[0]!r}{hint}")
+            self._refuse(unknown[0])
         return namespace, []
+
+    def error(self, message: str) -> NoReturn:
+        """Tell a misspelled option before what is missing for it."""
+        options = self._option_string_actions
+        for name in self._given:
+            if name[:2] == "--" and not any(one.startswith(name) for one in options):
+                self._given = []
+                self._refuse(name)
+        super().error(message)
+
+    def _refuse(self, name: str) -> NoReturn:
+        known = self._option_string_actions
+        hint = f": {nearest(name, known)}" if name.startswith("-") else ""
+        self.error(f"unknown argument {name!r}{hint}")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -59,7 +79,7 @@ def main(argv: list[str] | None = None) -> int:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 141
         except EXPECTED as error:
-            print(f"sepjax: error: {reason(error)}", file=sys.stderr)
+            print(f"sepjax: error: {reason(error)[:LONGEST]}", file=sys.stderr)
             return 1
 
 

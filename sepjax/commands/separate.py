@@ -4,6 +4,7 @@ import argparse
 import contextlib
 import os
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -81,8 +82,8 @@ def separate(arguments: argparse.Namespace) -> int:
         except EXPECTED as error:
             failed += 1
             text = reason(error)
-            text = text if str(path) in text else f"{path}: {text}"
-            print(f"sepjax: error: {text}", file=sys.stderr)
+            text = text if f"{path}:" in text else f"{path}: {text}"
+            print(f"sepjax: error: {_one_line(text, path)}", file=sys.stderr)
 
     files = list({os.path.abspath(path): path for path in arguments.files}.values())
     with contextlib.ExitStack() as stack:
@@ -95,7 +96,8 @@ def separate(arguments: argparse.Namespace) -> int:
         for path, folder in free_folders(arguments.output, [*good], model[0].sources):
             place = good[path], folder
             if note := attempt(path, separate_file, *model, *place, path, **options):
-                print(f"{path} -> {folder} ({note})", flush=True)
+                line = f"{path} -> {folder} ({note})"
+                print(_one_line(line, path, folder), flush=True)
     if failed:
         print(f"sepjax: {failed} of {len(files)} files failed", file=sys.stderr)
     return 1 if failed else 0
@@ -121,17 +123,24 @@ def _load(arguments: argparse.Namespace) -> tuple[Any, Any, Any]:
     return model, variables, chunking._replace(**facts.get("separate", {}) | asked)
 
 
+def _one_line(text: str, *paths: Path) -> str:
+    """A text in which ends of lines within names are escaped."""
+    for name in map(str, paths):
+        shown = name.replace("\r", "\\r").replace("\n", "\\n")
+        text = text.replace(name, shown)
+    return text
+
+
 def say(text: str) -> None:
     """Tell on stderr what is being done: compiling and long files take their time."""
-    print(f"sepjax: {text}", file=sys.stderr, flush=True)
+    line = text.replace("\r", "\\r").replace("\n", "\\n")
+    print(f"sepjax: {line}", file=sys.stderr, flush=True)
 
 
 def _check_writable(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / ".sepjax-write-test"
-        probe.touch()
-        probe.unlink()
+        tempfile.TemporaryFile(dir=folder).close()
     except OSError as error:
         raise OSError(
             f"cannot write to {folder} ({error.strerror}): give another folder with -o"

@@ -112,6 +112,8 @@ def data_problems(config: Config) -> Iterable[str]:
     data: DataConfig = config.data
     if not data.sources:
         yield "data.sources names no class"
+    if "mixture" in data.sources:
+        yield "data.sources: 'mixture' is the file of all classes together"
     for problem in name_problems(data.sources):
         yield f"data.sources: {problem}"
     if not 0 < data.gain_low <= data.gain_high:

@@ -128,7 +128,8 @@ def from_dict(tree: Mapping[str, Any]) -> Config:
     family = MODEL_CONFIGS.find(str(name)) if name else ModelConfig
     config = _fill(Config(model=family()), tree, "")
     # Rules of what goes together are those of new runs; a stored one has been trained.
-    names = (f"data.sources: {text}" for text in name_problems(config.data.sources))
+    found = name_problems(config.data.sources or ("",))
+    names = (f"data.sources: {text}" for text in found)
     if wrong := [*value_problems(config), *names]:
         raise ValueError(f"a wrong value: {'; '.join(wrong[:3])}")
     return config

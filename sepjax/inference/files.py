@@ -7,19 +7,13 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-import soundfile
-
-from data_pipelines.audio.files import read_blocks
+from data_pipelines.audio.files import bit_depth, read_blocks
 from data_pipelines.manifest import AudioFile
 from data_pipelines.songs.layouts import MIXTURES
 from sepjax.inference.chunks import Chunking
 from sepjax.inference.stems import StemFiles, is_free
 from sepjax.inference.stream import SeparationStream
 from sepjax.models.contract import SeparationModel, Variables
-
-DEPTHS = {"PCM_24": 24, "PCM_32": 32, "FLOAT": 32, "DOUBLE": 32}
-DEPTHS |= {f"ALAC_{bits}": depth for bits, depth in ((20, 24), (24, 24), (32, 32))}
-"""Bits of stems of what libsndfile reads; all else has up to 16 bits, or is lossy."""
 
 
 def separate_file(
@@ -52,7 +46,7 @@ def separate_file(
         ValueError: the file cannot be read to its end.
     """
     channels = max(file.channels, model.audio_channels)
-    depth = depth or DEPTHS.get(soundfile.info(os.fsencode(file.path)).subtype, 16)
+    depth = depth or bit_depth(file)
     depth = min(depth, 24) if kind == "flac" else depth
     # Until the last block is separated all stems are 32-bit floats; then one file
     # after the other is made of them.

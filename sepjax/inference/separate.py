@@ -102,6 +102,8 @@ def separate(
 
 def _checked(mixture: np.ndarray, sample_rate: int) -> np.ndarray:
     """The mixture as float32 (time, channels), or an error that says what is wrong."""
+    if not isinstance(mixture, np.ndarray):
+        raise ValueError(f"the mixture is a {type(mixture).__name__}: give an array")
     if not np.issubdtype(mixture.dtype, np.floating):
         raise ValueError(f"the mixture is {mixture.dtype}: give floats at full scale 1")
     if mixture.ndim not in (1, 2) or 0 in mixture.shape:
@@ -110,8 +112,8 @@ def _checked(mixture: np.ndarray, sample_rate: int) -> np.ndarray:
         raise ValueError(
             f"the mixture {mixture.shape} must be (time, channels): transpose it"
         )
-    if sample_rate <= 0:
-        raise ValueError(f"sample_rate={sample_rate} must be positive")
+    if not isinstance(sample_rate, int | np.integer) or not 0 < sample_rate <= 10**6:
+        raise ValueError(f"sample_rate={sample_rate!r} must be a whole number of Hz")
     wave = mixture.reshape(len(mixture), -1)
     bad = ~np.isfinite(wave).all(1)
     if bad.any():

@@ -199,6 +199,8 @@ def is_free(folder: Path, sources: Sequence[str], origin: Path | None) -> bool:
     for path in _targets(folder, sources):
         if not os.path.lexists(path):
             continue
+        if path.is_symlink() or not path.is_file():  # a pipe would wait for a writer
+            return False
         try:
             with soundfile.SoundFile(os.fsencode(path)) as file:
                 known = file.software, file.comment

@@ -323,7 +323,8 @@ def describe(run: str | os.PathLike) -> dict[str, Any]:
 
 def _existing(run: Path) -> ocp.CheckpointManager:
     if not (run / FOLDER).is_dir():
-        what = "holds no checkpoints" if run.is_dir() else "does not exist"
+        what = "is no run folder" if run.exists() else "does not exist"
+        what = "holds no checkpoints" if run.is_dir() else what
         raise CheckpointError(f"{run} {what}: name the --workdir of a training run")
     manager = open_manager(run)
     if manager.latest_step() is None:

@@ -108,7 +108,8 @@ def load_imported(folder: str | Path) -> tuple[Any, Any, Config]:
     with reading(path):
         check_params(config, params)
     config.name = facts["family"]
-    _with_habits(config, facts.get("separate", {}))
+    with reading(Path(folder) / FACTS):
+        _with_habits(config, facts.get("separate", {}))
     return model_of(config), as_variables(params), config
 
 

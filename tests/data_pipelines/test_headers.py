@@ -11,7 +11,7 @@ import pytest
 import soundfile
 
 from data_pipelines.audio.decode import open_part, read_part
-from data_pipelines.audio.files import probe, read_blocks, spooled
+from data_pipelines.audio.files import bit_depth, probe, read_blocks, spooled
 from data_pipelines.manifest import DataError
 
 PCM16 = struct.pack("<HHIIHH", 1, 2, 8000, 32000, 4, 16)
@@ -439,3 +439,43 @@ def test_pipes_are_kept_in_a_file_for_as_long(tmp_path, noise, monkeypatch):
     monkeypatch.setattr("sys.stdin", None)
     with pytest.raises(DataError, match="standard input"), spooled("-"):
         pass
+
+
+@pytest.mark.parametrize(
+    ("name", "subtype", "bits"),
+    [
+        ("a.caf", "ALAC_24", 24),
+        ("a.caf", "ALAC_20", 24),
+        ("a.caf", "ALAC_16", 16),
+        ("a.wav", "PCM_24", 24),
+        ("a.flac", "PCM_S8", 16),
+        ("a.wav", "DOUBLE", 32),
+        ("a.wav", "IMA_ADPCM", 16),
+        ("a.ogg", "VORBIS", 16),
+    ],
+)
+def test_the_depth_that_keeps_a_file(tmp_path, name, subtype, bits):
+    soundfile.write(tmp_path / name, sweep(4000), 44100, subtype)
+    assert bit_depth(probe(str(tmp_path / name))) == bits
+
+
+def test_a_flac_behind_a_flac_is_told(tmp_path):
+    soundfile.write(tmp_path / "a.flac", sweep(4000), 44100)
+    data = (tmp_path / "a.flac").read_bytes()
+    (tmp_path / "b.flac").write_bytes(data + data)
+    with pytest.warns(
+        UserWarning, match=f"another recording begins at byte {len(data)}"
+    ):
+        assert len(read(tmp_path / "b.flac")) == 4000
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        read(tmp_path / "a.flac")
+
+
+@pytest.mark.parametrize("kind", ["AU", "AIFF", "CAF"])
+def test_samples_beyond_what_other_headers_promise_are_told(tmp_path, kind):
+    soundfile.write(tmp_path / "a", sweep(4000), 44100, "PCM_16", format=kind)
+    with open(tmp_path / "a", "ab") as file:
+        file.write(bytes(range(256)) * 400)
+    with pytest.warns(UserWarning, match=r"a: its header promises .* bytes"):
+        probe(str(tmp_path / "a"))

@@ -263,5 +263,5 @@ def test_a_block_has_the_parameters_of_the_paper():
 
 
 def test_layers_and_stacks_must_be_those_of_the_parameters():
-    with pytest.raises(ValueError, match="different leading axis sizes"):
+    with pytest.raises(ValueError, match="must be 4, the blocks of the parameters"):
         tcn(parameters(), draw(0, 1, 5, BOTTLENECK), layers=3, stacks=3)

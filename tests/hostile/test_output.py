@@ -182,6 +182,43 @@ def test_two_commands_on_one_track_do_not_meet(tmp_path, capsys):
     assert separate(out, file) == 0
 
 
+def test_files_of_others_in_the_output_stay(tmp_path):
+    """A link or a folder in the place of scratch space, files called like a probe."""
+    out, file = tmp_path / "out", tone(tmp_path / "s.wav")
+    kept = storage.write_atomically(out / ".sepjax-write-test", "mine")
+    with scratch_folder(out / "s") as scratch:
+        pass
+    run = storage.write_atomically(tmp_path / "run" / "thesis.txt", "mine").parent
+    (run / storage.LOCK).write_text("process 7 on host")
+    for make in (
+        lambda: scratch.symlink_to(run),
+        lambda: shutil.copytree(run, scratch),
+    ):
+        make()
+        assert separate(out, file) == 1
+        assert (scratch / "thesis.txt").read_text() == "mine"
+        scratch.unlink() if scratch.is_symlink() else shutil.rmtree(scratch)
+    assert separate(out, file) == 0
+    assert kept.read_text() == "mine"
+
+
+def test_a_pipe_in_the_place_of_a_stem_is_not_waited_for(tmp_path):
+    (tmp_path / "out" / "s").mkdir(parents=True)
+    os.mkfifo(tmp_path / "out" / "s" / "voice.wav")
+    assert separate(tmp_path / "out", tone(tmp_path / "s.wav")) == 0
+    assert tree(tmp_path / "out" / f"{tmp_path.name} - s") == STEMS
+
+
+def test_ends_of_lines_in_names_do_not_make_lines(tmp_path, capsys):
+    file = tone(tmp_path / "x\nsepjax: error: forged\r.wav")
+    assert separate(tmp_path / "out", file, tmp_path / "no\n.wav") == 1
+    out, err = capsys.readouterr()
+    assert "x\\nsepjax: error: forged\\r.wav ->" in out
+    assert [
+        line for line in err.splitlines() if line.startswith("sepjax: error: forged")
+    ] == []
+
+
 def test_what_a_killed_command_left_is_taken_over(tmp_path):
     with scratch_folder(tmp_path / "x") as scratch:
         left = Path(shutil.copytree(scratch, tmp_path / "left"))
@@ -199,7 +236,9 @@ def test_what_a_killed_command_left_is_taken_over(tmp_path):
     assert (scratch / "mine").exists()
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+@pytest.mark.parametrize(
+    "number", [signal.SIGTERM, signal.SIGQUIT, signal.SIGUSR1, signal.SIGINT]
+)
 def test_every_signal_that_ends_it_leaves_nothing(tmp_path, number):
     file, out = tone(tmp_path / "long.wav", 3_000_000), tmp_path / "out"
     command = [sys.executable, "-m", "sepjax", "separate", file, "-n", MODEL, "-o", out]
@@ -300,6 +339,8 @@ def test_a_locked_folder_says_by_whom(tmp_path):
     [
         (["seperate"], "did you mean 'separate'"),
         (["separate", "a", "-n", "b", "--ouput", "c"], "'--output'"),
+        (["separate", "a", "--ouput", "c"], "'--output'"),
+        (["--verison"], "'--version'"),
     ],
 )
 def test_misspelled_arguments_are_told_with_the_nearest(line, text, capsys):

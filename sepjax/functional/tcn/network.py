@@ -7,7 +7,7 @@ a stack differ only by their dilation, which is data.
 
 import functools
 from collections.abc import Callable
-from typing import Literal
+from typing import Literal, get_args
 
 import jax
 import jax.numpy as jnp
@@ -172,8 +172,12 @@ def tcn(
         remat: Keep only the inputs of blocks for the backward pass. Without, the first
             1x1's output is kept too (in a scanned network, everything).
 
+    The form of the norms ``global`` and ``group`` has a backward pass of its own: it is
+    differentiated in reverse (``grad``, ``vjp``), not forward (``jvp``).
+
     Raises:
-        ValueError: If the groups do not divide the hidden channels.
+        ValueError: the input or the parameters have other axes or sizes, or the norm is
+            not known, or the groups do not divide the hidden channels.
 
     Example:
         >>> params = init_tcn(
@@ -184,6 +188,7 @@ def tcn(
 
     Reference: Luo & Mesgarani, "Conv-TasNet", 2019, section II-C.
     """
+    _check(params, x, layers, stacks, norm)
     dilations = jnp.tile(2 ** jnp.arange(layers), stacks)
     widest = 2 ** (layers - 1)
     if causal or norm not in FUSED:
@@ -198,6 +203,22 @@ def tcn(
         form = Form(widest, groups, remat)
         residual, skips = fused_tcn(form, _with_biases(params), dilations, x)
     return skips if skips.shape[-1] else residual
+
+
+def _check(params: dict, x: Array, layers: int, stacks: int, norm: str) -> None:
+    blocks, channels, _ = params["input"]["kernel"].shape
+    if x.ndim != 3 or x.shape[-1] != channels:
+        raise ValueError(
+            f"x {x.shape} must be (batch, frames, {channels}): the parameters have "
+            f"{channels} bottleneck channels"
+        )
+    if min(layers, stacks) < 1 or layers * stacks != blocks:
+        raise ValueError(
+            f"layers={layers} times stacks={stacks} must be {blocks}, the blocks of "
+            "the parameters"
+        )
+    if norm not in (known := get_args(Norm)):
+        raise ValueError(f"norm={norm!r} must be one of {', '.join(known)}")
 
 
 def _scan(
