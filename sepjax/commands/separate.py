@@ -18,13 +18,8 @@ DEPTHS = {"auto": 0, "16": 16, "24": 24, "float": 32}
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``sepjax separate``."""
-    parser.add_argument(
-        "files",
-        nargs="+",
-        type=Path,
-        metavar="FILE",
-        help="WAV, FLAC, OGG or MP3; - for standard input",
-    )
+    text = "WAV, FLAC, OGG or MP3; - for standard input"
+    parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help=text)
     parser.add_argument(
         "-n",
         "--run",

@@ -56,12 +56,7 @@ def separate_file(
             f"{path}: its stems take {size / 1e6:.1f} MB until they are finished, but "
             f"only {free / 1e6:.1f} MB are free in {folder.parent}"
         )
-    if file.sample_rate > model.sample_rate:
-        say(
-            f"{path}: the model hears up to {model.sample_rate / 2000:g} kHz; what is "
-            f"above, up to {file.sample_rate / 2000:g} kHz, is in no stem"
-        )
-    say(f"separating {path} ({file.frames / file.sample_rate:.1f} s)")
+    _announce(model, file, path, say)
     stream = SeparationStream(
         model,
         variables,
@@ -75,6 +70,18 @@ def separate_file(
         for block in stream:
             files.append(block)
         return files.write(stream.stem)
+
+
+def _announce(
+    model: SeparationModel, file: AudioFile, path: Path, say: Callable[[str], None]
+) -> None:
+    """Tell what the model cannot hear, and how long the file is."""
+    if file.sample_rate > model.sample_rate:
+        say(
+            f"{path}: the model hears up to {model.sample_rate / 2000:g} kHz; what is "
+            f"above, up to {file.sample_rate / 2000:g} kHz, is in no stem"
+        )
+    say(f"separating {path} ({file.frames / file.sample_rate:.1f} s)")
 
 
 def free_folders(
