@@ -63,11 +63,15 @@ def separate(arguments: argparse.Namespace) -> int:
         raise ValueError("--depth float needs --format wav: FLAC stores integers only")
     _check_writable(arguments.output)
     from data_pipelines.audio.files import probe, spooled
+    from sepjax.inference.chunks import DEFAULT, check_chunking
     from sepjax.inference.files import free_folders, separate_file
 
+    asked = {"chunk": arguments.chunk, "overlap": arguments.overlap}
+    asked = {name: value for name, value in asked.items() if value is not None}
+    check_chunking(*DEFAULT._replace(**asked)[:2])
     say(f"loading {arguments.run}")
     options = dict(kind=arguments.format, depth=DEPTHS[arguments.depth], say=say)
-    *model, options["chunking"] = _load(arguments)
+    *model, options["chunking"] = _load(arguments.run, asked)
     failed = 0
 
     def attempt(path: Path, function: Callable[..., Any], *args: Any, **more: Any):
@@ -98,17 +102,15 @@ def separate(arguments: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
-def _load(arguments: argparse.Namespace) -> tuple[Any, Any, Any]:
+def _load(run: Path, asked: dict[str, float]) -> tuple[Any, Any, Any]:
     """The model, its variables, and how it separates."""
     from sepjax.inference.chunks import Chunking
     from sepjax.train.load import load, weight_facts
 
-    model, variables, config = load(arguments.run)
-    facts = weight_facts(arguments.run)
+    model, variables, config = load(run)
+    facts = weight_facts(run)
     if facts.get("licence_notice"):
         say(facts["licence_notice"])
-    asked = {"chunk": arguments.chunk, "overlap": arguments.overlap}
-    asked = {name: value for name, value in asked.items() if value is not None}
     chunking = Chunking(
         config.eval.chunk_seconds,
         config.eval.overlap,

@@ -19,6 +19,19 @@ class Chunking(NamedTuple):
 DEFAULT = Chunking()
 
 
+def check_chunking(chunk: float, overlap: float) -> None:
+    """Check that chunks have a length that memory holds, and get on.
+
+    Raises:
+        ValueError: they are shorter than 0.01 s, longer than an hour, or overlap by
+            more than 0.99.
+    """
+    if not (0.01 <= chunk <= 3600 and 0 <= overlap <= 0.99):
+        raise ValueError(
+            f"chunk={chunk} must be 0.01 to 3600 seconds, overlap={overlap} 0 to 0.99"
+        )
+
+
 @dataclass
 class Chunk:
     """A piece of a track.

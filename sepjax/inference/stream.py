@@ -14,7 +14,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from data_pipelines.audio.resample import resample_blocks, scale_frames
-from sepjax.inference.chunks import DEFAULT, Chunk, Chunking, chunks_of, cross_faded
+from sepjax.inference.chunks import (
+    DEFAULT,
+    Chunk,
+    Chunking,
+    check_chunking,
+    chunks_of,
+    cross_faded,
+)
 from sepjax.inference.level_and_scale import Level, ScaleFit
 from sepjax.models.contract import SeparationModel, Variables
 from sepjax.progress import bar
@@ -70,11 +77,7 @@ class SeparationStream:
         progress: bool = False,
     ) -> None:
         chunk, overlap, normalize, self.rescale = chunking
-        if not (0.01 <= chunk <= 3600 and 0 <= overlap <= 0.99):
-            raise ValueError(
-                f"chunk={chunk} must be 0.01 to 3600 seconds, overlap={overlap} 0 to "
-                "0.99"
-            )
+        check_chunking(chunk, overlap)
         if sample_rate <= 0:
             raise ValueError(f"sample_rate={sample_rate} must be positive")
         self.model, self.variables, self.blocks = model, variables, blocks
