@@ -69,7 +69,7 @@ def test_a_run_has_the_loss_that_it_had(tmp_path, monkeypatch):
 def test_a_run_goes_on(tmp_path):
     run = tmp_path / "run"
     shutil.copytree(FOLDER / "run", run)
-    more = dict(train__log_every=1, train__steps=5)
+    more = dict(train__log_every=1, train__steps=5, data__valid_seconds=0.0)
     finish(start(*flags(run, **more), "--mode=train"))
     records = read_log(run / "metrics.jsonl")
     before = read_log(FOLDER / "run/metrics.jsonl")
