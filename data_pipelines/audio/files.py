@@ -21,7 +21,6 @@ from data_pipelines.audio.headers import (
     Wav,
     check_promise,
     is_unknown,
-    later_flac,
     read_wav,
     sources,
 )
@@ -33,6 +32,7 @@ FOREIGN += ("System Volume Information",)
 CHANNELS = 128  # of the widest real files, masters of Dolby Atmos
 RATES = (1000, 768_000)  # Hz; telephones have 8000, the fastest converters 768000
 DENSEST = 512  # frames per byte; Opus at 6 kbit/s has 64, silence as FLAC 300
+TAIL = 1 << 10  # bytes of tags behind the samples of a FLAC
 UNKNOWN = 1 << 40  # frames, 288 days at 44.1 kHz: no count but the lack of one
 # libsndfile's remarks on AIFF, AU and W64 files of other lengths than they promise.
 BYTES = dict(PCM_S8=1, PCM_U8=1, PCM_16=2, PCM_24=3, PCM_32=4, FLOAT=4, DOUBLE=8)
@@ -122,7 +122,8 @@ def _measure(path: str, wav: Wav | None, size: int) -> tuple[int, int, int]:
         for source in sources(path, wav):
             with soundfile.SoundFile(source) as part:
                 headers.append((part.frames, part.channels, part.samplerate))
-                remarks, subtype = part.extra_info, part.subtype
+                remarks = part.extra_info
+                subtype = "" if part.format == "FLAC" else part.subtype
     except (OSError, soundfile.LibsndfileError) as error:
         raise _unreadable(path, error) from error
     for name, promised, there in re.findall(LENGTHS, remarks):
@@ -180,9 +181,6 @@ def read_blocks(
         yield block
     if done != stop:
         raise _truncated(file, done)
-    if stop == file.frames and (at := later_flac(file.path)):
-        text = f"another recording begins at byte {at} and is not read: split it"
-        warnings.warn(f"{file.path}: {text}", stacklevel=1)
 
 
 def bit_depth(file: AudioFile) -> int:
@@ -240,7 +238,19 @@ def _decoded(
                     yield block
             except soundfile.LibsndfileError as error:
                 raise _failure(file, begin + part.tell(), error) from error
+            if part.format == "FLAC" and begin + at == file.frames:
+                _tell_rest(file, source)
             begin += part.frames
+
+
+def _tell_rest(file: AudioFile, source: bytes | View) -> None:
+    """Tell what a FLAC holds behind the samples that its header promises."""
+    if isinstance(source, View) and (left := source.left()) > TAIL:
+        warnings.warn(
+            f"{file.path}: {left} bytes behind its samples are not read: another "
+            "recording (split it), or more than its header promises (export it again)",
+            stacklevel=1,
+        )
 
 
 def _check_end(file: AudioFile, source: bytes | View, frames: int) -> None:

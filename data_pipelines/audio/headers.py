@@ -23,7 +23,6 @@ MOST_CHUNKS = 10_000  # real files have a dozen; each costs a seek
 PADDING = 1 << 16  # bytes of zeros behind the samples that are no silence
 LEFT = 1 << 13  # bytes that a decoder may leave unread at the end: a frame or two
 TAGS = (b"TAG", b"APETAGEX", b"ID3")
-FLAC_STARTS = (b"\0\0\0\x22", b"\x80\0\0\x22")  # of the first block of facts
 CHUNKS = (b"LIST", b"JUNK", b"bext", b"iXML", b"id3 ", b"cue ", b"smpl", b"FLLR")
 # The header of an MPEG frame, its side information, flags, counts of frames and bytes.
 COUNTS = rb"\xff[\xe2-\xff]..(?:.{32}|.{17}|.{9})(?:Xing|Info)(.{4})(.{4})(.{4})"
@@ -124,6 +123,8 @@ def sources(path: str, wav: Wav | None) -> Iterator[bytes | View]:
     views: Iterator[View] = iter(())
     if wav is not None:
         views = iter([] if wav.plain else [wav.view(path)])
+    elif magic == b"fLaC":  # a view tells what is left behind the samples
+        views = iter([View(path, begin, size)])
     elif magic == b"OggS":
         views = _ogg_links(path, size)
     elif magic[:1] == b"\xff" or path.lower().endswith((".mp3", ".mp2")):
@@ -307,19 +308,6 @@ def _before_tags(file: BinaryIO, size: int) -> int:
         length, _, flags = struct.unpack("<III", footer[12:24])
         end -= length + (flags >> 31) * 32
     return end if end > 0 else size
-
-
-def later_flac(path: str) -> int:
-    """Return the byte where another FLAC begins behind the first one; 0: none does.
-
-    libsndfile ends with the first. The whole file is searched.
-    """
-    with open(path, "rb") as file:
-        if file.read(4) != b"fLaC":
-            return 0
-        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            places = (data.find(b"fLaC" + start, 4) for start in FLAC_STARTS)
-            return min((place for place in places if place > 0), default=0)
 
 
 def _ogg_links(path: str, size: int) -> Iterator[View]:

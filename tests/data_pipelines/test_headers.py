@@ -459,17 +459,22 @@ def test_the_depth_that_keeps_a_file(tmp_path, name, subtype, bits):
     assert bit_depth(probe(str(tmp_path / name))) == bits
 
 
-def test_a_flac_behind_a_flac_is_told(tmp_path):
-    soundfile.write(tmp_path / "a.flac", sweep(4000), 44100)
-    data = (tmp_path / "a.flac").read_bytes()
-    (tmp_path / "b.flac").write_bytes(data + data)
-    with pytest.warns(
-        UserWarning, match=f"another recording begins at byte {len(data)}"
-    ):
-        assert len(read(tmp_path / "b.flac")) == 4000
+def test_what_a_flac_holds_behind_its_samples_is_told(tmp_path):
+    noise = np.random.default_rng(0).uniform(-0.3, 0.3, 40000)
+    soundfile.write(tmp_path / "a.flac", noise, 44100)
+    data = bytearray((tmp_path / "a.flac").read_bytes())
     with warnings.catch_warnings():
         warnings.simplefilter("error")
+        (tmp_path / "a.flac").write_bytes(data + b"TAG" + bytes(125))
         read(tmp_path / "a.flac")
+    (tmp_path / "joined.flac").write_bytes(data + data)
+    with pytest.warns(UserWarning, match=r"joined.flac: \d+ bytes behind its samples"):
+        assert len(read(tmp_path / "joined.flac")) == 40000
+    assert int.from_bytes(data[22:26]) == 40000  # of the samples
+    data[22:26] = (10000).to_bytes(4)
+    (tmp_path / "short.flac").write_bytes(data)
+    with pytest.warns(UserWarning, match=r"short.flac: \d+ bytes behind its samples"):
+        assert len(read(tmp_path / "short.flac")) == 10000
 
 
 @pytest.mark.parametrize("kind", ["AU", "AIFF", "CAF"])

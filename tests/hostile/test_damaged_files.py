@@ -247,7 +247,7 @@ def attempt(name: str, number: int, tmp_path: Path, sound) -> Outcome:
 
 @pytest.mark.parametrize("name", DOORS)
 def test_damage_is_told_and_does_no_harm(name, tmp_path, sound):
-    for number in range(40):
+    for number in range(25):
         attempt(name, number, tmp_path / "case", sound)
 
 
