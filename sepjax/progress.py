@@ -51,10 +51,9 @@ def bar(
     if total is None and isinstance(iterable, Sized):
         total = len(iterable)
     if not sys.stderr.isatty():
-        form = (
-            "{desc}: {n_fmt} of {total_fmt} {unit}, {elapsed} so far, {remaining} left"
-        )
-        form = form if total else "{desc}: {n_fmt} {unit}, {elapsed} so far"
+        # Without the unit, which has no plural.
+        form = "{desc}: {n_fmt} of {total_fmt}, {elapsed} so far, {remaining} left"
+        form = form if total else "{desc}: {n_fmt}, {elapsed} so far"
         options |= {"bar_format": form, "mininterval": EVERY, "delay": DELAY}
     elif show is None:
         options |= {"delay": DELAY}

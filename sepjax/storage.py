@@ -10,6 +10,7 @@ import hashlib
 import json
 import math
 import os
+import re
 import shutil
 import socket
 import sys
@@ -201,6 +202,28 @@ def _part(path: Path) -> Path:
     # Not mkstemp, whose files are their owner's alone.
     writer = f"{os.getpid()}-{threading.get_native_id()}"
     return path.with_name(f".{path.name[:100]}.{writer}.part")
+
+
+def delete_leftovers(folder: Path) -> None:
+    """Delete what killed processes of this machine have left half written in a folder.
+
+    These are files and folders named by :func:`_part`, so with the process's number.
+    """
+    for path in [*folder.rglob(".*.part")] if os.name == "posix" else []:
+        name = re.fullmatch(r"\..+\.(\d+)-\d+\.part", path.name)
+        if name and not _is_alive(int(name[1])):
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+
+
+def _is_alive(process: int) -> bool:
+    """Whether a process of this number runs on this machine."""
+    try:
+        os.kill(process, 0)
+    except PermissionError:
+        return True  # somebody else's
+    except (ProcessLookupError, OverflowError):
+        return False
+    return True
 
 
 def move(source: str | Path, target: str | Path) -> Path:

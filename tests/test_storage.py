@@ -1,6 +1,7 @@
 """Files appear whole or not at all, written by one module."""
 
 import functools
+import itertools
 import math
 import os
 import re
@@ -80,35 +81,38 @@ def test_the_old_folder_comes_back_if_the_new_one_cannot_take_its_place(tmp_path
     assert [path.name for path in tmp_path.iterdir()] == ["audio"]
 
 
-@pytest.mark.parametrize("moves", [1, 2])
-def test_a_signal_between_two_moves_loses_no_folder(tmp_path, monkeypatch, moves):
+@pytest.fixture
+def stop_at(monkeypatch):
+    """Let a signal come in place of a move, the first, second ..."""
+
+    def arrange(number):
+        count = itertools.count(1)
+
+        def stopped(source, target):
+            if next(count) == number:
+                raise SystemExit(143)
+            return move(source, target)
+
+        monkeypatch.setattr(storage, "move", stopped)
+
+    return arrange
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_a_signal_between_two_moves_loses_no_folder(tmp_path, stop_at, number):
     write_atomically(tmp_path / "audio" / "a.txt", "old")
-    real, count = storage.move, iter(range(9))
-
-    def stopped(source, target):
-        if next(count) == moves - 1:
-            raise SystemExit(143)
-        return real(source, target)
-
-    monkeypatch.setattr(storage, "move", stopped)
+    stop_at(number)
     with pytest.raises(SystemExit), atomic_folder(tmp_path / "audio") as part:
-        real(write_atomically(tmp_path / "new", "new"), part / "a.txt")
+        (part / "a.txt").write_text("new")
     assert (tmp_path / "audio" / "a.txt").read_text() == "old"
     assert [path.name for path in tmp_path.iterdir()] == ["audio"]
 
 
-@pytest.mark.parametrize("moves", range(1, 5))
-def test_a_signal_between_the_moves_of_files_undoes_them(tmp_path, monkeypatch, moves):
+@pytest.mark.parametrize("number", range(1, 5))
+def test_a_signal_between_the_moves_of_files_undoes_them(tmp_path, stop_at, number):
     old = [write_atomically(tmp_path / "there" / name, "old") for name in "ab"]
     new = [write_atomically(tmp_path / "part" / name, "new") for name in "ab"]
-    real, count = storage.move, iter(range(9))
-
-    def stopped(source, target):
-        if next(count) == moves - 1:
-            raise SystemExit(143)
-        return real(source, target)
-
-    monkeypatch.setattr(storage, "move", stopped)
+    stop_at(number)
     with pytest.raises(SystemExit):
         storage.move_all(new, tmp_path / "there", old)
     assert [path.read_text() for path in old] == ["old", "old"]

@@ -129,21 +129,17 @@ def _collection(arguments: argparse.Namespace) -> Any:
         from data_pipelines.fetch.musdb import download
 
         agreed = bool(options.pop("unverified", False))
-        shown = True
-        download(arguments.source, arguments.root, unverified=agreed, progress=shown)
+        download(arguments.source, arguments.root, unverified=agreed, progress=True)
     return read_dataset(arguments.source, str(arguments.root), **options)
 
 
 def _option(text: str) -> tuple[str, Any]:
-    import yaml
+    from data_pipelines.collections.trees import parse_yaml
 
     name, equals, value = text.partition("=")
     if not equals:
         raise ValueError(f"--option {text}: write it as NAME=VALUE")
-    try:
-        return name, yaml.safe_load(value)
-    except yaml.YAMLError as error:
-        raise ValueError(f"--option {text}: {error}") from error
+    return name, parse_yaml(value, f"--option {text}")
 
 
 def _write(collection: Any, file: Path) -> None:

@@ -3,8 +3,6 @@
 import contextlib
 import datetime
 import os
-import re
-import shutil
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -15,7 +13,7 @@ import numpy as np
 from jax.experimental.multihost_utils import process_allgather
 
 from sepjax.config import Config, member_folders
-from sepjax.storage import LOCK, locked
+from sepjax.storage import LOCK, delete_leftovers, locked
 
 ADVICE = "wait until it ends, stop it, or choose another --workdir"
 
@@ -43,7 +41,7 @@ def held(open_folder: Callable[[], Path], config: Config) -> Iterator[Path]:
                 owner = f"process {os.getpid()} on {host}, since {now:%F %T.%f %z}"
                 for each in dict.fromkeys((folder, *member_folders(config, folder))):
                     stack.enter_context(locked(each, owner, ADVICE))
-                clear(folder)
+                delete_leftovers(folder)
         except (OSError, ValueError) as error:
             problem = error
         agree(problem)
@@ -55,29 +53,6 @@ def held(open_folder: Callable[[], Path], config: Config) -> Iterator[Path]:
             )
         agree(problem)
         yield folder
-
-
-def clear(folder: Path) -> None:
-    """Delete what killed processes of this machine have left half written.
-
-    Files and folders under the temporary names of :mod:`sepjax.storage`, which end with
-    the number of the process that writes them.
-    """
-    for path in [*folder.rglob(".*.part")] if os.name == "posix" else []:
-        name = re.fullmatch(r"\..+\.(\d+)-\d+\.part", path.name)
-        if name and not alive(int(name[1])):
-            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
-
-
-def alive(process: int) -> bool:
-    """Return whether a process of this number runs on this machine."""
-    try:
-        os.kill(process, 0)
-    except PermissionError:
-        return True  # somebody else's
-    except (ProcessLookupError, OverflowError):
-        return False
-    return True
 
 
 def sees(file: Path, text: str) -> bool:

@@ -6,7 +6,6 @@ A model is a folder with one file for each target, ``<target>.pth``, or
 of training.
 """
 
-import json
 import re
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
@@ -26,7 +25,7 @@ from sepjax.models.importers import (
 )
 from sepjax.models.open_unmix.weights import join_targets, open_unmix
 from sepjax.registry import nearest
-from sepjax.storage import sha256
+from sepjax.storage import parse_json, sha256
 
 SOURCE = "https://github.com/sigsep/open-unmix-pytorch"
 SEPARATOR = "separator.json"
@@ -215,10 +214,4 @@ def import_targets(
 
 
 def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path} is damaged: {error}") from error
-    if not isinstance(content, dict):
-        raise ValueError(f"{path} is damaged: it holds a {type(content).__name__}")
-    return content
+    return parse_json(path.read_bytes(), dict, f"{path} is damaged", nan=True)

@@ -11,7 +11,7 @@ from sepjax.report.html.markup import element
 from sepjax.report.html.numbers import GAP, count, decibels
 from sepjax.report.html.parts import failures
 from sepjax.report.html.table import table
-from sepjax.report.pages.run import write_report
+from sepjax.report.pages.run import render, write_report
 from sepjax.report.run_folder import FILES, RunFolder, is_run, lookup, number, read_run
 
 DEPTH = 3  # folders of folders of runs are searched this deep
@@ -43,8 +43,9 @@ def write_pages(folder: Path) -> Path:
     for path in runs:
         name = path.relative_to(folder)
         try:
-            write_report(path)
-            rows.append(_row(read_run(path), str(name)))
+            run = read_run(path)
+            write_document(render(run), path / "report.html")
+            rows.append(_row(run, str(name)))
         except (OSError, ValueError) as error:
             failed.append({"name": name, "error": error})
     sections = [Section("Runs", table(HEAD, rows))] if rows else []
