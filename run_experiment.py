@@ -68,25 +68,30 @@ def main(argv: list[str]) -> None:
         launcher=LAUNCHER.value,
         program=Path(__file__).resolve(),
     )
+    with escaped_output():
+        sys.exit(dispatch(options, argv[1:]))
+
+
+def dispatch(options: Options, rest: list[str]) -> int:
+    """Do what the options say; return the exit status."""
     # What is heavy is imported here, after flags were parsed: --help stays quick.
     if options.sweep:
         from sepjax.experiment.launch import run_sweep
 
-        with escaped_output():
-            sys.exit(run_sweep(options, CONFIG.value, argv[1:]))
-    if len(argv) > 1:
-        raise app.UsageError(f"unknown argument {argv[1]!r}")
+        return run_sweep(options, CONFIG.value, rest)
+    if rest:
+        raise app.UsageError(f"unknown argument {rest[0]!r}")
     if options.mode == "list":
         from configs.listing import lines
 
         print("\n".join(lines()))
-        return
+        return 0
     if CONFIG.value is None:
         raise app.UsageError("--config is missing: try --config=configs/demo.py")
     from sepjax.experiment.run import run
 
-    with escaped_output(), ending_signals():
-        sys.exit(run(CONFIG.value, options))
+    with ending_signals():  # a sweep leaves them to its members
+        return run(CONFIG.value, options)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ import math
 import resource
 import subprocess
 import sys
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -25,6 +26,7 @@ from sepjax.train.step import init_state
 from tests.support.models import config_of
 
 RATE = 8000
+ROOT = Path(__file__).parents[1]
 CLASSES = ("bass", "vocals")
 
 
@@ -265,6 +267,25 @@ def test_interruption_is_no_traceback(monkeypatch, capsys, tmp_path):
     monkeypatch.setattr(checkpoint, "describe", interrupt)
     assert cli.main(["inspect", str(tmp_path)]) == 130
     assert "interrupted" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "line",
+    [["run_experiment.py", "--mode=list"], ["-m", "sepjax", "inspect", "--json"]],
+)
+def test_a_reader_that_has_enough_is_no_failure(run, line):
+    """As ``head`` is: the pipe closes before anything is written."""
+    rest = [str(run)] if "inspect" in line else []
+    with subprocess.Popen(
+        [sys.executable, *line, *rest],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        process.stdout.close()
+        assert process.stderr.read() == ""
+    assert process.returncode == 141
 
 
 def test_help_is_light():

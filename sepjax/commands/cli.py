@@ -6,7 +6,6 @@ number after another signal.
 """
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
@@ -75,9 +74,8 @@ def main(argv: list[str] | None = None) -> int:
         except KeyboardInterrupt:
             print("sepjax: interrupted", file=sys.stderr)
             return 130
-        except BrokenPipeError:  # who reads has enough, as in `sepjax ... | head`
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            return 141
+        except BrokenPipeError:  # no failure: who reads has enough
+            raise
         except EXPECTED as error:
             print(f"sepjax: error: {reason(error)[:LONGEST]}", file=sys.stderr)
             return 1

@@ -1,6 +1,7 @@
 """What is printed, without what names in files could make a terminal do."""
 
 import contextlib
+import os
 import re
 import sys
 import warnings
@@ -43,7 +44,10 @@ def _not_orbax(record: Any) -> bool:
 
 @contextlib.contextmanager
 def escaped_output() -> Iterator[None]:
-    """Context in which stdout and stderr are :class:`Escaped`, and warnings notes."""
+    """Context in which stdout and stderr are :class:`Escaped`, and warnings notes.
+
+    Where nobody reads on, as in ``sepjax ... | head``, the process ends with 141.
+    """
 
     def note(message: Warning | str, category: type[Warning], *place: Any) -> None:
         if issubclass(category, UserWarning):
@@ -61,4 +65,9 @@ def escaped_output() -> Iterator[None]:
         contextlib.redirect_stderr(Escaped(sys.stderr)),  # type: ignore[type-var]
     ):
         warnings.showwarning = note
-        yield
+        try:
+            yield
+            sys.stdout.flush()
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise SystemExit(141) from None
