@@ -13,7 +13,7 @@ from jax.sharding import NamedSharding
 from data_pipelines.audio.canonical import canonicalize
 from data_pipelines.doctor import overlap
 from data_pipelines.doctor.same_audio import Pair
-from data_pipelines.feeding import host, live, resident, schedule
+from data_pipelines.feeding import host, live, resident, schedule, sounding
 from data_pipelines.manifest import SPLITS, DataError, LoadedTrack, Manifest
 from data_pipelines.registry import build_manifest
 from sepjax.config import Config, with_values
@@ -219,6 +219,8 @@ def open_data(
     if data.songs:
         manifest = manifest.with_songs(data.songs)
     canonical = canonicalize(manifest, data.sample_rate, cache)
+    if data.all_sound:
+        canonical = sounding.keep_sounding(canonical, data)
     venue = live.open_venue(config, cache)
     return Data(config, canonical, digest, sharding, venue, manifest, cache)
 

@@ -59,6 +59,7 @@ class DataConfig:
     missing: str = choice("error", "silence")  # what a song without a class's file is
     chunk_seconds: float = positive(8.0)  # Table A.1 time_length
     valid_seconds: float = 0.0  # length of validation chunks; 0: chunk_seconds
+    all_sound: bool = False  # only chunks in which every class sounds half of the time
     channel: str = choice("random", "mean", "left", "right")  # of stereo, for mono
     mix: str = choice("track", "random")  # sources of one song, or each of any song
     swap_channels: bool = False  # left and right of a source, at random (stereo)

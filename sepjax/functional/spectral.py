@@ -6,6 +6,9 @@ from jaxtyping import Array, Complex, Float
 
 from sepjax.functional.framing import fit, frame, overlap_add
 
+FLOOR = -8.0
+"""Of :func:`log_power`, reached by silence."""
+
 
 def hann(length: int) -> Float[Array, " length"]:
     """Periodic Hann window, ``0.5 - 0.5 cos(2 pi n / length)``.
@@ -106,7 +109,8 @@ def log_power(
     """
     wave = fit(wave, max(n_fft // 2 + 1, wave.shape[-1]))
     spectrum = stft(wave, n_fft=n_fft, hop=hop)
-    return jnp.log10(jnp.square(spectrum.real) + jnp.square(spectrum.imag) + 1e-8)
+    power = jnp.square(spectrum.real) + jnp.square(spectrum.imag)
+    return jnp.log10(power + 10**FLOOR)
 
 
 def interpolate_frames(

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from sepjax.functional.framing import frames_for
-from sepjax.functional.spectral import interpolate_frames, log_power
+from sepjax.functional.spectral import FLOOR, interpolate_frames, log_power
 from sepjax.models.contract import STATISTICS
 from sepjax.models.tasnet.config import TasNetConfig
 from sepjax.models.tasnet.registry import BRANCHES
@@ -27,7 +27,8 @@ class SpectrogramBranch(nn.Module):
     Windows last 128 ms with three quarters of overlap; their frames are interpolated to
     those of the encoder. Mean and deviation of every bin are facts about the training
     data (:func:`sepjax.train.statistics.gather`), not learned; a learned scale and
-    offset follow them.
+    offset follow them. ``above_floor`` counts from the logarithm's floor instead of the
+    mean, without offsets, so that silence has features of zero.
 
     Reference:
         Samuel, Ganeshan and Naradowsky 2020, Meta-learning extractors for music source
@@ -38,6 +39,7 @@ class SpectrogramBranch(nn.Module):
     stride: int
     sample_rate: int
     dtype: str = "float32"
+    above_floor: bool = False
 
     @nn.compact
     def __call__(
@@ -57,8 +59,11 @@ class SpectrogramBranch(nn.Module):
             for name, start in starts.items()
         )
         mean, deviation = jax.lax.stop_gradient((mean, deviation))
+        if self.above_floor:
+            mean, bias = jnp.full_like(mean, FLOOR), jnp.zeros_like(bias)
         normed = (power - mean) / jnp.maximum(deviation, 1e-5) * scale + bias
-        features = nn.Dense(self.width, dtype=self.dtype, name="mel")(normed)
+        dense = dict(use_bias=not self.above_floor, dtype=self.dtype, name="mel")
+        features = nn.Dense(self.width, **dense)(normed)
         # Many frames of the result stem from one: its gradient is their sum.
         features = features.astype(wave.dtype)
         frames = frames_for(wave.shape[-1], self.stride)
@@ -69,9 +74,11 @@ class SpectrogramBranch(nn.Module):
         return {}
 
 
+@BRANCHES.register("stft_above_floor")
 @BRANCHES.register("stft")
 def spectrogram_branch(
     config: TasNetConfig, width: int, length: int, sample_rate: int
 ) -> SpectrogramBranch:
     """The spectrogram has windows of its own, whatever the kernel's length."""
-    return SpectrogramBranch(width, config.W, sample_rate, config.compute_dtype)
+    above = config.fb_type == "stft_above_floor"
+    return SpectrogramBranch(width, config.W, sample_rate, config.compute_dtype, above)

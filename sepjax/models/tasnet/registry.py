@@ -8,7 +8,9 @@ def _in(module: str, *names: str) -> dict[str, str]:
 
 
 BANKS = Registry("filterbank", _in("banks", "conv", "param_sinc", "pmpgtf"))
-BRANCHES = Registry("branch of a hybrid encoder", _in("branches", "stft"))
+BRANCHES = Registry(
+    "branch of a hybrid encoder", _in("branches", "stft", "stft_above_floor")
+)
 ENCODERS = Registry(
     "encoder", _in("encoders", "simple", "filterbanks", "hybrid") | _in("deep", "deep")
 )

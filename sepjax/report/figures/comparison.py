@@ -24,6 +24,7 @@ SETTING = {
     "dataset": ("data", "dataset"),
     "rate": ("data", "sample_rate"),
     "chunk": ("data", "valid_seconds"),
+    "excerpts": ("data", "all_sound"),
 }
 
 
@@ -152,6 +153,7 @@ def setting(line: Line) -> dict[str, object]:
     facts["data"] = str(facts["data"] or "unknown")[:12]
     # Validation chunks are as long as those of training unless the field says more.
     facts["chunk"] = facts["chunk"] or line.field("data", "chunk_seconds")
+    facts["excerpts"] = "all classes sound" if facts["excerpts"] else "all"
     return facts | {"classes": sorted(line.curves)}
 
 
