@@ -5,10 +5,10 @@
         --config.data.root=/path/to/songs
 
 ``all_data`` has 900 songs, in which a class without a file is silent
-(``data.missing=silence``), ``all_instruments`` the 287 that have all classes, both at
-8 kHz: days on one GPU. For what ``sepjax prepare`` made, add
-``--config.data.dataset=prepared``. ``demo`` takes about fifteen minutes on two CPU
-cores. After ``demo_known``, ``demo_new`` with
+(``data.missing=silence``), ``all_instruments`` those of them that have all classes
+(287, ``data.missing=skip``), both at 8 kHz: days on one GPU. For what ``sepjax
+prepare`` made, add ``--config.data.dataset=prepared``. ``demo`` takes about fifteen
+minutes on two CPU cores. After ``demo_known``, ``demo_new`` with
 ``--config.train.pretrained_from=runs/known`` learns a new instrument from a few songs.
 """
 
@@ -57,6 +57,8 @@ def full(name: str) -> Config:
     epochs = 250
     if name == "all_data":
         epochs, config.data.missing = 62, "silence"
+    elif name == "all_instruments":
+        config.data.missing = "skip"
     config.train.steps, config.train.batch_size = epochs * EPOCH, 12
     config.train.eval_every = config.train.checkpoint_every = EPOCH
     return config

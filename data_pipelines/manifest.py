@@ -132,6 +132,12 @@ class Manifest:
         tracks = (t for t in self.tracks if t.split != "train" or t.name in kept)
         return dataclasses.replace(self, tracks=tuple(tracks))
 
+    def with_whole_songs(self) -> "Manifest":
+        """Keep only tracks that have all classes; those of the test split all stay."""
+        count = len(self.classes)
+        kept = (t for t in self.tracks if t.split == "test" or len(t.stems) == count)
+        return dataclasses.replace(self, tracks=tuple(kept))
+
     def digest(self) -> str:
         """SHA-256 of tracks, stems and the bytes of every file, wherever it lies."""
         files = [

@@ -216,6 +216,8 @@ def open_data(
             " model hears 2: mix it down, or use --config.model.audio_channels=1"
         )
     digest = manifest.digest()
+    if data.missing == "skip":
+        manifest = manifest.with_whole_songs()
     if data.songs:
         manifest = manifest.with_songs(data.songs)
     canonical = canonicalize(manifest, data.sample_rate, cache)

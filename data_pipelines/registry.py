@@ -20,7 +20,8 @@ def build_manifest(
     """Build and check the manifest of a registered dataset.
 
     ``missing`` goes to datasets that take it, such as the folder, where a song without
-    a file of a class is an "error" or "silence". Others know which classes are absent.
+    a file of a class is an "error" or "silence" (or left out later, "skip"). Others
+    know which classes are absent.
 
     Raises:
         ValueError: the name is not known; the nearest are suggested.
@@ -28,5 +29,6 @@ def build_manifest(
     """
     builder = DATASETS.find(name)
     takes = "missing" in inspect.signature(builder).parameters
+    missing = "silence" if missing == "skip" else missing
     options = {"missing": missing} if takes else {}
     return check(builder(root, tuple(sources), **options))

@@ -19,6 +19,7 @@ from sepjax.commands import (
     oracle,
     prepare,
     report,
+    reproduce,
     separate,
 )
 from sepjax.commands.terminal import escaped_output
@@ -123,6 +124,11 @@ COMMANDS = {
         "make songs with stems of recordings, or of a data set as it is distributed",
     ),
     "report": (report, report.report, "write report.html of a run again"),
+    "reproduce": (
+        reproduce,
+        reproduce.reproduce,
+        "make a table or figure of the thesis, with the runs that it needs",
+    ),
 }
 """Subcommand -> the module of its options, what it does, and its help."""
 

@@ -24,8 +24,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--table",
-        action="store_true",
-        help="print the scores of the runs beside each other, as Markdown",
+        nargs="?",
+        const="",
+        metavar="ID",
+        help="print the scores of the runs beside each other, as Markdown; with 4.4, "
+        "5.1 or 6 as that table of the thesis, beside what it prints",
     )
     parser.add_argument(
         "--metric",
@@ -56,15 +59,25 @@ def report(arguments: argparse.Namespace) -> int:
         )
         print(caption, *files, sep="\n")
         return 0
-    if not arguments.runs:
+    tabular, runs = arguments.table is not None, arguments.runs
+    if tabular and Path(arguments.table).is_dir() and arguments.table:
+        runs = [Path(arguments.table), *runs]  # the first run, not a number
+        arguments.table = ""
+    if not runs:
         raise ValueError("name a run folder: sepjax report RUN")
     if arguments.table:
+        from sepjax.experiment.reproduce import write_table
+
+        files, text = write_table(arguments.table, runs, arguments.output)
+        print(text, *files, sep="\n")
+        return 0
+    if tabular:
         from sepjax.report.score_table import score_table
 
-        print(score_table(arguments.runs, arguments.metric))
+        print(score_table(runs, arguments.metric))
         return 0
     from sepjax.report.pages.index import write_pages
 
-    for run in arguments.runs:
+    for run in runs:
         print(write_pages(run))
     return 0

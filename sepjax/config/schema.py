@@ -56,7 +56,7 @@ class DataConfig:
         8000, most=1_000_000
     )  # Hz; audio of another rate is resampled once
     sources: tuple[str, ...] = ("drums", "bass", "other", "vocals")
-    missing: str = choice("error", "silence")  # what a song without a class's file is
+    missing: str = choice("error", "silence", "skip")  # songs without a class's file
     chunk_seconds: float = positive(8.0)  # Table A.1 time_length
     valid_seconds: float = 0.0  # length of validation chunks; 0: chunk_seconds
     all_sound: bool = False  # only chunks in which every class sounds half of the time

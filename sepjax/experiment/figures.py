@@ -7,6 +7,7 @@ from pathlib import Path
 import sepjax
 from sepjax.registry import nearest
 from sepjax.report.figures.bars import write_bars
+from sepjax.report.figures.diagrams import DIAGRAMS, write_diagram
 from sepjax.report.figures.grid import write_figure
 from sepjax.report.figures.surface import variations_in, write_surface
 
@@ -20,10 +21,11 @@ def draw(
     """Draw one figure; return its files and its caption.
 
     Args:
-        name: "5.2" (filters of one run, or as they are initialized), "5.6" to "5.15"
-            (validation curves of rows), "comparison" (of whatever is given), "scores"
-            (bars of what was scored, beside the oracle), "surface" (scores over the
-            values that a run with ``train.vary`` varied).
+        name: "5.1" and "5.3" to "5.5" (diagrams), "5.2" (filters of one run, or as
+            they are initialized), "5.6" to "5.15" (validation curves of rows),
+            "comparison" (of whatever is given), "scores" (bars of what was scored,
+            beside the oracle), "surface" (scores over the values that a run with
+            ``train.vary`` varied).
         runs: run folders, folders of seeds, or folders of them.
         output: file; ``figure_NAME`` in the working directory by default.
         by_data: panels of their own for each kind of data.
@@ -33,6 +35,8 @@ def draw(
         ValueError: no such figure, no runs, or runs that cannot be compared.
     """
     output = output or Path(f"figure_{name}".replace(".", "_"))
+    if name in DIAGRAMS:
+        return write_diagram(name, output)
     if name == FILTERS:
         return draw_filters(runs, output)
     if name == SCORES:
@@ -48,7 +52,7 @@ def draw(
     else:
         figures = rows_of_figures()
         if name not in figures:
-            known = [*figures, FILTERS, ANY, SCORES, SURFACE]
+            known = [*figures, *DIAGRAMS, FILTERS, ANY, SCORES, SURFACE]
             raise ValueError(f"--figure {name}: {nearest(name, known)}")
         title, rows = f"Figure {name} of the thesis, run again", figures[name]
     return write_figure(runs, output, title=title, rows=rows, by_data=by_data)

@@ -79,21 +79,26 @@ def configuration(member: Member, overrides: Sequence[str] = ()) -> Config:
     return resolve(holder.value, name_problems)
 
 
-def finished(folder: Path, config: Config) -> bool:
+def finished(folder: Path, config: Config, trained: bool = False) -> bool:
     """Return whether a run has its results, and whether this configuration made them.
 
     If it has several members, each has its own folder, the seeds of one variation a
-    common ``band.json``, and all variations a ``surface.html``.
+    common ``band.json``, and all variations a ``surface.html``. ``trained``: it need
+    not be scored.
     """
     ones, folders = member_configs(config), member_folders(config, folder)
     if folders == (folder,):
-        if not (results := folder / "results.json").exists():
+        proof = folder / ("filters.npz" if trained else "results.json")
+        if not proof.exists():
             return False
-        read_json(results, dict)  # half of a file is nothing finished
+        if not trained:
+            read_json(proof, dict)  # half of a file is nothing finished
         # The configuration is stored resolved, and beside where it comes from.
         tree = read_config(folder)
         tree.pop("provenance", None)
         return bool(tree) and not differences(from_dict(tree), config)
+    if trained:
+        return all(finished(*one, trained) for one in zip(folders, ones))
     if config.train.vary and not (folder / "surface.html").exists():
         return False
     seeds = sorted({one.seed for one in ones})

@@ -137,7 +137,8 @@ class Sweep:
     def _known(self, name: str) -> Outcome | None:
         """The outcome of a member that need not or cannot run."""
         config = self.configs[name]
-        if self.mode == "run" and finished(self.workdir / name, config):
+        trained = self.mode == "train"
+        if self._trains and finished(self.workdir / name, config, trained):
             return Outcome(name, "finished before", best=self._best(name))
         if name in self.plan.refused:
             return Outcome(name, "refused", reason=self.plan.refused[name])

@@ -138,3 +138,14 @@ def test_activation_in_a_hybrid_is_that_of_its_filterbanks():
     # Turned, what was rectified is negative, and the bottleneck's ReLU removes it.
     assert found[0] > 0.1
     assert found[1] == 0
+
+
+def test_above_the_floor_silence_has_no_features():
+    silent = jnp.zeros((1, 2000))
+    for above, expected in ((True, 0.0), (False, None)):
+        branch = SpectrogramBranch(4, stride=20, sample_rate=8000, above_floor=above)
+        loud = jax.random.normal(jax.random.key(1), (1, 2000))
+        variables = branch.init(jax.random.key(0), loud)
+        features = branch.apply({"params": variables["params"]}, silent)
+        assert (jnp.abs(features).max() == 0) == (expected == 0.0)
+        assert jnp.abs(branch.apply({"params": variables["params"]}, loud)).max() > 1

@@ -1,0 +1,166 @@
+"""``sepjax reproduce``: a table or figure of the thesis, with all that it needs."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import sepjax
+from configs.thesis import SCALES, TARGETS, Oracle, Table, Target
+from data_pipelines.pipeline import open_data
+from sepjax.config import from_dict
+from sepjax.evaluation.run import run_protocol
+from sepjax.experiment.devices import find_devices
+from sepjax.experiment.figures import draw
+from sepjax.experiment.members import Member, configuration
+from sepjax.experiment.score import score
+from sepjax.experiment.sweep import Sweep, summary
+from sepjax.registry import aligned, nearest
+from sepjax.report.thesis_table import row_name, write_thesis_table
+from sepjax.storage import read_json
+from sepjax.train.checkpoint import describe
+
+PRESET = "thesis"
+
+
+class Scaled(NamedTuple):
+    """A member of a sweep with the fields of a scale."""
+
+    config: str
+    overrides: Mapping[str, Any]
+
+
+def find_targets(name: str) -> dict[str, Target]:
+    """Find a table or figure by its name, as ``table-4.4``; ``all`` finds all.
+
+    Raises:
+        ValueError: there is none; the nearest are suggested.
+    """
+    if name not in TARGETS and name != "all":
+        raise ValueError(f"unknown target {name!r}: {nearest(name, [*TARGETS, 'all'])}")
+    return TARGETS if name == "all" else {name: TARGETS[name]}
+
+
+def describe_targets() -> str:
+    """Return a line for each target: name, number of runs, title."""
+    rows = []
+    for name, (members, what, _) in TARGETS.items():
+        title = what if isinstance(what, str) else what.title
+        rows.append((name, len(members) or "-", title))
+    return aligned([("target", "runs", "what it shows"), *rows], left=(0, 2))
+
+
+def scaled(
+    members: Mapping[str, Member], scale: str, fields: Sequence[str] = ()
+) -> dict[str, Scaled]:
+    """Return the members of a sweep at a scale, whose fields lose to ``fields``.
+
+    A scale has fields for all models, and some for each family of them. A model that
+    is applied as it is stays untrained, and one of a demonstration has its own size
+    unless the scale is ``smoke``.
+    """
+    small, root = {}, _program().parent
+    for name, given in members.items():
+        member = Scaled(f"{root}/{given.config}", given.overrides)
+        config = configuration(member, fields)
+        own = name.startswith("demo_") and scale != "smoke"
+        common, size = (
+            SCALES[scale].get("", {}),
+            SCALES[scale].get(config.model.name, {}),
+        )
+        more = {f"model.{key}": value for key, value in size.items()}
+        more = {"train.seeds": common["train.seeds"]} if own else {**common, **more}
+        if not config.train.steps:
+            more.pop("train.steps", None)
+        small[name] = Scaled(member.config, {**member.overrides, **more})
+    return small
+
+
+def reproduce(name: str, scale: str, output: Path, fields: Sequence[str] = ()) -> bool:
+    """Run what a table or figure needs and is not there yet; then draw it.
+
+    Args:
+        name: of the target.
+        scale: "smoke" (does it run? minutes on the demo music), "reduced" (small
+            models, three seeds) or "full" (as the thesis; set ``data.root``).
+        output: folder of the results; the runs are in its ``runs``.
+        fields: "section.field=value", for all runs.
+
+    Returns:
+        Whether all of it succeeded.
+    """
+    target = find_targets(name)[name]
+    flags = [f"--config.{field}" for field in fields]
+    folder = output / name.replace(".", "_")
+    command = " ".join(["sepjax reproduce", name, "--scale", scale, *fields])
+    if isinstance(target.what, Oracle):
+        return _oracle(target.what, scale, folder, fields)
+    members = target.members if scale == "full" else target.small or target.members
+    if members:
+        members = scaled(members, scale, flags)
+        if not _train(members, output / "runs", flags):
+            return False
+    runs = [output / "runs" / member for member in members]
+    good = True
+    if not isinstance(target.what, Table):
+        files, text = draw(name.removeprefix("figure-"), runs, folder)
+    else:
+        # Others train what the rows start from.
+        runs = [run for run in runs if row_name(run.name, target.what)]
+        good = all([_score(run) for run in runs])
+        files, text = write_thesis_table(target.what, runs, folder, command)
+    print(text, *files, sep="\n")
+    return good
+
+
+def write_table(
+    number: str, runs: Sequence[Path], output: Path | None
+) -> tuple[list[Path], str]:
+    """Write a table of the thesis from runs that are there (``sepjax report --table``).
+
+    Arguments, result and errors are those of
+    :func:`sepjax.report.thesis_table.write_thesis_table`; a ValueError also where there
+    is no such table.
+    """
+    tables = {n.removeprefix("table-"): t.what for n, t in TARGETS.items()}
+    tables = {n: what for n, what in tables.items() if isinstance(what, Table)}
+    if number not in tables:
+        raise ValueError(
+            f"--table {number}: {nearest(number, tables)}; or a run folder"
+        )
+    output = output or Path(f"table_{number}".replace(".", "_"))
+    return write_thesis_table(tables[number], runs, output)
+
+
+def _train(members: Mapping[str, Scaled], workdir: Path, flags: Sequence[str]) -> bool:
+    """Train the members that are not trained yet, side by side."""
+    workdir.mkdir(parents=True, exist_ok=True)
+    place = dict(program=_program(), devices=find_devices())
+    sweep = Sweep(members, workdir, "train", flags, **place)
+    outcomes = sweep.run()
+    print(summary(outcomes, len(members)))
+    return len(outcomes) == len(members) and all(one.good for one in outcomes)
+
+
+def _program() -> Path:
+    """The program of a run, which stays in the checkout with the configurations."""
+    program = Path(sepjax.__file__).parent.parent / "run_experiment.py"
+    if not program.exists():
+        raise ValueError(f"{program} is missing: install sepjax from its checkout")
+    return program
+
+
+def _score(run: Path) -> bool:
+    """Score a run, or each of its seeds, by the thesis' definitions, once."""
+    good = True
+    for folder in sorted(run.glob("seed_*")) or [run]:
+        results = folder / "results.json"
+        stored = read_json(results, dict) if results.exists() else {}
+        if stored.get("definition", {}).get("preset") == PRESET:
+            continue
+        config = from_dict(describe(folder)["config"])
+        good &= score(folder, config, open_data(config), run_protocol(config, PRESET))
+    return good
+
+
+def _oracle(oracle: Oracle, scale: str, folder: Path, fields: Sequence[str]) -> bool:
+    raise NotImplementedError
