@@ -253,8 +253,10 @@ def test_evaluate_and_report(run, tmp_path, monkeypatch, capsys):
     assert results["definition"]["split"] == "valid"
     assert results["tracks"][0]["seen"] is False
     assert results["oracle"]["bass"]["si_sdr"] > results["model"]["bass"]["si_sdr"]
-    assert cli.main(["evaluate", str(run), "--split", "train"]) == 0
+    songs = "--write-songs", str(tmp_path / "songs")
+    assert cli.main(["evaluate", str(run), "--split", "train", *songs]) == 0
     assert "SEEN in training (1)" in capsys.readouterr().out
+    assert len(list((tmp_path / "songs" / "train").glob("*/mixture.wav"))) == 1
     assert cli.main(["report", str(run)]) == 0
     assert capsys.readouterr().out.strip() == str(run / "report.html")
     assert (run / "report.html").is_file()

@@ -1,11 +1,23 @@
 """run_experiment.py as a person runs it: the whole road, interruptions, mistakes."""
 
+import dataclasses
 import json
 import signal
 import time
 
+import numpy as np
 import pytest
+import soundfile
 
+from configs import chapter4
+from data_pipelines.collections.collection import (
+    Collection,
+    Output,
+    Part,
+    Recording,
+    SplitRules,
+)
+from data_pipelines.prepare import prepare
 from sepjax.train import checkpoint
 from sepjax.train.log import read_log
 from tests.support.forks import finish_forks
@@ -180,3 +192,39 @@ def test_mistakes_end_in_one_clear_message(complaints, name):
     assert MISTAKES[name][1].format(file=file) in output
     if name == "values":  # all problems at once
         assert "model.N=0 must be positive" in output
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dataset", ["folder", "prepared"])
+def test_the_thesis_songs_that_lack_classes(tmp_path, dataset):
+    """A first stage of six classes trains, is scored and reported on such songs."""
+    root, recordings = tmp_path / "songs", []
+    rng = np.random.default_rng(0)
+    for number in range(6):
+        stems = [n for k, n in enumerate(chapter4.CLASSES) if (number + k) % 3]
+        (root / f"song{number}").mkdir(parents=True)
+        for name in stems:
+            wave = rng.normal(0, 0.1, 12000)
+            soundfile.write(root / f"song{number}" / f"{name}.wav", wave, 8000)
+        parts = tuple(Part(f"song{number}/{name}.wav", name) for name in stems)
+        recordings.append(Recording(f"song{number}", parts))
+    if dataset == "prepared":
+        rules = SplitRules(counts={"train": 4, "valid": 1, "test": 1})
+        mine = Collection(chapter4.CLASSES, tuple(recordings), root=str(root))
+        root = tmp_path / "prepared"
+        prepare(dataclasses.replace(mine, splits=rules, output=Output(rate=8000)), root)
+    fields = {"data__root": root, "data__dataset": dataset, "eval__split": "test"}
+    fields |= {"train__steps": 2, "train__eval_every": 2, "train__batch_size": 2}
+    fields |= {"train__statistics_excerpts": 4, "model__L": 20, "model__W": 20}
+    file = "configs/chapter4.py:all_data"
+    (output,) = finish(start(*flags(tmp_path / "run", file, **fields)))
+    assert "step 2/2" in output
+    results = json.loads((tmp_path / "run" / "results.json").read_text())
+    (track,) = results["tracks"]
+    number = int(track["name"].removeprefix("song"))
+    for k, name in enumerate(chapter4.CLASSES):
+        is_silent = (number + k) % 3 == 0
+        assert (track["model"][name]["si_sdr"] is None) == is_silent
+        assert results["model"][name]["tracks"] == (not is_silent)
+    assert results["failed"] == []
+    assert "electric_guitar" in (tmp_path / "run" / "report.html").read_text()

@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 import soundfile
 
+from data_pipelines.collections.multitrack import open_recordings
 from sepjax.commands import cli
+from sepjax.evaluation.feasibility import measure
+from sepjax.evaluation.masks import ideal_binary_mask
+from sepjax.evaluation.masks_wiener import ideal_wiener_filter
+from sepjax.evaluation.whole_track import si_sdr
+from sepjax.report.pages.feasibility_table import table_4_1, table_4_2
 
 RATE = 8000
 PROCEDURES = ["summing", "averaging", "scaling", "adaptive"]
@@ -105,6 +111,101 @@ def test_a_good_set_is_a_success_and_says_what_it_is(music, tmp_path, capsys):
     stored = json.loads((tmp_path / "out" / "oracle.json").read_text())
     assert len(stored["groupings"]) == 1
     assert stored["groupings"][0]["reaches_mark"]
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory):
+    """Six songs of bass and drums, four of them with a shaker."""
+    root = tmp_path_factory.mktemp("many")
+    rng = np.random.default_rng(1)
+    for number in range(6):
+        folder = root / f"song{number}"
+        write(folder / "bass.wav", tone(100 + 20 * number, 0.3))
+        write(folder / "drums.wav", rng.uniform(-0.1, 0.1, 2 * RATE))
+        if number < 4:
+            write(folder / "shaker.wav", rng.uniform(-0.2, 0.2, 2 * RATE))
+    return root
+
+
+def test_songs_are_drawn_for_each_class(many, tmp_path, capsys):
+    command = [
+        "oracle",
+        str(many),
+        "--window",
+        "1",
+        "--mark",
+        "-30",
+        "--songs-per-class",
+    ]
+    assert cli.main([*command, "2", "-o", str(tmp_path / "two")]) == 0
+    stored = json.loads((tmp_path / "two" / "oracle.json").read_text())
+    draws, tracks = stored["draws"], {each["name"]: each for each in stored["tracks"]}
+    assert {name: len(songs) for name, songs in draws.items()} == dict.fromkeys(
+        ("bass", "drums", "shaker"), 2
+    )
+    assert set(draws["shaker"]) <= {f"song{number}" for number in range(4)}
+    assert set(tracks) == {song for songs in draws.values() for song in songs}
+    for name, songs in draws.items():
+        assert stored["classes"][name]["songs"] == 2
+        for metric in ("si_sdr", "sdr"):
+            scores = [
+                tracks[song]["scores"]["adaptive"][name][metric] for song in songs
+            ]
+            found = stored["scores"]["adaptive"][name][metric]
+            assert found == pytest.approx(np.median(scores))
+    assert (
+        "up to 2, drawn with seed 42" in (tmp_path / "two" / "oracle.html").read_text()
+    )
+    classes, songs = open_recordings(str(many))
+    draw = {seed: measure.draw_songs(classes, songs, 3, seed) for seed in range(5)}
+    assert len({str(each) for each in draw.values()}) == 5
+    assert {
+        n: s[:2] for n, s in measure.draw_songs(classes, songs, 9, 42).items()
+    } == draws
+    assert cli.main([*command, "-1", "-o", str(tmp_path / "none")]) == 1
+    assert "--songs-per-class must be 0 or more" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("mask", ["binary", "wiener"])
+def test_other_masks(many, tmp_path, capsys, mask):
+    (tmp_path / "one").mkdir()
+    (tmp_path / "one" / "song0").symlink_to(many / "song0")
+    command = ["oracle", str(tmp_path / "one"), "--window", "1", "--mark", "-30"]
+    assert cli.main([*command, "--mask", mask, "-o", str(tmp_path)]) == 0
+    assert f"Oracle: {mask}, 1 song" in capsys.readouterr().out
+    stored = json.loads((tmp_path / "oracle.json").read_text())
+    assert mask in stored["definition"]["oracle"].lower()
+    stems = [
+        soundfile.read(many / "song0" / f"{name}.wav", always_2d=True)[0]
+        for name in ("bass", "drums", "shaker")
+    ]
+    stems = np.stack(stems).astype(np.float32)
+    function = {"binary": ideal_binary_mask, "wiener": ideal_wiener_filter}[mask]
+    expected = si_sdr(stems, function(stems, stems.sum(0), n_fft=512))
+    found = [row["si_sdr"] for row in stored["scores"]["adaptive"].values()]
+    np.testing.assert_allclose(found, expected, atol=1e-3)
+
+
+def test_the_tables_of_the_thesis(results):
+    first, second, *rows = table_4_1(results).splitlines()
+    assert first == "| dB: ours (printed) | bass | drums | shaker |"
+    assert second == "| --- | ---: | ---: | ---: |"
+    assert [row.split(" |")[0] for row in rows] == [
+        f"| {metric}, {procedure}"
+        for metric in ("SI-SDR", "SDR")
+        for procedure in PROCEDURES
+    ]
+    scores = results["scores"]["averaging"]
+    bass, drums, shaker = (scores[n]["sdr"] for n in ("bass", "drums", "shaker"))
+    assert rows[5].split(" | ")[1:] == [
+        f"{bass:.2f} (5.802, a misprint)",
+        f"{drums:.2f} (0.68 to 0.69)",
+        f"{shaker:.2f} (?) |",
+    ]
+    *_, ours, printed = table_4_2(results).splitlines()
+    summed = results["scores"]["summing"]["bass"]["sdr"]
+    assert ours.startswith(f"| ours, 1 s | {summed:.2f} |")
+    assert printed == "| printed, 6 s | 6.924 | 8.704 | ? |"
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """``sepjax prepare`` as it is typed: songs, a table, a page, and messages that help."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -68,11 +69,63 @@ def test_what_a_reader_found_can_be_written_and_edited(tmp_path, capsys):
     assert recording.id == "A - B"
 
 
+def test_songs_are_chosen_by_tag_and_counted(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    recordings = [
+        Recording(
+            f"{genre} {number}",
+            (Part("drums.wav", "drums"),),
+            split="train",
+            tags={"genre": genre, "year": 1980 + 10 * number},
+        )
+        for genre, count in (("rock", 6), ("R&B", 2), ("jazz", 2))
+        for number in range(count)
+    ]
+    soundfile.write("drums.wav", np.full(800, 0.1), 8000)
+    mine = Collection(("drums",), tuple(recordings), output=Output(rate=8000))
+    file = str(write_collection(mine, tmp_path / "mine.yaml"))
+    choice = "--where", "genre=rock,r&b", "--songs", "4", "--balance", "genre"
+    assert main(["prepare", file, "--survey", *choice]) == 0
+    told = capsys.readouterr().out
+    assert "rock       6       2\njazz       2       0\nr&b        2       2\n" in told
+    assert "1980s      3" in told
+    page = (tmp_path / "survey.html").read_text()
+    assert "r&amp;b" in page
+    assert "http" not in page.replace("http://www.w3.org", "")
+    assert main(["prepare", file, *choice, "-o", "out", "--survey"]) == 0
+    assert "4 recordings read now" in capsys.readouterr().out
+    assert (tmp_path / "out" / "survey.html").exists()
+    assert main(["prepare", "out", "--survey"]) == 0
+    assert "genre  songs  chosen\nr&b        2       2" in capsys.readouterr().out
+    assert main(["prepare", file, "--survey", "--where", "genre=rok"]) == 1
+    assert "genre 'rok': did you mean 'rock'" in capsys.readouterr().err
+    assert main(["prepare", file, "--survey", "--where", "genre"]) == 1
+    assert "write it as TAG=VALUE" in capsys.readouterr().err
+    assert main(["prepare", file, "--write", "x.yaml", "--songs", "99"]) == 1
+    assert not (tmp_path / "x.yaml").exists()
+    # Figures 4.1 and 4.2 show the same counts.
+    assert main(["report", "--figure", "4.1", "-o", "genres.html", "out"]) == 0
+    page = (tmp_path / "genres.html").read_text()
+    assert ">r&amp;b</th><td>2</td><td>2</td>" in page
+    assert "Songs by genre:" in page
+    assert main(["report", "--figure", "4.2", "-o", "years.svg", file]) == 0
+    assert (tmp_path / "years.svg").read_text().startswith("<?xml")
+    bare = dataclasses.replace(mine, recordings=(Recording("a", recordings[0].tracks),))
+    bare = dataclasses.replace(bare, splits=SplitRules(counts={"train": 1}))
+    file = str(write_collection(bare, tmp_path / "bare.yaml"))
+    assert main(["report", "--figure", "4.2", file]) == 1
+    assert "has the tag 'year': class" in capsys.readouterr().err
+    assert main(["report", "--figure", "4.1"]) == 1
+    assert "name a collection" in capsys.readouterr().err
+
+
 MESSAGES = {
     ("musdb", "-o", "x"): "did you mean 'musdb18'",
     ("musdb18", "-o", "x"): "--root DIR",
     ("musdb18", "--root", "."): "-o DIR",
     (".", "-o", "x"): "is a folder: name a collection",
+    (".", "--survey", "--songs", "3"): "is made: choose",
+    (".", "--survey"): "prepared.jsonl: No such file",
     ("none.yaml", "-o", "x"): "No such file",
     ("musdb18", "--root", ".", "-o", "x", "-s", "partial"): "NAME=VALUE",
     ("musdb18", "--root", ".", "-o", "x", "-s", "partal=true"): "mean 'partial'",

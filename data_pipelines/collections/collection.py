@@ -69,6 +69,9 @@ class Filters:
     active_dbfs: float = -60.0  # peak of a tenth of a second that counts as active
     exclude: tuple[str, ...] = ()  # ids, or id/name of intervals
     apply: str = "before_split"  # before_split | after_split
+    where: Mapping[str, Any] = field(default_factory=dict)  # tag -> value, or values
+    songs: int = 0  # recordings to draw of those; 0: all
+    balance: tuple[str, ...] = ()  # tags over whose values they are drawn evenly
 
 
 @dataclass(frozen=True)

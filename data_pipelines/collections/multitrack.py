@@ -9,8 +9,8 @@ One file called mixture or mix is not read. Nothing is decoded until a song is r
 that one broken file costs one song.
 """
 
-import functools
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,6 +24,7 @@ from data_pipelines.collections.mixing import align
 from data_pipelines.feeding.host import read_frames
 from data_pipelines.manifest import DataError, Manifest, Track, hash_file
 from data_pipelines.prepare import tracks
+from data_pipelines.prepare.choice import chosen
 from data_pipelines.songs.layouts import MIXTURES, SPLIT_FOLDERS, name_key
 from sepjax.registry import nearest
 from sepjax.storage import text_sha256
@@ -48,6 +49,7 @@ class SongReader(NamedTuple):
 
     name: str
     read: Callable[[], Multitrack]
+    classes: frozenset[str]  # of which there is a track, perhaps a silent one
 
 
 def open_recordings(
@@ -88,7 +90,7 @@ def open_recordings(
             "or choose classes with --sources a,b,c"
         )
     return classes, [
-        SongReader(name, functools.partial(_read, base, files, classes))
+        SongReader(name, partial(_read, base, files, classes), frozenset(files))
         for (name, base), files in songs.items()
     ]
 
@@ -159,13 +161,17 @@ def _read(
 def _collection(
     path: str, sources: Sequence[str], split: str
 ) -> tuple[tuple[str, ...], list[SongReader]]:
-    collection = read_collection(path)
+    collection = chosen(read_collection(path))
     for name in sources:
         if name not in collection.classes:
             raise DataError(f"{path}: '{name}': {nearest(name, collection.classes)}")
     classes = tuple(sources) or collection.classes
     songs = [
-        SongReader(r.id, functools.partial(_read_recording, collection, r, classes))
+        SongReader(
+            r.id,
+            partial(_read_recording, collection, r, classes),
+            frozenset(collection.class_of(part.label) for part in r.tracks),
+        )
         for r in collection.recordings
         if split in ("", r.split) and r.id not in collection.filters.exclude
     ]
@@ -203,8 +209,8 @@ def _demo(sources: Sequence[str], split: str) -> tuple[tuple[str, ...], list]:
     songs = {split: min(demo.SONGS.get(split, 0), DEMO_SONGS)}
     manifest = demo.build_manifest("", classes, songs=songs)
     return classes, [
-        SongReader(track.name, functools.partial(_read_demo, manifest, track))
-        for track in manifest.tracks
+        SongReader(t.name, partial(_read_demo, manifest, t), frozenset(t.stems))
+        for t in manifest.tracks
     ]
 
 

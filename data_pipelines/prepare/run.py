@@ -20,6 +20,7 @@ from data_pipelines.collections.collection import (
 )
 from data_pipelines.collections.rules import check_collection
 from data_pipelines.manifest import SPLITS, DataError
+from data_pipelines.prepare.choice import chosen
 from data_pipelines.prepare.recording import blank_records, prepare_recording
 from data_pipelines.prepare.selection import FAILED, excluded, order, select
 from data_pipelines.prepare.state import State, recording_key
@@ -72,7 +73,7 @@ def prepare(
         DataError: the collection contradicts itself, the folder belongs to something
             else, or the disk is too small.
     """
-    collection, state = check_collection(collection), State(Path(folder))
+    collection, state = chosen(check_collection(collection)), State(Path(folder))
     with state.claimed(collection) as gone:
         records: dict[str, list] = {}
         failed: dict[str, str] = {}

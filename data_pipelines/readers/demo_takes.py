@@ -30,7 +30,8 @@ INCOMPLETE = 5  # every song, and concert, of this number lacks an instrument
 def write_karaoke(folder: str | Path, sessions: Iterable[int] = SESSIONS) -> Path:
     """Write songs as a file per instrument, and ``tracks.csv``; return the folder.
 
-    Every fifth song has no wind, as ``all_instruments`` is a choice then.
+    Every fifth song has no wind, as ``all_instruments`` is a choice then. The genre is
+    what the drums play; the years are invented.
 
     Example:
         >>> import tempfile
@@ -40,6 +41,8 @@ def write_karaoke(folder: str | Path, sessions: Iterable[int] = SESSIONS) -> Pat
         4
     """
     folder, rows = Path(folder), []
+    known = json.loads((TAKES / "takes.json").read_text())
+    styles = {take["path"]: take["style"] for take in known}
     for number, (session, takes) in enumerate(_songs(sessions), start=1):
         song = f"Song {number:02}"
         (folder / song).mkdir(parents=True, exist_ok=True)
@@ -48,8 +51,9 @@ def write_karaoke(folder: str | Path, sessions: Iterable[int] = SESSIONS) -> Pat
                 continue
             file = f"{song}/{INSTRUMENTS[name]}.flac"
             shutil.copy(path, folder / file)
-            rows.append((song, file, INSTRUMENTS[name], f"session {session}"))
-    _write(folder / "tracks.csv", (*COLUMNS, "group"), rows)
+            tags = f"session {session}", styles[takes["drums"].name], 1960 + 9 * session
+            rows.append((song, file, INSTRUMENTS[name], *tags))
+    _write(folder / "tracks.csv", (*COLUMNS, "group", "genre", "year"), rows)
     return folder
 
 

@@ -19,7 +19,8 @@ from sepjax.storage import parse_json
 
 PREPARED = "prepared.jsonl"
 HEADER = {"kind": str, "classes": list, "rate": int}
-SONG = {"kind": str, "song": str, "split": str, "group": str, "files": dict}
+SONG = {"kind": str, "song": str, "split": str, "group": str}
+SONG |= {"files": dict, "tags": dict}
 AUDIO = {"frames": int, "channels": int, "rate": int}
 FILE = {"bytes": int, "sha256": str}
 

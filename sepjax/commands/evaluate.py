@@ -22,6 +22,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--split", choices=("train", "valid", "test"), help="as the run by default"
     )
     run.add_argument("--root", help="folder of the dataset, where it has moved")
+    text = "write the songs that are scored, as simulated concerts: DIR/SPLIT/SONG"
+    run.add_argument("--write-songs", type=Path, metavar="DIR", help=text)
     _folder_options(parser)
 
 
@@ -124,7 +126,13 @@ def evaluate(arguments: argparse.Namespace) -> int:
     config.eval.split = arguments.split or config.eval.split
     config.data.root = arguments.root or config.data.root
     protocol = run_protocol(config, arguments.preset or "", **_changes(arguments))
-    return 0 if score(arguments.run, config, open_data(config), protocol) else 1
+    data = open_data(config)
+    if arguments.write_songs:
+        from data_pipelines.songs.written import write_songs
+
+        split = config.eval.split
+        print("songs:", write_songs(data.tracks(split), arguments.write_songs / split))
+    return 0 if score(arguments.run, config, data, protocol) else 1
 
 
 def _evaluate_folders(arguments: argparse.Namespace) -> int:
@@ -188,7 +196,7 @@ def _prepare_output(folder: Path) -> None:
 
 
 def _check_command(arguments: argparse.Namespace) -> None:
-    if arguments.run or arguments.split or arguments.root:
+    if arguments.run or arguments.split or arguments.root or arguments.write_songs:
         raise ValueError(
             "either a run, `sepjax evaluate RUN [--split SPLIT] [--root DIR]`, or two "
             "folders, `sepjax evaluate --references DIR --estimates DIR`; not both"

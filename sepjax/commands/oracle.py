@@ -15,21 +15,24 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "perhaps below train, valid and test; a collection of recordings (.yaml, "
         ".jsonl); or 'demo' for the embedded music",
     )
-    parser.add_argument(
-        "--sources", default="", metavar="A,B", help="classes to mix (all that exist)"
-    )
+    text = "classes to mix (all that exist)"
+    parser.add_argument("--sources", default="", metavar="A,B", help=text)
     splits = ("train", "valid", "test")
     parser.add_argument("--split", choices=splits, help="(all songs; of the demo test)")
     text = "songs at a time; 5 minutes of six stereo classes at 44.1 kHz take 4.5 GB"
     parser.add_argument("--jobs", type=int, default=1, help=f"{text} (%(default)s)")
     numbers = {
-        "power": (2.0, "exponent of the ratio mask"),
+        "power": (2.0, "exponent of the ratio mask, of overlaps too"),
+        "songs-per-class": (0, "songs to draw for each class that have it; 0: all"),
+        "seed": (42, "of these draws"),
         "window": (6.0, "seconds of a window of SDR"),
         "mark": (6.0, "dB of SI-SDR that classes should reach"),
     }
     for name, (value, text) in numbers.items():
         told = f"{text} (%(default)g)"
-        parser.add_argument(f"--{name}", type=float, default=value, help=told)
+        parser.add_argument(f"--{name}", type=type(value), default=value, help=told)
+    masks = ("ratio", "binary", "wiener")
+    parser.add_argument("--mask", choices=masks, default=masks[0], help="(%(default)s)")
     parser.add_argument(
         "--beta",
         choices=("when_needed", "always"),
@@ -59,8 +62,8 @@ def oracle(arguments: argparse.Namespace) -> int:
     arguments.output.mkdir(parents=True, exist_ok=True)
     sources = [name for name in arguments.sources.split(",") if name]
     classes, songs = open_recordings(arguments.data, sources, arguments.split or "")
-    names = ("data", "split", "jobs", "power", "window", "mark", "beta")
-    settings = Settings(**{name: getattr(arguments, name) for name in names})
+    known = vars(arguments)
+    settings = Settings(**{name: known[name] for name in Settings._fields})
     results = finite(report(classes, songs, settings))
     results["provenance"]["commit"] = commit()
     write_json(arguments.output / "oracle.json", results)
@@ -74,3 +77,5 @@ def _check(arguments: argparse.Namespace) -> None:
     for name in ("jobs", "power", "window"):
         if not getattr(arguments, name) > 0:
             raise ValueError(f"--{name} must be above zero")
+    if arguments.songs_per_class < 0:
+        raise ValueError("--songs-per-class must be 0 or more")

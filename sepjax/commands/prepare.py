@@ -1,6 +1,7 @@
 """``sepjax prepare``: songs with stems from recordings, and a look at them."""
 
 import argparse
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "source",
         metavar="SOURCE",
         help="a collection (.yaml, .jsonl); or the name of a reader, with --root; or a "
-        "prepared folder with --tfds or --check, which takes any songs and 'demo'",
+        "prepared folder with --survey, --tfds or --check (any songs, and 'demo')",
     )
     parser.add_argument("--root", type=Path, help="the folder that a reader reads")
     parser.add_argument(
@@ -49,6 +50,18 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--sources", default="", metavar="A,B", help="classes to check (all)"
     )
+    _choice_and_export(parser)
+
+
+def _choice_and_export(parser: argparse.ArgumentParser) -> None:
+    text = "count songs by tag and class, before and after the choice: survey.html"
+    parser.add_argument("--survey", action="store_true", help=text)
+    form: dict[str, Any] = {"metavar": "TAG=A,B", "action": "append", "default": []}
+    text = "only recordings with one of these values of a tag; may be repeated"
+    parser.add_argument("--where", help=text, **form)
+    parser.add_argument("--songs", type=int, metavar="N", help="draw so many of them")
+    text = "draw them evenly over the combinations of these tags"
+    parser.add_argument("--balance", default="", metavar="TAG,TAG", help=text)
     parser.add_argument(
         "--tfds", type=Path, metavar="DIR", help="write a TensorFlow dataset as well"
     )
@@ -64,12 +77,16 @@ def prepare(arguments: argparse.Namespace) -> int:
         raise ValueError("--jobs must be one or more")
     folder, status = _folder(arguments), 0
     if folder is None:
-        collection = _collection(arguments)
+        collection = _choose(_collection(arguments), arguments)
         if arguments.write is not None:
             _write(collection, arguments.write)
+        if arguments.survey:
+            _survey(collection, arguments.output or Path())
         if arguments.output is None:
             return 0
         status, folder = _prepare(collection, arguments), arguments.output
+    elif arguments.survey:
+        _survey(folder, folder)
     if arguments.check:
         status |= _check(arguments, folder)
     if arguments.tfds is not None:
@@ -88,7 +105,7 @@ def prepare(arguments: argparse.Namespace) -> int:
 def _folder(arguments: argparse.Namespace) -> Path | None:
     """The folder of songs, if that is what the source is."""
     source = Path(arguments.source)
-    has_purpose = arguments.check or arguments.tfds is not None
+    has_purpose = arguments.check or arguments.survey or arguments.tfds is not None
     if arguments.root is not None or not (
         source.is_dir() or arguments.source == "demo"
     ):
@@ -96,8 +113,10 @@ def _folder(arguments: argparse.Namespace) -> Path | None:
     if not has_purpose:
         raise ValueError(
             f"{source} is a folder: name a collection (.yaml, .jsonl), a reader with "
-            f"`--root {source}`, or say what to do with it (--check, --tfds DIR)"
+            f"`--root {source}`, or say what to do: --check, --survey, --tfds DIR"
         )
+    if arguments.where or arguments.balance or arguments.songs is not None:
+        raise ValueError(f"{source} is made: choose (--where) from its collection")
     return source
 
 
@@ -107,8 +126,8 @@ def _collection(arguments: argparse.Namespace) -> Any:
     from data_pipelines.readers import READERS, read_dataset
     from sepjax.registry import nearest
 
-    if arguments.output is None and arguments.write is None:
-        raise ValueError("say where the songs go (-o DIR), or --write FILE")
+    if not (arguments.output or arguments.write or arguments.survey):
+        raise ValueError("say where the songs go (-o DIR), or --write FILE, --survey")
     source = Path(arguments.source)
     if source.suffix in (".yaml", ".yml", ".json", ".jsonl", ".ndjson"):
         if arguments.option or arguments.root is not None or arguments.download:
@@ -133,6 +152,25 @@ def _collection(arguments: argparse.Namespace) -> Any:
     return read_dataset(arguments.source, str(arguments.root), **options)
 
 
+def _choose(collection: Any, arguments: argparse.Namespace) -> Any:
+    """Put what the options ask for in the place of the collection's own choice."""
+    from data_pipelines.prepare.choice import chosen
+
+    where: dict[str, tuple[str, ...]] = {}
+    for text in arguments.where:
+        tag, equals, values = text.partition("=")
+        if not equals:
+            raise ValueError(f"--where {text}: write it as TAG=VALUE,VALUE")
+        where[tag] = (*where.get(tag, ()), *values.split(","))
+    balance = tuple(filter(None, arguments.balance.split(",")))
+    asked = {"where": where, "balance": balance, "songs": arguments.songs}
+    given = {name: value for name, value in asked.items() if value or value == 0}
+    filters = dataclasses.replace(collection.filters, **given)
+    collection = dataclasses.replace(collection, filters=filters)
+    chosen(collection)  # what cannot be chosen is told before anything is written
+    return collection
+
+
 def _option(text: str) -> tuple[str, Any]:
     from data_pipelines.collections.trees import parse_yaml
 
@@ -147,6 +185,18 @@ def _write(collection: Any, file: Path) -> None:
 
     path = write_collection(collection, file)
     print(f"{len(collection.recordings)} recordings: {path}")
+
+
+def _survey(source: Any, folder: Path) -> None:
+    from data_pipelines.prepare.choice import survey
+    from sepjax.registry import aligned
+    from sepjax.report.figures.survey import write_survey
+
+    counts = survey(source)
+    for name, rows in counts.items():
+        print(aligned([(name, "songs", "chosen"), *rows]), end="\n\n")
+    files, _ = write_survey(counts, folder / "survey.html", "Choice of songs")
+    print("survey:", files[0])
 
 
 def _prepare(collection: Any, arguments: argparse.Namespace) -> int:

@@ -19,8 +19,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--figure",
         metavar="ID",
         help="draw a figure of the thesis' chapter 5 from runs instead: 5.2, 5.6 … "
-        "5.15; or 'comparison' of whatever runs are given, 'scores' of their bars, "
-        "'surface' of a run with train.vary",
+        "5.15; 4.1 or 4.2 from a collection or a prepared folder; 'comparison' of "
+        "whatever runs are given, 'scores' of their bars, 'surface' of a run with "
+        "train.vary",
     )
     parser.add_argument(
         "--table",

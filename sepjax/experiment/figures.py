@@ -13,12 +13,16 @@ from sepjax.report.figures.surface import variations_in, write_surface
 
 # Figures that show no rows of the appendix.
 FILTERS, ANY, SCORES, SURFACE = "5.2", "comparison", "scores", "surface"
+TAGS = {"4.1": "genre", "4.2": "year"}  # inferred from the text of section 4.1
 
 
 def draw(
     name: str, runs: Sequence[Path], output: Path | None, by_data: bool = False
 ) -> tuple[list[Path], str]:
     """Draw one figure; return its files and its caption.
+
+    "4.1" and "4.2", of a collection or a prepared folder in the place of runs, are
+    songs by genre and by year, which is inferred from the text.
 
     Args:
         name: "5.1" and "5.3" to "5.5" (diagrams), "5.2" (filters of one run, or as
@@ -47,10 +51,12 @@ def draw(
         if len(runs) != 1:
             raise ValueError("--figure surface: name one run folder with variations")
         return write_surface(variations_in(Path(runs[0])), output)
+    if name in TAGS:
+        return draw_songs(name, runs, output)
     if name == ANY:
         title, rows = "Comparison of runs", {}
     else:
-        figures = rows_of_figures()
+        figures = rows_of_figures() | {key: {} for key in TAGS}
         if name not in figures:
             known = [*figures, *DIAGRAMS, FILTERS, ANY, SCORES, SURFACE]
             raise ValueError(f"--figure {name}: {nearest(name, known)}")
@@ -74,6 +80,27 @@ def rows_of_figures() -> dict[str, dict[str, str]]:
         "configs/appendix_a_rows.py, which knows the rows of each figure, is not here: "
         f"run this in the checkout of sepjax, or use --figure {ANY}"
     )
+
+
+def draw_songs(
+    name: str, sources: Sequence[Path], output: Path
+) -> tuple[list[Path], str]:
+    """Figures 4.1 and 4.2: the songs of a collection, or prepared, over a tag."""
+    if len(sources) != 1:
+        raise ValueError(
+            f"--figure {name}: name a collection (.yaml, .jsonl) or a prepared folder; "
+            "`python -m data_pipelines.readers.demo_takes DIR` makes one to try"
+        )
+    from data_pipelines.collections.file import read_collection
+    from data_pipelines.prepare.choice import survey
+    from sepjax.report.figures.survey import write_survey
+
+    path, tag = sources[0], TAGS[name]
+    counts = survey(path if path.is_dir() else read_collection(path))
+    if tag not in counts:
+        raise ValueError(f"no song of {path} has the tag '{tag}': {', '.join(counts)}")
+    title = f"Figure {name} of the thesis (inferred: songs by {tag})"
+    return write_survey({tag: counts[tag]}, output, title)
 
 
 def draw_filters(runs: Sequence[Path], output: Path) -> tuple[list[Path], str]:

@@ -1,3 +1,4 @@
+import dataclasses
 import math
 import os
 from pathlib import Path
@@ -8,8 +9,15 @@ import soundfile
 
 from configs import chapter4
 from data_pipelines import registry
+from data_pipelines.collections.collection import (
+    Collection,
+    Part,
+    Recording,
+    SplitRules,
+)
 from data_pipelines.manifest import DataError
 from data_pipelines.pipeline import open_data, silent_classes
+from data_pipelines.prepare import prepare
 from data_pipelines.songs import folder
 from data_pipelines.songs.folder import build_manifest
 from data_pipelines.songs.layouts import find_songs
@@ -238,6 +246,29 @@ def test_the_thesis_songs_lack_classes(tmp_path, write_song, capsys):
     config.data.root = str(tmp_path / "data")
     with pytest.raises(DataError, match="6 problems"):
         open_data(resolve(config))
+
+
+def test_prepared_songs_lack_classes_as_well(tmp_path, write_song):
+    recordings = []
+    for number in range(6):
+        stems = [n for n in chapter4.CLASSES if n != chapter4.CLASSES[number]]
+        folder = write_song(tmp_path / "in" / f"song{number}", stems, mixture=False)
+        parts = tuple(Part(f"{folder.name}/{name}.wav", name) for name in stems)
+        recordings.append(Recording(folder.name, parts))
+    rules = SplitRules(counts={"train": 4, "valid": 1, "test": 1})
+    mine = Collection(chapter4.CLASSES, tuple(recordings), root=str(tmp_path / "in"))
+    prepare(dataclasses.replace(mine, splits=rules), tmp_path / "out")
+    config = chapter4.get_config("all_data")
+    config.data.dataset, config.data.root = "prepared", str(tmp_path / "out")
+    config.data.chunk_seconds, config.train.batch_size = 0.1, 4
+    data = open_data(resolve(config))
+    assert [len(track.stems) for track in data.manifest.tracks] == [5] * 6
+    (valid,) = data.tracks("valid")
+    silent = [n for n, w in zip(valid.classes, valid.references) if not w.any()]
+    assert silent == [chapter4.CLASSES[int(valid.name.removeprefix("song"))]]
+    sounding = data.first_batch()["chunks"].any(axis=(2, 3))
+    assert not sounding.all()
+    assert sounding.any(axis=1).all()
 
 
 def test_capitals_accents_and_what_systems_leave_make_no_difference(

@@ -7,6 +7,7 @@ import soundfile
 from data_pipelines.feeding import live, schedule
 from data_pipelines.manifest import DataError, LoadedTrack
 from data_pipelines.pipeline import open_data
+from data_pipelines.songs.written import write_songs
 from sepjax.config import Config
 from sepjax.models.tasnet.config import TasNetConfig
 
@@ -162,6 +163,26 @@ def test_songs_of_the_test_are_live_if_asked(music):
     assert np.abs(recorded.references - clean.references).max() > 0.01
     scale = clean.references.max() / dry.references.max()
     np.testing.assert_allclose(clean.references, scale * dry.references, atol=1e-6)
+
+
+def test_concerts_that_are_written_are_songs_again(music, tmp_path):
+    out = tmp_path / "written"
+    made = list(open_data(music).tracks("train"))
+    for split in ("train", "valid", "test"):
+        write_songs(open_data(music).tracks(split), out / split)
+    assert not [path for path in out.rglob("*.part*")]
+    music.data.root, music.live.eval, music.live.train = str(out), False, False
+    again = list(open_data(music).tracks("train"))
+    assert [one.name for one in again] == [one.name for one in made]
+    for old, new in zip(made, again):
+        # Rounded to 16 bits, and clipped there if a stem exceeds full scale.
+        for name in ("mixture", "references"):
+            clipped = np.clip(getattr(old, name), -1, 1)
+            np.testing.assert_allclose(getattr(new, name), clipped, atol=2**-15)
+    with pytest.raises(DataError, match="test exists: name another folder"):
+        write_songs([], out / "test")
+    with pytest.raises(DataError, match=r"'\.\./a' cannot be the name of a folder"):
+        write_songs([song("../a")], out / "other")
 
 
 def test_what_is_wrong_with_a_folder_is_said_by_name(config, venue_folders, tmp_path):

@@ -20,6 +20,7 @@ def make_results():
     return {
         "definition": {
             **{"mark": 6.0, "power": 2.0, "window_seconds": 6.0, "songs": 2},
+            **{"mask": "ratio", "songs_of_a_class": "all that have it"},
             "classes": list(NAMES),
         },
         "classes": {

@@ -17,9 +17,15 @@ Groups = tuple[tuple[str, ...], ...]
 
 
 def summarize(
-    songs: Sequence[Mapping[str, Any]], classes: Sequence[str], mark: float = MARK
+    songs: Sequence[Mapping[str, Any]],
+    classes: Sequence[str],
+    mark: float = MARK,
+    draws: Mapping[str, Sequence[str]] = {},
 ) -> dict[str, Any]:
     """Summarize a set by the numbers of its songs, those of ``measure_song``.
+
+    What is said of a class, and its scores, are those of its songs in ``draws``, by
+    name; of all songs by default. All else is said of all songs.
 
     Returns:
         ``classes``: name -> songs in which it sounds, those of them that are
@@ -29,14 +35,19 @@ def summarize(
         songs in which both sound, and the pairs by size.
     """
     procedures = list(songs[0]["scores"])
-    rows = {p: [song["scores"][p] for song in songs] for p in procedures}
-    scores = {p: median_scores(rows[p]) for p in procedures}
+    # A class that no song has keeps all songs, in which it is silent.
+    drawn = {name: [s for s in songs if s["name"] in draws[name]] for name in draws}
+    own = {name: drawn.get(name) or songs for name in classes}
+    rows = {(p, n): [s["scores"][p] for s in own[n]] for p in procedures for n in own}
+    scores: dict[str, Any] = {
+        p: {n: median_scores(rows[p, n])[n] for n in own} for p in procedures
+    }
     matrices = np.array([song["overlap"] for song in songs], float)
     matrix = np.apply_along_axis(mean, 0, matrices)
-    known = {name: _class(songs, name) for name in classes}
+    known = {name: _class(own[name], name) for name in classes}
     for name in classes:
         known[name]["reaches_mark"] = reaches(scores[REFERENCE][name], mark)
-        levels = (row[name]["si_sdr"] for row in rows[REFERENCE])
+        levels = (row[name]["si_sdr"] for row in rows[REFERENCE, name])
         scored = sum(not math.isnan(level) for level in levels)
         known[name] |= {"scored": scored} if scored < known[name]["songs"] else {}
     return {

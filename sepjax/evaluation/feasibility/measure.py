@@ -14,9 +14,16 @@ from tqdm import tqdm
 import sepjax
 from data_pipelines.audio.int16 import to_float
 from data_pipelines.collections.mixing import PROCEDURES, mix
+from data_pipelines.prepare.splits import draw
 from data_pipelines.workers import reason, run_jobs
 from sepjax.evaluation.feasibility import grouping
 from sepjax.evaluation.feasibility.song import activity, oracle_scores, overlap
+
+ORACLES = {
+    "ratio": "ideal ratio mask |Y_j|^p / sum_k |Y_k|^p of the stems",
+    "binary": "ideal binary mask |Y_j| >= |X| / 2 of stems and mixture",
+    "wiener": "multichannel Wiener filter of the stems' covariances",
+}
 
 
 class Settings(NamedTuple):
@@ -29,6 +36,9 @@ class Settings(NamedTuple):
     window: float  # seconds of a window of SDR
     mark: float  # dB of SI-SDR that classes should reach
     beta: str  # of scaling and adaptive mixing
+    mask: str = "ratio"  # of song.MASKS
+    songs_per_class: int = 0  # drawn for each class of those that have it; 0: all songs
+    seed: int = 42
 
 
 def report(
@@ -41,16 +51,21 @@ def report(
     Raises:
         ValueError: no song could be measured.
     """
-    measure = functools.partial(measure_song, classes, settings)
+    measure, draws = functools.partial(measure_song, classes, settings), {}
+    if settings.songs_per_class:
+        draws = draw_songs(classes, songs, settings.songs_per_class, settings.seed)
+        drawn = {name for names in draws.values() for name in names}
+        songs = [song for song in songs if song.name in drawn]
     tracks, failed = over_songs(measure, songs, settings.jobs, "oracle")
     if not tracks:
         raise ValueError(f"none of the {len(songs)} songs could be measured, see above")
-    summary = grouping.summarize(tracks, classes, settings.mark)
+    summary = grouping.summarize(tracks, classes, settings.mark, draws)
     usable = [song for song in songs if song.name not in {f["name"] for f in failed}]
     digests = "".join(track["digest"] for track in tracks)
     return {
         "definition": definition(classes, tracks, settings),
         **summary,
+        **({"draws": draws} if draws else {}),
         "groupings": groupings(classes, usable, summary, settings),
         "tracks": tracks,
         "failed": failed,
@@ -60,6 +75,21 @@ def report(
             "sepjax": sepjax.__version__,
         },
     }
+
+
+def draw_songs(
+    classes: Sequence[str], songs: Sequence[Any], count: int, seed: int
+) -> dict[str, list[str]]:
+    """Draw so many songs for each class, of those with a track of it (thesis, 4.1.2).
+
+    The draws are separate; a song's place in one follows from seed, class and name.
+    """
+    draws = {}
+    for name in classes:
+        known = [song.name for song in songs if name in song.classes]
+        places = {song: draw(seed, f"{name}/{song}") for song in known}
+        draws[name] = sorted(known, key=places.__getitem__)[:count]
+    return draws
 
 
 def measure_song(
@@ -160,13 +190,16 @@ def definition(
 ) -> dict[str, Any]:
     """Return every fact that a comparison of numbers needs."""
     rates = sorted({track["sample_rate"] for track in tracks})
+    drawn = f"up to {settings.songs_per_class}, drawn with seed {settings.seed}"
     return {
         "mark": settings.mark,
         "mark_metric": "median over songs of the SI-SDR under adaptive mixing",
-        "oracle": "ideal ratio mask |Y_j|^p / sum_k |Y_k|^p of the stems, applied to "
-        "the mixture; periodic Hann window as long as 2048 samples at 44.1 kHz, to the "
-        "next power of two, half overlapping",
+        "oracle": f"{ORACLES[settings.mask]}, applied to the mixture; periodic Hann "
+        "window as long as 2048 samples at 44.1 kHz, to the next power of two, half "
+        "overlapping",
+        "mask": settings.mask,
         "power": settings.power,
+        "songs_of_a_class": drawn if settings.songs_per_class else "all that have it",
         "si_sdr": "whole song, all channels as one vector, no mean removed; median "
         "over the songs in which the class sounds",
         "sdr": f"10 log10(|s|^2 / |s - e|^2) of windows of {settings.window:g} s, not "
@@ -190,7 +223,7 @@ def definition(
 
 
 def _scores(mixed: Any, rate: int, settings: Settings) -> dict[str, list]:
-    options = {"power": settings.power, "window": settings.window}
+    options = {name: getattr(settings, name) for name in ("power", "window", "mask")}
     waves = to_float(mixed.stems), to_float(mixed.mixture)
     return oracle_scores(*waves, sample_rate=rate, **options)
 

@@ -13,13 +13,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from sepjax.evaluation import masks, masks_wiener
 from sepjax.evaluation.averages import median
 from sepjax.evaluation.bss import sdr_frames
-from sepjax.evaluation.masks import BLOCK_FRAMES, fft_size, ideal_ratio_mask
+from sepjax.evaluation.masks import BLOCK_FRAMES, fft_size
 from sepjax.evaluation.metrics import ROUNDING
 from sepjax.evaluation.whole_track import si_sdr
 from sepjax.functional import spectral
 
+MASKS = {
+    "ratio": masks.ideal_ratio_mask,
+    "binary": masks.ideal_binary_mask,
+    "wiener": masks_wiener.ideal_wiener_filter,
+}
 ACTIVE_PEAK = -60.0  # dBFS; what is quieter is noise between the notes
 ACTIVE_SECONDS = 0.1  # length of the blocks that are active or not
 
@@ -63,15 +69,17 @@ def oracle_scores(
     sample_rate: int,
     power: float = 2.0,
     window: float = 6.0,
+    mask: str = "ratio",
 ) -> dict[str, list[float]]:
-    """Score the ideal ratio mask on a song, per class.
+    """Score ideal masks on a song, per class.
 
     Args:
         stems: ``(classes, time, channels)``, float at full scale 1.
         mixture: ``(time, channels)``; need not be the sum of the stems.
         sample_rate: Hz; the transform is as long as 2048 samples at 44.1 kHz.
-        power: the exponent of the mask.
+        power: the exponent of the ratio mask.
         window: seconds of a window of SDR; windows follow one another.
+        mask: one of :data:`MASKS`.
 
     Returns:
         ``si_sdr`` of the whole song and ``sdr``, the median over the windows in which
@@ -90,7 +98,8 @@ def oracle_scores(
     if np.any(stems, axis=(1, 2)).sum() < 2:
         return dict.fromkeys(("si_sdr", "sdr"), [math.nan] * len(stems))
     n_fft = fft_size(sample_rate)
-    estimates = ideal_ratio_mask(stems, mixture, power=power, n_fft=n_fft)
+    options = {"power": power} if mask == "ratio" else {}
+    estimates = MASKS[mask](stems, mixture, n_fft=n_fft, **options)
     # One class at a time: scores are in float64, which a whole song would feel.
     whole = [float(si_sdr(s, e)) for s, e in zip(stems, estimates)]
     frames = max(1, round(window * sample_rate))

@@ -105,7 +105,7 @@ def _page(title: str, text: str, draw: Any, sections: Sequence[Section]) -> Mark
     image = element("img", src=drawing, alt=text, style=style)
     caption = element("figcaption", text, style="max-width:none")
     figure = element("figure", image, caption)
-    return page("comparison of runs", title, figure, sections)
+    return page("figure", title, figure, sections)
 
 
 def caption(blocks: Sequence[Sequence[Line]], rows: Mapping) -> str:

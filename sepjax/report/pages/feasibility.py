@@ -23,7 +23,9 @@ def render(results: Mapping[str, Any]) -> Markup:
     """The whole page as one element."""
     name = Path(str(results["provenance"]["data"])).name
     bound = element("a", "not an upper bound", href="#meaning")
-    note = element("p", "A prediction before training, ", bound, ".", class_="note")
+    facts = results["definition"]
+    about = f". Mask: {facts['mask']}; songs of a class: {facts['songs_of_a_class']}."
+    note = element("p", "A prediction before training, ", bound, about, class_="note")
     text = "Could not be measured, and counts in no number:"
     lead = [verdict(results), note, failures(results["failed"], text)]
     parts = (
@@ -160,9 +162,9 @@ def _songs(results: Mapping[str, Any]) -> Markup:
 
 def _meaning(results: Mapping[str, Any]) -> Markup:
     texts = (
-        "The oracle knows every stem and cuts the mixture's spectrogram with the best "
-        "ratios of their magnitudes, keeping the mixture's phase. What it scores is "
-        "high where classes stay out of each other's way.",
+        "The oracle knows every stem and masks the mixture's spectrogram with that, "
+        "keeping the mixture's phase. What it scores is high where classes stay out of "
+        "each other's way.",
         "It is a predictor: on public data its score per track correlates by about 0.8 "
         "with that of trained six-stem models. It is not an upper bound: a model may "
         "use phase, and needs no ratio mask. It says nothing about how much data "
