@@ -13,8 +13,9 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from configs import sweeps
 from configs.appendix_a import FIGURES
-from configs.sweeps import SWEEPS, Member
+from configs.sweeps import Member
 
 MUSDB = ("vocals", "drums", "bass", "other")  # columns of the thesis' tables
 SIX = ("vocals", "drums", "bass", "electric_guitar", "wind", "other")
@@ -129,7 +130,7 @@ _MEMBERS = {
         f"meta_{name}": Member(f"{CHAPTER4}:{name}", {})
         for name in ("all_data", "all_instruments")
     },
-    "table-5.1": SWEEPS["table_5.1"],
+    "table-5.1": sweeps.SWEEPS["table_5.1"],
     "table-6": {
         name: Member(f"{CHAPTER6}:{name}", {})
         for name in ("meta", "unmix", "tl", "retrain", "finetune")
@@ -162,14 +163,18 @@ DRAWINGS = {
     "figure-5.5": "A deep encoder",
 }
 CURVES = {
-    f"figure-{key}": Target(SWEEPS[f"figure_{key}"], f"Validation of {len(rows)} rows")
+    f"figure-{key}": Target(
+        sweeps.SWEEPS[f"figure_{key}"], f"Validation of {len(rows)} rows"
+    )
     for key, rows in FIGURES.items()
     if key[0].isdigit()
 }
 TARGETS: dict[str, Target] = {
     **{name: Target({}, what) for name, what in ORACLES.items()},
     **{
-        name: Target(_MEMBERS[name], what, SWEEPS["live"] if name == "table-6" else {})
+        name: Target(
+            _MEMBERS[name], what, sweeps.SWEEPS["live"] if name == "table-6" else {}
+        )
         for name, what in TABLES.items()
     },
     **{name: Target({}, what) for name, what in DRAWINGS.items()},

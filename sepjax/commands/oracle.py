@@ -52,22 +52,16 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def oracle(arguments: argparse.Namespace) -> int:
     """Measure, print, write JSON and a page; return 1 if a song could not be read."""
     _check(arguments)
-    from data_pipelines.collections.multitrack import open_recordings
-    from sepjax.evaluation.feasibility.measure import Settings, report
-    from sepjax.report.pages.feasibility import write_page
+    from sepjax.evaluation.feasibility.measure import Settings
+    from sepjax.experiment.oracle import measure_oracle
     from sepjax.report.pages.feasibility_table import format_report
-    from sepjax.storage import finite, write_json
-    from sepjax.train.provenance import commit
 
     arguments.output.mkdir(parents=True, exist_ok=True)
     sources = [name for name in arguments.sources.split(",") if name]
-    classes, songs = open_recordings(arguments.data, sources, arguments.split or "")
-    known = vars(arguments)
+    known, page = vars(arguments), arguments.output / "oracle.html"
     settings = Settings(**{name: known[name] for name in Settings._fields})
-    results = finite(report(classes, songs, settings))
-    results["provenance"]["commit"] = commit()
-    write_json(arguments.output / "oracle.json", results)
-    page = write_page(results, arguments.output / "oracle.html")
+    files = arguments.output / "oracle.json", page
+    results = measure_oracle(settings, sources, files)
     print(format_report(results))
     print(f"report: {page}")
     return 1 if results["failed"] else 0

@@ -6,20 +6,31 @@ from typing import Any, NamedTuple
 
 import sepjax
 from configs.thesis import SCALES, TARGETS, Oracle, Table, Target
+from data_pipelines.collections.file import write_collection
 from data_pipelines.pipeline import open_data
+from data_pipelines.readers import read_dataset
+from data_pipelines.readers.demo_takes import write_karaoke
 from sepjax.config import from_dict
+from sepjax.evaluation.feasibility.measure import Settings
 from sepjax.evaluation.run import run_protocol
 from sepjax.experiment.devices import find_devices
-from sepjax.experiment.figures import draw
+from sepjax.experiment.figures import TAGS, draw
 from sepjax.experiment.members import Member, configuration
+from sepjax.experiment.oracle import measure_oracle
 from sepjax.experiment.score import score
 from sepjax.experiment.sweep import Sweep, summary
 from sepjax.registry import aligned, nearest
+from sepjax.report.pages.feasibility_table import (
+    format_report,
+    table_4_1,
+    table_4_2,
+)
 from sepjax.report.thesis_table import row_name, write_thesis_table
-from sepjax.storage import read_json
+from sepjax.storage import read_json, write_atomically
 from sepjax.train.checkpoint import describe
 
 PRESET = "thesis"
+ORACLE_TABLES = {"4.1": table_4_1, "4.2": table_4_2, "4.3": table_4_1}
 
 
 class Scaled(NamedTuple):
@@ -92,8 +103,9 @@ def reproduce(name: str, scale: str, output: Path, fields: Sequence[str] = ()) -
     flags = [f"--config.{field}" for field in fields]
     folder = output / name.replace(".", "_")
     command = " ".join(["sepjax reproduce", name, "--scale", scale, *fields])
+    output.mkdir(parents=True, exist_ok=True)
     if isinstance(target.what, Oracle):
-        return _oracle(target.what, scale, folder, fields)
+        return _oracle(target.what, scale, folder, _songs(output, fields))
     members = target.members if scale == "full" else target.small or target.members
     if members:
         members = scaled(members, scale, flags)
@@ -101,6 +113,8 @@ def reproduce(name: str, scale: str, output: Path, fields: Sequence[str] = ()) -
             return False
     runs = [output / "runs" / member for member in members]
     good = True
+    if name.removeprefix("figure-") in TAGS:
+        runs = [Path(_songs(output, fields))]
     if not isinstance(target.what, Table):
         files, text = draw(name.removeprefix("figure-"), runs, folder)
     else:
@@ -162,5 +176,31 @@ def _score(run: Path) -> bool:
     return good
 
 
-def _oracle(oracle: Oracle, scale: str, folder: Path, fields: Sequence[str]) -> bool:
-    raise NotImplementedError
+def _oracle(oracle: Oracle, scale: str, folder: Path, data: str) -> bool:
+    """Measure ideal masks on songs and write them in the layout of a table."""
+    options = oracle.options.get("", {}) | oracle.options.get(scale, {})
+    sources = options.pop("sources", ())
+    files = (
+        folder.with_name(f"{folder.name}.json"),
+        folder.with_name(f"{folder.name}.html"),
+    )
+    results = measure_oracle(Settings(data, **options), sources, files)
+    text = ORACLE_TABLES[oracle.number](results)
+    write_atomically(folder.with_name(f"{folder.name}.md"), f"{text}\n".encode())
+    print(format_report(results), text, *files, sep="\n\n")
+    return not results["failed"]
+
+
+def _songs(output: Path, fields: Sequence[str]) -> str:
+    """The songs of ``data.root``, or the demo takes as a collection of recordings.
+
+    These have genres and years; in every fifth song an instrument is missing.
+    """
+    given = dict(field.partition("=")[::2] for field in fields)
+    if root := given.get("data.root"):
+        return root
+    takes, file = output / "takes", output / "takes.yaml"
+    if not file.exists():
+        write_karaoke(takes)
+        write_collection(read_dataset("karaoke", str(takes), train=12, valid=4), file)
+    return str(file)

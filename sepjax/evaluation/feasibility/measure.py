@@ -30,12 +30,12 @@ class Settings(NamedTuple):
     """The quantities to measure, and the data to measure them on."""
 
     data: str  # as it is written along
-    split: str | None
-    jobs: int  # songs at a time
-    power: float  # exponent of the ratio mask
-    window: float  # seconds of a window of SDR
-    mark: float  # dB of SI-SDR that classes should reach
-    beta: str  # of scaling and adaptive mixing
+    split: str | None = None
+    jobs: int = 1  # songs at a time
+    power: float = 2.0  # exponent of the ratio mask
+    window: float = 6.0  # seconds of a window of SDR
+    mark: float = 6.0  # dB of SI-SDR that classes should reach
+    beta: str = "when_needed"  # of scaling and adaptive mixing
     mask: str = "ratio"  # of song.MASKS
     songs_per_class: int = 0  # drawn for each class of those that have it; 0: all songs
     seed: int = 42
