@@ -11,6 +11,8 @@ order, not a number (section 5.3): hybrid STFT above gammatones above sinc above
 convolutions; a pseudo-inverse decoder at or above a free one; trained jointly above
 pretrained and frozen. No row is ``causal``; setting that also asks for ``model.norm``
 and ``model.input_norm`` ``cumulative``.
+
+``NAME@thesis`` is the row under the recipe that the thesis is likely to have used.
 """
 
 import dataclasses
@@ -27,6 +29,7 @@ from configs.appendix_a_rows import (
     UNLISTED,
 )
 from sepjax.config import MODEL_CONFIGS, Config
+from sepjax.registry import nearest
 
 ROWS = {name: cells for part in SECTIONS.values() for name, cells in part.rows.items()}
 SECTION_OF = {
@@ -68,6 +71,17 @@ VALUES = {
     "time_length": float,
     "who_is_pinv": lambda side: side or "none",
 }
+# Other ways to train a row, ``NAME@recipe``: what it is, and the fields that it sets.
+RECIPES: dict[str, tuple[str, dict[str, Any]]] = {
+    "thesis": (
+        "likely the thesis' own: torch's Adam, whose L2 decay is of all parameters, "
+        "no clipping, filters learned in Hz",
+        {
+            **{"optim.weight_decay_kind": "l2", "optim.decay": "all"},
+            **{"optim.clip": 0.0, "model.fb_parameters": "hz"},
+        },
+    )
+}
 
 
 def overrides(name: str) -> dict[str, Any]:
@@ -94,14 +108,20 @@ def overrides(name: str) -> dict[str, Any]:
 def get_config(name: str = "") -> Config:
     """The configuration of a row: Table A.1's defaults <- section <- row <- prose.
 
+    After an ``@`` comes the name of a recipe. A row that starts from another row's
+    parameters starts from those of the same recipe.
+
     Raises:
-        ValueError: the appendix has no such row; the nearest names are suggested.
+        ValueError: there is no such row or recipe; the nearest names are suggested.
     """
+    whole, (name, at, recipe) = name, name.partition("@")
+    if at and recipe not in RECIPES:
+        raise ValueError(f"{whole}: {recipe!r}: {nearest(recipe, RECIPES)}")
     cells = DEFAULTS | overrides(name) | EXTRA.get(name, {})
     if "stack_layers" in cells:
         cells |= dict(encoding="deep", filters=len(cells["stack_layers"]))
     family = MODEL_CONFIGS.find(cells.get("model", "tasnet"))
-    config = Config(name=name, model=family())
+    config = Config(name=whole, model=family())
     # A row of another family has the letters of the table's defaults all the same.
     known = {f"model.{field.name}" for field in dataclasses.fields(family)}
     for key, path in PATHS.items():
@@ -112,6 +132,12 @@ def get_config(name: str = "") -> Config:
     epoch = TRACKS * cells["track_samples"] // cells["bs"]
     config.train.eval_every = config.train.checkpoint_every = epoch
     config.train.steps, config.train.early_stop = EPOCHS * epoch, PATIENCE
+    if config.train.pretrained_from:
+        config.train.pretrained_from += at + recipe
+    for path, value in RECIPES[recipe][1].items() if at else ():
+        section, field = path.split(".")
+        if section != "model" or path in known:
+            setattr(getattr(config, section), field, value)
     return config
 
 

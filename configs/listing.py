@@ -21,6 +21,9 @@ def lines(width: int = 0) -> Iterator[str]:
     width = width or shutil.get_terminal_size((100, 24)).columns
     for path in sorted(Path(__file__).parent.glob("[a-z]*.py")):
         module = importlib.import_module(f"configs.{path.stem}")
+        for name, (text, _) in getattr(module, "RECIPES", {}).items():
+            text = f"configs/{path.name}:NAME@{name}  {text}"
+            yield from textwrap.wrap(text, width, subsequent_indent="  ")
         if hasattr(module, "table"):
             yield from _table(f"configs/{path.name}", module.table(), width)
             continue

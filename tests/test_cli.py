@@ -245,6 +245,11 @@ def test_inspect_sums_up_a_run(run, capsys):
     assert "provenance" in shown
 
 
+def test_inspect_refuses_branches_where_there_are_none(run, capsys):
+    assert cli.main(["inspect", "--branches", str(run)]) == 1
+    assert "has no encoder that joins branches" in capsys.readouterr().err
+
+
 def test_evaluate_and_report(run, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("SEPJAX_CACHE", str(tmp_path))
     assert cli.main(["evaluate", str(run), "--split", "valid"]) == 0

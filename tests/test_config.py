@@ -73,6 +73,11 @@ def test_every_problem_is_listed_at_once():
         (dict(who_is_pinv="dec", L=100), "cannot invert"),
         (dict(N=3), "4 or more"),
         (dict(fb_type="param_sinc", init_type="multiphase"), "gammatones"),
+        (dict(phase="even"), "model.phase is for sinc"),
+        (dict(encoding="filterbanks", gain="band"), "model.gain is for sinc"),
+        (dict(encoding="simple", fb_type="param_sinc", window="none"), "model.window"),
+        (dict(fb_type="stft", force_odd=True), "model.force_odd is for sinc"),
+        (dict(encoding="deep", gain="band"), "model.gain is for sinc"),
         (dict(audio_channels=2), "needs encoding='simple': hybrid encoders hear one"),
         (dict(audio_channels=3, encoding="simple"), "audio_channels=3"),
         (dict(causal=True), "model.causal needs"),
@@ -83,6 +88,19 @@ def test_parts_that_do_not_fit_together(fields, message):
     config = Config(model=TasNetConfig(**fields))
     with pytest.raises(ValueError, match=message):
         validate(config)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        dict(fb_type="param_sinc", fb_ratio=0.0),  # a row of a sweep over the ratio
+        dict(encoding="filterbanks", fb_type="param_sinc"),
+        dict(encoding="deep", filters=2, deep_types=("pmpgtf", "param_sinc")),
+    ],
+)
+def test_sinc_filters_may_have_the_printed_form(fields):
+    form = dict(phase="even", window="none", gain="band")
+    validate(Config(model=TasNetConfig(**fields, **form)))
 
 
 @pytest.mark.parametrize("sources", [(), ("bass", "bass")])

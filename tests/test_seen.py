@@ -57,6 +57,16 @@ def test_from_refusal_to_every_table(leaky, tmp_path, capsys):
     assert "run (SEEN: 1 of 1)" in score_table([tmp_path / "run"])
     assert "same audio as train/a" in (tmp_path / "run" / "report.html").read_text()
 
+    # What branches bring, by the same excerpts; compilers' settings round differently.
+    stored = json.loads((tmp_path / "run" / "branches.json").read_text())
+    capsys.readouterr()
+    assert main(["inspect", "--branches", "--json", str(tmp_path / "run")]) == 0
+    shown = json.loads(capsys.readouterr().out)["branches"]
+    assert [row["branch"] for row in shown] == ["encoder/conv_0", "encoder/filters_0"]
+    for one, two in zip(stored, shown, strict=True):
+        assert one["arriving"] == pytest.approx(two["arriving"], rel=1e-3)
+        assert one["norms"] == pytest.approx(two["norms"], rel=1e-5)
+
     write(leaky / "train" / "d", 9)  # another set, of which the run knows nothing
     capsys.readouterr()
     assert main(["evaluate", str(tmp_path / "run")]) == 0

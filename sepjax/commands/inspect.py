@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--json", action="store_true", help="every fact, for other programs"
     )
+    parser.add_argument(
+        "--branches", action="store_true", help="compare the branches of an encoder"
+    )
 
 
 def inspect(arguments: argparse.Namespace) -> int:
@@ -22,6 +26,8 @@ def inspect(arguments: argparse.Namespace) -> int:
     from sepjax.train.load import describe
 
     facts = describe(arguments.run)
+    if arguments.branches:
+        facts["branches"] = branches(arguments.run)
     if arguments.json:
         print(json.dumps(facts, indent=1, ensure_ascii=False))
         return 0
@@ -35,7 +41,31 @@ def inspect(arguments: argparse.Namespace) -> int:
 
         results = read_run(arguments.run).results
         print(f"\nSI-SDR in dB\n{comparison(results, 'si_sdr')}")
+    if arguments.branches:
+        from sepjax.report.pages.filters import branch_cells
+
+        print("\n" + aligned(branch_cells(facts["branches"])))
     return 0
+
+
+def branches(run: Path) -> list[dict[str, Any]]:
+    """Compare the branches, on excerpts of the training data where it can be opened.
+
+    Raises:
+        ValueError: the model has no encoder of several branches.
+    """
+    from data_pipelines.pipeline import open_data
+    from sepjax.train.filters import branch_facts
+    from sepjax.train.load import load
+
+    best = load(run)
+    if not (facts := branch_facts(*best)):
+        raise ValueError(f"{run}: its model has no encoder that joins branches")
+    try:
+        return branch_facts(*best, open_data(best[-1]).first_batch())
+    except (OSError, ValueError) as error:
+        print(f"note: weights alone, without data: {error}", file=sys.stderr)
+        return facts
 
 
 def summary(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -1,6 +1,7 @@
 """One run: open its data, check or train, evaluate and report."""
 
 import contextlib
+import dataclasses
 import errno
 import functools
 import math
@@ -23,11 +24,11 @@ from sepjax.experiment.names import name_problems
 from sepjax.experiment.score import score
 from sepjax.models.build import model_of
 from sepjax.report.figures.surface import write_surface
-from sepjax.storage import atomic_file
+from sepjax.storage import atomic_file, write_json
 from sepjax.train import loop, make_optimizer
 from sepjax.train import mesh as meshes
-from sepjax.train.checkpoint import CheckpointError, describe, require_same
-from sepjax.train.filters import learned_filters
+from sepjax.train.checkpoint import CheckpointError, describe, load, require_same
+from sepjax.train.filters import branch_facts, learned_filters
 from sepjax.train.loop import NonFiniteError
 from sepjax.train.objective import make_objective
 from sepjax.train.provenance import provenance
@@ -113,7 +114,7 @@ def train(
     record: Mapping[str, Any],
     force: bool = False,
 ) -> bool:
-    """Train, then keep the filters before and after for the report.
+    """Train, then keep the filters and what branches bring for the report.
 
     ``record`` says where the run comes from; with ``force`` a run goes on with another
     configuration. Returns whether it was trained to its end, not stopped.
@@ -123,9 +124,14 @@ def train(
         print(f"stopped; the same command goes on from {workdir}", file=sys.stderr)
         return False
     if jax.process_index() == 0:
-        for folder in member_folders(config, workdir):
+        for one, folder in zip(member_configs(config), member_folders(config, workdir)):
+            best, own = load(folder), dataclasses.replace(data, config=one)
             with atomic_file(folder / "filters.npz") as file:
-                np.savez_compressed(file, **learned_filters(folder))
+                np.savez_compressed(file, **learned_filters(folder, *best))
+            able = best[0].statistics and data.manifest.split("train")
+            heard = own.first_batch() if able else None
+            if facts := branch_facts(*best, heard):
+                write_json(folder / "branches.json", facts)
     return True
 
 

@@ -30,6 +30,7 @@ def sinc_kernel(
     *,
     window: Literal["hamming", "none"] = "hamming",
     phase: Literal["even", "analytic"] = "analytic",
+    gain: Literal["unit", "band"] = "unit",
 ) -> Float[Array, "length channels"]:
     r"""Windowed ideal band-pass filters (thesis eq. 5.2).
 
@@ -43,6 +44,9 @@ def sinc_kernel(
     imaginary part of one complex filter. Even filters alone span only half of the
     space of kernels, so a bank of them cannot be inverted.
 
+    The printed form :math:`2 \Delta g[n]`, without a window, keeps the band's gain: its
+    response is 1 there, where that of g is :math:`1 / (2 \Delta)`.
+
     Args:
         low: lower band edges :math:`\nu_1`.
         high: upper band edges :math:`\nu_2`.
@@ -50,6 +54,7 @@ def sinc_kernel(
         window: symmetric Hamming window or none.
         phase: ``"analytic"`` returns all even filters, then all odd ones;
             ``"even"`` the even ones alone.
+        gain: ``"band"`` keeps the factor :math:`2 \Delta`, ``"unit"`` divides by it.
 
     Example:
         >>> sinc_kernel(jnp.array([0.1]), jnp.array([0.2]), 5).shape
@@ -63,6 +68,8 @@ def sinc_kernel(
     envelope = jnp.sinc((high - low)[None] * taps)
     if window == "hamming":
         envelope = envelope * jnp.asarray(np.hamming(length), low.dtype)[:, None]
+    if gain == "band":
+        envelope = envelope * 2 * (high - low)[None]
     angle = jnp.pi * (low + high)[None] * taps
     even = envelope * jnp.cos(angle)
     if phase == "even":

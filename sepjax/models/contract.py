@@ -15,6 +15,8 @@ Variables = Mapping[str, Any]
 """What a model is applied with: its collections by name, ``params`` among them."""
 STATISTICS = "statistics"
 """Collection into which modules sow the (mean, variance) of what they standardize."""
+BRANCHES = "branches"
+"""Collection into which an encoder sows each :class:`Branch` that it joins."""
 
 
 class Separation(NamedTuple):
@@ -26,6 +28,13 @@ class Separation(NamedTuple):
     estimates: Float[Array, "batch sources *channels time"]
     masks: Float[Array, "batch sources frames latent"] | None = None
     latent: Float[Array, "batch frames latent"] | None = None
+
+
+class Branch(NamedTuple):
+    """A branch of an encoder, and its weights in the layer that joins the branches."""
+
+    features: Float[Array, "*batch frames channels"]
+    weights: Float[Array, "channels outputs"]
 
 
 @runtime_checkable
@@ -106,7 +115,7 @@ class Model(Protocol):
         """Whether weight decay shrinks the parameter at a path."""
 
     def observe(self, mixture: Array) -> Any:
-        """Sow the moments of the features that the model standardizes."""
+        """Sow the moments of the features that the model standardizes, and branches."""
 
     def kernels(self) -> dict[str, Float[Array, "length filters"]]:
         """Return the taps of the model's filters by name, for plots."""

@@ -20,7 +20,7 @@ from sepjax.storage import read_json
 
 FILES = (
     *("config.json", "metrics.jsonl", "results.json", "filters.npz"),
-    "audio/index.json",
+    *("audio/index.json", "branches.json"),
 )
 """The files of a run folder; one of them makes a folder a run."""
 CONFIG = {
@@ -40,6 +40,8 @@ INDEX = [
         **{"references!": {...: TEXT}, "estimates!": {...: TEXT}},
     }
 ]
+FACTS = ("branch", "channels", "norm", "deviation", "weights", "scaled", "arriving")
+BRANCH = {f"{name}!": maybe(NUMBER) for name in FACTS} | {"branch!": TEXT}
 LARGEST, MOST, LONGEST = 1 << 28, 1 << 13, 1 << 16
 """Bytes of filters.npz, filters of an array, and taps of a filter."""
 
@@ -60,6 +62,8 @@ class RunFolder:
     """Entries of audio/index.json."""
     filters: dict[str, np.ndarray] = field(default_factory=dict)
     """"initial/encoder/conv": ``(length, filters)``."""
+    branches: list[dict[str, Any]] = field(default_factory=list)
+    """Entries of branches.json."""
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -115,7 +119,7 @@ def read_run(path: Path) -> RunFolder:
     """
     if not path.is_dir():
         raise FileNotFoundError(f"{path}: no such run folder; give a run's --workdir")
-    _, log, results, filters, index = (inside(path, name) for name in FILES)
+    _, log, results, filters, index, branches = (inside(path, name) for name in FILES)
     return RunFolder(
         path,
         read_config(path),
@@ -123,6 +127,7 @@ def read_run(path: Path) -> RunFolder:
         results=stored.read_results(results) if results.exists() else {},
         excerpts=_read_json(index, INDEX, []),
         filters=_read_filters(filters),
+        branches=_read_json(branches, [BRANCH], []),
     )
 
 

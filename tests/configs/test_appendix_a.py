@@ -29,7 +29,8 @@ from configs.appendix_a import (
     get_config,
     overrides,
 )
-from sepjax.config import Config, from_dict, resolve, to_dict
+from sepjax.config import Config, differences, from_dict, resolve, to_dict
+from sepjax.experiment.names import name_problems
 from sepjax.models.build import model_of
 from sepjax.models.tasnet.config import TasNetConfig
 
@@ -182,6 +183,34 @@ def test_an_unknown_row_is_an_error_that_helps(name):
     with pytest.raises(ValueError, match="--mode=list prints all 76 names") as caught:
         get_config(name)
     assert ("did you mean large_hybrid_stft" in str(caught.value)) == (len(name) > 3)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_row_has_the_recipe_of_the_thesis(name):
+    ours, config = get_config(name), get_config(f"{name}@thesis")
+    assert config.name == f"{name}@thesis"
+    assert config == resolve(config, name_problems)
+    changes = {line.partition(":")[0] for line in differences(ours, config)}
+    form = {"model.fb_parameters"} if config.model.name == "tasnet" else set()
+    start = {"train.pretrained_from"} if ours.train.pretrained_from else set()
+    recipe = {"optim.weight_decay_kind", "optim.decay", "optim.clip"}
+    assert changes == {"name", *recipe, *form, *start}
+    optim = config.optim
+    assert (optim.optimizer, optim.weight_decay_kind, optim.decay) == (
+        *("adam", "l2", "all"),
+    )
+    assert (optim.weight_decay, optim.clip) == (5e-4, 0)
+
+
+def test_a_row_starts_from_the_same_recipe():
+    config = get_config("large_hybrid_pmpgtf_pretrained_encoder@thesis")
+    assert config.train.pretrained_from == "irm_hybrid_pmpgtf@thesis"
+
+
+@pytest.mark.parametrize("recipe", ["thsis", "", "thesis@thesis"])
+def test_an_unknown_recipe_is_an_error_that_helps(recipe):
+    with pytest.raises(ValueError, match=r"irm_simple@.*: Known: thesis|'thesis'"):
+        get_config(f"irm_simple@{recipe}")
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -12,6 +12,7 @@ def test_the_list_is_complete_and_fits(width):
     text = "\n".join(listed)
     for name in (*appendix_a.NAMES, "configs/base.py:explore", "configs/demo.py:music"):
         assert name in text
+    assert "configs/appendix_a.py:NAME@thesis  likely the" in text
     rows = [line for line in listed if not line.startswith("configs/")]
     # A name with its figures is never broken: no terminal is narrower than that.
     assert max(map(len, rows)) <= max(width, 78)

@@ -61,6 +61,23 @@ def test_sinc_passes_its_band_and_stops_the_rest():
     assert response[outside].max() < 0.005
 
 
+@pytest.mark.parametrize("length", [20, 25])
+def test_the_printed_sinc_filter(length):
+    # g[n] = 2 f2 sinc(2 pi f2 n) - 2 f1 sinc(2 pi f1 n) with sinc(x) = sin(x) / x.
+    low, high = np.array([0.01, 0.2]), np.array([0.02, 0.45])
+    n = np.arange(length)[:, None] - (length - 1) / 2 + 1e-9  # the limit at 0
+    ideal = (np.sin(2 * np.pi * f * n) / (np.pi * n) for f in (high, low))
+    form = dict(window="none", phase="even", gain="band")
+    edges = jnp.asarray(low, jnp.float32), jnp.asarray(high, jnp.float32)
+    found = fb.sinc_kernel(*edges, length, **form)
+    np.testing.assert_allclose(found, next(ideal) - next(ideal), rtol=0, atol=1e-6)
+    # Only the gain tells it from the filter of unit centre; pairs have it, too.
+    plain = fb.sinc_kernel(*edges, length)
+    gain = np.tile(2 * (high - low), 2)
+    banded = fb.sinc_kernel(*edges, length, gain="band")
+    np.testing.assert_allclose(banded, plain * gain[None], rtol=1e-5, atol=1e-7)
+
+
 def test_sinc_pair_is_a_complex_exponential_under_one_envelope():
     kernel = sinc_bank(8, 64)
     low, high = fb.sinc_params_to_bands(

@@ -7,6 +7,7 @@ import pytest
 import scipy.signal
 
 from sepjax.functional.spectral import interpolate_frames, log_power
+from sepjax.models import contract
 from sepjax.models.build import model_of
 from sepjax.models.tasnet.branches import SpectrogramBranch
 from sepjax.models.tasnet.config import TasNetConfig
@@ -149,3 +150,50 @@ def test_above_the_floor_silence_has_no_features():
         features = branch.apply({"params": variables["params"]}, silent)
         assert (jnp.abs(features).max() == 0) == (expected == 0.0)
         assert jnp.abs(branch.apply({"params": variables["params"]}, loud)).max() > 1
+
+
+def branches_of(name, sample_rate=8000, **fields):
+    """A model, its parameters, and what its encoders sow of their branches."""
+    model = make_model(name, sample_rate=sample_rate, **SMALL | fields)
+    wave = noise(2, 640)
+    params = jax.jit(model.init)(jax.random.key(0), wave)["params"]
+
+    @jax.jit
+    def observe(wave):
+        variables = {"params": params}
+        latent = model.apply(variables, wave, method="observe")
+        kept = [contract.BRANCHES]
+        _, found = model.apply(variables, wave, method="observe", mutable=kept)
+        return latent, found.get(contract.BRANCHES, {})
+
+    return params, *observe(wave)
+
+
+@pytest.mark.parametrize(
+    ("name", "fields", "names"),
+    [
+        ("tasnet", dict(filters=2, fb_post_conv=True), "conv conv filters filters"),
+        ("tasnet", dict(fb_type="stft", filters=2), "conv conv stft"),
+        ("tasnet", dict(fb_ratio=1.0), "filters"),
+        ("meta_tasnet", dict(filters=3, B=8, H=8), "conv conv conv stft"),
+    ],
+)
+def test_branches_are_all_that_the_bottleneck_hears(name, fields, names):
+    params, latent, found = branches_of(name, **fields)
+    if name == "meta_tasnet":  # its channels are interleaved
+        params, found = params["stages_0"], found["stages_0"]
+        (latent,) = latent
+    branches = {key: pair for key, (pair,) in found["encoder"].items()}
+    assert [key.split("_")[0] for key in sorted(branches)] == names.split()
+    heard = sum(np.asarray(x) @ np.asarray(w) for x, w in branches.values())
+    last = params["encoder"]["bottleneck_2"]["kernel"]
+    expected = np.maximum(heard, 0) @ last
+    scale = np.abs(latent).max()
+    np.testing.assert_allclose(latent, expected, rtol=0, atol=1e-5 * scale)
+    rows = sum(len(branch.weights) for branch in branches.values())
+    assert rows == len(params["encoder"]["bottleneck_1"]["kernel"])
+
+
+def test_other_encoders_have_no_branches():
+    for encoding in ("simple", "filterbanks", "deep"):
+        assert not branches_of("tasnet", encoding=encoding)[-1]

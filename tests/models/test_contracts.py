@@ -43,6 +43,10 @@ PAIRS = {
     "filterbanks-even": dict(
         encoding="filterbanks", fb_type="param_sinc", phase="even"
     ),
+    "filterbanks-printed": dict(
+        **dict(encoding="filterbanks", fb_type="param_sinc", phase="even"),
+        **dict(window="none", gain="band"),
+    ),
     "filterbanks-uniform": dict(encoding="filterbanks", init_type="uniform"),
     "filterbanks-multiphase": dict(encoding="filterbanks", init_type="multiphase"),
     **{

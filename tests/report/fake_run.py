@@ -53,6 +53,9 @@ def write_fake_run(
         collector.add(index, name, sample_rate, sources, *waves)
     collector.write(folder / "audio")
     np.savez(folder / "filters.npz", **fake_filters(rng, sample_rate))
+    shares = dict(channels=220, norm=0.5, deviation=8.25, weights=0.75, scaled=1 / 3)
+    branch = {"branch": "encoder/conv_0", **shares, "arriving": None, "norms": [0.5]}
+    write_json(folder / "branches.json", [branch])
     return folder
 
 

@@ -79,6 +79,13 @@ def test_verdict_and_table_give_the_numbers_of_the_results(page, outline):
     assert results["definition"]["usdr"] in words
 
 
+def test_branches_stand_before_the_filters(outline):
+    cells = [text for tag, text in outline.text if tag in ("td", "th")]
+    first = cells.index("encoder/conv_0")
+    row = ["220", "0.5", "8.25", "0.75", "0.333", "\N{EN DASH}"]
+    assert cells[first + 1 :][: len(row)] == row
+
+
 def test_page_is_accessible(outline):
     assert outline.all("html") == [{"lang": "en"}]
     assert all(image["alt"] for image in outline.all("img"))

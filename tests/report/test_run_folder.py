@@ -9,7 +9,7 @@ import soundfile
 
 from sepjax.report import write_report
 from sepjax.report.figures.grid import write_figure
-from sepjax.report.run_folder import inside, read_run
+from sepjax.report.run_folder import FACTS, FILES, inside, read_run
 from sepjax.report.score_table import score_table
 from sepjax.train.log import MetricLog, read_log
 
@@ -105,7 +105,7 @@ def test_only_files_of_the_run_are_played(run, name):
 
 
 def test_no_file_of_a_run_is_a_link_out_of_it(run):
-    for name in ("config.json", "results.json", "metrics.jsonl", "filters.npz"):
+    for name in set(FILES) - {"audio/index.json"}:
         text = (run / name).read_bytes()
         (run.parent / name).write_bytes(text)
         (run / name).unlink()
@@ -147,6 +147,20 @@ def test_names_of_tracks_lead_to_no_other_picture(run):
 def test_filters_are_checked(run, arrays, text):
     np.savez(run / "filters.npz", **arrays)
     with pytest.raises(ValueError, match=rf"filters\.npz.*{text}"):
+        read_run(run)
+
+
+@pytest.mark.parametrize(
+    ("rows", "text"),
+    [
+        ([{"branch": "a"}], "channels"),
+        ({}, "a list is wanted"),
+        ([dict.fromkeys(FACTS, "1")], "number"),
+    ],
+)
+def test_branches_are_checked(run, rows, text):
+    (run / "branches.json").write_text(json.dumps(rows))
+    with pytest.raises(ValueError, match=rf"branches\.json.*{text}"):
         read_run(run)
 
 

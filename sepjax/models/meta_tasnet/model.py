@@ -292,6 +292,7 @@ def build_stage(
         latent=own.N,
         interleave=True,
         dtype=dtype,
+        kind="stft",
     )
     decoder = layered_decoder(own, lambda *size: ConvBank(*size, rate))
     context = own.N // 2 if index else 0

@@ -72,7 +72,8 @@ class SincBank(nn.Module):
             params = declare(self, filterbanks.init_sinc(bands, **layout))
             low, high = filterbanks.sinc_params_to_bands(params)
         length = self.length + (config.force_odd and self.length % 2 == 0)
-        taps = filterbanks.sinc_kernel(low, high, length, phase=config.phase)
+        form = dict(window=config.window, phase=config.phase, gain=config.gain)
+        taps = filterbanks.sinc_kernel(low, high, length, **form)
         return taps[:, : self.filters]
 
 

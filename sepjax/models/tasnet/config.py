@@ -8,6 +8,7 @@ from sepjax.models.tasnet.registry import BANKS, BRANCHES, ENCODERS
 from sepjax.registry import nearest
 
 SEPARATOR = "separator"
+BANKED = ("filterbanks", "hybrid", "deep")  # encodings of banks by name
 
 
 @MODEL_CONFIGS.register("tasnet")
@@ -37,6 +38,8 @@ class TasNetConfig(ModelConfig):
     who_is_pinv: str = choice("none", "dec", "enc")  # which side is the pseudo-inverse
     gammatone_init: bool = setting(False, "free")  # gammatone taps in free convolutions
     phase: str = choice("analytic", "even")  # sinc filters: even and odd pairs, or even
+    window: str = choice("hamming", "none")  # of sinc filters
+    gain: str = choice("unit", "band")  # sinc filters of centre tap 1, or 2 (f2 - f1)
     force_odd: bool = False  # lengthen sinc kernels of even length by one tap
     normalize: str = choice("rms", "none")  # gammatone gain
     deep_mode: str = choice("full", "depthwise")  # a filter per pair of channels, or 1
@@ -67,6 +70,7 @@ class TasNetConfig(ModelConfig):
         """Return the problems of fields that do not go together."""
         yield from self._encoding_problems()
         yield from self._filter_problems()
+        yield from self._sinc_problems()
         yield from self._deep_problems()
         yield from self._separator_problems(len(config.data.sources))
 
@@ -88,7 +92,7 @@ class TasNetConfig(ModelConfig):
             yield f"model.padding={self.padding!r} needs encoding simple or filterbanks"
         if self.L < self.W:
             yield f"model.L={self.L} is below model.W={self.W}: samples are skipped"
-        if self.audio_channels != 1 and encoding in ("filterbanks", "hybrid", "deep"):
+        if self.audio_channels != 1 and encoding in BANKED:
             yield (
                 f"model.audio_channels={self.audio_channels} needs encoding='simple': "
                 f"{encoding} encoders hear one channel"
@@ -112,14 +116,21 @@ class TasNetConfig(ModelConfig):
                 f"model.fb_type={kind!r} has no filters to synthesize from: "
                 "decoder='conv'"
             )
-        sinc = encoding != "simple" and "param_sinc" in (self.deep_types or (kind,))
-        if sinc and self.init_type == "multiphase":
-            yield "model.init_type='multiphase' is for gammatones (fb_type='pmpgtf')"
         if self.who_is_pinv != "none" and kind == "pmpgtf" and self.L > 50:
             yield (
                 f"model.who_is_pinv with gammatones of L={self.L} taps: beyond 50 the "
                 "last are hardly excited, and float32 cannot invert the bank"
             )
+
+    def _sinc_problems(self) -> Iterable[str]:
+        kinds, simple = self.deep_types or (self.fb_type,), self.encoding == "simple"
+        if "param_sinc" in kinds and not simple and self.init_type == "multiphase":
+            yield "model.init_type='multiphase' is for gammatones (fb_type='pmpgtf')"
+        others = {"conv", "pmpgtf", *BRANCHES}.issuperset(kinds)
+        if simple or (others and self.encoding in BANKED):
+            for name in ("phase", "window", "gain", "force_odd"):
+                if getattr(self, name) != getattr(type(self), name):
+                    yield f"model.{name} is for sinc filters: fb_type='param_sinc'"
 
     def _deep_problems(self) -> Iterable[str]:
         types, strides = self.deep_types, self.deep_strides

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from sepjax.functional.framing import analyze
+from sepjax.models import contract
 from sepjax.models.tasnet.banks import InverseBank, WithBank
 from sepjax.models.tasnet.config import TasNetConfig
 from sepjax.models.tasnet.registry import BANKS, BRANCHES, ENCODERS
@@ -49,7 +50,8 @@ class HybridEncoder(nn.Module):
 
     Convolutions are rectified, filterbanks are not by default. The branches are
     concatenated and pass through 1x1, ReLU, 1x1 to the latent channels. ``interleave``
-    orders the channels of the convolutions by filter, then by branch.
+    orders the channels of the convolutions by filter, then by branch. ``kind`` names
+    the branches that are no convolutions.
     """
 
     convolutions: tuple[nn.Module, ...]
@@ -60,6 +62,7 @@ class HybridEncoder(nn.Module):
     post_width: int = 0
     interleave: bool = False
     dtype: str = "float32"
+    kind: str = "filters"
 
     @nn.compact
     def __call__(
@@ -70,6 +73,7 @@ class HybridEncoder(nn.Module):
         branches = [
             nn.relu(analyze(rounded, bank(), self.stride)) for bank in self.convolutions
         ]
+        parts = branches.copy()
         if self.interleave:
             together = jnp.stack(branches, axis=-1)
             branches = [together.reshape(*together.shape[:-2], -1)]
@@ -79,11 +83,26 @@ class HybridEncoder(nn.Module):
                 post = dict(dtype=self.dtype, name=f"post_{index}")
                 feature = nn.Dense(self.post_width, **post)(feature)
             branches.append(feature)
+            parts.append(feature)
         features = jnp.concatenate(branches, axis=-1)
         xavier = nn.initializers.xavier_normal()
         dense = dict(use_bias=False, kernel_init=xavier, dtype=self.dtype)
-        hidden = nn.Dense(self.latent, name="bottleneck_1", **dense)(features)
+        first = nn.Dense(self.latent, name="bottleneck_1", **dense)
+        hidden = first(features)
+        if self.is_mutable_collection(contract.BRANCHES) and not self.is_initializing():
+            self._sow_branches(parts, first.variables["params"]["kernel"])
         return nn.Dense(self.latent, name="bottleneck_2", **dense)(nn.relu(hidden))
+
+    def _sow_branches(self, parts: list[Array], kernel: Array) -> None:
+        count, start = len(self.convolutions), 0
+        for index, part in enumerate(parts):
+            width, free = part.shape[-1], index < count
+            rows = slice(start, start + width)
+            if free and self.interleave:
+                rows = slice(index, count * width, count)
+            start += width
+            name = f"conv_{index}" if free else f"{self.kind}_{index - count}"
+            self.sow(contract.BRANCHES, name, contract.Branch(part, kernel[rows]))
 
     def kernels(self) -> dict[str, Float[Array, "length latent"]]:
         """Every bank's taps by name, for plots."""
@@ -139,6 +158,7 @@ def hybrid_encoder(config: TasNetConfig, sample_rate: int) -> HybridEncoder:
         activation=config.fb_act,
         post_width=parametrised if config.fb_post_conv else 0,
         dtype=dtype,
+        kind=kind if kind in BRANCHES else "filters",
     )
 
 

@@ -5,13 +5,16 @@ responses of the encoder).
 """
 
 import re
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from sepjax.report.html.markup import Markup, element, join
-from sepjax.report.html.numbers import count, hertz
+from sepjax.report.html.numbers import GAP, count, hertz
 from sepjax.report.html.pictures import color_bar, heat_image, round_scale
-from sepjax.report.run_folder import RunFolder
+from sepjax.report.html.table import table
+from sepjax.report.run_folder import FACTS, RunFolder
 
 RANGE = 40.0  # dB below its own peak down to which a response is drawn
 ROWS = 192  # rows of a magnitude image
@@ -48,7 +51,7 @@ def peak_frequencies(kernel: np.ndarray, sample_rate: float) -> np.ndarray:
 
 
 def filters_section(run: RunFolder) -> Markup:
-    """A figure for every kernel array of filters.npz."""
+    """The branches of encoders, and a figure for every kernel array of filters.npz."""
     figures = []
     for name in sorted({name.partition("/")[2] for name in run.filters}):
         both = {time: run.filters.get(f"{time}/{name}") for time in TIMES}
@@ -62,7 +65,32 @@ def filters_section(run: RunFolder) -> Markup:
         "to its own peak.",
         class_="note",
     )
-    return join([note, figures])
+    return join([_branches(run), note, figures])
+
+
+def branch_cells(rows: Sequence[Mapping[str, Any]]) -> list[list[str]]:
+    """The cells of a table of branches, the names of its columns first.
+
+    Example:
+        >>> row = dict.fromkeys(FACTS) | {"branch": "encoder/conv_0", "channels": 220}
+        >>> branch_cells([row])[1][:3]
+        ['encoder/conv_0', '220', '–']
+    """
+    values = ([row[name] for name in FACTS[1:]] for row in rows)
+    cells = [[GAP if v is None else f"{v:.3g}" for v in each] for each in values]
+    return [[*FACTS], *([row["branch"], *each] for row, each in zip(rows, cells))]
+
+
+def _branches(run: RunFolder) -> Markup | None:
+    if not run.branches:
+        return None
+    note = (
+        "Branches: medians over channels of the norm of their weights into the layer "
+        "that joins the branches and of the deviation of their output; shares of the "
+        "squared norms, of these times the squared deviations, of what arrives there."
+    )
+    head, *rows = branch_cells(run.branches)
+    return join([element("p", note, class_="note"), table(head, rows)])
 
 
 def _figure(name: str, kernels: dict[str, np.ndarray], rate: float | None) -> Markup:
