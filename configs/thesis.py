@@ -136,6 +136,7 @@ _MEMBERS = {
         for name in ("meta", "unmix", "tl", "retrain", "finetune")
     },
 }
+_SMALL_MEMBERS = {"table-6": sweeps.SWEEPS["live"]}
 ORACLES = {
     "table-4.1": Oracle(
         "Ideal masks of eleven classes under four mixing procedures",

@@ -189,7 +189,7 @@ def test_the_command_prints_caption_and_files(runs, tmp_path, capsys):
     assert told[0].startswith("SI-SDR of validation chunks")
     assert told[1:] == [str(out)]
     assert out.stat().st_size > 10_000
-    assert cli.main(["report", "--figure", "5.1", str(runs)]) == 1
+    assert cli.main(["report", "--figure", "5.16", str(runs)]) == 1
     assert "did you mean" in capsys.readouterr().err
 
 
