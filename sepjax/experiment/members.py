@@ -16,7 +16,7 @@ from sepjax.config import (
     member_folders,
     resolve,
 )
-from sepjax.experiment.names import name_problems
+from sepjax.experiment.names import configuration_of, name_problems, require_fields
 from sepjax.registry import nearest
 from sepjax.report.run_folder import read_config
 from sepjax.storage import read_json
@@ -67,6 +67,7 @@ def configuration(member: Member, overrides: Sequence[str] = ()) -> Config:
     """
     fields = [f"--config.{path}={value}" for path, value in member.overrides.items()]
     argv = ["sweep", f"--config={member.config}", *fields, *overrides]
+    require_fields(configuration_of(argv[1:2]), argv[1:])
     # The parser of the run itself: what it reads is what the run will be.
     values = flags.FlagValues()
     define = config_flags.DEFINE_config_file
