@@ -16,7 +16,6 @@ from sepjax.models.open_unmix.config import OpenUnmixConfig
 from sepjax.registry import nearest
 
 CLASSES = ("vocals", "drums", "bass", "other")
-EPOCH = 344  # steps: 64 samples of each of 86 tracks in batches of 16
 NAMES = {
     "umxhq": "Open-Unmix as it was trained on MUSDB18-HQ",
     "unmix": "public Open-Unmix applied to concerts (set config.data.root)",
@@ -79,8 +78,9 @@ def open_unmix(config: Config) -> None:
     optim.weight_decay, optim.weight_decay_kind, optim.decay = 1e-5, "l2", "all"
     optim.clip, optim.lr_decay_gamma = 0.0, 0.3
     optim.lr_decay_patience, optim.lr_decay_cooldown = 80, 10
-    train.batch_size, train.steps, train.early_stop = 16, 1000 * EPOCH, 140
-    train.eval_every = train.checkpoint_every = EPOCH
+    # In epochs of 64 excerpts of each song: 344 steps for the 86 of MUSDB18.
+    train.epoch_samples, train.steps, train.early_stop = 64, 1000, 140
+    train.batch_size, train.eval_every, train.checkpoint_every = 16, 1, 1
 
 
 def small_unmix(config: Config) -> None:
@@ -90,6 +90,7 @@ def small_unmix(config: Config) -> None:
     model.n_fft, model.hop, model.bandwidth = 1024, 256, 0.0
     model.hidden, model.layers = 128, 2
     train.batch_size, train.steps, train.early_stop = 16, 400, 0
+    train.epoch_samples = 0
     train.eval_every = train.checkpoint_every = 100
     train.statistics_excerpts = 500
     config.optim.lr_decay_patience, config.optim.lr_decay_cooldown = 2, 0

@@ -3,6 +3,7 @@
     python run_experiment.py --sweep=encoders_irm --workdir=runs/sweep --shard=2/4 \
         --config.data.dataset=folder --config.data.root=/path/to/musdb18hq
 
+`chapter4` and `chapter6` run on what `sepjax prepare` wrote (docs/experiments.md).
 A row that starts from another row's parameters brings that row along, first. All sweeps
 may share one workdir: a row is trained once.
 """
@@ -78,6 +79,11 @@ def hybrids_fairly(all_sound: bool) -> dict[str, Member]:
 
 # The studio models first: the others start from them, by the names of their runs.
 LIVE = ("studio", "studio_meta", "unmix", "meta", "tl", "retrain", "finetune")
+# What `sepjax prepare` has written: folders of songs for the models of chapter 4, under
+# the names of these songs, and for chapter 6 the folder that config.data.root names.
+PREPARED = {"data.dataset": "prepared"}
+SONGS = {name: name for name in ("all_data", "all_instruments")}
+SONGS |= {"guitar": "all_instruments", "published": "musdb18"}
 _SINC = ("irm_fb_sinc_free_uniform", "irm_fb_sinc_pseudodec_uniform")
 _RATES = rows(*(name for name in ROWS if name.startswith(_SINC)))
 
@@ -96,6 +102,15 @@ SWEEPS: dict[str, dict[str, Member]] = {
     "live": {
         f"demo_{name}": Member(f"configs/chapter6.py:demo_{name}", {}) for name in LIVE
     },
+    "chapter4": {
+        f"meta_{name}": Member(
+            f"configs/chapter4.py:{name}", PREPARED | {"data.root": f"prepared/{songs}"}
+        )
+        for name, songs in SONGS.items()
+    },
+    "chapter6": {
+        name: Member(f"configs/chapter6.py:{name}", PREPARED) for name in LIVE[2:]
+    },
     "appendix_a": rows(*ROWS),
 }
 TITLES = {
@@ -111,5 +126,7 @@ TITLES = {
     **{f"figure_{key}": f"the rows of figure {key}" for key in FIGURES},
     "table_5.1": "both candidates for the model of table 5.1",
     "live": "the protocols of chapter 6 on the demo music made live",
+    "chapter4": "Meta-TasNet and Open-Unmix on the folders prepared/all_data, ...",
+    "chapter6": "the protocols on concerts (set config.data.root), with public weights",
     "appendix_a": "everything",
 }

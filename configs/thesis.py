@@ -183,6 +183,7 @@ TARGETS: dict[str, Target] = {
 }
 
 _BRIEF = {
+    "train.epoch_samples": 0,
     "train.eval_every": 10,
     "train.checkpoint_every": 10,
     "train.steps": 20,
@@ -193,6 +194,7 @@ _BRIEF = {
     "eval.excerpts": 1,
 }
 _SMALL = {
+    "train.epoch_samples": 0,
     "train.seeds": 3,
     "train.batch_size": 4,
     "train.steps": 800,

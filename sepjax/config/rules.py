@@ -145,7 +145,7 @@ def train_problems(config: Config) -> Iterable[str]:
             f"train.batch_size={train.batch_size} must be a multiple of "
             f"train.accumulate={train.accumulate}"
         )
-    if 0 < train.steps <= config.optim.warmup_steps:
+    if 0 < train.steps <= config.optim.warmup_steps and not train.epoch_samples:
         yield (
             f"optim.warmup_steps={config.optim.warmup_steps} must be below "
             f"train.steps={train.steps}"

@@ -85,6 +85,9 @@ class ModelConfig:
     """
 
     objective: ClassVar[str] = "si_sdr"  # the loss that loss.name="auto" means
+    # Each source has a network of its own, as one part of the leading axis of all
+    # parameters and collections, on which alone its part of ``objective`` depends.
+    per_source: ClassVar[bool] = False
     former: ClassVar[dict[str, str]] = {}  # names of fields in old runs -> their names
 
     name: str = ""  # a name of MODEL_CONFIGS
@@ -99,6 +102,10 @@ class ModelConfig:
     def sources_by_name(self) -> bool:
         """Whether parameters of a source are found by its name in another model."""
         return False
+
+    def extends(self, new: "Config", old: "Config") -> tuple[str, ...]:
+        """Return fields, with sections, in which ``new`` has ``old`` as a part."""
+        return ()
 
 
 @dataclasses.dataclass
@@ -153,6 +160,9 @@ class TrainConfig:
     parallel: str = choice("jit", "pmap")  # form of the program for several devices
     eval_every: int = positive(100)
     checkpoint_every: int = positive(100)
+    # Above 0: excerpts of each training track that make an epoch, and steps, eval_every
+    # and checkpoint_every count epochs. A run stores them in steps (epochs_in_steps).
+    epoch_samples: int = 0
     log_every: int = positive(10)
     seeds: int = positive(
         1, most=1000
@@ -163,6 +173,9 @@ class TrainConfig:
     fit: tuple[str, ...] = ()  # parts that alone are trained; embedding: new sources'
     statistics_excerpts: int = positive(5000)  # heard before training
     early_stop: int = 0  # evaluations without improvement before stopping; 0: never
+    # auto: where sources have networks of their own, and the family's loss is trained,
+    # each has its own learning rate, clipping, early stop and best parameters
+    per_source: str = choice("auto", "no")
 
 
 @dataclasses.dataclass
@@ -212,3 +225,9 @@ class Config:
     train: TrainConfig = dataclasses.field(default_factory=TrainConfig)
     eval: EvalConfig = dataclasses.field(default_factory=EvalConfig)
     live: LiveConfig = dataclasses.field(default_factory=LiveConfig)
+
+    @property
+    def per_source(self) -> bool:
+        """Whether the network of each source is trained as if it were alone."""
+        own = self.loss.name in ("auto", self.model.objective)
+        return own and self.model.per_source and self.train.per_source == "auto"

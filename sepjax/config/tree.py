@@ -208,6 +208,27 @@ def require_field(node: Any, name: str, prefix: str = "") -> None:
         raise ValueError(f"unknown field '{prefix}{name}': {nearest(str(name), known)}")
 
 
+def epochs_in_steps(config: Config, epoch: int) -> Config:
+    """Return a configuration that counts steps where it counted epochs of some steps.
+
+    Raises:
+        ValueError: as :func:`sepjax.config.rules.validate`.
+
+    Example:
+        >>> config = Config(model=MODEL_CONFIGS.find("tasnet")())
+        >>> config.train.steps, config.train.epoch_samples = 1000, 64
+        >>> epochs_in_steps(config, 344).train.steps
+        344000
+    """
+    if not config.train.epoch_samples:
+        return config
+    names = ("steps", "eval_every", "checkpoint_every")
+    values = {f"train.{name}": epoch * getattr(config.train, name) for name in names}
+    config = with_values(config, values | {"train.epoch_samples": 0})
+    validate(config)
+    return config
+
+
 def differences(old: Config, new: Config) -> list[str]:
     """Return lines ``field: old -> new`` for every field in which configs differ."""
     flat_old, flat_new = (dict(_flatten(to_dict(c))) for c in (old, new))

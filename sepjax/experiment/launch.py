@@ -32,7 +32,7 @@ def run_sweep(options: Options, config: Any, arguments: list[str]) -> int:
         what = members, workdir, options.mode, fields, options.program
         runs = Sweep(*what, **where)
         for run, source in missing_sources(runs.configs, workdir):
-            print(f"note: {run} starts from {source}, which is in another shard")
+            print(f"note: {run} starts from {source}, which is not there yet")
         outcomes = runs.run()
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)

@@ -16,6 +16,7 @@ from sepjax.config import (
     member_folders,
     resolve,
 )
+from sepjax.config.tree import epochs_in_steps
 from sepjax.experiment.names import configuration_of, name_problems, require_fields
 from sepjax.registry import nearest
 from sepjax.report.run_folder import read_config
@@ -54,10 +55,12 @@ def select(
 def missing_sources(
     configs: Mapping[str, Config], workdir: Path
 ) -> list[tuple[str, str]]:
-    """Return (run, its start) where the start is neither a member nor in workdir."""
+    """Return (run, its start) where the start is no member, and is not there yet."""
     starts = [(name, config.train.pretrained_from) for name, config in configs.items()]
-    here = {"", *configs}
-    return [s for s in starts if s[1] not in here and not (workdir / s[1]).is_dir()]
+    starts = [s for s in starts if s[1] not in {"", *configs}]
+    return [
+        s for s in starts if not any((p / s[1]).is_dir() for p in (Path(), workdir))
+    ]
 
 
 def configuration(member: Member, overrides: Sequence[str] = ()) -> Config:
@@ -97,7 +100,10 @@ def finished(folder: Path, config: Config, trained: bool = False) -> bool:
         # The configuration is stored resolved, and beside where it comes from.
         tree = read_config(folder)
         tree.pop("provenance", None)
-        return bool(tree) and not differences(from_dict(tree), config)
+        stored = from_dict(tree) if tree else Config()
+        # What an epoch was, only the run knows that has seen the data.
+        epoch = max(stored.train.eval_every // config.train.eval_every, 1)
+        return bool(tree) and not differences(stored, epochs_in_steps(config, epoch))
     if trained:
         return all(finished(*one, trained) for one in zip(folders, ones))
     if config.train.vary and not (folder / "surface.html").exists():

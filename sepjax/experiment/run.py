@@ -17,6 +17,7 @@ import numpy as np
 
 from data_pipelines.pipeline import Data, open_data, silent_classes, summary
 from sepjax.config import Config, member_configs, member_folders, resolve
+from sepjax.config.tree import epochs_in_steps
 from sepjax.evaluation.seeds import summarize_band
 from sepjax.experiment.check import check_run
 from sepjax.experiment.flags import Options, run_folder
@@ -82,6 +83,8 @@ def _run(config: Config, options: Options, stack: contextlib.ExitStack) -> bool:
         make_optimizer(config.optim, steps=1)  # one of a user's own can be built
         make_objective(model_of(config), config.loss)  # the model feeds its losses
     data = open_data(config, sharding=meshes.batch_sharding(mesh))
+    excerpts = config.train.epoch_samples * len(data.manifest.split("train"))
+    config = epochs_in_steps(config, -(-excerpts // config.train.batch_size))
     _announce(data, data.require_unseen() if mode != "evaluate" else [])
     if mode == "check":
         for name, value in check_run(config, data, mesh):

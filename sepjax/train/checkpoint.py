@@ -8,15 +8,13 @@ atomically: a run killed at any moment finds the previous one whole.
 import contextlib
 import errno
 import functools
-import json
-import math
 import operator
 import os
 import shutil
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -43,18 +41,11 @@ from sepjax.train.damage import CheckpointError as CheckpointError
 from sepjax.train.damage import params_sha256 as params_sha256
 from sepjax.train.damage import read_meta as read_meta
 from sepjax.train.optim.plateau import PlateauState
+from sepjax.train.schedules import Progress as Progress
 from sepjax.train.step import TrainState, init_variables
 from sepjax.weights.store import require_shapes
 
 FOLDER = "checkpoints"
-
-
-class Progress(NamedTuple):
-    """The part of a run's state that lives outside the device."""
-
-    plateau: PlateauState
-    best_step: int = 0
-    best_loss: float = math.inf
 
 
 class Manager(ocp.CheckpointManager):
@@ -138,7 +129,7 @@ def save(
     step = int(state.step)
     if step in manager.all_steps():
         return
-    meta = record | {"step": step, "progress": _progress_to_json(progress)}
+    meta = record | {"step": step, "progress": progress.to_json()}
     tree = _saved(state)
     meta[SUMS] = checksums(tree)
     arguments = ocp.args.Composite(
@@ -240,18 +231,20 @@ def restore(
     if shapes_by_name(saved) != shapes_by_name(target):
         raise CheckpointError(
             f"{run} keeps another state than this configuration needs: its optimizer, "
-            "schedule, warm-up or model is another one. Start a new run from it with "
-            f"--config.train.pretrained_from={run} and another --workdir"
+            "schedule, warm-up, model or train.per_source is another one. Start a new "
+            f"run from it with --config.train.pretrained_from={run} and another "
+            "--workdir"
         )
     restored = read_state(manager, step, target, meta)
     average = restored.get("average", {}) if state.average else {}
     if state.average and not average:
         average = jax.tree.map(jnp.copy, restored["params"])
     state = state.replace(**restored | {"average": average})
-    progress = _progress_from_json(meta["progress"])
+    progress = Progress.from_json(meta["progress"])
     if from_dict(meta["config"]).optim.lr != config.optim.lr:
         state = state.with_learning_rate(config.optim.lr)
-        progress = progress._replace(plateau=PlateauState(config.optim.lr))
+        plateau = PlateauState(config.optim.lr)
+        progress = Progress.of([p._replace(plateau=plateau) for p in progress.each])
     return state, progress
 
 
@@ -303,7 +296,8 @@ def load(
         config = config_of(Path(run), meta)
         with reading(manager, step):
             model = model_of(config)
-        return model, _variables(manager, step, meta, model), config
+        best = which == "best" and meta["progress"]["best_step"] > 0
+        return model, _variables(manager, step, meta, model, best), config
 
 
 def describe(run: str | os.PathLike) -> dict[str, Any]:
@@ -311,10 +305,14 @@ def describe(run: str | os.PathLike) -> dict[str, Any]:
     with _existing(Path(run)) as manager:
         step = manager.latest_step()
         meta = read_meta(manager, step)
-        best = meta["progress"]
+        progress = meta["progress"]
+        best = {"step": progress["best_step"], "loss": progress["best_loss"]}
+        if each := progress.get("sources"):
+            steps = [one["best_step"] for one in each]
+            best["sources"] = dict(zip(meta["config"]["data"]["sources"], steps))
         return {
             "step": step,
-            "best": {"step": best["best_step"], "loss": best["best_loss"]},
+            "best": best,
             "params_sha256": params_sha256(_variables(manager, step, meta)["params"]),
             "config": meta["config"],
             "provenance": meta["provenance"],
@@ -339,8 +337,10 @@ def _pick(manager: ocp.CheckpointManager, which: str) -> int:
     if which not in ("best", "latest"):
         raise ValueError(f"which={which!r}: best or latest")
     latest = manager.latest_step()
-    best = read_meta(manager, latest)["progress"]["best_step"]
-    if which == "latest" or not best:  # 0: nothing was evaluated yet
+    progress = read_meta(manager, latest)["progress"]
+    best = progress["best_step"]
+    # 0: nothing was evaluated yet. What was best of each source is in all checkpoints.
+    if which == "latest" or not best or progress.get("sources"):
         return latest
     if best not in manager.all_steps():
         warnings.warn(
@@ -357,18 +357,20 @@ def _variables(
     step: int,
     meta: dict[str, Any],
     model: SeparationModel | None = None,
+    best: bool = False,
 ) -> dict[str, Any]:
-    """Parameters, averaged if they were, and the collections that the model keeps."""
+    """Parameters, averaged or ``best`` of each source, and the model's collections."""
     # A target of host arrays: the devices that saved it need not be there any more.
     target = jax.tree.map(
         lambda leaf: np.empty(leaf.shape, leaf.dtype), read_layout(manager, step)
     )
     state = read_state(manager, step, target, meta)
     with reading(manager, step):
-        params = {"params": state.get("average") or state["params"]}
+        kept = {"params": state.get("average") or state["params"]}
+        kept = state["best"] if best and "best" in state else kept | state["memory"]
         if model is None:
-            return params
-        variables = params | {name: state["memory"][name] for name in model.collections}
+            return kept
+        variables = {name: kept[name] for name in ("params", *model.collections)}
         draw = functools.partial(init_variables, model, time=model.sample_rate)
         drawn = jax.eval_shape(draw, jax.random.key(0))
         require_shapes({name: drawn[name] for name in variables}, variables)
@@ -376,18 +378,8 @@ def _variables(
 
 
 def _saved(state: TrainState) -> dict[str, Any]:
-    """The parts of a state that are kept; the average only where there is one."""
+    """The parts of a state that are kept; average and best only where they are."""
     names = ("step", "params", "opt_state", "memory")
-    average = {"average": state.average} if state.average else {}
-    return {name: getattr(state, name) for name in names} | average
-
-
-def _progress_to_json(progress: Progress) -> dict[str, Any]:
-    tree = progress._asdict() | {"plateau": progress.plateau._asdict()}
-    return json.loads(json.dumps(tree), parse_constant=str)
-
-
-def _progress_from_json(tree: dict[str, Any]) -> Progress:
-    # Infinity, which JSON lacks, was saved as a string.
-    plateau = PlateauState(**tree["plateau"] | {"best": float(tree["plateau"]["best"])})
-    return Progress(plateau, tree["best_step"], float(tree["best_loss"]))
+    more = {"average": state.average, "best": state.best}
+    tree = {name: getattr(state, name) for name in names}
+    return tree | {name: part for name, part in more.items() if part}

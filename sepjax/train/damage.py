@@ -158,13 +158,13 @@ def _require_intact(meta: Mapping[str, Any], state: Any) -> None:
 
 def _require_facts(meta: Any) -> None:
     """Check what is stored beside the arrays: types and the configuration."""
-    progress, numbers = meta["progress"], PlateauState(**meta["progress"]["plateau"])
-    for number in (*numbers, progress["best_loss"]):
-        float(number)  # infinity is a text
-    if type(progress["best_step"]) is not int or not isinstance(
-        meta["provenance"], dict
-    ):
-        raise ValueError("best_step and provenance have other types than a run stores")
+    for progress in (meta["progress"], *meta["progress"].get("sources", ())):
+        for number in (*PlateauState(**progress["plateau"]), progress["best_loss"]):
+            float(number)  # infinity is a text
+        if type(progress["best_step"]) is not int:
+            raise ValueError("best_step is no number")
+    if not isinstance(meta["provenance"], dict):
+        raise ValueError("provenance has another type than a run stores")
     # A run with modules of one's own can be described where these are missing.
     if not meta["config"].get("extensions"):
         from_dict(meta["config"])

@@ -12,27 +12,28 @@ from jax.sharding import Mesh
 
 from sepjax.config import Config
 from sepjax.train import checkpoint
-from sepjax.train.checkpoint import Progress
 from sepjax.train.interrupt import stop_signals
 from sepjax.train.log import MetricLog
 from sepjax.train.mesh import shard_batch
 from sepjax.train.objective import loss_terms, reduction
-from sepjax.train.optim.plateau import plateau_step
 from sepjax.train.program import Program, make_program
+from sepjax.train.schedules import Progress
 from sepjax.train.seeds import part
 from sepjax.train.start import (
     Batches,
     SeedRun,
     ended,
+    ended_sources,
     laid_out,
     open_runs,
-    patience,
     remember,
     resume,
     spelled_out,
     stalled,
 )
-from sepjax.train.step import TrainState
+from sepjax.train.step import TrainState, of_sources, where_source
+
+select = jax.jit(where_source)
 
 
 class NonFiniteError(RuntimeError):
@@ -105,23 +106,23 @@ def advance(
     # Feeders are generators.
     with contextlib.closing(batches):  # type: ignore[type-var]
         if done := last == 0:
-            save(runs, *appraise(program, runs, state, data, 0))
+            save(runs, appraise(program, runs, state, data, 0))
         for step, batch in enumerate(batches, start=start + 1):
             state, metrics = program.train_step(state, shard_batch(program.mesh, batch))
             recent.append((step, metrics))
             # One step ahead of the device and no more: it can stop within two steps.
             jax.block_until_ready(recent[-2:-1])
-            done, losses, stop = step == last, [math.inf] * len(runs), stop_asked()
+            done, stop = step == last, stop_asked()
             judged = done or step % train.eval_every == 0
             saved = judged or stop or step % train.checkpoint_every == 0
             # What is saved was found finite, and a resumed run averages the same steps.
             if saved or step % train.log_every == 0:
                 recent = report(runs, data, state, recent)
             if judged:
-                state, losses = appraise(program, runs, state, data, step)
+                state = appraise(program, runs, state, data, step)
                 done = done or stalled(runs, step)
             if saved:
-                save(runs, state, losses)
+                save(runs, state)
             if done or stop:
                 break
     return done
@@ -129,27 +130,28 @@ def advance(
 
 def appraise(
     program: Program, runs: list[SeedRun], state: TrainState, data: Batches, step: int
-) -> tuple[TrainState, list[float]]:
+) -> TrainState:
     """Evaluate, record the best, log and print; the state may get another rate."""
     values = validate(program, runs, state, data, step)
-    losses = [math.inf if r.lost else v["loss"] for r, v in zip(runs, values)]
-    state = judge(runs, state, step, losses)
+    state = judge(runs, state, step, [own_losses(*pair) for pair in zip(runs, values)])
     tell(runs, step, values)
-    return state, losses
+    return state
 
 
-def save(runs: list[SeedRun], state: TrainState, losses: list[float]) -> None:
-    """Write a checkpoint of every seed; unknown ``losses`` are infinite."""
-    for index, (run, loss) in enumerate(zip(runs, losses)):
+def own_losses(run: SeedRun, values: dict[str, float]) -> list[float]:
+    """Return the losses for a seed's schedules, infinite where there is none."""
+    names = [f"loss/{name}" for name in run.config.data.sources]
+    losses = [values[name] for name in (names if run.progress.sources else ["loss"])]
+    return [math.inf if run.lost or math.isnan(loss) else loss for loss in losses]
+
+
+def save(runs: list[SeedRun], state: TrainState) -> None:
+    """Write a checkpoint of every seed; only one of a new best has a finite loss."""
+    for index, run in enumerate(runs):
         own = laid_out(part(state, index, len(runs)), run.layout)
-        if retired(run, int(own.step)) or run.lost:
-            loss = math.inf  # alone it had ended: no later state may be its best
+        best, loss = run.progress.best_step, run.progress.best_loss
+        loss = loss if int(own.step) == best else math.inf
         checkpoint.save(run.manager, own, run.progress, loss, run.record)
-
-
-def retired(run: SeedRun, step: int) -> bool:
-    """Return whether a seed alone would have ended before this step."""
-    return 0 < patience(run) < step - run.progress.best_step
 
 
 def report(
@@ -166,7 +168,7 @@ def report(
         return []
     steps = [step for step, _ in recent]
     fetched = jax.device_get([metrics for _, metrics in recent])
-    rates = np.asarray(state.learning_rate).reshape(-1)
+    rates = np.asarray(state.learning_rate).reshape(len(runs), -1)
     each = [[part(m, index, len(runs)) for m in fetched] for index in range(len(runs))]
     problems = [""] * len(runs)
     for index, (run, own) in enumerate(zip(runs, each)):
@@ -179,10 +181,12 @@ def report(
         values = {"loss": float(mean["loss"])} | by_source(run.config, mean)
         values |= {name: float(term) for name, term in mean.get("terms", {}).items()}
         values["grad_norm"] = float(mean["grad_norm"])
-        values["learning_rate"] = float(rate)
+        values["learning_rate"] = float(max(rate))
+        if run.progress.sources:
+            values |= per_source(run.config, rate, "learning_rate")
         run.log.write("train", steps[-1], values)
         losses += [] if run.lost else [values["loss"]]
-    text = f"loss {np.mean(losses):.2f}  rate {max(rates):.2g}"
+    text = f"loss {np.mean(losses):.2f}  rate {np.max(rates):.2g}"
     runs[0].log.progress(steps[-1], text)
     return []
 
@@ -257,56 +261,51 @@ def averages(config: Config, sums: dict[str, np.ndarray]) -> dict[str, float]:
     count, total = sums["count"], 0.0
     loss = config.loss
     values: dict[str, float] = {}
+    own: Any = 0.0  # the loss of each source
     for weight, term in loss_terms(loss, config.model.objective):
         spoken = term.reduces or term.label == "si_sdr"
         label, sign = ("si_sdr", -1) if spoken else (term.label, 1)
         items = sums["items"] if not spoken and term.counts_silence else count
         known = np.broadcast_to(items > 0, count.shape)
         each = np.where(known, sums[label] / np.maximum(items, 1), np.nan)
-        added = not spoken and reduction(term, loss) == "sum"
+        own = own + weight * sign * each
+        added = not spoken and (config.per_source or reduction(term, loss) == "sum")
         reduce = np.nansum if added else np.nanmean
         total += weight * sign * float(reduce(each)) if known.any() else math.nan
         values |= per_source(config, each if spoken else term.sign * each, label)
     if "si_sdr" not in {name.partition("/")[0] for name in values}:
         each = np.where(count > 0, sums["si_sdr"] / np.maximum(count, 1), np.nan)
         values = per_source(config, each) | values
+    if config.per_source:
+        values |= per_source(config, own, "loss")
     return {"loss": total} | values
 
 
 def judge(
-    runs: list[SeedRun], state: TrainState, step: int, losses: list[float]
+    runs: list[SeedRun], state: TrainState, step: int, losses: list[list[float]]
 ) -> TrainState:
     """Remember the best evaluations and lower learning rates on a plateau.
 
-    The plateau schedule ignores an evaluation out of turn, at the end of a run:
-    prolonged, the run trains on as if it had been longer from the start. Such an
-    evaluation may still be the best. Restarts (``optim.schedule``) follow from the
-    steps alone.
+    ``losses`` are those of all sources of a seed, or of each
+    (:attr:`sepjax.train.checkpoint.Progress.each`). What has ended stays as it is.
     """
-    before = [run.progress.plateau.learning_rate for run in runs]
-    for run, loss in zip(runs, losses):
-        if retired(run, step):
-            continue
-        optim, plateau = run.config.optim, run.progress.plateau
-        in_turn = step % run.config.train.eval_every == 0
-        if in_turn and optim.schedule == "plateau":
-            plateau = plateau_step(
-                plateau,
-                loss,
-                factor=optim.lr_decay_gamma,
-                patience=optim.lr_decay_patience,
-                cooldown=optim.lr_decay_cooldown,
-                threshold=optim.plateau_threshold,
-                threshold_mode=optim.plateau_mode,
-            )
-        best = run.progress._replace(plateau=plateau)
-        if loss < best.best_loss:
-            best = Progress(plateau, step, loss)
-        run.progress = best
-    rates = [run.progress.plateau.learning_rate for run in runs]
-    if rates == before:
+    for run, own in zip(runs, losses):
+        ended = ended_sources(run, step - 1)
+        each = [
+            progress if over else progress.after(run.config, step, loss)
+            for progress, loss, over in zip(run.progress.each, own, ended)
+        ]
+        run.progress = Progress.of(each)
+    each = [one for run in runs for one in run.progress.each]
+    if runs[0].config.optim.schedule == "plateau":
+        state = state.with_learning_rate([one.plateau.learning_rate for one in each])
+    if not state.best:
         return state
-    return state.with_learning_rate(rates if len(rates) > 1 else rates[0])
+    # Of a source that no evaluation can judge, the latest is kept.
+    new = [one.best_step == step or math.isinf(one.best_loss) for one in each]
+    mask = np.reshape(new, state.going.shape)
+    state = state.replace(best=select(mask, of_sources(state), state.best))
+    return state.with_ended([ended_sources(run, step) for run in runs])
 
 
 def tell(runs: list[SeedRun], step: int, values: list[dict[str, float]]) -> None:
@@ -316,15 +315,19 @@ def tell(runs: list[SeedRun], step: int, values: list[dict[str, float]]) -> None
     values = [own for run, own in zip(runs, values) if not run.lost]
     mean = {name: np.mean([own[name] for own in values]) for name in values[0]}
     classes = [name for name in mean if name.startswith("si_sdr/")]
-    each = "  ".join(f"{c.removeprefix('si_sdr/')} {mean[c]:.2f}" for c in classes)
     means = [np.nanmean([own[name] for name in classes]) for own in values]
     kept = [run for run in runs if not run.lost]
     best = " (best)" if all(run.progress.best_step == step for run in kept) else ""
+    best = "" if kept[0].progress.sources else best  # or one for each source
+    pairs = zip(runs[0].config.data.sources, zip(*(r.progress.sources for r in kept)))
+    new = {n for n, own in pairs if all(one.best_step == step for one in own)}
+    names = ((c, c.removeprefix("si_sdr/")) for c in classes)
+    each = [f"{n} {mean[c]:.2f}{' (best)' if n in new else ''}" for c, n in names]
     band = f" ± {np.std(means, ddof=1):.2f} over {len(means)} runs" if means[1:] else ""
     other = any("/" in name for name in mean if name not in classes)
     judged = f"loss {mean['loss']:.4g}, " if other else ""
     verdict = f"{judged}SI-SDR {np.mean(means):.2f} dB{band}{best}"
-    runs[0].log.say(f"step {step}: validation {verdict}  {each}")
+    runs[0].log.say(f"step {step}: validation {verdict}  {'  '.join(each)}")
 
 
 def by_source(config: Config, metrics: dict) -> dict[str, float]:

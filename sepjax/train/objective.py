@@ -4,6 +4,7 @@ An objective computes what a share of a batch, a device's or a microbatch, contr
 to the loss *of the whole batch*: sums over shares are the loss and its gradient.
 """
 
+import dataclasses
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -29,7 +30,7 @@ from sepjax.train.optim.freeze import within
 Metrics = dict[str, Any]
 Terms = tuple[tuple[float, Loss], ...]
 
-RESERVED = ("loss", "grad_norm", "terms", "items", "count", "learning_rate")
+RESERVED = "loss grad_norm terms items count learning_rate each".split()
 """Names in metrics and logs that are no loss's label."""
 
 RNGS = "dropout"
@@ -89,6 +90,7 @@ def make_objective(
     model: SeparationModel,
     config: LossConfig | None = None,
     freeze: Sequence[str] = (),
+    per_source: bool = False,
 ) -> Objective:
     """Return the objective of a model: its own loss, or the configuration's.
 
@@ -97,11 +99,15 @@ def make_objective(
         config: the section ``loss``; its numbers may be arrays.
         freeze: paths that training leaves unchanged. Frozen norms keep their stored
             statistics: the model runs as in inference.
+        per_source: whether each source is trained as if it were alone: the loss is a
+            sum, of what the metrics have as ``each``.
 
     Raises:
         ValueError: an output that a loss needs is not one of the model's.
     """
     config = config or LossConfig()
+    if per_source:
+        config = dataclasses.replace(config, over_sources="sum")
     terms = loss_terms(config, model.objective)
     require_outputs(model, terms)
     norms = model.batch_norms
@@ -121,6 +127,8 @@ def make_objective(
             part, own = reduce_share(term, facts)
             total, metrics = total + weight * part, metrics | own
             parts[term.label] = term.sign * part
+        if per_source:
+            metrics["each"] = sum(w * t.sign * metrics[t.label] for w, t in terms)
         if "si_sdr" not in metrics and "estimates" in outputs:
             values = source_si_sdr(excerpt.sources, facts["estimates"])
             active = active_sources(excerpt.sources)

@@ -81,7 +81,8 @@ def start_from(
         freeze: the parts that stay as they are.
 
     Returns:
-        The state, and facts for the provenance: run, step, hashes.
+        The state, and facts for the provenance: run, step, hashes, and which parameters
+        stay as they were drawn.
 
     Raises:
         CheckpointError: the run has not ended; a parameter of it is not in this model,
@@ -103,6 +104,7 @@ def start_from(
     facts = origin(run) | {
         "params_sha256": checkpoint.params_sha256(variables["params"]),
         "sources": list(other.data.sources),
+        "drawn": [_name(path) for path, _ in new if path not in source],
     }
 
     def placed(old: jax.Array, value: Any) -> jax.Array:
@@ -172,7 +174,12 @@ def require_same_meaning(run: Path, old: Config, new: Config, whole: bool) -> No
     if whole and not new.model.sources_by_name:
         pairs["data.sources"] = old.data.sources, new.data.sources
     pairs["data.sample_rate"] = (old.data.sample_rate, new.data.sample_rate)
-    changed = [f"{name}: {a!r} -> {b!r}" for name, (a, b) in pairs.items() if a != b]
+    more = new.model.extends(new, old) if type(new.model) is type(old.model) else ()
+    changed = [
+        f"{name}: {a!r} -> {b!r}"
+        for name, (a, b) in pairs.items()
+        if a != b and name not in more
+    ]
     if changed:
         raise CheckpointError(
             f"the parameters of {run} would mean something else here:\n  "

@@ -17,6 +17,7 @@ from sepjax.models.contract import SeparationModel
 from sepjax.train.mesh import AXIS, replicated, spread
 from sepjax.train.objective import make_objective
 from sepjax.train.optim import make_optimizer
+from sepjax.train.optim.chain import per_source
 from sepjax.train.optim.freeze import all_but
 from sepjax.train.seeds import map_members, map_seeds
 from sepjax.train.step import (
@@ -60,7 +61,7 @@ def make_program(config: Config, mesh: Mesh) -> Program:
     time = round(config.data.chunk_seconds * config.data.sample_rate)
     freeze = frozen_parts(config, model, time)
     axis = AXIS if train.parallel == "pmap" or mesh.size > 1 else None
-    objective = make_objective(model, config.loss, freeze)
+    objective = make_objective(model, config.loss, freeze, config.per_source)
     if train.accumulate > 1 and objective.pooled:
         raise ValueError(
             "train.accumulate > 1: this model's norms use the statistics of the whole "
@@ -70,11 +71,11 @@ def make_program(config: Config, mesh: Mesh) -> Program:
     # A varied number is an array here too, so that no link of the chain is left out.
     values = {path: jnp.float32(v) for path, v in variations(config)[0].items()}
     optimizer = optimizer_of(with_values(config, values), freeze, model)
-    average = config.optim.ema > 0
+    kinds = dict(average=config.optim.ema > 0, per_source=config.per_source)
     step = train_step(config, model, freeze, axis)
     return Program(
         jax.jit(
-            lambda key: init_state(model, optimizer, key, time, average=average),
+            lambda key: init_state(model, optimizer, key, time, **kinds),
             out_shardings=replicated(mesh),
             # It runs once: optimized, it would compile longer than the step.
             compiler_options={"xla_backend_optimization_level": 0},
@@ -97,7 +98,7 @@ def train_step(
     def step(state: TrainState, excerpt: Excerpt) -> tuple[TrainState, dict]:
         own = with_values(config, state.settings)
         update = make_train_step(
-            make_objective(model, own.loss, freeze),
+            make_objective(model, own.loss, freeze, config.per_source),
             optimizer_of(own, freeze, model),
             axis_name=axis,
             freeze=freeze,
@@ -128,8 +129,9 @@ def optimizer_of(
     config: Config, freeze: Sequence[str], model: SeparationModel
 ) -> optax.GradientTransformation:
     """The optimiser of a run."""
-    steps = config.train.steps
-    return make_optimizer(config.optim, freeze=freeze, steps=steps, model=model)
+    options: dict[str, Any] = dict(freeze=freeze, steps=config.train.steps, model=model)
+    optimizer = make_optimizer(config.optim, **options)
+    return per_source(optimizer) if config.per_source else optimizer
 
 
 def state_shapes(program: Program, members: int) -> TrainState:

@@ -17,12 +17,13 @@ from sepjax.config import Config, member_configs, member_folders, to_dict
 from sepjax.models.build import model_of
 from sepjax.storage import write_json
 from sepjax.train import checkpoint
-from sepjax.train.checkpoint import Progress
 from sepjax.train.log import MetricLog, announced, read_log, timed
 from sepjax.train.memory import compile_step
+from sepjax.train.optim.freeze import frozen_leaves, leaf_names
 from sepjax.train.optim.plateau import PlateauState
 from sepjax.train.pretrained import find_run, fitted_parts, start_from
 from sepjax.train.program import Program, optimizer_of, preparation
+from sepjax.train.schedules import Progress
 from sepjax.train.seeds import join
 from sepjax.train.statistics import gather, wants_statistics
 from sepjax.train.step import TrainState
@@ -80,7 +81,8 @@ def open_runs(
         manager = stack.enter_context(checkpoint.writing(folder, keep_latest=keep))
         own = provenance | {"seed": one.seed}
         record = {"config": to_dict(one), "provenance": own}
-        progress = Progress(PlateauState(one.optim.lr))
+        count = len(one.data.sources) if one.per_source else 1
+        progress = Progress.of([Progress(PlateauState(one.optim.lr))] * count)
         run = SeedRun(one, folder, record, manager, progress)
         runs.append(run)
     return runs
@@ -117,6 +119,8 @@ def resume(
             force=force,
         )
         states[index] = laid_out(restored, together)
+        if restored.best:
+            states[index] = states[index].with_ended(ended_sources(run, step))
         before = checkpoint.read_meta(run.manager, step)["provenance"]
         if "pretrained" in before:
             run.record["provenance"]["pretrained"] = before["pretrained"]
@@ -151,7 +155,7 @@ def tell_start(runs: list[SeedRun], step: int) -> None:
 def tell_lost(runs: list[SeedRun]) -> None:
     """Say whose best checkpoint is not there any more."""
     for run in runs:
-        best = run.progress.best_step
+        best = 0 if run.progress.sources else run.progress.best_step
         if best and best not in run.manager.all_steps() and jax.process_index() == 0:
             print(
                 f"note: {run.folder} lacks its best checkpoint, of step {best}: until "
@@ -168,7 +172,14 @@ def ended(runs: list[SeedRun], step: int) -> bool:
 
 def stalled(runs: list[SeedRun], step: int) -> bool:
     """Return whether ``early_stop`` evaluations in sequence gave no seed a new best."""
-    return all(0 < patience(run) <= step - run.progress.best_step for run in runs)
+    return all(all(ended_sources(run, step)) for run in runs)
+
+
+def ended_sources(run: SeedRun, step: int) -> list[bool]:
+    """Return whether early stopping has ended each schedule of a seed by a step."""
+    last = step // run.config.train.eval_every * run.config.train.eval_every
+    waited = [last - one.best_step for one in run.progress.each]
+    return [0 < patience(run) <= steps for steps in waited]
 
 
 def patience(run: SeedRun) -> int:
@@ -229,11 +240,11 @@ def prepare(
 ) -> list[TrainState]:
     """Begin with parameters of another run or statistics of the data, if required."""
     config, model = runs[0].config, model_of(runs[0].config)
+    drawn = leaf_names(states[0].params)
     if config.train.pretrained_from:
-        states = [
-            start_pretrained(run, state, program) for run, state in zip(runs, states)
-        ]
-    elif wants_statistics(model, states[0].params):
+        started = [start_pretrained(run, s, program) for run, s in zip(runs, states)]
+        states, drawn = [state for state, _ in started], started[0][1]
+    if wanted := wants_statistics(model, drawn):
         excerpts = config.train.statistics_excerpts
         steps = -(-excerpts // config.train.batch_size)
         params = gather(
@@ -245,8 +256,15 @@ def prepare(
             seeds=len({run.config.seed for run in runs}),
             prepare=preparation(config),
         )
+        if config.train.pretrained_from:  # what it has keeps its statistics
+            new = frozen_leaves(params[0], drawn)
+            pairs = zip(params, (state.params for state in states))
+            params = [
+                jax.tree.map(lambda n, a, b: a if n else b, new, *pair)
+                for pair in pairs
+            ]
         states = [state.replace(params=own) for state, own in zip(states, params)]
-    else:
+    if not (wanted or config.train.pretrained_from):
         return states
     return [begin_from(state, program) for state in states]
 
@@ -270,12 +288,17 @@ def laid_out(state: TrainState, layout: Any) -> TrainState:
     return state.replace(opt_state=jax.tree.unflatten(layout, leaves))
 
 
-def start_pretrained(run: SeedRun, state: TrainState, program: Program) -> TrainState:
-    """Set the parameters of ``train.pretrained_from`` and record their provenance."""
+def start_pretrained(run: SeedRun, state: TrainState, program: Program) -> tuple:
+    """Set the parameters of ``train.pretrained_from``; return those it lacks, too."""
     source = find_run(run.config.train.pretrained_from, run.folder, run.config.seed)
     state, facts = start_from(state, source, run.config, program.freeze)
+    drawn, count = facts.pop("drawn"), len(jax.tree.leaves(state.params))
+    parts = dict.fromkeys(name.split("/")[0] for name in drawn)
+    taken = f"{count - len(drawn)} of {count} arrays are those of {source}"
+    if jax.process_index() == 0:
+        print(f"{taken}; drawn anew: {', '.join(parts) or 'none'}", flush=True)
     run.record["provenance"]["pretrained"] = facts
-    return state
+    return state, drawn
 
 
 def remember(workdir: Path, record: dict[str, Any]) -> None:

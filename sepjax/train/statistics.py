@@ -22,10 +22,9 @@ from sepjax.train.mesh import AXIS, shard_batch, spread
 from sepjax.train.seeds import map_seeds
 
 
-def wants_statistics(model: SeparationModel, params: Any) -> bool:
-    """Return whether some of a model's parameters are statistics of its input."""
-    flat = traverse_util.flatten_dict(params)
-    return any(path[-1] in model.statistics for path in flat)
+def wants_statistics(model: SeparationModel, names: Sequence[str]) -> bool:
+    """Return whether some parameters, by path, are statistics of a model's input."""
+    return any(name.split("/")[-1] in model.statistics for name in names)
 
 
 def gather(

@@ -6,6 +6,7 @@ from typing import Any
 import flax.struct
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jaxtyping import Array
 
@@ -15,6 +16,7 @@ from sepjax.losses import Whole, active_sources, source_si_sdr, whole_batch
 from sepjax.models.contract import SeparationModel
 from sepjax.train.mesh import merge, split
 from sepjax.train.objective import (
+    RNGS,
     Metrics,
     Objective,
     initial_memory,
@@ -36,6 +38,10 @@ class TrainState(flax.struct.PyTreeNode):
     average: dict[str, Any] = flax.struct.field(default_factory=dict)
     # Values of varied fields (train.vary); part of the configuration, not saved.
     settings: dict[str, Array] = flax.struct.field(default_factory=dict)
+    # Where each source is trained as if it were alone: what was best of each, and which
+    # ones go on. The latter follows from the schedules and is not saved.
+    best: dict[str, Any] = flax.struct.field(default_factory=dict)
+    going: Any = ()
 
     @property
     def scored(self) -> Any:
@@ -48,12 +54,18 @@ class TrainState(flax.struct.PyTreeNode):
         hyperparams = self.opt_state.hyperparams
         return hyperparams["learning_rate"] * hyperparams.get("warmup", 1.0)
 
-    def with_learning_rate(self, rate: float | Sequence[float]) -> "TrainState":
-        """The same state with another rate; nothing is recompiled."""
-        present = self.opt_state.hyperparams["learning_rate"]  # or one per member
-        new = jax.device_put(jnp.asarray(rate, present.dtype), present.sharding)
+    def with_learning_rate(self, rate: Any) -> "TrainState":
+        """The same state with other rates, one or all; nothing is recompiled."""
+        present = self.opt_state.hyperparams["learning_rate"]  # of members and sources
+        rates = np.resize(rate, present.shape).astype(present.dtype)
+        new = jax.device_put(rates, present.sharding)
         hyperparams = self.opt_state.hyperparams | {"learning_rate": new}
         return self.replace(opt_state=self.opt_state._replace(hyperparams=hyperparams))
+
+    def with_ended(self, ended: Any) -> "TrainState":
+        """The same state, in which some sources have ended; nothing is recompiled."""
+        going = ~np.asarray(ended, bool).reshape(self.going.shape)
+        return self.replace(going=jax.device_put(going, self.going.sharding))
 
 
 def init_state(
@@ -63,17 +75,50 @@ def init_state(
     time: int,
     *,
     average: bool = False,
+    per_source: bool = False,
 ) -> TrainState:
     """A fresh state for chunks of ``time`` samples."""
     variables = init_variables(model, key, time)
     params = variables["params"]
-    return TrainState(
+    state = TrainState(
         jnp.zeros((), jnp.int32),
         params,
         optimizer.init(params),
         initial_memory(model, variables, key),
         jax.tree.map(jnp.copy, params) if average else {},
     )
+    if not per_source:
+        return state
+    best = jax.tree.map(jnp.copy, of_sources(state))
+    count = len(jax.tree.leaves(params)[0])
+    return state.replace(best=best, going=jnp.ones(count, bool))
+
+
+def where_source(mask: Array, new: Any, old: Any) -> Any:
+    """Return a tree with the arrays of ``new`` for some sources, of ``old`` for others.
+
+    Example:
+        >>> mask = jnp.array([True, False])
+        >>> where_source(mask, {"a": jnp.ones((2, 1))}, {"a": jnp.zeros((2, 1))})
+        {'a': Array([[1.],
+               [0.]], dtype=float32)}
+    """
+
+    def pick(one: Array, other: Array) -> Array:
+        shape = mask.shape + (1,) * (one.ndim - mask.ndim)  # members, sources
+        return jnp.where(mask.reshape(shape), one, other)
+
+    return jax.tree.map(pick, new, old)
+
+
+def of_sources(state: TrainState) -> dict[str, Any]:
+    """Return what evaluation needs of a state, all of it with an axis over sources."""
+    return {"params": state.scored} | collections(state)
+
+
+def collections(state: TrainState) -> dict[str, Any]:
+    """Return what a model remembers, but for the key of its random streams."""
+    return {name: tree for name, tree in state.memory.items() if name != RNGS}
 
 
 def init_variables(model: SeparationModel, key: Array, time: int) -> dict[str, Any]:
@@ -137,8 +182,9 @@ def make_train_step(
 
     def step(state: TrainState, excerpt: Excerpt) -> tuple[TrainState, Metrics]:
         grads, metrics, memory = gradient(state.params, excerpt, state.memory)
+        value = metrics.pop("each", metrics["loss"])
         updates, opt_state = optimizer.update(
-            grads, state.opt_state, state.params, value=metrics["loss"]
+            grads, state.opt_state, state.params, value=value
         )
         still = unmoved(state.params, freeze, objective.constants)
         moves = jax.tree.map(
@@ -148,9 +194,21 @@ def make_train_step(
         metrics["grad_norm"] = optax.tree.norm(grads)
         average = averaged(state.average, params, state.step, ema) if ema else {}
         kept = dict(params=params, opt_state=opt_state, memory=memory, average=average)
-        return state.replace(step=state.step + 1, **kept), metrics
+        after = state.replace(step=state.step + 1, **kept)
+        return unless_ended(state, after) if state.best else after, metrics
 
     return step
+
+
+def unless_ended(before: TrainState, after: TrainState) -> TrainState:
+    """Return the state after a step, in which sources that have ended did not move."""
+
+    def parts(state: TrainState) -> dict[str, Any]:
+        fields = dict(params=state.params, opt_state=state.opt_state)
+        return fields | dict(average=state.average, memory=collections(state))
+
+    new = where_source(before.going, parts(after), parts(before))
+    return after.replace(**new | {"memory": after.memory | new["memory"]})
 
 
 def averaged(average: Any, params: Any, step: Array, decay: float) -> Any:

@@ -25,7 +25,8 @@ def test_members_are_valid_runs_with_names_of_their_own(name):
     for run, member in SWEEPS[name].items():
         config = configuration(member)
         assert config.name == run
-        assert config.train.pretrained_from in ("", *SWEEPS[name])
+        source = config.train.pretrained_from
+        assert source in ("", *SWEEPS[name]) or source.startswith("weights/")
 
 
 def test_sections_and_figures_are_whole():
@@ -48,6 +49,20 @@ def test_a_source_comes_before_what_starts_from_it():
     order = list(SWEEPS["figure_5.14"])
     row = "large_hybrid_pmpgtf_pretrained_encoder"
     assert order.index("irm_hybrid_pmpgtf") < order.index(row)
+
+
+def test_chapters_run_on_prepared_folders():
+    runs = {n: configuration(m) for n, m in SWEEPS["chapter4"].items()}
+    roots = {name: config.data.root for name, config in runs.items()}
+    assert roots["meta_guitar"] == roots["meta_all_instruments"]
+    assert roots["meta_all_data"] == "prepared/all_data"
+    assert runs["meta_guitar"].data.sources == runs["meta_all_data"].data.sources
+    root = ["--config.data.root=concerts"]
+    live = [configuration(m, root) for m in SWEEPS["chapter6"].values()]
+    assert {config.data.root for config in live} == {"concerts"}
+    together = [*runs.values(), *live]
+    assert {config.data.dataset for config in together} == {"prepared"}
+    assert {config.name: config.train.fit for config in live}["tl"] == ("fc2", "fc3")
 
 
 def test_shards_are_a_partition():

@@ -8,7 +8,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sepjax.report.figures.curves import _spread, best_step, learning_rate_drops
+from sepjax.report.figures.curves import (
+    _spread,
+    best_step,
+    curves_section,
+    learning_rate_drops,
+)
 from sepjax.report.figures.spectrogram import ROWS, mel_place, spectrogram
 from sepjax.report.html.pictures import heat_image, round_scale
 from sepjax.report.pages.filters import magnitude_response, peak_frequencies
@@ -93,3 +98,20 @@ def test_best_step_and_learning_rate_cuts(tmp_path):
     # Rates that fall at every step are no cuts.
     (tmp_path / "config.json").write_text('{"optim": {"schedule": "restarts"}}')
     assert learning_rate_drops(read_run(tmp_path)) == []
+
+
+def test_classes_that_were_trained_apart_have_a_best_step_each(tmp_path):
+    losses = {"bass": [3.0, 1.0, 1.0], "wind": [2.0, 2.5, 1.5]}
+    lines = [
+        {"kind": "valid", "step": 10 * (i + 1), "loss": bass + wind}
+        | {"loss/bass": bass, "loss/wind": wind, "si_sdr/bass": 1.0}
+        for i, (bass, wind) in enumerate(zip(*losses.values()))
+    ]
+    text = "\n".join(json.dumps(line) for line in lines)
+    (tmp_path / "metrics.jsonl").write_text(text)
+    (tmp_path / "config.json").write_text('{"data": {"sources": ["bass", "wind"]}}')
+    run = read_run(tmp_path)
+    assert best_step(run) is None
+    page = str(curves_section(run))
+    assert "Best parameters of bass: step 20. Best parameters of wind: step 30." in page
+    assert "Best checkpoint" not in page

@@ -133,6 +133,7 @@ def shared_program(config, mesh):
     del tree["optim"]["plateau_threshold"]
     train = config.train
     parts = train.freeze, train.fit, train.vary, train.accumulate, train.parallel
+    parts += (train.per_source,)
     key = (json.dumps(tree), train.batch_size, train.seeds, parts, mesh)
     if key not in PROGRAMS:
         PROGRAMS[key] = make_program(config, mesh)

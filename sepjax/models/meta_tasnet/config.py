@@ -38,6 +38,12 @@ class MetaTasNetConfig(ModelConfig):
         """Embeddings go by name; networks of their own do not."""
         return not self.independent_params
 
+    def extends(self, new: Config, old: Config) -> tuple[str, ...]:
+        """Return the fields of further stages, each at twice the rate before."""
+        stages = self.stages - old.model.stages
+        same = new.data.sample_rate == old.data.sample_rate * 2**stages
+        return ("model.stages", "data.sample_rate") if stages > 0 and same else ()
+
     def problems(self, config: Config) -> Iterable[str]:
         """Return the problems of fields that do not go together."""
         if wide := [name for name in ("N", "B", "H") if getattr(self, name) % 8]:

@@ -13,6 +13,7 @@ class OpenUnmixConfig(ModelConfig):
     """The network of a source, and the Wiener filter between sources."""
 
     objective: ClassVar[str] = "spectral_mse"
+    per_source: ClassVar[bool] = True
     former: ClassVar[dict[str, str]] = {
         f"umx_{name}": name
         for name in ("hidden", "layers", "bidirectional", "bandwidth", "hop", "dropout")

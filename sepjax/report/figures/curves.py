@@ -51,7 +51,9 @@ def curves_section(run: RunFolder) -> Markup:
 
 
 def best_step(run: RunFolder) -> int | None:
-    """The step of the lowest validation loss: the best checkpoint."""
+    """The step of the lowest validation loss, if it is that of all classes together."""
+    if any(name.startswith("loss/") for line in run.valid for name in line):
+        return None
     losses = _curve("", "", run.valid, "loss").known
     return max(losses, key=lambda pair: pair[1])[0] if losses else None
 
@@ -196,6 +198,11 @@ def _caption(run: RunFolder, best: int | None, drops: list) -> Markup:
     if best is not None:
         mean = decibels(dict(_curve("", "", run.valid, "loss").known)[best])
         parts.append(f"Best checkpoint: step {best:,}, mean {mean} dB. ")
+    for name in run.sources:
+        losses = _curve("", "", run.valid, f"loss/{name}").known
+        if losses:  # as they are: the lowest is the best
+            step = min(losses, key=lambda pair: pair[1])[0]
+            parts.append(f"Best parameters of {name}: step {step:,}. ")
     if drops:
         cuts = ", ".join(f"to {new:.3g} at step {step:,}" for step, _, new in drops)
         parts += [element("i", class_="key-drop"), f"Learning rate cut {cuts}. "]

@@ -202,6 +202,27 @@ def make_optimizer(
     )(rate, lambda count: jnp.minimum(1.0, (count + 1) / growth))
 
 
+def per_source(
+    optimizer: optax.GradientTransformation,
+) -> optax.GradientTransformationExtraArgs:
+    """Return the optimiser that keeps a state, and a rate, of its own for each source.
+
+    All arrays have a leading axis over sources (``ModelConfig.per_source``).
+
+    Example:
+        >>> clip = per_source(optax.clip_by_global_norm(1.0))
+        >>> gradients = {"kernel": jnp.array([[4.0, 0.0], [0.0, 0.5]])}
+        >>> clip.update(gradients, clip.init(gradients))[0]["kernel"].tolist()
+        [[1.0, 0.0], [0.0, 0.5]]
+    """
+    own = optax.with_extra_args_support(optimizer)
+
+    def update(updates: Any, state: Any, params: Any = None, **more: Any) -> tuple:
+        return jax.vmap(own.update)(updates, state, params, **more)
+
+    return optax.GradientTransformationExtraArgs(jax.vmap(own.init), update)
+
+
 def is_used(value: Any) -> bool:
     """Return whether a number makes a difference: an array always does."""
     return isinstance(value, jax.Array) or value > 0

@@ -22,7 +22,7 @@ def frozen_leaves(params: Any, freeze: Sequence[str]) -> Any:
         >>> frozen_leaves(params, ["encoder"])
         {'decoder': {'kernel': False}, 'encoder': {'kernel': True}}
     """
-    structure, names = jax.tree.structure(params), _names(params)
+    structure, names = jax.tree.structure(params), leaf_names(params)
     for path in freeze:
         if not any(within(name, path) for name in names):
             parts = {name.rsplit("/", depth)[0] for name in names for depth in (1, 2)}
@@ -67,7 +67,7 @@ def all_but(params: Any, fit: Sequence[str]) -> tuple[str, ...]:
         >>> all_but(params, ["embedding/wind"])
         ('encoder/kernel',)
     """
-    names = _names(params)
+    names = leaf_names(params)
     for part in fit:
         if not any(_contains(name, part) for name in names):
             known = {step for name in names for step in name.split("/")}
@@ -95,7 +95,8 @@ def stop_gradients(params: Any, freeze: Sequence[str]) -> Any:
     return jax.tree.map(stopped, params, frozen_leaves(params, freeze))
 
 
-def _names(params: Any) -> list[str]:
+def leaf_names(params: Any) -> list[str]:
+    """Return the paths of all leaves, such as ``encoder/kernel``."""
     leaves = jax.tree_util.tree_flatten_with_path(params)[0]
     return [jax.tree_util.keystr(p, simple=True, separator="/") for p, _ in leaves]
 
