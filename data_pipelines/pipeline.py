@@ -162,7 +162,17 @@ class Data:
     def tracks(self, split: str, part: slice = slice(None)) -> Iterator[LoadedTrack]:
         """Yield the whole songs of a split, one by one; with ``live.eval`` live."""
         tracks = self.manifest.split(split)[part]
-        return (self._heard(host.load_track(self.manifest, track)) for track in tracks)
+        songs = (host.load_track(self.manifest, track) for track in tracks)
+        return (self._heard(self._summed(song)) for song in songs)
+
+    def _summed(self, track: LoadedTrack) -> LoadedTrack:
+        """The song with the classes of the configuration: sums of recorded ones."""
+        members = self.config.data.members
+        if not self.config.data.sums:
+            return track
+        place = track.classes.index
+        sums = [track.references[[*map(place, m)]].sum(0) for m in members.values()]
+        return track._replace(classes=tuple(members), references=np.stack(sums))
 
     def _heard(self, track: LoadedTrack) -> LoadedTrack:
         if not self.config.live.eval:
@@ -209,7 +219,7 @@ def open_data(
         (4, 4, 64000, 1)
     """
     data = config.data
-    manifest = build_manifest(data.dataset, data.root, data.sources, data.missing)
+    manifest = build_manifest(data.dataset, data.root, data.recorded, data.missing)
     if manifest.channels > 2 and config.model.audio_channels == 2:
         raise DataError(
             f"dataset '{manifest.name}' has {manifest.channels} channels, a stereo"

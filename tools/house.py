@@ -136,7 +136,8 @@ def family_word() -> re.Pattern[str]:
     """The names of today's families; an old tree may have no folders."""
     names = family_names(ROOT, families_of(ROOT))
     pattern = "|".join(sorted(names, key=len, reverse=True))
-    return re.compile(rf"(?<![A-Za-z0-9_])({pattern})(?![A-Za-z0-9_])")
+    # A classical guitar is an instrument.
+    return re.compile(rf"(?<![A-Za-z0-9_])({pattern})(?![A-Za-z0-9_]| guitar)")
 
 
 def families_in(tree: ast.AST) -> dict[str, int]:

@@ -16,8 +16,15 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "sepjax evaluate RUN [--split SPLIT] [--root DIR] [options]\n"
         "       sepjax evaluate --references DIR --estimates DIR [-o DIR] [options]"
     )
-    run = parser.add_argument_group("a run: its best checkpoint on its own data")
-    run.add_argument("run", type=Path, nargs="?", metavar="RUN", help="run folder")
+    run = parser.add_argument_group(
+        "a run: its best checkpoint on its own data",
+        "Or a system that needs no training, by its name: hpss, repet, ... It is "
+        "scored on songs in --root DIR, or on the demo music, and needs -o.",
+    )
+    text = "run folder, or the name of a system"
+    run.add_argument("run", type=Path, nargs="?", metavar="RUN", help=text)
+    text = "a field of such a system, say data.sample_rate=8000; may come again"
+    run.add_argument("--set", action="append", default=[], help=text)
     run.add_argument(
         "--split", choices=("train", "valid", "test"), help="as the run by default"
     )
@@ -121,10 +128,16 @@ def evaluate(arguments: argparse.Namespace) -> int:
     from sepjax.evaluation.run import run_protocol
     from sepjax.experiment.score import score
     from sepjax.train.checkpoint import describe
+    from sepjax.train.load import ready_config
 
-    config = from_dict(describe(arguments.run)["config"])
+    run, ready = arguments.run, ready_config(arguments.run, arguments.set)
+    config = ready or from_dict(describe(run)["config"])
     config.eval.split = arguments.split or config.eval.split
     config.data.root = arguments.root or config.data.root
+    if ready:
+        run = arguments.output
+        _prepare_output(run)
+        config.data.dataset = "folder" if config.data.root else config.data.dataset
     protocol = run_protocol(config, arguments.preset or "", **_changes(arguments))
     data = open_data(config)
     if arguments.write_songs:
@@ -132,7 +145,7 @@ def evaluate(arguments: argparse.Namespace) -> int:
 
         split = config.eval.split
         print("songs:", write_songs(data.tracks(split), arguments.write_songs / split))
-    return 0 if score(arguments.run, config, data, protocol) else 1
+    return 0 if score(run, config, data, protocol, bool(ready)) else 1
 
 
 def _evaluate_folders(arguments: argparse.Namespace) -> int:

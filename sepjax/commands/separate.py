@@ -25,8 +25,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--run",
         type=Path,
         required=True,
-        help="folder with the model: of a run, or of imported weights",
+        help="folder with the model, of a run or of imported weights; or the name of a "
+        "system that needs no training: hpss, repet, kam, ...",
     )
+    text = "a field of such a system, say model.margin=2; may come again"
+    parser.add_argument("--set", action="append", default=[], help=text)
     parser.add_argument(
         "-o",
         "--output",
@@ -71,7 +74,7 @@ def separate(arguments: argparse.Namespace) -> int:
     check_chunking(*DEFAULT._replace(**asked)[:2])
     say(f"loading {arguments.run}")
     options = dict(kind=arguments.format, depth=DEPTHS[arguments.depth], say=say)
-    *model, options["chunking"] = _load(arguments.run, asked)
+    *model, options["chunking"] = _load(arguments.run, asked, arguments.set)
     failed = 0
 
     def attempt(path: Path, function: Callable[..., Any], *args: Any, **more: Any):
@@ -102,12 +105,14 @@ def separate(arguments: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
-def _load(run: Path, asked: dict[str, float]) -> tuple[Any, Any, Any]:
+def _load(
+    run: Path, asked: dict[str, float], changes: list[str]
+) -> tuple[Any, Any, Any]:
     """The model, its variables, and how it separates."""
     from sepjax.inference.chunks import Chunking
     from sepjax.train.load import load, weight_facts
 
-    model, variables, config = load(run)
+    model, variables, config = load(run, changes=changes)
     facts = weight_facts(run)
     if facts.get("licence_notice"):
         say(facts["licence_notice"])

@@ -116,6 +116,7 @@ def data_problems(config: Config) -> Iterable[str]:
         yield "data.sources: 'mixture' is the file of all classes together"
     for problem in name_problems(data.sources):
         yield f"data.sources: {problem}"
+    yield from sum_problems(config)
     if not 0 < data.gain_low <= data.gain_high:
         yield f"data.gain_low={data.gain_low} must be in (0, {data.gain_high=}]"
     if not 0 <= data.shuffle_fraction <= 1:
@@ -125,6 +126,31 @@ def data_problems(config: Config) -> Iterable[str]:
             "data.swap_channels exchanges left and right, which a mono model does not "
             "hear: set model.audio_channels=2"
         )
+
+
+def sum_problems(config: Config) -> Iterable[str]:
+    """Return the problems of classes that are sums of others.
+
+    Example:
+        >>> config = Config(data=DataConfig(sources=("a", "b"), sums=("b=a+c",)))
+        >>> list(sum_problems(config))
+        ["data.sums: 'a' is part of two classes"]
+    """
+    data, live = config.data, config.live
+    for entry in data.sums:
+        name, equals, _ = entry.partition("=")
+        if not equals or name not in data.sources:
+            yield (
+                f"data.sums: {entry!r} must be NAME=A+B with a name of data.sources: "
+                f"{nearest(name, data.sources)}"
+            )
+    parts = [name for group in data.members.values() for name in group]
+    yield from (f"data.sums: {problem}" for problem in name_problems(data.recorded))
+    for name in data.recorded:
+        if parts.count(name) > 1:
+            yield f"data.sums: {name!r} is part of two classes"
+    if data.sums and (live.train or live.eval):
+        yield "data.sums goes with live.train=False and live.eval=False"
 
 
 def train_problems(config: Config) -> Iterable[str]:

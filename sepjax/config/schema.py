@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 
 from sepjax.registry import Registry
 
-MODEL_CONFIGS = Registry("model", package="sepjax.models", module="config")
+MODEL_CONFIGS = Registry("model", package="sepjax.models", module="config*")
 """Model families: ``MODEL_CONFIGS.find(name)`` is the class of their configuration."""
 
 
@@ -56,6 +56,7 @@ class DataConfig:
         8000, most=1_000_000
     )  # Hz; audio of another rate is resampled once
     sources: tuple[str, ...] = ("drums", "bass", "other", "vocals")
+    sums: tuple[str, ...] = ()  # classes made of others: accompaniment=drums+bass+other
     missing: str = choice("error", "silence", "skip")  # songs without a class's file
     chunk_seconds: float = positive(8.0)  # Table A.1 time_length
     valid_seconds: float = 0.0  # length of validation chunks; 0: chunk_seconds
@@ -69,6 +70,22 @@ class DataConfig:
     songs: int = 0  # of the training split, the first ones; 0: all
     shuffle_fraction: float = 0.5  # part of the batch whose sources are shuffled
     allow_overlap: bool = False  # train although test songs are among those trained on
+
+    @property
+    def members(self) -> dict[str, tuple[str, ...]]:
+        """The classes of the data set that each of ``sources`` is the sum of."""
+        made = {name: text for name, _, text in (s.partition("=") for s in self.sums)}
+        return {name: tuple(made.get(name, name).split("+")) for name in self.sources}
+
+    @property
+    def recorded(self) -> tuple[str, ...]:
+        """The classes of the data set that are read, each once.
+
+        Example:
+            >>> DataConfig(sources=("a", "b"), sums=("b=drums+bass",)).recorded
+            ('a', 'drums', 'bass')
+        """
+        return tuple(dict.fromkeys(n for group in self.members.values() for n in group))
 
 
 @dataclasses.dataclass(unsafe_hash=True)
@@ -89,6 +106,7 @@ class ModelConfig:
     # parameters and collections, on which alone its part of ``objective`` depends.
     per_source: ClassVar[bool] = False
     former: ClassVar[dict[str, str]] = {}  # names of fields in old runs -> their names
+    family: ClassVar[str] = ""  # its folder, where systems of several names share one
 
     name: str = ""  # a name of MODEL_CONFIGS
     audio_channels: int = choice(1, 2)  # 2: stereo, both channels at once
@@ -97,6 +115,11 @@ class ModelConfig:
     def problems(self, config: "Config") -> Iterable[str]:
         """Return every problem of the family's fields, each as a message."""
         return ()
+
+    @classmethod
+    def ready(cls) -> "Config | None":
+        """Return the configuration of a system that separates without training."""
+        return None
 
     @property
     def sources_by_name(self) -> bool:

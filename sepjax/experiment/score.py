@@ -8,12 +8,16 @@ import jax
 
 from sepjax.evaluation.run import evaluate
 from sepjax.evaluation.tables import summary
+from sepjax.models.build import model_of
 from sepjax.report import write_report
 from sepjax.report.figures.boxes import write_plots
 from sepjax.train.checkpoint import describe, load
+from sepjax.train.provenance import provenance
 
 
-def score(folder: Path, config: Any, data: Any, protocol: Any = None) -> bool:
+def score(
+    folder: Path, config: Any, data: Any, protocol: Any = None, ready: bool = False
+) -> bool:
     """Score a run's best checkpoint on ``config.eval.split``; print, write, report.
 
     Args:
@@ -21,16 +25,24 @@ def score(folder: Path, config: Any, data: Any, protocol: Any = None) -> bool:
         config: its configuration, whose ``eval`` section may be another.
         data: where the tracks come from, as ``data_pipelines.pipeline.open_data``.
         protocol: what is measured; as the configuration says where None.
+        ready: the model has learned nothing: the folder takes its scores only.
 
     Returns:
         Whether every track could be scored. In a distributed run all processes call
         this and score their part; the first one prints, writes and knows of failures.
     """
-    model, variables, _ = load(folder)
-    stored, split = describe(folder), config.eval.split
+    split = config.eval.split
     part = slice(jax.process_index(), None, jax.process_count())
-    seen, unknown = heard(stored["provenance"], data)
-    scored = {"data_sha256": data.digest, "checkpoint": stored["best"]}
+    scored: dict[str, Any] = {"data_sha256": data.digest}
+    if ready:
+        model, variables, seen, unknown = model_of(config), {}, {}, ""
+        origin = provenance(data.digest, config.seed)
+    else:
+        model, variables, _ = load(folder)
+        stored = describe(folder)
+        origin = stored["provenance"]
+        seen, unknown = heard(origin, data)
+        scored["checkpoint"] = stored["best"]
     if files := getattr(data, "distributed", None):
         scored["recorded_rate"] = files.sample_rate
     results = evaluate(
@@ -41,7 +53,7 @@ def score(folder: Path, config: Any, data: Any, protocol: Any = None) -> bool:
         workdir=folder,
         seen=seen,
         seen_unknown=unknown,
-        provenance=stored["provenance"] | scored,
+        provenance=origin | scored,
         total=len(data.manifest.split(split)[part]),
         part=part,
         protocol=protocol,

@@ -138,6 +138,7 @@ def prepare_excerpts(
     channels: int = 1,
     live: LiveSettings | None = None,
     normalized: bool = True,
+    groups: tuple[tuple[int, ...], ...] = (),
 ) -> Excerpt:
     """A feeder's batch as mixtures and sources.
 
@@ -150,6 +151,8 @@ def prepare_excerpts(
         live: makes concerts of them; the batch then has ``draws`` as well, and perhaps
             ``tails`` and ``recordings`` (:func:`sepjax.functional.live.simulate_live`).
         normalized: by :func:`normalize`; without, as loud as recorded.
+        groups: sources of the batch, by place, whose sums are the sources; all apart
+            if empty.
 
     Example:
         >>> batch = {
@@ -164,6 +167,9 @@ def prepare_excerpts(
     """
     choose = select_channel if channels == 1 else left_and_right
     sources = choose(apply_gains(batch["chunks"], batch["gains"]), batch["channel"])
+    if groups:
+        sums = [functools.reduce(jnp.add, [sources[:, i] for i in g]) for g in groups]
+        sources = jnp.stack(sums, axis=1)
     if live is None:
         excerpt = Excerpt(jnp.sum(sources, axis=1), sources)
     else:

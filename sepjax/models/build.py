@@ -41,7 +41,7 @@ def build_model(
             "must be: decorate it with @dataclasses.dataclass(unsafe_hash=True)"
         )
     facts = dict(sources=tuple(sources), sample_rate=sample_rate)
-    return MODELS.build(config.name, copy.deepcopy(config), **facts)
+    return MODELS.build(config.family or config.name, copy.deepcopy(config), **facts)
 
 
 def model_of(config: Config) -> SeparationModel:

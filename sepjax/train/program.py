@@ -148,8 +148,11 @@ def state_shapes(program: Program, members: int) -> TrainState:
 def preparation(config: Config) -> Callable[..., Excerpt]:
     """Return the function from a feeder's batch to the excerpts of a model."""
     live = LiveSettings.of(config.live, config.data.sample_rate)
+    place, members = config.data.recorded.index, config.data.members.values()
+    groups = tuple(tuple(map(place, names)) for names in members)
     return functools.partial(
         prepare_excerpts,
+        groups=groups if config.data.sums else (),
         channels=config.model.audio_channels,
         live=live if config.live.train else None,
         normalized=config.data.normalize,

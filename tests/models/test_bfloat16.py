@@ -141,7 +141,8 @@ def counted(family, dtype, time):
 
 
 def test_every_family_is_here():
-    assert {fields.get("name", "tasnet") for fields in FAMILIES.values()} == set(MODELS)
+    names = {fields.get("name", "tasnet") for fields in FAMILIES.values()}
+    assert names | {"classical"} == set(MODELS)  # medians know no matmul
 
 
 @pytest.mark.parametrize("family", FAMILIES)

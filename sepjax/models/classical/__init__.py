@@ -1,0 +1,1 @@
+"""Systems of the time before networks: medians, repetitions, factorizations."""
