@@ -20,6 +20,7 @@ import functools
 import math
 from typing import Literal, get_args
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -188,3 +189,14 @@ def fit(x: Array, size: int) -> Array:
     if missing > 0:
         x = jnp.pad(x, [(0, 0)] * (x.ndim - 1) + [(0, missing)])
     return x[..., :size]
+
+
+def center(x: Float[Array, "*shape"], size: int, *, axis: int) -> Float[Array, "..."]:
+    """The middle of an axis; of an odd rest the greater part is cut at the end.
+
+    Example:
+        >>> center(jnp.arange(5.0), 2, axis=0).tolist()
+        [1.0, 2.0]
+    """
+    start = (x.shape[axis] - size) // 2
+    return jax.lax.slice_in_dim(x, start, start + size, axis=axis)

@@ -53,3 +53,25 @@ def mixture_consistency(
     """
     residual = mixture - jnp.sum(estimates, axis=1)
     return estimates + residual[:, None] / estimates.shape[1]
+
+
+def waves_of_sources(
+    outputs: Float[Array, "batch time outputs"],
+    mixture: Float[Array, "batch *channels time"],
+    *,
+    difference: bool,
+) -> Float[Array, "batch sources *channels time"]:
+    """Part a network's last channels into sources, in the type of the mixture.
+
+    The channels of a source lie side by side. With ``difference`` there is one more
+    source, the last: what the others leave of the mixture.
+
+    Example:
+        >>> outputs, mixture = jnp.ones((1, 5, 6)), jnp.ones((1, 2, 5))
+        >>> waves_of_sources(outputs, mixture, difference=True)[0, :, 0, 0].tolist()
+        [1.0, 1.0, 1.0, -2.0]
+    """
+    waves = jnp.swapaxes(outputs, 1, 2).astype(mixture.dtype)
+    waves = waves.reshape(len(mixture), -1, *mixture.shape[1:])
+    rest = mixture[:, None] - waves.sum(1, keepdims=True)
+    return jnp.concatenate([waves, rest], axis=1) if difference else waves

@@ -30,13 +30,21 @@ FAMILIES = {
     "meta_tasnet": dict(name="meta_tasnet", stages=2, layers=1, mels=8),
     "open_unmix": dict(name="open_unmix", hidden=8, n_fft=64, hop=32, bandwidth=2000.0),
     "demucs": dict(name="demucs", channels=4, depth=2),
+    "lstm": dict(encoding="simple", encoder_act="gated", separator="lstm")
+    | dict(lstm_hidden=4, lstm_layers=4),
+    "wave_u_net": dict(name="wave_u_net", levels=2, filters=4, down_kernel=5),
+    "wavenet": dict(name="wavenet", layers=3, stack=1, channels=4, skip=4)
+    | dict(hidden=8, last=4),
+    "mm_dense_lstm": dict(name="mm_dense_lstm", bands=(1000.0,), n_fft=64, hop=32)
+    | dict(networks=("2: 1 1+4 1", "2: 1", "2: 1 1 1"), final="2: 1", first=2),
 }
+OTHERS = ("open_unmix", "demucs", "wave_u_net", "wavenet", "mm_dense_lstm")
 TIME = 1600
 
 
 def build(family, dtype="bfloat16"):
     fields = FAMILIES[family]
-    small = {} if fields.get("name") in ("open_unmix", "demucs") else SMALL
+    small = {} if fields.get("name") in OTHERS else SMALL
     return make_model(**small | fields, compute_dtype=dtype)
 
 

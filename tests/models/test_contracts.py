@@ -27,6 +27,7 @@ PAIRS = {
     "simple-conv": dict(encoding="simple"),
     "simple-gammatone_init": dict(encoding="simple", gammatone_init=True),
     "simple-relu": dict(encoding="simple", encoder_act="relu"),
+    "simple-gated": dict(encoding="simple", encoder_act="gated"),
     "simple-stereo": dict(encoding="simple", audio_channels=2),
     **{
         f"filterbanks-{bank}-{name}": dict(
@@ -119,7 +120,7 @@ def test_every_registered_part_is_here():
     bank_decoders, hybrid_decoders = {"conv", "filterbank"}, {"conv", "hybrid"}
     hybrid_decoders = {f"hybrid_{name}" for name in hybrid_decoders}
     assert set(DECODERS) == bank_decoders | hybrid_decoders | {"deep_conv"}
-    assert set(SEPARATORS) == {"tcn", "ideal_mask"}
+    assert set(SEPARATORS) == {"tcn", "lstm", "ideal_mask"}
 
 
 @pytest.mark.parametrize("ideal", [False, True])

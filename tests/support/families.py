@@ -37,6 +37,32 @@ FAMILIES = {
         model__depth=2,
         model__lstm_layers=1,
     ),
+    "wave_u_net": dict(
+        model__name="wave_u_net",
+        model__levels=2,
+        model__filters=4,
+        model__down_kernel=5,
+    ),
+    "wavenet": dict(
+        model__name="wavenet",
+        model__layers=3,
+        model__stack=1,
+        model__channels=4,
+        model__skip=4,
+        model__hidden=8,
+        model__last=4,
+    ),
+    "mm_dense_lstm": dict(
+        model__name="mm_dense_lstm",
+        model__bands=(1000.0,),
+        model__networks=("2: 1 1+4 1", "2: 1", "2: 1 1 1"),
+        model__final="2: 1",
+        model__first=2,
+        model__n_fft=64,
+        model__hop=32,
+        model__wiener_iterations=0,
+        data__normalize=False,
+    ),
 }
 
 

@@ -21,7 +21,7 @@ from tests.tiny_run import finish, start
 
 FILES = {
     name: importlib.import_module(f"configs.{name}")
-    for name in ("base", "demo", "chapter4", "chapter6", "appendix_a")
+    for name in ("base", "demo", "chapter4", "chapter6", "appendix_a", "networks")
 }
 CONFIGS = [(file, name) for file, module in FILES.items() for name in module.NAMES]
 
@@ -43,6 +43,10 @@ KINDS = {
     "demucs": ("appendix_a", "demucs_8k", dict(channels=4, depth=2)),
     "meta_tasnet": ("chapter6", "demo_meta", dict(N=16, B=8, layers=1, stack=1)),
     "open_unmix": ("chapter6", "demo_tl", dict(hidden=8)),
+    "lstm": ("networks", "demo_blstm_tasnet", dict(N=16, lstm_hidden=8)),
+    "wave_u_net": ("networks", "demo_wave_u_net", dict(levels=2, filters=4)),
+    "wavenet": ("networks", "demo_wavenet", dict(layers=3, channels=8, hidden=8)),
+    "mm_dense_lstm": ("networks", "demo_mm_dense_lstm", dict(first=4)),
 }
 
 
@@ -66,7 +70,7 @@ def test_every_family_takes_a_step(kind):
     lines = dict(check_run(config, open_data(config), one_device()))
     # Squared errors of spectra have no unit, and are no less than nothing.
     sdr = re.search(r"SI-SDR -?[\d.]+ dB", lines["loss of the first batch"])
-    assert (sdr is None) == (kind == "open_unmix")
+    assert (sdr is None) == (kind in ("open_unmix", "mm_dense_lstm"))
     assert float(lines["time of a step"].split()[0]) > 0
     pattern = r"step [1-9]\d* MiB \+ resident audio [1-9]\d* MiB of \d{4,} MiB"
     assert re.fullmatch(pattern, lines["memory per device"])

@@ -17,7 +17,7 @@ from sepjax.train.program import make_program, state_shapes
 from tests.support.families import FAMILIES, family_batch, family_config
 
 DEVICES = 4
-PLAIN = ("tasnet", "demucs")
+PLAIN = ("tasnet", "demucs", "wave_u_net", "wavenet")
 
 
 def work_of(config, devices):
@@ -38,7 +38,8 @@ def work_of(config, devices):
 
 
 def test_every_family_is_here():
-    assert {"irm", "meta_tasnet", "open_unmix", *PLAIN} == set(FAMILIES)
+    others = {"irm", "meta_tasnet", "open_unmix", "mm_dense_lstm"}
+    assert others | set(PLAIN) == set(FAMILIES)
 
 
 @pytest.mark.parametrize(
@@ -46,6 +47,7 @@ def test_every_family_is_here():
     [
         *((name, 1) for name in ("irm", "meta_tasnet", "open_unmix")),
         ("tasnet", 2),
+        pytest.param("mm_dense_lstm", 1, marks=pytest.mark.slow),
         # As a plain network of the waveform, tasnet with seeds says it for both.
         *(pytest.param(name, 1, marks=pytest.mark.slow) for name in PLAIN),
     ],

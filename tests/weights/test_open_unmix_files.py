@@ -113,7 +113,7 @@ def test_residual_and_iterations(folder, tmp_path):
     assert run("open-unmix", folder, output=tmp_path / "m", options=options) == 0
     model = sepjax.load(tmp_path / "m")[0]
     assert model.sources == ("vocals", "drums", "bass", "residual")
-    assert model.iterations == 2
+    assert model.config.wiener_iterations == 2
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from sepjax.functional.framing import center
 from sepjax.functional.recurrent import init_lstm, lstm
 from sepjax.models.contract import Separation, SeparationModel
 from sepjax.models.demucs.config import DemucsConfig
@@ -223,7 +224,7 @@ class Demucs(SeparationModel):
         ends = (missing // 2, missing - missing // 2)
         pads = [(0, 0)] * (mixture.ndim - 1)
         estimates = self.network(jnp.pad(mixture, [*pads, ends]))
-        return Separation(_trim(estimates, time, axis=-1))
+        return Separation(center(estimates, time, axis=-1))
 
     def network(
         self, mixture: Float[Array, "batch *channels time"]
@@ -239,7 +240,7 @@ class Demucs(SeparationModel):
         linear = {name: leaf.astype(x.dtype) for name, leaf in self.linear.items()}
         x = x @ linear["kernel"] + linear["bias"][None, None]
         for index in reversed(range(self.config.depth)):
-            x = self.decoder[index](x + _trim(seen[index], x.shape[1], axis=1))
+            x = self.decoder[index](x + center(seen[index], x.shape[1], axis=1))
             x = nn.relu(x) if index else x
         estimates = jnp.swapaxes(x, 1, 2).astype(mixture.dtype)
         shape = (len(self.sources), *mixture.shape[1:-1], estimates.shape[-1])
@@ -249,9 +250,3 @@ class Demucs(SeparationModel):
         """The taps of the first layer, one channel after the other, for plots."""
         taps = jnp.swapaxes(self.encoder[0].conv["kernel"], 0, 1)
         return {"encoder/filters": taps.reshape(-1, self.config.channels)}
-
-
-def _trim(x: Array, size: int, *, axis: int) -> Array:
-    """The middle of an axis; of an odd rest the greater part is cut at the end."""
-    start = (x.shape[axis] - size) // 2
-    return jax.lax.slice_in_dim(x, start, start + size, axis=axis)

@@ -45,9 +45,12 @@ class TasNetConfig(ModelConfig):
     deep_mode: str = choice("full", "depthwise")  # a filter per pair of channels, or 1
     deep_types: tuple[str, ...] = ()  # fb_type of each deep layer; empty: the same
     deep_strides: tuple[int, ...] = ()  # stride of each deep layer; empty: W in all
-    encoder_act: str = choice("none", "relu")  # after a simple encoder
+    encoder_act: str = choice("none", "relu", "gated")  # after a simple encoder
     padding: str = choice("center", "none", "naplab", "torchaudio")  # ends of a signal
     # Separator
+    separator: str = choice("auto", "tcn", "lstm", role=SEPARATOR)  # auto: tcn
+    lstm_hidden: int = positive(500, SEPARATOR)  # states of each direction
+    lstm_layers: int = positive(4, SEPARATOR, 64)  # recurrent layers
     B: int = positive(160, SEPARATOR)  # bottleneck and skip channels
     H: int = positive(160, SEPARATOR)  # hidden channels of a block
     kernel: int = positive(3, SEPARATOR)  # depthwise kernel P
@@ -167,8 +170,11 @@ class TasNetConfig(ModelConfig):
                 f"model.norm='group' needs H={self.H}, of each source, to be a "
                 "multiple of 8"
             )
-        if self.causal and {"global", "group"} & {self.norm, self.input_norm}:
+        norms = {self.input_norm} | ({self.norm} if self.separator != "lstm" else set())
+        if self.causal and {"global", "group"} & norms:
             yield "model.causal needs norm and input_norm 'cumulative' or 'frame'"
+        if self.separator == "lstm" and (self.large_tcn or self.ideal_mask):
+            yield "model.separator='lstm' excludes large_tcn and ideal_mask"
         if shared and sources and self.H % sources:
             yield (
                 f"model.large_tcn_width='total' needs H={self.H} to be a multiple of "

@@ -14,7 +14,14 @@ from sepjax.models.tasnet.banks import InverseBank, WithBank
 from sepjax.models.tasnet.config import TasNetConfig
 from sepjax.models.tasnet.registry import BANKS, BRANCHES, ENCODERS
 
-ACTIVATIONS = {"none": lambda latent: latent, "relu": nn.relu}
+
+def gated(latent: Float[Array, "*shape"]) -> Float[Array, "*half"]:
+    """The rectified first half of the channels, times the sigmoid of the second."""
+    signal, gate = jnp.split(latent, 2, axis=-1)
+    return nn.relu(signal) * nn.sigmoid(gate)
+
+
+ACTIVATIONS = {"none": lambda latent: latent, "relu": nn.relu, "gated": gated}
 
 
 class BankEncoder(WithBank):
@@ -114,9 +121,10 @@ class HybridEncoder(nn.Module):
 
 @ENCODERS.register("simple")
 def simple_encoder(config: TasNetConfig, sample_rate: int) -> BankEncoder:
-    """One free convolution."""
+    """One free convolution, of twice the filters where half of them are gates."""
     length = config.L * config.audio_channels
-    bank = BANKS.build("conv", config, config.N, length, sample_rate)
+    filters = config.N * (2 if config.encoder_act == "gated" else 1)
+    bank = BANKS.build("conv", config, filters, length, sample_rate)
     options = dict(padding=config.padding, dtype=config.compute_dtype)
     channels = config.audio_channels
     return BankEncoder(bank, config.W, config.encoder_act, channels, **options)

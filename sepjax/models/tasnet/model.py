@@ -33,7 +33,7 @@ class MaskedSeparation(SeparationModel):
     consistency: bool = False
     audio_channels: int = 1
     stride: int = 1  # samples from frame to frame of the latent
-    context: int = 1  # frames on which a mask depends
+    context: int = 1  # frames on which a mask depends; 0: on all of a direction
     statistics = GATHERED
     constants = tuple(GATHERED)
     coders = ("encoder", "decoder")
@@ -65,7 +65,7 @@ class MaskedSeparation(SeparationModel):
         """Return the number of frames, and how many of them a mask depends on."""
         frames, rate = frames_for(time, self.stride), self.sample_rate
         facts = {"latent": f"{frames} frames of {self.stride} samples"}
-        if not self.needs_sources:
+        if not self.needs_sources and self.context:
             seconds = self.context * self.stride / rate
             facts["receptive field"] = f"{self.context} frames, {seconds:.2f} s"
         return facts
@@ -91,7 +91,9 @@ def tasnet(
         kind = "filterbank" if config.encoding == "filterbanks" else "conv"
         kind = "hybrid" if inverse else kind
     prefix = f"{config.encoding}_" if config.encoding in ("hybrid", "deep") else ""
-    separator = "ideal_mask" if config.ideal_mask else "tcn"
+    separator = "tcn" if config.separator == "auto" else config.separator
+    separator = "ideal_mask" if config.ideal_mask else separator
+    context = receptive_field(config.layers, config.stack, config.kernel)
     return MaskedSeparation(
         encoder=encoder,
         separator=SEPARATORS.build(separator, config, len(sources)),
@@ -102,5 +104,5 @@ def tasnet(
         consistency=config.consistency,
         audio_channels=config.audio_channels,
         stride=math.prod(layer_strides(config)),
-        context=receptive_field(config.layers, config.stack, config.kernel),
+        context=0 if separator == "lstm" else context,
     )

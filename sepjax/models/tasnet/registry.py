@@ -19,4 +19,4 @@ DECODERS = Registry(
     _in("decoders", "conv", "filterbank", "hybrid_conv", "hybrid_hybrid")
     | _in("deep", "deep_conv"),
 )
-SEPARATORS = Registry("separator", _in("separators", "tcn", "ideal_mask"))
+SEPARATORS = Registry("separator", _in("separators", "tcn", "lstm", "ideal_mask"))

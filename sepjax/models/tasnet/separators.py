@@ -14,6 +14,7 @@ from jaxtyping import Array, Float
 
 from sepjax.functional.masking import ratio_mask
 from sepjax.functional.norms import cumulative_norm, frame_norm, global_norm, prelu
+from sepjax.functional.recurrent import init_lstm, lstm
 from sepjax.functional.tcn import init_tcn, tcn
 from sepjax.models.tasnet.config import TasNetConfig
 from sepjax.models.tasnet.registry import SEPARATORS
@@ -52,18 +53,23 @@ class TcnSeparator(nn.Module):
         bias = self.param("norm_bias", nn.initializers.zeros, (width,))
         dense = dict(use_bias=config.bias, dtype=dtype)
         hidden = INPUT_NORMS[config.input_norm](latent, gain, bias)
+        hidden = self._hidden(hidden, dense)
         # Flat rows spare the gradients of the weights a transposed copy on CPU.
-        hidden = hidden.reshape(-1, width)
-        hidden = nn.Dense(config.B, name="bottleneck", **dense)(hidden)
-        hidden = self._network(hidden.reshape(*latent.shape[:-1], config.B))
-        if config.skip or config.output_prelu:
-            slope = self.param("prelu", nn.initializers.constant(0.25), ())
-            hidden = prelu(hidden, slope)
-        hidden = hidden.reshape(-1, config.B)
+        hidden = hidden.reshape(-1, hidden.shape[-1])
         logits = nn.Dense(self.sources * width, name="mask", **dense)(hidden)
         logits = logits.reshape(*latent.shape[:-1], self.sources, width)
         masks = MASK_ACTIVATIONS[config.mask_act](jnp.moveaxis(logits, -2, 1))
         return masks.astype(latent.dtype)
+
+    def _hidden(self, normed: Array, dense: dict) -> Array:
+        config = self.config
+        hidden = normed.reshape(-1, normed.shape[-1])
+        hidden = nn.Dense(config.B, name="bottleneck", **dense)(hidden)
+        hidden = self._network(hidden.reshape(*normed.shape[:-1], config.B))
+        if config.skip or config.output_prelu:
+            slope = self.param("prelu", nn.initializers.constant(0.25), ())
+            hidden = prelu(hidden, slope)
+        return hidden
 
     def _network(self, hidden: Array) -> Array:
         config = self.config
@@ -72,6 +78,30 @@ class TcnSeparator(nn.Module):
         sizes |= dict(skip=config.skip, bias=config.bias)
         params = self.param("tcn", functools.partial(init_tcn, **shape, **sizes))
         return tcn(params, hidden, **shape, causal=config.causal, norm=config.norm)
+
+
+class LstmSeparator(TcnSeparator):
+    r"""Norm, recurrent layers with a shortcut around every two, 1x1, activation.
+
+    .. math:: h_{2i} = \mathrm{LSTM}(\mathrm{LSTM}(h_{2i-2})) + h_{2i-2}
+
+    for :math:`i > 1`; the latent has no shortcut, as it has other channels: a guess. It
+    hears both directions, the past alone where ``causal``.
+
+    Reference:
+        Luo and Mesgarani 2018, TasNet: time-domain audio separation network for
+        real-time, single-channel speech separation.
+    """
+
+    def _hidden(self, normed: Array, dense: dict) -> Array:
+        config, x, before = self.config, normed.astype(dense["dtype"]), None
+        sizes = dict(hidden=config.lstm_hidden, directions=2 - config.causal)
+        for layer in range(config.lstm_layers):
+            draw = functools.partial(init_lstm, inputs=x.shape[-1], **sizes)
+            x = lstm(self.param(f"lstm_{layer}", draw), x)
+            if layer % 2:
+                x = before = x if before is None else x + before
+        return x
 
 
 class SeparatorPerSource(nn.Module):
@@ -111,6 +141,12 @@ def tcn_separator(
 ) -> TcnSeparator | SeparatorPerSource:
     """The separator of Conv-TasNet, or one of them for every source."""
     return (SeparatorPerSource if config.large_tcn else TcnSeparator)(config, sources)
+
+
+@SEPARATORS.register("lstm")
+def lstm_separator(config: TasNetConfig, sources: int) -> LstmSeparator:
+    """One recurrent network for all sources."""
+    return LstmSeparator(config, sources)
 
 
 @SEPARATORS.register("ideal_mask")

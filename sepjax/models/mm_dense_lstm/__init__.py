@@ -1,0 +1,1 @@
+"""MMDenseLSTM."""

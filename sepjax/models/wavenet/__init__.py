@@ -1,0 +1,1 @@
+"""Wavenet for source separation."""
