@@ -2,12 +2,19 @@
 
 import gc
 import os
+import sys
 from pathlib import Path
 
 # Programs of tests run a few times; XLA's older emitters compile in a third of the
 # time. Read as jax is imported, here and in every process that a test starts.
 QUICK = "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
 os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {QUICK}".strip()
+# As the programs themselves: threads that wait for each other spin, for half of the
+# processor time of BSS Eval. Workers and processes of tests inherit it.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+# Dozens of processes import the package: compile it once, whatever the shell says.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 import jax
 import pytest

@@ -44,11 +44,25 @@ def interrupt(workdir, number, step, *more):
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory):
-    """A run that was trained, scored and reported without interruption."""
-    folder = tmp_path_factory.mktemp("whole")
-    (output,) = finish(start(*flags(folder, **LONGER)))
-    return folder, output
+def outputs(tmp_path_factory):
+    """Folders and outputs of runs that nothing interrupted: what they import, once."""
+    place = tmp_path_factory.mktemp("runs")
+    seeds = short(write_songs(place / "songs", valid=2))
+    seeds |= dict(train__seeds=2, train__steps=3, model__ideal_mask=True)
+    seeds |= dict(model__encoding="simple")
+    lines = {
+        "whole": flags(place / "whole", **LONGER),
+        "seeds": flags(place / "seeds", CONFIG, **seeds),
+        "check": [*flags(place / "check", **LONGER), "--mode=check"],
+    }
+    texts = finish_forks([*lines.values()], devices=1, code=0)
+    return {name: (place / name, text) for name, text in zip(lines, texts)}
+
+
+@pytest.fixture(scope="module")
+def whole(outputs):
+    """A run that was trained, scored and reported."""
+    return outputs["whole"]
 
 
 def test_one_command_trains_scores_and_reports(whole):
@@ -74,12 +88,8 @@ def test_one_command_trains_scores_and_reports(whole):
     assert {r["kind"] for r in log(folder)} == {"train", "valid"}
 
 
-def test_several_seeds_are_several_runs_and_a_band(tmp_path):
-    fields = short(write_songs(tmp_path / "songs", valid=2))
-    fields |= dict(train__seeds=2, train__steps=3, model__ideal_mask=True)
-    fields |= dict(model__encoding="simple")
-    folder = tmp_path / "run"
-    (output,) = finish(start(*flags(folder, CONFIG, **fields)))
+def test_several_seeds_are_several_runs_and_a_band(outputs):
+    folder, output = outputs["seeds"]
     assert "± " in output
     assert "over 2 seeds" in output
     band = json.loads((folder / "band.json").read_text())
@@ -111,9 +121,8 @@ def test_interrupted_runs_end_as_the_whole_one(whole, tmp_path):
     assert valid == [r for r in log(whole) if r["kind"] == "valid"]
 
 
-def test_check_tells_what_a_run_would_be(tmp_path):
-    workdir = tmp_path / "not_made"
-    (output,) = finish(start(*flags(workdir), "--mode=check"))
+def test_check_tells_what_a_run_would_be(outputs):
+    workdir, output = outputs["check"]
     for what in (
         "parameters",
         "receptive field",

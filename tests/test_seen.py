@@ -10,7 +10,8 @@ import soundfile
 from sepjax.commands.cli import main
 from sepjax.experiment.score import heard
 from sepjax.report.score_table import score_table
-from tests.tiny_run import finish, flags, start
+from tests.support.forks import forks
+from tests.tiny_run import flags
 
 SOURCES = ("drums", "bass")
 
@@ -47,10 +48,12 @@ def test_from_refusal_to_every_table(leaky, tmp_path, capsys):
         model__ideal_mask=True,
         eval__split="test",
     )
-    (refused,) = finish(start(*options), code=1)
+    flag = "--config.data.allow_overlap=True"
+    lines = [["run_experiment.py", *options], ["run_experiment.py", *options, flag]]
+    (code, refused), (done, forced) = forks(lines)
+    assert (code, done) == (1, 0), refused + forced
     assert "test/unknown and train/a" in refused
-    assert "--config.data.allow_overlap=True" in refused
-    (forced,) = finish(start(*options, "--config.data.allow_overlap=True"))
+    assert flag in refused
     assert "SEEN in training (1): unknown (same audio as train/a)" in forced
     (track,) = json.loads((tmp_path / "run" / "results.json").read_text())["tracks"]
     assert (track["seen"], track["seen_because"]) == (True, "same audio as train/a")

@@ -8,6 +8,15 @@ from sepjax.config import Config, resolve
 from sepjax.models.tasnet.config import TasNetConfig
 
 
+@pytest.fixture(scope="module", autouse=True)
+def cache(tmp_path_factory):
+    """One for the file: the demo music is made once."""
+    folder = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SEPJAX_CACHE", str(folder))
+        yield folder
+
+
 def demo(**fields):
     config = Config(model=TasNetConfig(), seed=5)
     config.data.chunk_seconds = 0.2

@@ -13,6 +13,7 @@ from sepjax.experiment.sweep import Sweep, start_process
 from sepjax.train import checkpoint
 from sepjax.train.log import read_log
 from tests.experiment.toy_program import cpus
+from tests.support import short_songs
 from tests.tiny_run import ROOT, TINY, environment, finish, start
 
 PROGRAM = ROOT / "run_experiment.py"
@@ -26,9 +27,9 @@ def two_devices(monkeypatch):
     return cpus(2)
 
 
-def tiny(**fields):
+def tiny(file="configs/demo.py", **fields):
     named = {name.replace("__", "."): value for name, value in fields.items()}
-    return Member("configs/demo.py", TINY | named)
+    return Member(file, TINY | named)
 
 
 def events(output):
@@ -40,7 +41,9 @@ def events(output):
 def test_two_runs_train_at_once(tmp_path, two_devices, capsys):
     # A batch of 3 would be refused where a run sees both devices.
     short = dict(train__steps=2, train__batch_size=3, model__encoding="simple")
-    members = {"a": tiny(**short), "b": tiny(**short, optim__lr=0.01)}
+    short |= short_songs.short(short_songs.write_songs(tmp_path / "songs"))
+    file = short_songs.CONFIG
+    members = {"a": tiny(file, **short), "b": tiny(file, **short, optim__lr=0.01)}
     outcomes = Sweep(members, tmp_path, "train", [], PROGRAM, two_devices).run()
     logs = [(tmp_path / name / "log.txt").read_text() for name in members]
     assert [o.status for o in outcomes] == ["done", "done"], logs

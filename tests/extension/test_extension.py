@@ -17,6 +17,7 @@ import pytest
 import soundfile
 
 from sepjax.train.log import read_log
+from tests.support.forks import forks
 from tests.tiny_run import ROOT, environment
 
 HERE = Path(__file__).parent
@@ -38,15 +39,18 @@ def songs(tmp_path_factory):
     return folder
 
 
-def start(songs, *arguments):
-    """Begin a command with the user's folder on the path."""
+def variables_of(songs):
+    """The user's folder is on the path."""
     path = os.pathsep.join([str(HERE), str(ROOT)])
-    variables = os.environ | environment(1) | {"PYTHONPATH": path}
-    variables["SEPJAX_CACHE"] = str(songs.parent / "cache")
+    return {"PYTHONPATH": path, "SEPJAX_CACHE": str(songs.parent / "cache")}
+
+
+def start(songs, *arguments):
+    """Begin a command."""
     return subprocess.Popen(
         [sys.executable, *map(str, arguments)],
         cwd=ROOT,
-        env=variables,
+        env=os.environ | environment(1) | variables_of(songs),
         text=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -114,35 +118,39 @@ def test_killed_it_goes_on_as_if_it_had_not_been(whole, songs, tmp_path):
 
 def test_it_separates_and_is_evaluated_by_the_command(whole, songs, tmp_path):
     folder, _ = whole
-    command = ["-m", "sepjax.commands.cli"]
-    run(
-        songs, *command, "separate", songs / "mixture.wav", "-n", folder, "-o", tmp_path
-    )
+    lines = [
+        ["separate", songs / "mixture.wav", "-n", folder, "-o", tmp_path],
+        ["evaluate", folder, "--split", "valid"],
+        ["report", "--table", "--metric", "peak_ratio", folder],
+    ]
+    done = forks([["-m", "sepjax", *line] for line in lines], **variables_of(songs))
+    assert [status for status, _ in done] == [0, 0, 0], done
     stems = [
         soundfile.read(tmp_path / songs.name / f"{n}.wav")[0] for n in ("low", "high")
     ]
     assert all(stem.shape == (2 * RATE,) for stem in stems)
     assert any(stem.any() for stem in stems)
-    output = run(songs, *command, "evaluate", folder, "--split", "valid")
-    assert "peak ratio" in output
-    output = run(songs, *command, "report", "--table", "--metric", "peak_ratio", folder)
-    assert f"| {folder.name} |" in output
+    assert "peak ratio" in done[1][1]
+    assert f"| {folder.name} |" in done[2][1]
 
 
 def test_an_encoder_of_ones_own_has_a_field_that_is_a_flag(songs, tmp_path):
-    flag = "--config.model.highest=2000"
-    run(songs, *experiment("cosine", songs, tmp_path, "--mode=train", flag))
+    lines = [
+        experiment("cosine", songs, tmp_path, *flags)
+        for flags in (
+            ("--mode=train", "--config.model.highest=2000"),
+            ("--config.model.hihgest=1",),
+        )
+    ]
+    trained, refused = forks(lines, **variables_of(songs))
+    assert trained[0] == 0, trained[1]
     config = json.loads((tmp_path / "config.json").read_text())
     assert (config["model"]["name"], config["model"]["highest"]) == (
         "cosine_tasnet",
         2000,
     )
-    output = run(
-        songs,
-        *experiment("cosine", songs, tmp_path, "--config.model.hihgest=1"),
-        code=1,
-    )
-    assert "unknown field 'model.hihgest': did you mean 'highest'" in output
+    assert refused[0] == 1
+    assert "unknown field 'model.hihgest': did you mean 'highest'" in refused[1]
 
 
 def test_all_problems_are_told_at_once_before_data_is_opened(songs, tmp_path):
@@ -157,19 +165,14 @@ def test_all_problems_are_told_at_once_before_data_is_opened(songs, tmp_path):
     assert "model.dropout=2.0 must be in [0, 1)" in output
 
 
-def test_without_the_users_file_a_run_says_what_it_needs(whole, songs, tmp_path):
-    variables = os.environ | environment(1) | {"PYTHONPATH": str(ROOT)}
-
-    def command(*arguments):
-        return subprocess.run(
-            [sys.executable, "-m", "sepjax.commands.cli", *map(str, arguments)],
-            env=variables,
-            capture_output=True,
-            text=True,
-            cwd=tmp_path,
-        )
-
-    assert command("inspect", whole[0]).returncode == 0  # it can still be read
-    done = command("separate", songs / "mixture.wav", "-n", whole[0])
-    assert done.returncode == 1
-    assert "there is no module 'my_parts'" in done.stderr
+def test_without_the_users_file_a_run_says_what_it_needs(whole, songs):
+    lines = [
+        ["inspect", whole[0]],  # it can still be read
+        ["separate", songs / "mixture.wav", "-n", whole[0]],
+    ]
+    inspected, separated = forks(
+        [["-m", "sepjax", *line] for line in lines], PYTHONPATH=str(ROOT)
+    )
+    assert inspected[0] == 0, inspected[1]
+    assert separated[0] == 1
+    assert "there is no module 'my_parts'" in separated[1]

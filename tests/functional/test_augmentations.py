@@ -88,7 +88,7 @@ def test_the_thesis_chain_is_what_training_does_with_the_same_draws():
     rng = np.random.default_rng(1)
     chunks = jnp.asarray(rng.integers(-9000, 9000, (8, 3, 50, 2), np.int16))
     sources = jnp.moveaxis(chunks.astype(jnp.float32) / 32768, 3, 2)
-    found = compose(*THESIS)(KEY, sources)
+    found = jax.jit(compose(*THESIS))(KEY, sources)
 
     keys = [jax.random.fold_in(KEY, index) for index in range(3)]
     mono = augmentations.channel(keys[0], sources)
@@ -101,5 +101,5 @@ def test_the_thesis_chain_is_what_training_does_with_the_same_draws():
     numbers = jnp.tile(jnp.arange(8)[:, None], (1, 3))
     donor = augmentations.shuffle(keys[2], numbers)
     batch = {name: regroup(rows, donor) for name, rows in batch.items()}
-    excerpt = prepare_excerpts(batch)
+    excerpt = jax.jit(prepare_excerpts)(batch)
     np.testing.assert_allclose(found, excerpt.sources, rtol=1e-5, atol=1e-6)

@@ -1,5 +1,6 @@
 """What sinc and gammatone filters are, and what their parameters may never do."""
 
+import functools
 import json
 
 import jax
@@ -13,16 +14,20 @@ from sepjax.functional import filterbanks as fb
 from sepjax.functional.framing import analyze, synthesize
 from sepjax.functional.inverse import pinv_kernel
 
-
-def sinc_bank(filters, length, spacing="mel", rate=8000, **kwargs):
-    params = fb.init_sinc(filters, sample_rate=rate, spacing=spacing)
-    return fb.sinc_kernel(*fb.sinc_params_to_bands(params), length, **kwargs)
+# One compilation for each bank, not one for each operation in it.
+BANK = ("filters", "length", "spacing")
 
 
-def gammatone_bank(filters, length, spacing="mel", rate=8000, **kwargs):
-    params = fb.init_gammatone(filters, sample_rate=rate, spacing=spacing)
-    physical = fb.gammatone_params_to_physical(params)
-    return fb.gammatone_kernel(*physical, length, **kwargs)
+@functools.partial(jax.jit, static_argnames=(*BANK, "phase"))
+def sinc_bank(filters, length, spacing="mel", phase="analytic"):
+    params = fb.init_sinc(filters, sample_rate=8000, spacing=spacing)
+    return fb.sinc_kernel(*fb.sinc_params_to_bands(params), length, phase=phase)
+
+
+@functools.partial(jax.jit, static_argnames=BANK)
+def gammatone_bank(filters, length, spacing="mel"):
+    params = fb.init_gammatone(filters, sample_rate=8000, spacing=spacing)
+    return fb.gammatone_kernel(*fb.gammatone_params_to_physical(params), length)
 
 
 def peaks(kernel, points=8192):
@@ -31,12 +36,17 @@ def peaks(kernel, points=8192):
 
 def reconstruction(kernel, stride, seed=0):
     """Signal-to-error ratio in dB of analysis and pseudo-inverse, inside the signal."""
-    wave = jnp.asarray(np.random.default_rng(seed).normal(size=4000), jnp.float32)
-    inverse = pinv_kernel(kernel, stride)
-    back = synthesize(analyze(wave, kernel, stride), inverse, stride, time=4000)
+    wave = np.random.default_rng(seed).normal(size=4000).astype(np.float32)
+    back = np.asarray(there_and_back(wave, kernel, stride))
     inside = slice(len(kernel), -len(kernel))
-    error = jnp.sum((wave - back)[inside] ** 2)
-    return float(10 * jnp.log10(jnp.sum(wave[inside] ** 2) / error))
+    error = np.sum((wave - back)[inside] ** 2)
+    return float(10 * np.log10(np.sum(wave[inside] ** 2) / error))
+
+
+@functools.partial(jax.jit, static_argnums=2)
+def there_and_back(wave, kernel, stride):
+    inverse = pinv_kernel(kernel, stride)
+    return synthesize(analyze(wave, kernel, stride), inverse, stride, time=len(wave))
 
 
 @pytest.mark.parametrize("length", [20, 25, 101])

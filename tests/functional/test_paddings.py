@@ -1,5 +1,6 @@
 """Paddings of public Conv-TasNets against their own arithmetic, step by step."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -37,8 +38,13 @@ def test_frames_and_decoded_signal(padding, length, stride, time):
     left, right = source_ends(padding, length, stride, time)
     padded = np.pad(wave, (left, right))
     windows = np.lib.stride_tricks.sliding_window_view(padded, length)[::stride]
-    seen = pad_to_frames(jnp.asarray(wave), length, stride, padding=padding)
-    np.testing.assert_array_equal(frame(seen, length, stride), windows)
+
+    @jax.jit
+    def framed(wave):
+        seen = pad_to_frames(wave, length, stride, padding=padding)
+        return frame(seen, length, stride)
+
+    np.testing.assert_array_equal(framed(wave), windows)
     count = frames_for(time, stride, length=length, padding=padding)
     assert len(windows) == count
     decoded = np.zeros((count - 1) * stride + length, np.float32)
@@ -46,23 +52,26 @@ def test_frames_and_decoded_signal(padding, length, stride, time):
         decoded[index * stride : index * stride + length] += window
     # Trimmed in front; what the frames do not reach is zero.
     expected = np.pad(decoded[left:], (0, time))[:time]
-    found = synthesize(
-        jnp.asarray(windows), jnp.eye(length), stride, time=time, padding=padding
-    )
-    np.testing.assert_allclose(found, expected, atol=1e-6)
+
+    @jax.jit
+    def decode(windows):
+        eye = np.eye(length, dtype=np.float32)
+        return synthesize(windows, eye, stride, time=time, padding=padding)
+
+    np.testing.assert_allclose(decode(windows), expected, atol=1e-6)
 
 
 @pytest.mark.parametrize("padding", ["center", "none", "naplab", "torchaudio"])
 def test_analysis_and_synthesis_are_adjoint(padding):
     rng = np.random.default_rng(1)
-    kernel = jnp.asarray(rng.normal(size=(16, 7)), jnp.float32)
-    x = jnp.asarray(rng.normal(size=(2, 333)), jnp.float32)
-    latent = analyze(x, kernel, 8, padding=padding)
-    y = jnp.asarray(rng.normal(size=latent.shape), jnp.float32)
-    back = synthesize(y, kernel.T, 8, time=333, padding=padding)
-    scale = float(jnp.linalg.norm(latent) * jnp.linalg.norm(y))
+    kernel = rng.normal(size=(16, 7)).astype(np.float32)
+    x = rng.normal(size=(2, 333)).astype(np.float32)
+    latent = jax.jit(lambda x: analyze(x, kernel, 8, padding=padding))(x)
+    y = rng.normal(size=latent.shape).astype(np.float32)
+    there = jax.jit(lambda y: synthesize(y, kernel.T, 8, time=333, padding=padding))
+    scale = np.linalg.norm(latent) * np.linalg.norm(y)
     np.testing.assert_allclose(
-        jnp.sum(latent * y), jnp.sum(x * back), atol=1e-5 * scale
+        np.sum(latent * y), np.sum(x * there(y)), atol=1e-5 * scale
     )
 
 

@@ -68,5 +68,5 @@ def test_silence_and_gradients_are_finite():
         spectrum = stft(wave, n_fft=64, hop=16)
         return jnp.sum(istft(spectrum, n_fft=64, hop=16, time=300) ** 2)
 
-    assert jnp.isfinite(jax.grad(energy)(jnp.zeros(300))).all()
+    assert np.isfinite(jax.jit(jax.grad(energy))(jnp.zeros(300))).all()
     check_grads(energy, (noise(300),), 1, modes=["rev"], rtol=5e-2)

@@ -180,7 +180,7 @@ def cosine(left, right):
     "family",
     [
         name
-        if name in ("sinc", "open_unmix", "demucs")
+        if name in ("sinc", "demucs")  # of spectra and of the waveform, with an LSTM
         else pytest.param(name, marks=pytest.mark.slow)
         for name in FAMILIES
     ],

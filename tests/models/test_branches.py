@@ -21,12 +21,12 @@ SMALL = dict(N=16, L=20, W=20, B=4, H=4, layers=1, stack=1)
 def test_spectrogram_branch_is_what_the_paper_says():
     wave = noise(1, 4000)
     branch = SpectrogramBranch(width=5, stride=20, sample_rate=8000)
-    params = branch.init(jax.random.key(0), wave)["params"]
-    keys = iter(jax.random.split(jax.random.key(1), 9))
+    shapes = jax.eval_shape(branch.init, jax.random.key(0), wave)["params"]
+    rng = np.random.default_rng(1)
     params = jax.tree.map(
-        lambda leaf: 0.5 + jax.random.uniform(next(keys), leaf.shape), params
+        lambda leaf: rng.uniform(0.5, 1.5, leaf.shape).astype(np.float32), shapes
     )
-    found = branch.apply({"params": params}, wave)
+    found = jax.jit(branch.apply)({"params": params}, wave)
     assert found.shape == (1, 200, 5)
 
     window = scipy.signal.get_window("hann", 1024)
@@ -45,12 +45,12 @@ def test_spectrogram_branch_is_what_the_paper_says():
 def test_statistics_are_constants_to_the_gradient():
     wave = noise(1, 2000)
     branch = SpectrogramBranch(width=3, stride=20, sample_rate=8000)
-    variables = branch.init(jax.random.key(0), wave)
+    variables = jax.jit(branch.init)(jax.random.key(0), wave)
 
     def loss(params):
         return jnp.sum(branch.apply({"params": params}, wave) ** 2)
 
-    grads = jax.grad(loss)(variables["params"])
+    grads = jax.device_get(jax.jit(jax.grad(loss))(variables["params"]))
     moved = {name for name in grads if name != "mel" and grads[name].any()}
     assert moved == {"scale", "bias"}
     assert grads["mel"]["kernel"].any()
@@ -60,7 +60,7 @@ def test_statistics_are_constants_to_the_gradient():
 def test_short_signals_have_a_spectrogram(time):
     found = log_power(jnp.ones((2, time)), n_fft=1024, hop=256)
     assert found.shape[-1] == 513
-    assert bool(jnp.isfinite(found).all())
+    assert np.isfinite(found).all()
 
 
 @pytest.mark.parametrize(

@@ -123,8 +123,23 @@ def test_every_registered_part_is_here():
     assert set(SEPARATORS) == {"tcn", "lstm", "ideal_mask"}
 
 
-@pytest.mark.parametrize("ideal", [False, True])
-@pytest.mark.parametrize("name", PAIRS)
+# With a network: one pair of each encoding, as networks are the same for all pairs.
+NETWORKS = ("simple-conv", "simple-stereo", "filterbanks-pmpgtf-conv")
+NETWORKS += ("hybrid-stft-conv", "deep-pmpgtf")
+
+
+@pytest.mark.parametrize(
+    ("name", "ideal"),
+    [
+        *((name, True) for name in PAIRS),
+        *((name, False) for name in NETWORKS),
+        *(
+            pytest.param(name, False, marks=pytest.mark.slow)
+            for name in PAIRS
+            if name not in NETWORKS
+        ),
+    ],
+)
 def test_shapes(name, ideal):
     config, model = build(name, ideal_mask=ideal)
     channels = (2,) if config.model.audio_channels == 2 else ()

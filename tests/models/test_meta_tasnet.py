@@ -35,6 +35,12 @@ def drawn(model, time=800):
     return jax.jit(model.init)(jax.random.key(0), jnp.zeros((1, time)))
 
 
+@functools.cache
+def applied(model):
+    """The network, compiled once."""
+    return jax.jit(model.apply)
+
+
 @pytest.mark.parametrize(
     ("stages", "instruments"),
     [
@@ -61,7 +67,7 @@ def test_shapes(stages, instruments):
 
 def test_masks_sum_to_one():
     model = build(4)
-    found = jax.jit(model.apply)(drawn(model), noise(2, 800))
+    found = applied(model)(drawn(model), noise(2, 800))
     np.testing.assert_allclose(found.masks.sum(1), 1, rtol=1e-5)
     assert float(found.masks.std()) > 1e-3
     assert bool(jnp.isfinite(found.estimates).all())
@@ -86,7 +92,7 @@ def with_gradient(stages):
 def test_silence_is_finite(stages):
     model, gradient = with_gradient(stages)
     found = gradient(drawn(model)["params"], jnp.zeros((2, 2, 800)))
-    assert all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(found))
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(found))
 
 
 def test_levels_of_silence_are_silent():
@@ -102,32 +108,32 @@ def logits(model, params, latent):
             p, x, method=lambda m, x: m.stages[0].separator.logits(x)
         )
     )
-    return run({"params": params}, latent)
+    return np.asarray(run({"params": params}, latent))
 
 
-def test_a_seventh_instrument_leaves_the_logits_of_the_others():
-    six, seven = build(6), build(7)
-    params = drawn(six)["params"]
+def test_a_fifth_instrument_leaves_the_logits_of_the_others():
+    four, five = build(4), build(5)
+    params = drawn(four)["params"]
     more = jax.tree.map(lambda leaf: leaf, params)
     embedding = more["stages_0"]["separator"]["embedding"]
-    embedding["strings"] = jax.random.normal(jax.random.key(5), (8,))
+    embedding["wind"] = noise(8, seed=5)
     latent = noise(2, 30, 16)
-    before, after = logits(six, params, latent), logits(seven, more, latent)
-    assert after.shape[1] == 7
+    before, after = logits(four, params, latent), logits(five, more, latent)
+    assert after.shape[1] == 5
     # Products over sources may add up in another order, which six norms magnify.
-    np.testing.assert_allclose(after[:, :6], before, atol=1e-4)
-    assert float(jnp.abs(after[:, 6:] - before).max(axis=(0, 2, 3)).min()) > 0.01
+    np.testing.assert_allclose(after[:, :4], before, atol=1e-4)
+    assert np.abs(after[:, 4:] - before).max(axis=(0, 2, 3)).min() > 0.01
 
 
 def test_order_of_the_instruments_is_that_of_the_names():
     names = ("drums", "vocals", "guitar", "bass")
     one, other = build(4), build(names=names)
-    variables, wave = drawn(one), noise(1, 800)
-    expected = jax.jit(one.apply)(variables, wave).estimates
-    found = jax.jit(other.apply)(variables, wave).estimates
+    variables, wave = drawn(one), noise(2, 800)
+    expected = np.asarray(applied(one)(variables, wave).estimates)
+    found = np.asarray(applied(other)(variables, wave).estimates)
     order = [NAMES.index(name) for name in names]
     np.testing.assert_allclose(found, expected[:, order], atol=1e-5)
-    assert float(jnp.abs(found - expected).max()) > 1e-3
+    assert np.abs(found - expected).max() > 1e-3
 
 
 def test_levels_are_sums_of_sources_and_equally_loud():
@@ -187,8 +193,8 @@ def test_bfloat16_stays_close():
     wave = noise(2, 800)
     full = build(4)
     half = build(4, compute_dtype="bfloat16")
-    expected = jax.jit(full.apply)(drawn(full), wave).masks
-    found = jax.jit(half.apply)(drawn(full), wave).masks
+    expected = applied(full)(drawn(full), wave).masks
+    found = applied(half)(drawn(full), wave).masks
     assert found.dtype == jnp.bfloat16
     # Eight bits of mantissa, twice five layers deep; the norms are float32.
     assert float(jnp.abs(found - expected).max()) < 0.1

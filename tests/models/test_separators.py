@@ -54,7 +54,7 @@ def test_gradient_of_a_source_stays_in_its_network():
     def loss(params):
         return separator.apply({"params": params}, latent)[:, 2].sum()
 
-    grads = jax.jit(jax.grad(loss))(variables["params"])["each"]
+    grads = jax.device_get(jax.jit(jax.grad(loss))(variables["params"])["each"])
     for leaf in jax.tree.leaves(grads):
-        assert not leaf[jnp.array([0, 1, 3])].any()
+        assert not leaf[[0, 1, 3]].any()
     assert all(leaf[2].any() for leaf in jax.tree.leaves(grads["mask"]))

@@ -1,4 +1,4 @@
-"""Many short calls of ``run_experiment.py``, which import what it imports once.
+"""Many short calls of Python, which import what takes seconds once.
 
 Every call is a fork of one process, with an output of its own.
 """
@@ -14,19 +14,30 @@ import traceback
 from tests.tiny_run import ROOT, environment
 
 
-def finish_forks(calls: list[list[str]], *, devices: int, code: int) -> list[str]:
-    """The outputs of calls with these arguments, which all end with a status."""
+def forks(
+    calls: list[list[str]], *, devices: int = 1, **variables: str
+) -> list[tuple[int, str]]:
+    """Status and output of each call, one after the other.
+
+    A call is what would stand behind ``python``: a program of the root or ``-m`` and a
+    module, and arguments; ``variables`` are added to the environment.
+    """
     process = subprocess.run(
         [sys.executable, "-W", "ignore", "-m", "tests.support.forks"],
         cwd=ROOT,
-        env=os.environ | environment(devices),
-        input=json.dumps(calls),
+        env=os.environ | environment(devices) | variables,
+        input=json.dumps([[str(part) for part in call] for call in calls]),
         stdout=subprocess.PIPE,
         text=True,
         timeout=240,
         check=True,
     )
-    results = json.loads(process.stdout)
+    return json.loads(process.stdout)
+
+
+def finish_forks(calls: list[list[str]], *, devices: int, code: int) -> list[str]:
+    """The outputs of ``run_experiment.py`` with these flags, always with a status."""
+    results = forks([["run_experiment.py", *call] for call in calls], devices=devices)
     for status, output in results:
         assert status == code, output[-3000:]
     return [output for _, output in results]
@@ -47,10 +58,15 @@ def call(arguments: list[str]) -> tuple[int, str]:
 
 def run(arguments: list[str]) -> int:
     """The program as a person starts it; its exit status."""
-    program = str(ROOT / "run_experiment.py")
-    sys.argv, status = [program, *arguments], 0
+    status = 0
     try:
-        runpy.run_path(program, run_name="__main__")
+        if arguments[0] == "-m":
+            sys.argv = arguments[1:]
+            runpy.run_module(arguments[1], run_name="__main__", alter_sys=True)
+        else:
+            program = str(ROOT / arguments[0])
+            sys.argv = [program, *arguments[1:]]
+            runpy.run_path(program, run_name="__main__")
     except SystemExit as stop:
         status = stop.code
         if isinstance(status, str):

@@ -73,7 +73,6 @@ WAYS = {
 POOLED = ("open_unmix", "mm_dense_lstm")
 WAVEFORM = ("wave_u_net", "wavenet")  # as demucs, with other layers
 QUICK = {(family, "microbatches") for family in FAMILIES if family not in WAVEFORM}
-QUICK |= {("tasnet", "jit"), ("irm", "jit")}
 QUICK |= {("open_unmix", "jit"), ("open_unmix", "pmap")}
 CASES = [
     (family, way) if (family, way) in QUICK else pytest.param(family, way, marks=SLOW)

@@ -23,6 +23,8 @@ def meta(**fields):
     model |= dict(mels=8, B=8, H=8, layers=1, W=40, L=40)
     known = {f"model__{name}": value for name, value in model.items()}
     known |= dict(data__sources=KNOWN, train__steps=8, train__statistics_excerpts=4)
+    # Every checkpoint and every evaluation takes a while.
+    known |= dict(train__checkpoint_every=8, train__eval_every=8)
     return toy_config(**known | fields)
 
 
@@ -58,7 +60,7 @@ def assert_fitted(found, given):
 def known(tmp_path_factory):
     """A run on two classes, whose last checkpoint is its best."""
     folder = tmp_path_factory.mktemp("runs") / "known"
-    assert train(folder, meta(train__eval_every=8)) is True
+    assert train(folder, meta()) is True
     return folder
 
 

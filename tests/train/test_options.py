@@ -42,7 +42,9 @@ def losses(folder, kind="train"):
 
 def test_microbatches_train_as_the_whole_batch_does(tmp_path):
     whole, parts = (
-        toy_config(train__batch_size=8, train__steps=6, train__accumulate=count)
+        toy_config(
+            train__batch_size=8, train__steps=6, train__accumulate=count, **SELDOM
+        )
         for count in (1, 4)
     )
     assert run(tmp_path / "whole", whole)

@@ -19,6 +19,9 @@ from sepjax.train.mesh import make_mesh
 from sepjax.train.optim.freeze import frozen_leaves
 from tests.support.toy import ToyData, latest, run, stop, toy_config
 
+# Every checkpoint takes a while.
+SELDOM = dict(train__eval_every=12, train__checkpoint_every=12)
+
 
 def assert_close(one, two, tolerance):
     worst = jax.tree.map(lambda a, b: float(np.abs(a - b).max()), one, two)
@@ -59,8 +62,7 @@ def test_each_seed_is_a_run_of_its_own(band, tmp_path):
 
 def test_devices_share_the_rows_of_all_seeds(band, tmp_path):
     assert jax.device_count() == 4
-    seldom = dict(train__eval_every=12, train__checkpoint_every=12)
-    config = toy_config(train__seeds=2, **seldom)
+    config = toy_config(train__seeds=2, **SELDOM)
     assert run(tmp_path, config, make_mesh()) is True
     for name in ("seed_1", "seed_2"):
         # Sums over devices round otherwise, as above.
@@ -162,7 +164,7 @@ def test_one_seed_of_a_band_goes_on_alone(band, tmp_path):
 @pytest.fixture(scope="module")
 def oracle(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "oracle"
-    assert run(folder, toy_config(model__ideal_mask=True)) is True
+    assert run(folder, toy_config(model__ideal_mask=True, **SELDOM)) is True
     return folder
 
 
@@ -171,7 +173,7 @@ PRETRAINED = dict(train__pretrained_from="oracle", train__freeze=("encoder", "de
 
 def test_frozen_parts_stay_and_the_rest_learns(oracle):
     folder = oracle.parent / "finetuned"
-    fields = PRETRAINED | dict(optim__weight_decay=0.1)
+    fields = PRETRAINED | SELDOM | dict(optim__weight_decay=0.1)
     assert run(folder, toy_config(**fields)) is True
     given, found = checkpoint.load(oracle)[1]["params"], latest(folder)
     for name in ("encoder", "decoder"):
@@ -210,7 +212,7 @@ def test_a_pretrained_run_that_is_missing_or_does_not_fit(oracle, tmp_path):
 def test_a_run_that_is_still_trained_is_no_source(oracle, tmp_path):
     half = tmp_path / "half"
     shutil.copytree(oracle, half)
-    meta = toy_config(model__ideal_mask=True, train__steps=100)
+    meta = toy_config(model__ideal_mask=True, train__steps=100, **SELDOM)
     assert run(half, meta, before=lambda step: step == 13 and stop()) is False
     with pytest.raises(CheckpointError, match=r"is at step \d+ of 100: let it end"):
         run(tmp_path / "x", toy_config(train__pretrained_from=str(half)))

@@ -2,8 +2,6 @@
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +9,7 @@ import soundfile
 from torch_writer import pickled, tensors_of, write_zip
 
 import sepjax
+from tests.support.forks import forks
 
 FAMILY = '''
 import dataclasses
@@ -66,17 +65,10 @@ def gains(state, *, floor: float, names: tuple[str, ...] = ("a", "b")):
 '''
 
 
-def sepjax_command(folder, *arguments):
-    """Run a command where the user's file is found, as it is from its folder."""
-    code = "import sys; from sepjax.commands import cli; sys.exit(cli.main())"
+def sepjax_commands(folder, *lines):
+    """Run commands where the user's file is found, as it is from its folder."""
     paths = os.pathsep.join([str(folder), str(Path(sepjax.__file__).parents[1])])
-    return subprocess.run(
-        [sys.executable, "-c", code, *map(str, arguments)],
-        env=os.environ | {"PYTHONPATH": paths},
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+    return forks([["-m", "sepjax", *line] for line in lines], PYTHONPATH=paths)
 
 
 def checkpoint(path, **arguments):
@@ -89,18 +81,21 @@ def test_from_ones_own_checkpoint_to_stems(tmp_path):
     (tmp_path / "own_gains.py").write_text(FAMILY)
     path = checkpoint(tmp_path / "a.pth", n=2, floor=0.125)
     importing = ("import-weights", "own_gains:gain-net", path, "-o", tmp_path / "m")
-    done = sepjax_command(tmp_path, *importing, "--option", "names=voice,rest")
-    assert done.returncode == 0, done.stderr
-    assert "restricts their use: " in done.stderr
+    wave = np.random.default_rng(0).uniform(-0.1, 0.1, 4000).astype(np.float32)
+    soundfile.write(tmp_path / "song.wav", wave, 8000, "FLOAT")
+    separating = ("separate", tmp_path / "song.wav", "-n", tmp_path / "m")
+    (code, imported), (status, separated) = sepjax_commands(
+        tmp_path,
+        (*importing, "--option", "names=voice,rest"),
+        (*separating, "-o", tmp_path, "--float32"),
+    )
+    assert code == 0, imported
+    assert "restricts their use: " in imported
+    assert status == 0, separated
     facts = json.loads((tmp_path / "m/weights.json").read_text())
     assert facts["family"] == "gain-net"
     assert facts["source"] == "https://example.org/gains"
     assert facts["options"] == {"floor": 0.125, "names": ["voice", "rest"]}
-    wave = np.random.default_rng(0).uniform(-0.1, 0.1, 4000).astype(np.float32)
-    soundfile.write(tmp_path / "song.wav", wave, 8000, "FLOAT")
-    separating = ("separate", tmp_path / "song.wav", "-n", tmp_path / "m")
-    done = sepjax_command(tmp_path, *separating, "-o", tmp_path, "--float32")
-    assert done.returncode == 0, done.stderr
     for name, gain in (("voice", 0.625), ("rest", 0.375)):
         stem, rate = soundfile.read(tmp_path / f"song/{name}.wav")
         assert rate == 8000
@@ -110,13 +105,15 @@ def test_from_ones_own_checkpoint_to_stems(tmp_path):
 def test_ones_own_checkpoint_is_checked(tmp_path):
     (tmp_path / "own_gains.py").write_text(FAMILY)
     importing = ("import-weights", "own_gains:gain-net")
-    for name, arguments, message in (
+    cases = (
         ("a.pth", dict(n=2), "cannot tell 'floor' from the file"),
         ("b.pth", dict(n=3, floor=0.0), "says count = 3, but its arrays have 2"),
-    ):
-        path = checkpoint(tmp_path / name, **arguments)
-        done = sepjax_command(tmp_path, *importing, path, "-o", tmp_path / "m")
-        assert done.returncode == 1
-        assert f"{path}: " in done.stderr
-        assert message in done.stderr
+    )
+    paths = [checkpoint(tmp_path / name, **facts) for name, facts, _ in cases]
+    lines = [(*importing, path, "-o", tmp_path / "m") for path in paths]
+    results = sepjax_commands(tmp_path, *lines)
+    for path, (_, _, message), (code, output) in zip(paths, cases, results):
+        assert code == 1
+        assert f"{path}: " in output
+        assert message in output
     assert not (tmp_path / "m").exists()
