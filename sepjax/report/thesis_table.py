@@ -85,6 +85,7 @@ def _measured(
             ]
             mean, deviation = mean_and_deviation(values) if values else (math.nan, 0.0)
             spread = f" ± {deviation:.2f}" * (len(values) > 1)
+            mean = round(mean, 2) + 0.0  # no negative zero
             cells.append(f"{mean:.2f}{spread}" if values else "-")
         yield Line(name + marked(seeds), "ours", metric, tuple(cells))
 
@@ -94,9 +95,14 @@ def _known(layout: Layout, name: str, origin: str, cells: Cells) -> Iterator[Lin
     for metric in metrics:
         values = cells.get(metric, {})
         columns = (values.get(column) for column in (*layout.classes, "mean"))
-        texts = tuple(UNKNOWN if v is None else f"{v:.2f}" for v in columns)
+        texts = tuple(UNKNOWN if v is None else _as_printed(v) for v in columns)
         if values or (origin == "printed" and metric == layout.metrics[0]):
             yield Line(name, origin, metric, texts)
+
+
+def _as_printed(value: float) -> str:
+    """A value with two decimals, or the third that it has."""
+    return f"{value:.3f}".removesuffix("0")
 
 
 def write_thesis_table(
