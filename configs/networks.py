@@ -47,8 +47,8 @@ MODELS: dict[str, ModelConfig] = {
     "demo_wave_u_net": WaveUNetConfig(levels=6, filters=10),
     "demo_wavenet": WavenetConfig(stack=1, channels=16, skip=24, hidden=48, last=24),
     "demo_mm_dense_lstm": MmDenseLstmConfig(
-        **dict(n_fft=1024, hop=256, first=8, final="8: 2", bands=(1500.0,)),
-        networks=("6: 2 2 2+32 2 2", "3: 2 2+16 2", "4: 2 2 2+32 2 2"),
+        **dict(n_fft=512, hop=256, first=8, final="6: 1", bands=(1500.0,)),
+        networks=("6: 2 2+32 2", "3: 1 1+16 1", "4: 1 2+32 1"),
     ),
 }
 RATES = {"wave_u_net": 22050, "wavenet": 16000, "mm_dense_lstm": 44100}
@@ -60,9 +60,9 @@ SIZES: dict[str, tuple[int, float, float, int]] = {
     "wavenet": (10, 9785 / 16000, 1e-3, 500_000),
     "mm_dense_lstm": (8, 6.0, 1e-3, 200_000),
     "demo_blstm_tasnet": (8, 2.0, 2e-3, 600),
-    "demo_wave_u_net": (8, 2.0, 2e-3, 400),
+    "demo_wave_u_net": (8, 2.0, 2e-3, 600),
     "demo_wavenet": (4, 1.0, 3e-3, 400),
-    "demo_mm_dense_lstm": (4, 2.0, 2e-3, 200),
+    "demo_mm_dense_lstm": (4, 2.0, 5e-3, 100),
 }
 
 

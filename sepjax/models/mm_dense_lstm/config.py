@@ -9,7 +9,7 @@ from typing import NamedTuple
 from sepjax.config import MODEL_CONFIGS, Config, positive, setting
 from sepjax.models.magnitudes_config import MagnitudesConfig
 
-NETWORK = re.compile(r"(\d+): *(\d+(\+\d+)?( +|$))+")
+NETWORK = re.compile(r"(\d{1,4}): *(\d{1,4}(\+\d{1,4})?( +|$))+")
 
 
 class Network(NamedTuple):
