@@ -173,9 +173,7 @@ CURVES = {
 TARGETS: dict[str, Target] = {
     **{name: Target({}, what) for name, what in ORACLES.items()},
     **{
-        name: Target(
-            _MEMBERS[name], what, sweeps.SWEEPS["live"] if name == "table-6" else {}
-        )
+        name: Target(_MEMBERS[name], what, _SMALL_MEMBERS.get(name, {}))
         for name, what in TABLES.items()
     },
     **{name: Target({}, what) for name, what in DRAWINGS.items()},

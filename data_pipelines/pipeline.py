@@ -140,7 +140,18 @@ class Data:
     def seen(self) -> dict[str, str]:
         """Every track used in training -> "" if by its own name, else the reason."""
         twins = {name: overlap.reason(pair) for name, pair in self.twins.items()}
-        return dict.fromkeys((t.name for t in self.manifest.split("train")), "") | twins
+        if self.config.data.all_sound:  # parts are seen as their songs are
+            parts = {t.name: sounding.song_of(t.name) for t in self.manifest.tracks}
+            twins |= {p: twins[song] for p, song in parts.items() if song in twins}
+        names = (track.name for track in self.manifest.split("train"))
+        return dict.fromkeys(names, "") | twins
+
+    def songs(self, split: str) -> list[str]:
+        """Return the songs of a split, each once, however many parts it has."""
+        names = [track.name for track in self.manifest.split(split)]
+        if self.config.data.all_sound:
+            names = list(dict.fromkeys(map(sounding.song_of, names)))
+        return names
 
     def require_unseen(self) -> list[str]:
         """Refuse to train on songs that are scored, unless ``data.allow_overlap``.

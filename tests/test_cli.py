@@ -295,6 +295,20 @@ def test_a_reader_that_has_enough_is_no_failure(run, line):
     assert process.returncode == 141
 
 
+def test_a_list_may_go_on_after_an_option(capsys):
+    parse = cli.build_parser().parse_args
+    arguments = parse(["reproduce", "all", "--scale", "full", "data.root=a", "b=c"])
+    assert arguments.fields == ["data.root=a", "b=c"]
+    arguments = parse(["report", "one", "--figure", "5.2", "two"])
+    assert arguments.runs == [Path("one"), Path("two")]
+    for words in (["inspect", "a", "--json", "b"], ["report", "a", "--jsn", "b"]):
+        with pytest.raises(SystemExit):
+            parse(words)
+        assert f"unknown argument '{words[2 + (words[0] == 'inspect')]}'" in (
+            capsys.readouterr().err
+        )
+
+
 def test_help_is_light():
     """Flags are answered without loading what separates music."""
     code = (

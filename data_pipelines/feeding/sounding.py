@@ -6,7 +6,8 @@ a latent. Where all classes sound neither matters, and encoders can be compared.
 
 import dataclasses
 import functools
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 
@@ -24,10 +25,11 @@ def keep_sounding(manifest: Manifest, data: DataConfig) -> Manifest:
     """Cut training and validation to the parts of songs in which all classes sound.
 
     A class sounds in an excerpt if, in at least half of the blocks of 0.1 s, its peak
-    is above -60 dBFS. Of training, a part is a stretch in which *every* excerpt of
-    ``chunk_seconds`` is of that kind, wherever it starts (in steps of 0.1 s); of
-    validation, excerpts of ``valid_seconds`` that follow one another. Each part is a
-    track of its own, ``SONG at 12.3 s``. Songs for testing stay whole.
+    is above -60 dBFS; a sum (``data.sums``) sounds where one of its classes does. Of
+    training, a part is a stretch in which *every* excerpt of ``chunk_seconds`` is of
+    that kind, wherever it starts (in steps of 0.1 s); of validation, excerpts of
+    ``valid_seconds`` that follow one another. Each part is a track of its own,
+    ``SONG at 12.3 s``. Songs for testing stay whole.
 
     Args:
         manifest: canonical, see :mod:`data_pipelines.audio.canonical`.
@@ -40,35 +42,55 @@ def keep_sounding(manifest: Manifest, data: DataConfig) -> Manifest:
         "train": data.chunk_seconds,
         "valid": data.valid_seconds or data.chunk_seconds,
     }
+    groups = data.members if data.sums else {n: (n,) for n in manifest.classes}
     sounding = functools.cache(functools.partial(_sounding_blocks, manifest))
+    cut = functools.partial(_parts, manifest, sounding, groups.values())
     kept: list[Track] = []
     for split in dict.fromkeys(track.split for track in manifest.tracks):
         tracks = manifest.split(split)
         if seconds := lengths.get(split):
             chunk = round(seconds * manifest.sample_rate)
-            parts = (_parts(track, manifest, sounding, chunk) for track in tracks)
-            tracks = tuple(part for found in parts for part in found)
+            tracks = tuple(part for track in tracks for part in cut(track, chunk))
         if not tracks:
             raise DataError(
                 f"data.all_sound: no {seconds:g} s of split '{split}' of dataset "
-                f"'{manifest.name}' have all of {', '.join(manifest.classes)} sounding "
+                f"'{manifest.name}' have all of {', '.join(groups)} sounding "
                 "in at least half of them; take shorter excerpts or fewer classes"
             )
         kept += tracks
     return dataclasses.replace(manifest, tracks=tuple(kept))
 
 
-def _parts(track: Track, manifest: Manifest, sounding, chunk: int) -> Iterator[Track]:
+def song_of(name: str) -> str:
+    """Return the name of the song that a part is of.
+
+    Example:
+        >>> song_of("SONG at 12.3 s"), song_of("SONG")
+        ('SONG', 'SONG')
+    """
+    return re.sub(r" at \d+\.\d s$", "", name)
+
+
+def _parts(
+    manifest: Manifest,
+    sounding: Callable[[int], np.ndarray],
+    groups: Iterable[Sequence[str]],
+    track: Track,
+    chunk: int,
+) -> Iterator[Track]:
     """The stretches of a track in which all excerpts have all classes."""
     block = round(BLOCK * manifest.sample_rate)
     starts = np.arange(0, max(track.frames - chunk, -1) + 1, block)
-    good = np.full(len(starts), len(track.stems) == len(manifest.classes))
+    good = np.full(len(starts), True)
     blocks = np.arange(track.frames // block)
-    for stem in track.stems.values():
-        active = sounding(stem.file)
-        index = stem.start // block + blocks
-        inside = stem.loop | (index < len(active))
-        total = np.append(0, np.cumsum(inside & active[index % len(active)]))
+    for names in groups:
+        some = np.zeros(len(blocks), bool)  # of the parts of a sum
+        for stem in (track.stems[name] for name in names if name in track.stems):
+            active = sounding(stem.file)
+            index = stem.start // block + blocks
+            inside = stem.loop | (index < len(active))
+            some |= inside & active[index % len(active)]
+        total = np.append(0, np.cumsum(some))
         ends = np.minimum((starts + chunk) // block, len(blocks))
         good &= total[ends] - total[starts // block] >= SHARE * chunk / block
     edges = np.flatnonzero(np.diff(np.concatenate([[0], good, [0]])))

@@ -40,6 +40,14 @@ class Parser(argparse.ArgumentParser):
         """Refuse unknown arguments with the usage of the subcommand they came to."""
         self._given = [str(each).partition("=")[0] for each in args or ()]
         namespace, unknown = super().parse_known_args(args, namespace)
+        if options := [word for word in unknown if word.startswith("-")]:
+            self._refuse(options[0])
+        # Of a list that an option interrupts, argparse takes the first part only.
+        for action in self._get_positional_actions() if unknown else ():
+            if action.nargs in ("*", "+"):
+                more = [self._get_value(action, word) for word in unknown]
+                setattr(namespace, action.dest, getattr(namespace, action.dest) + more)
+                return namespace, []
         if unknown:
             self._refuse(unknown[0])
         return namespace, []

@@ -137,7 +137,8 @@ def evaluate(arguments: argparse.Namespace) -> int:
     if ready:
         run = arguments.output
         _prepare_output(run)
-        config.data.dataset = "folder" if config.data.root else config.data.dataset
+        if config.data.root and config.data.dataset == "demo":
+            config.data.dataset = "folder"
     protocol = run_protocol(config, arguments.preset or "", **_changes(arguments))
     data = open_data(config)
     if arguments.write_songs:
@@ -209,7 +210,8 @@ def _prepare_output(folder: Path) -> None:
 
 
 def _check_command(arguments: argparse.Namespace) -> None:
-    if arguments.run or arguments.split or arguments.root or arguments.write_songs:
+    names = ("run", "split", "root", "write_songs", "set")
+    if any(getattr(arguments, name) for name in names):
         raise ValueError(
             "either a run, `sepjax evaluate RUN [--split SPLIT] [--root DIR]`, or two "
             "folders, `sepjax evaluate --references DIR --estimates DIR`; not both"

@@ -41,7 +41,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--output",
         type=Path,
         help="the figure's file: .html, .png or .svg, all three without a suffix "
-        "(figure_ID in this folder)",
+        "(figure_ID in this folder); of --table ID the files without their suffix "
+        "(table_ID)",
     )
     parser.add_argument(
         "--by-data",
@@ -51,7 +52,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def report(arguments: argparse.Namespace) -> int:
-    """``sepjax report RUN...`` or ``sepjax report --figure ID RUN... [-o FILE]``."""
+    """``sepjax report RUN...``, ``--figure ID RUN...`` or ``--table [ID] RUN...``."""
     if arguments.figure:
         from sepjax.experiment.figures import draw
 

@@ -28,7 +28,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="folder with the model, of a run or of imported weights; or the name of a "
         "system that needs no training: hpss, repet, kam, ...",
     )
-    text = "a field of such a system, say model.margin=2; may come again"
+    text = "a field of such a system, say model.window=0.1; may come again"
     parser.add_argument("--set", action="append", default=[], help=text)
     parser.add_argument(
         "-o",

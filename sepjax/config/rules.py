@@ -112,7 +112,7 @@ def data_problems(config: Config) -> Iterable[str]:
     data: DataConfig = config.data
     if not data.sources:
         yield "data.sources names no class"
-    if "mixture" in data.sources:
+    if "mixture" in {*data.sources, *data.recorded}:
         yield "data.sources: 'mixture' is the file of all classes together"
     for problem in name_problems(data.sources):
         yield f"data.sources: {problem}"
@@ -137,6 +137,9 @@ def sum_problems(config: Config) -> Iterable[str]:
         ["data.sums: 'a' is part of two classes"]
     """
     data, live = config.data, config.live
+    made = [entry.partition("=")[0] for entry in data.sums]
+    for name in {name: 0 for name in made if made.count(name) > 1}:
+        yield f"data.sums: {name!r} is made twice"
     for entry in data.sums:
         name, equals, _ = entry.partition("=")
         if not equals or name not in data.sources:

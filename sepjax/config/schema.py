@@ -183,7 +183,7 @@ class TrainConfig:
     parallel: str = choice("jit", "pmap")  # form of the program for several devices
     eval_every: int = positive(100)
     checkpoint_every: int = positive(100)
-    # Above 0: excerpts of each training track that make an epoch, and steps, eval_every
+    # Above 0: excerpts of each training song that make an epoch, and steps, eval_every
     # and checkpoint_every count epochs. A run stores them in steps (epochs_in_steps).
     epoch_samples: int = 0
     log_every: int = positive(10)

@@ -24,13 +24,15 @@ from sepjax.report.pages.feasibility_table import (
     format_report,
     table_4_1,
     table_4_2,
+    table_4_3,
 )
 from sepjax.report.thesis_table import row_name, write_thesis_table
 from sepjax.storage import read_json, write_atomically
 from sepjax.train.checkpoint import describe
 
 PRESET = "thesis"
-ORACLE_TABLES = {"4.1": table_4_1, "4.2": table_4_2, "4.3": table_4_1}
+DATA = ("data.root=", "data.dataset=")
+ORACLE_TABLES = {"4.1": table_4_1, "4.2": table_4_2, "4.3": table_4_3}
 
 
 class Scaled(NamedTuple):
@@ -98,8 +100,14 @@ def reproduce(name: str, scale: str, output: Path, fields: Sequence[str] = ()) -
 
     Returns:
         Whether all of it succeeded.
+
+    Raises:
+        ValueError: there is no such target, or a full one has no data.
+        KeyboardInterrupt: a signal has stopped its runs.
     """
     target = find_targets(name)[name]
+    if scale == "full":
+        _require_data(name, target, fields)
     flags = [f"--config.{field}" for field in fields]
     folder = output / name.replace(".", "_")
     command = " ".join(["sepjax reproduce", name, "--scale", scale, *fields])
@@ -126,6 +134,17 @@ def reproduce(name: str, scale: str, output: Path, fields: Sequence[str] = ()) -
     return good
 
 
+def _require_data(name: str, target: Target, fields: Sequence[str]) -> None:
+    """Refuse large models of the demo music, unless it is asked for by name."""
+    needs = target.members or isinstance(target.what, Oracle)
+    needs = needs or name.removeprefix("figure-") in TAGS
+    if needs and not any(field.startswith(DATA) for field in fields):
+        raise ValueError(
+            f"{name} --scale full is without data: add data.dataset=folder "
+            "data.root=DIR; or data.dataset=demo for the demo music"
+        )
+
+
 def write_table(
     number: str, runs: Sequence[Path], output: Path | None
 ) -> tuple[list[Path], str]:
@@ -146,13 +165,19 @@ def write_table(
 
 
 def _train(members: Mapping[str, Scaled], workdir: Path, flags: Sequence[str]) -> bool:
-    """Train the members that are not trained yet, side by side."""
+    """Train the members that are not trained yet, side by side.
+
+    Raises:
+        KeyboardInterrupt: a signal has stopped them.
+    """
     workdir.mkdir(parents=True, exist_ok=True)
     place = dict(program=_program(), devices=find_devices())
     sweep = Sweep(members, workdir, "train", flags, **place)
     outcomes = sweep.run()
     print(summary(outcomes, len(members)))
-    return len(outcomes) == len(members) and all(one.good for one in outcomes)
+    if {"stopped"} & {one.status for one in outcomes} or len(outcomes) < len(members):
+        raise KeyboardInterrupt  # no other target is wanted now
+    return all(one.good for one in outcomes)
 
 
 def _program() -> Path:

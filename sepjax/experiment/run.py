@@ -83,8 +83,7 @@ def _run(config: Config, options: Options, stack: contextlib.ExitStack) -> bool:
         make_optimizer(config.optim, steps=1)  # one of a user's own can be built
         make_objective(model_of(config), config.loss)  # the model feeds its losses
     data = open_data(config, sharding=meshes.batch_sharding(mesh))
-    excerpts = config.train.epoch_samples * len(data.manifest.split("train"))
-    config = epochs_in_steps(config, -(-excerpts // config.train.batch_size))
+    config = counted_in_steps(config, data)
     _announce(data, data.require_unseen() if mode != "evaluate" else [])
     if mode == "check":
         for name, value in check_run(config, data, mesh):
@@ -107,6 +106,17 @@ def _announce(data: Data, seen: list[str]) -> None:
         notes = [f"{song}; its scores will say SEEN" for song in seen]
         for note in [*silent_classes(data.manifest), *notes]:
             print(f"note: {note}", file=sys.stderr)
+
+
+def counted_in_steps(config: Config, data: Data) -> Config:
+    """Return a configuration that counts steps where it counted epochs of the data.
+
+    Songs to train on are needed for that alone: others may only be scored.
+    """
+    if not config.train.epoch_samples:
+        return config
+    excerpts = config.train.epoch_samples * len(data.songs("train"))
+    return epochs_in_steps(config, -(-excerpts // config.train.batch_size))
 
 
 def train(

@@ -78,6 +78,9 @@ def _measured(
 ) -> Iterator[Line]:
     for metric in layout.metrics if seeds else ():
         tables = [scores_of(one, "model", metric) for one in seeds]
+        for own in tables:
+            if own.keys() != {*layout.classes, "mean"}:
+                own.pop("mean", None)  # of other classes than the table has
         cells = []
         for column in (*layout.classes, "mean"):
             values = [
@@ -124,7 +127,11 @@ def write_thesis_table(
         ValueError: the runs were scored by different definitions.
     """
     found = read_scores(runs)
-    scored = {row_name(Path(n).name, layout) or n: s for n, s in found.items()}
+    scored: dict[str, Sequence[Mapping[str, Any]]] = {}
+    for name, seeds in found.items():
+        row = row_name(Path(name).name, layout)
+        # Of several runs of a row the others keep their own names.
+        scored[row if row and row not in {*found, *scored} else name] = seeds
     lines, first = thesis_lines(layout, scored), next(iter(scored.values()))[0]
     heads = ["row", "", "metric", *layout.classes, "mean"]
     rows = [[x.row, x.origin, label(first, x.metric), *x.cells] for x in lines]

@@ -355,3 +355,17 @@ def test_the_mixture_is_what_is_listened_to(leaky, songs):
     # soxr keeps the band below 3.6 kHz; compared where both have it.
     spectra = [np.fft.rfft(each)[: 3500 * 12] for each in (2 * wave, whole)]
     np.testing.assert_allclose(*spectra, atol=1e-3 * abs(spectra[1]).max())
+
+
+def test_parts_where_all_classes_sound_are_seen_as_their_songs(leaky, songs):
+    """``data.all_sound`` gives songs other names: twins and epochs are of songs."""
+    save(leaky, "valid/again", songs[0], gain=0.5)
+    cut = {"all_sound": True, "chunk_seconds": 1.0, "valid_seconds": 1.0}
+    data = open_data(config(leaky, allow_overlap=True, **cut))
+    assert data.songs("train") == ["one", "two"]
+    parts = [track.name for track in data.manifest.split("valid")]
+    again = {name for name in parts if name.startswith("again at ")}
+    assert again
+    assert {data.seen[name] for name in again} == {"same audio as train/one"}
+    assert {*parts} - again == {name for name in parts if name not in data.seen}
+    assert data.seen["renamed"] == "same audio as train/two"

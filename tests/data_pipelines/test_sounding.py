@@ -62,6 +62,19 @@ def test_validation_keeps_whole_excerpts_of_its_own_length(tmp_path):
         assert sounding_share(kept, part, start, 2 * RATE) >= 0.5
 
 
+def test_a_sum_sounds_where_one_of_its_parts_does(tmp_path):
+    given = manifest(tmp_path, [(2, 9), (5, 16)])
+    data = dataclasses.replace(DATA, sources=("s",), sums=("s=a+b",))
+    (part,) = keep_sounding(given, data).split("train")
+    assert (part.name, part.frames) == ("song at 1.5 s", 15_000)
+    few = dataclasses.replace(given.tracks[0], stems={"b": Stem(1)})
+    given = dataclasses.replace(given, tracks=(few,))
+    (part,) = keep_sounding(given, data).split("train")
+    assert (part.name, part.frames) == ("song at 4.5 s", 12_000)
+    with pytest.raises(DataError, match="have all of a, b sounding"):
+        keep_sounding(given, DATA)
+
+
 def test_a_class_that_loops_sounds_beyond_the_end_of_its_file(tmp_path):
     given = manifest(tmp_path, [(0, 20), (0, 20)], seconds=20)
     loop = {

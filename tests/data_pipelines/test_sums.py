@@ -55,6 +55,8 @@ def test_songs_and_batches_have_the_sums(config):
         (("band=vocals+drums",), "'vocals' is part of two"),
         (("band=bass+",), "is no name"),
         (("band=../bass",), "is no name"),
+        (("band=bass+mixture",), "'mixture' is the file"),
+        (("band=bass", "band=drums"), "'band' is made twice"),
     ],
 )
 def test_wrong_sums_are_told(config, sums, text):

@@ -6,9 +6,11 @@ import pytest
 
 from configs import chapter6
 from configs.sweeps import Member
+from data_pipelines.manifest import DataError
 from sepjax.config import Config, resolve, to_dict
 from sepjax.config.tree import epochs_in_steps
 from sepjax.experiment.members import configuration, finished
+from sepjax.experiment.run import counted_in_steps
 from sepjax.models.tasnet.config import TasNetConfig
 from tests.tiny_run import finish, flags, start
 
@@ -73,3 +75,15 @@ def test_a_run_counts_its_songs(tmp_path):
     # The same command again finds its run.
     (output,) = finish(start(*command))
     assert f"resuming from step {2 * epoch} of {2 * epoch}" in output
+
+
+def test_steps_need_no_songs_to_train_on():
+    class Tested:
+        def songs(self, split):
+            raise DataError(f"no track in split '{split}'")
+
+    config = resolve(Config(model=TasNetConfig()))
+    assert counted_in_steps(config, Tested()) is config
+    config.train.epoch_samples = 8
+    with pytest.raises(DataError, match="train"):
+        counted_in_steps(config, Tested())

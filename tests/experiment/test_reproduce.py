@@ -6,6 +6,7 @@ import pytest
 
 from configs.thesis import TARGETS
 from sepjax.commands.cli import main
+from sepjax.experiment.sweep import Outcome
 
 
 @pytest.fixture(scope="module")
@@ -41,3 +42,44 @@ def test_what_cannot_be_is_told_before_anything_runs(tmp_path, capsys):
         assert main(["reproduce", *arguments, "-o", str(tmp_path / "out")]) == 1
         assert text in capsys.readouterr().err
         assert not (tmp_path / "out" / "smoke" / "runs").exists()
+
+
+def test_full_models_do_not_train_on_the_demo_unasked(tmp_path, capsys):
+    for name in ("figure-5.10", "table-4.1", "figure-4.2"):
+        full = ["reproduce", name, "--scale", "full", "-o", str(tmp_path / "out")]
+        assert main([*full, "train.seeds=1"]) == 1
+        assert "data.root=DIR" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+    full[1] = "figure-5.3"  # a diagram
+    assert main(full) == 0
+
+
+def test_a_target_that_fails_leaves_the_others(tmp_path, capsys, monkeypatch):
+    def draw(name, *_):
+        if name == "table-4.2":
+            raise ValueError("no such songs")
+        return True
+
+    monkeypatch.setattr("sepjax.experiment.reproduce.reproduce", draw)
+    assert main(["reproduce", "all", "-o", str(tmp_path)]) == 1
+    captured = capsys.readouterr()
+    assert "table-4.2: no such songs" in captured.err
+    assert f"({len(TARGETS)} of {len(TARGETS)})" in captured.out
+    assert "not whole: table-4.2\n" in captured.out
+
+
+def test_a_signal_ends_all_targets(tmp_path, capsys, monkeypatch):
+    started = []
+
+    class Stopped:
+        def __init__(self, members, *_, **__):
+            started.append(members)
+
+        def run(self):
+            return [Outcome(next(iter(started[-1])), "stopped")]
+
+    monkeypatch.setattr("sepjax.experiment.reproduce.Sweep", Stopped)
+    few = {name: TARGETS[name] for name in ("figure-5.10", "figure-5.11")}
+    monkeypatch.setattr("sepjax.experiment.reproduce.TARGETS", few)
+    assert main(["reproduce", "all", "-o", str(tmp_path)]) == 130
+    assert len(started) == 1

@@ -174,6 +174,13 @@ def test_by_name_with_changes():
     }.items():
         with pytest.raises(ValueError, match=text):
             ready_config("hpss", [change])
+    for name, change, text in (
+        ("repet", "model.period_low=9", "below model.period_high"),
+        ("kam", "model.period_low=9", "below model.period_high"),
+        ("source_filter_nmf", "model.lowest=900", "below model.highest"),
+    ):
+        with pytest.raises(ValueError, match=text):
+            ready_config(name, [change])
     with pytest.raises(ValueError, match="works without training"):
         ready_config("runs/mine", ["model.margin=2"])
 
@@ -199,6 +206,8 @@ def test_commands_by_name(tmp_path, monkeypatch, capsys):
     stems = ["separate", song, "-n", "hpss", *changes[:2], "-o", str(tmp_path / "out")]
     assert cli.main(stems) == 0
     assert len(list((tmp_path / "out" / "drums").glob("*.wav"))) == 2
+    assert cli.main([*scores, "--set", "data.dataset=prepared"]) == 1
+    assert "prepared.jsonl" in capsys.readouterr().err
     assert cli.main(["evaluate", "hpss", "--set", "model.margn=2"]) == 1
     assert "did you mean 'margin'" in capsys.readouterr().err
 

@@ -105,3 +105,23 @@ def test_diagrams_are_drawn_with_all_their_boxes(number, tmp_path):
     assert DIAGRAMS[number].title in page
     for start, end, _ in DIAGRAMS[number].arrows:
         assert {start, end} <= DIAGRAMS[number].boxes.keys()
+
+
+def test_runs_of_the_same_row_all_stay(tmp_path):
+    places = ("demo_tl", "tl", "a/meta", "b/meta")
+    runs = [
+        write_run(tmp_path / name, float(place), table="table-6")
+        for place, name in enumerate(places, 1)
+    ]
+    text = write_table("6", runs, tmp_path / "t")[1]
+    for name, value in (("demo_tl", 1), ("tl", 2), ("meta", 3), (f"{runs[3]}", 4)):
+        assert f"| {name} | ours | SDR |" + f" {value}.00 |" * 5 in text
+
+
+def test_a_mean_is_that_of_the_classes_of_the_table(tmp_path):
+    run = write_run(tmp_path / "meta", 1.0, table="table-6")
+    tree = json.loads((run / "results.json").read_text())
+    del tree["model"]["bass"]
+    (run / "results.json").write_text(json.dumps(tree))
+    text = write_table("6", [run], tmp_path / "t")[1]
+    assert "| meta | ours | SDR | 1.00 | 1.00 | - | 1.00 | - |" in text

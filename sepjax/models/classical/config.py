@@ -78,6 +78,16 @@ class RepetitionConfig(ClassicalConfig):
     period_high: float = positive(8.0)
     highpass: float = 100.0  # Hz; what is below is no voice
 
+    def problems(self, config: Config) -> Iterable[str]:
+        """Return the problem of periods of which the longest is below the shortest."""
+        yield from super().problems(config)
+        yield from self.period_problems()
+
+    def period_problems(self) -> Iterable[str]:
+        """Return the problem of the periods alone."""
+        if not self.period_low < self.period_high:
+            yield f"model.period_low={self.period_low} must be below model.period_high"
+
 
 @MODEL_CONFIGS.register("adaptive_repet")
 @dataclasses.dataclass(unsafe_hash=True)
@@ -115,6 +125,7 @@ class KernelConfig(AdaptiveConfig):
 
     def problems(self, config: Config) -> Iterable[str]:
         """Return kernels that are not known, or not one entry for each class."""
+        yield from self.period_problems()
         known = {"smooth", "percussive", "harmonic", "repetitive"}
         names = [name for entry in self.kernels for name in entry.split("+")]
         if len(self.kernels) != len(config.data.sources) or not known >= {*names}:
@@ -150,6 +161,12 @@ class VoiceConfig(ClassicalConfig):
     highest: float = positive(800.0)
     beta: int = choice(0, 1)  # divergence: 0 Itakura-Saito, 1 Kullback-Leibler
     steps: int = positive(40, most=10_000)
+
+    def problems(self, config: Config) -> Iterable[str]:
+        """Return the problem of pitches of which the highest is below the lowest."""
+        yield from super().problems(config)
+        if not self.lowest < self.highest:
+            yield f"model.lowest={self.lowest} must be below model.highest"
 
 
 @MODEL_CONFIGS.register("nmf")
