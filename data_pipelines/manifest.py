@@ -133,9 +133,18 @@ class Manifest:
         return dataclasses.replace(self, tracks=tuple(tracks))
 
     def with_whole_songs(self) -> "Manifest":
-        """Keep only tracks that have all classes; those of the test split all stay."""
-        count = len(self.classes)
-        kept = (t for t in self.tracks if t.split == "test" or len(t.stems) == count)
+        """Keep only tracks that have all classes; those of the test split all stay.
+
+        Raises:
+            DataError: none is left to train on.
+        """
+        whole = {t.name for t in self.tracks if len(t.stems) == len(self.classes)}
+        kept = [t for t in self.tracks if t.split == "test" or t.name in whole]
+        if "train" in {t.split for t in self.tracks} - {t.split for t in kept}:
+            raise DataError(
+                f"data.missing=skip: no song of train in dataset '{self.name}' has all "
+                f"of {', '.join(self.classes)}: silence takes them all, or choose fewer"
+            )
         return dataclasses.replace(self, tracks=tuple(kept))
 
     def digest(self) -> str:
