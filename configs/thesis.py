@@ -44,7 +44,6 @@ class Oracle(NamedTuple):
 
     title: str
     options: dict[str, dict[str, Any]]  # scale ("" for all) -> options of the command
-    number: str
 
 
 class Target(NamedTuple):
@@ -141,17 +140,14 @@ ORACLES = {
     "table-4.1": Oracle(
         "Ideal masks of eleven classes under four mixing procedures",
         {"smoke": {"songs_per_class": 3}, "full": {"songs_per_class": 50}},
-        "4.1",
     ),
     "table-4.2": Oracle(
         "Ideal ratio masks of the four classes of MUSDB18",
         {"": {"sources": MUSDB}},
-        "4.2",
     ),
     "table-4.3": Oracle(
         "Ideal ratio masks of the six classes of chapter 4",
         {"": {"sources": SIX}},
-        "4.3",
     ),
 }
 DRAWINGS = {

@@ -3,7 +3,7 @@
 import itertools
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from sepjax.registry import aligned
@@ -73,6 +73,27 @@ def table(results: Mapping[str, Any]) -> str:
         means = results["mean"]["model"]
         rows.append(["mean", *(cell(means.get(m)) for m in metrics), "", ""])
     return aligned(rows)
+
+
+def markdown(
+    head: Sequence[Any], rows: Iterable[Sequence[Any]], *, left: int = 1
+) -> str:
+    r"""A table in Markdown: numbers at the right but for the first ``left`` columns.
+
+    Example:
+        >>> print(markdown(["run", "dB"], [["a|b", 1.5]]))
+        | run | dB |
+        | --- | ---: |
+        | a\|b | 1.5 |
+    """
+    rule = ["---"] * left + ["---:"] * (len(head) - left)
+    lines = ([_plain(str(cell)) for cell in line] for line in (head, rule, *rows))
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _plain(text: str) -> str:
+    """A text in a cell of Markdown."""
+    return " ".join(text.split()).replace("|", "\\|")
 
 
 def measured(value: Any) -> float:

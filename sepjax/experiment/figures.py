@@ -4,7 +4,7 @@ import runpy
 from collections.abc import Sequence
 from pathlib import Path
 
-import sepjax
+from sepjax.experiment.checkout import checkout
 from sepjax.registry import nearest
 from sepjax.report.figures.bars import write_bars
 from sepjax.report.figures.diagrams import DIAGRAMS, write_diagram
@@ -70,16 +70,9 @@ def rows_of_figures() -> dict[str, dict[str, str]]:
     Raises:
         ValueError: the configurations, which stay in the checkout, are not there.
     """
-    # Beside an editable install, or where the command was given.
-    for root in (Path(sepjax.__file__).parent.parent, Path()):
-        path = root / "configs" / "appendix_a_rows.py"
-        if path.exists():
-            figures = runpy.run_path(str(path))["FIGURES"]
-            return {key: rows for key, rows in figures.items() if key[0].isdigit()}
-    raise ValueError(
-        "configs/appendix_a_rows.py, which knows the rows of each figure, is not here: "
-        f"run this in the checkout of sepjax, or use --figure {ANY}"
-    )
+    path = checkout() / "configs" / "appendix_a_rows.py"
+    figures = runpy.run_path(str(path))["FIGURES"]
+    return {key: rows for key, rows in figures.items() if key[0].isdigit()}
 
 
 def draw_songs(

@@ -1,10 +1,9 @@
 """``sepjax reproduce``: a table or figure of the thesis, with all that it needs."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import sepjax
 from configs.thesis import SCALES, TARGETS, Oracle, Table, Target
 from data_pipelines.collections.file import write_collection
 from data_pipelines.pipeline import open_data
@@ -13,6 +12,7 @@ from data_pipelines.readers.demo_takes import write_karaoke
 from sepjax.config import from_dict
 from sepjax.evaluation.feasibility.measure import Settings
 from sepjax.evaluation.run import run_protocol
+from sepjax.experiment.checkout import PROGRAM, checkout
 from sepjax.experiment.devices import find_devices
 from sepjax.experiment.figures import TAGS, draw
 from sepjax.experiment.members import Member, configuration
@@ -32,7 +32,11 @@ from sepjax.train.checkpoint import describe
 
 PRESET = "thesis"
 DATA = ("data.root=", "data.dataset=")
-ORACLE_TABLES = {"4.1": table_4_1, "4.2": table_4_2, "4.3": table_4_3}
+ORACLE_TABLES = {
+    "table-4.1": table_4_1,
+    "table-4.2": table_4_2,
+    "table-4.3": table_4_3,
+}
 
 
 class Scaled(NamedTuple):
@@ -71,15 +75,13 @@ def scaled(
     is applied as it is stays untrained, and one of a demonstration has its own size
     unless the scale is ``smoke``.
     """
-    small, root = {}, _program().parent
+    small, root = {}, checkout()
     for name, given in members.items():
         member = Scaled(f"{root}/{given.config}", given.overrides)
         config = configuration(member, fields)
         own = name.startswith("demo_") and scale != "smoke"
-        common, size = (
-            SCALES[scale].get("", {}),
-            SCALES[scale].get(config.model.name, {}),
-        )
+        common = SCALES[scale].get("", {})
+        size = SCALES[scale].get(config.model.name, {})
         more = {f"model.{key}": value for key, value in size.items()}
         more = {"train.seeds": common["train.seeds"]} if own else {**common, **more}
         if not config.train.steps:
@@ -113,7 +115,8 @@ def reproduce(name: str, scale: str, output: Path, fields: Sequence[str] = ()) -
     command = " ".join(["sepjax reproduce", name, "--scale", scale, *fields])
     output.mkdir(parents=True, exist_ok=True)
     if isinstance(target.what, Oracle):
-        return _oracle(target.what, scale, folder, _songs(output, fields))
+        table = ORACLE_TABLES[name]
+        return _oracle(target.what, scale, folder, _songs(output, fields), table)
     members = target.members if scale == "full" else target.small or target.members
     if members:
         members = scaled(members, scale, flags)
@@ -171,21 +174,13 @@ def _train(members: Mapping[str, Scaled], workdir: Path, flags: Sequence[str]) -
         KeyboardInterrupt: a signal has stopped them.
     """
     workdir.mkdir(parents=True, exist_ok=True)
-    place = dict(program=_program(), devices=find_devices())
+    place = dict(program=checkout() / PROGRAM, devices=find_devices())
     sweep = Sweep(members, workdir, "train", flags, **place)
     outcomes = sweep.run()
     print(summary(outcomes, len(members)))
     if {"stopped"} & {one.status for one in outcomes} or len(outcomes) < len(members):
         raise KeyboardInterrupt  # no other target is wanted now
     return all(one.good for one in outcomes)
-
-
-def _program() -> Path:
-    """The program of a run, which stays in the checkout with the configurations."""
-    program = Path(sepjax.__file__).parent.parent / "run_experiment.py"
-    if not program.exists():
-        raise ValueError(f"{program} is missing: install sepjax from its checkout")
-    return program
 
 
 def _score(run: Path) -> bool:
@@ -201,7 +196,13 @@ def _score(run: Path) -> bool:
     return good
 
 
-def _oracle(oracle: Oracle, scale: str, folder: Path, data: str) -> bool:
+def _oracle(
+    oracle: Oracle,
+    scale: str,
+    folder: Path,
+    data: str,
+    table: Callable[[Any], str],
+) -> bool:
     """Measure ideal masks on songs and write them in the layout of a table."""
     options = oracle.options.get("", {}) | oracle.options.get(scale, {})
     sources = options.pop("sources", ())
@@ -210,7 +211,7 @@ def _oracle(oracle: Oracle, scale: str, folder: Path, data: str) -> bool:
         folder.with_name(f"{folder.name}.html"),
     )
     results = measure_oracle(Settings(data, **options), sources, files)
-    text = ORACLE_TABLES[oracle.number](results)
+    text = table(results)
     write_atomically(folder.with_name(f"{folder.name}.md"), f"{text}\n".encode())
     print(format_report(results), text, *files, sep="\n\n")
     return not results["failed"]

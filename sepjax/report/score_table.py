@@ -7,7 +7,7 @@ from typing import Any
 
 from sepjax.evaluation.averages import mean_and_deviation
 from sepjax.evaluation.results import read_results
-from sepjax.evaluation.tables import in_unit, label, scores_of
+from sepjax.evaluation.tables import in_unit, label, markdown, scores_of
 from sepjax.registry import nearest
 from sepjax.report.run_folder import inside
 
@@ -60,12 +60,9 @@ def score_table(runs: Sequence[Path], metric: str = "si_sdr") -> str:
         column = "model" if part == "clean" else part
         for name, seeds in scored.items():
             cells = _cells(seeds, part, column, metric, names)
-            rows.append((_plain(name) + marked(seeds), cells))
-        lines = [[title.format(label(first, metric)) + unit + ")" * bool(unit)]]
-        lines[0] += map(_plain, names)
-        lines.append(["---", *["---:"] * len(names)])
-        lines += [[name, *cells] for name, cells in rows if cells]
-        blocks.append("\n".join(f"| {' | '.join(line)} |" for line in lines))
+            rows.append((name + marked(seeds), cells))
+        head = [title.format(label(first, metric)) + unit + ")" * bool(unit), *names]
+        blocks.append(markdown(head, [[name, *each] for name, each in rows if each]))
     return "\n\n".join(blocks)
 
 
@@ -87,7 +84,7 @@ def _cells(
     tables = [scores_of(tree, column, metric) for tree in trees]
     cells = []
     for name in names:
-        text = _cell([table.get(name, math.nan) for table in tables])
+        text = over_seeds([table.get(name, math.nan) for table in tables])
         for tree in trees:
             row = tree.get(column, {}).get(name, {})
             total = tree.get("model", {}).get(name, {}).get("tracks", 0)
@@ -96,11 +93,6 @@ def _cells(
                 text += f" ({count} of {total})"
         cells.append(text)
     return cells if any(tables) else []
-
-
-def _plain(name: str) -> str:
-    """A name in a cell of Markdown."""
-    return " ".join(name.split()).replace("|", "\\|")
 
 
 def marked(results: Sequence[Mapping[str, Any]]) -> str:
@@ -151,11 +143,18 @@ def _results(run: Path) -> list[dict[str, Any]]:
     return [read_results(inside(run, str(path.relative_to(run)))) for path in paths]
 
 
-def _cell(values: Sequence[float]) -> str:
+def over_seeds(values: Sequence[float]) -> str:
+    """A mean over seeds as text, with the deviation, and how many seeds have a value.
+
+    Example:
+        >>> over_seeds([1.0, 3.0]), over_seeds([1.0, math.nan]), over_seeds([math.nan])
+        ('2.00 ± 1.41', '1.00 (1 of 2 seeds)', '-')
+    """
     known = [value for value in values if not math.isnan(value)]
     if not known:
         return "-"
     mean, deviation = mean_and_deviation(known)
+    mean = round(mean, 2) + 0.0  # no negative zero
     text = f"{mean:.2f}" + f" ± {deviation:.2f}" * (len(known) > 1)
     few = f" ({len(known)} of {len(values)} seeds)"
     return text + few * (len(known) < len(values))

@@ -5,13 +5,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-from sepjax.evaluation.averages import mean_and_deviation
-from sepjax.evaluation.tables import label, scores_of
+from sepjax.evaluation.tables import label, markdown, scores_of
 from sepjax.report.html.document import Section, page, write_document
 from sepjax.report.html.markup import element
 from sepjax.report.html.parts import definitions
 from sepjax.report.html.table import table
-from sepjax.report.score_table import marked, read_scores
+from sepjax.report.score_table import marked, over_seeds, read_scores
 from sepjax.storage import write_atomically, write_json
 
 UNKNOWN = "?"
@@ -81,15 +80,8 @@ def _measured(
         for own in tables:
             if own.keys() != {*layout.classes, "mean"}:
                 own.pop("mean", None)  # of other classes than the table has
-        cells = []
-        for column in (*layout.classes, "mean"):
-            values = [
-                t[column] for t in tables if not math.isnan(t.get(column, math.nan))
-            ]
-            mean, deviation = mean_and_deviation(values) if values else (math.nan, 0.0)
-            spread = f" ± {deviation:.2f}" * (len(values) > 1)
-            mean = round(mean, 2) + 0.0  # no negative zero
-            cells.append(f"{mean:.2f}{spread}" if values else "-")
+        columns = (*layout.classes, "mean")
+        cells = (over_seeds([t.get(c, math.nan) for t in tables]) for c in columns)
         yield Line(name + marked(seeds), "ours", metric, tuple(cells))
 
 
@@ -135,11 +127,7 @@ def write_thesis_table(
     lines, first = thesis_lines(layout, scored), next(iter(scored.values()))[0]
     heads = ["row", "", "metric", *layout.classes, "mean"]
     rows = [[x.row, x.origin, label(first, x.metric), *x.cells] for x in lines]
-    text = "\n".join(
-        f"| {' | '.join(map(str, row))} |"
-        for row in (heads, ["---"] * 3 + ["---:"] * (len(heads) - 3), *rows)
-    )
-    text = f"{layout.title}, dB\n\n{text}\n"
+    text = f"{layout.title}, dB\n\n{markdown(heads, rows, left=3)}\n"
     facts = _facts(scored, layout)
     notes = [element("p", remark) for remark in (*layout.remarks, KNOWN)]
     sources = {name: source for name, (source, _) in layout.published.items()}

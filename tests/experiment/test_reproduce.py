@@ -83,3 +83,13 @@ def test_a_signal_ends_all_targets(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("sepjax.experiment.reproduce.TARGETS", few)
     assert main(["reproduce", "all", "-o", str(tmp_path)]) == 130
     assert len(started) == 1
+
+
+def test_without_the_checkout_a_message_says_where_to_run(
+    tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setattr("sepjax.__file__", str(tmp_path / "sepjax" / "__init__.py"))
+    monkeypatch.chdir(tmp_path)
+    for command in (["reproduce", "list"], ["report", "--table", "4.4", "run"]):
+        assert main(command) == 1
+        assert "run this in the checkout of sepjax" in capsys.readouterr().err

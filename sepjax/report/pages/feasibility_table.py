@@ -1,10 +1,10 @@
 """The feasibility report as plain text, for a terminal."""
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-from sepjax.evaluation.tables import cell, measured
+from sepjax.evaluation.tables import cell, markdown, measured
 from sepjax.registry import aligned
 from sepjax.report.html.numbers import percent
 
@@ -42,7 +42,7 @@ def table_4_1(
         scores = results["scores"][procedure].items()
         cells = [f"{cell(row[metric])} ({known.get(n, '?')})" for n, row in scores]
         rows.append([f"{label}, {procedure}", *cells])
-    return _markdown(["dB: ours (printed)", *results["classes"]], rows)
+    return markdown(["dB: ours (printed)", *results["classes"]], rows)
 
 
 def table_4_3(results: Mapping[str, Any]) -> str:
@@ -61,12 +61,7 @@ def table_4_2(results: Mapping[str, Any]) -> str:
         *(cell(s["sdr"]) for s in scores.values()),
     ]
     printed = ["printed, 6 s", *(PRINTED_4_2.get(name, "?") for name in scores)]
-    return _markdown(["SDR, dB", *scores], [ours, printed])
-
-
-def _markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return markdown(["SDR, dB", *scores], [ours, printed])
 
 
 def songs_scored(row: Mapping[str, Any]) -> str:
