@@ -102,6 +102,8 @@ TABLES = {
         published=PUBLISHED,
         remarks=(
             "The thesis does not say which of its two large models is meant.",
+            "Values of Défossez et al. by class are quoted from memory; they have the "
+            "means that were published.",
             "It prints 5.36 as the mean of Open-Unmix, whose four numbers have the "
             "mean 5.325.",
         ),
