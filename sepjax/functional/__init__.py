@@ -14,4 +14,5 @@ from sepjax.functional import recurrent as recurrent
 from sepjax.functional import resample as resample
 from sepjax.functional import spectral as spectral
 from sepjax.functional import tcn as tcn
+from sepjax.functional import training as training
 from sepjax.functional import wiener as wiener

@@ -30,6 +30,29 @@ def spectral_mse(
     return jnp.mean(jnp.square(spectra - source_spectra), axis=(2, 3, 4))
 
 
+@LOSSES.register(
+    "spectral_l1", label="l1", over_sources="sum", counts_silence=True, positive=True
+)
+def spectral_l1(
+    source_spectra: Float[Array, "batch sources frames bins channels"],
+    spectra: Float[Array, "batch sources frames bins channels"],
+) -> Values:
+    r"""Mean absolute error of magnitudes (Spleeter), summed over sources.
+
+    .. math:: \mathrm{mean}_{t,f,i} |\hat V - V|
+
+    Example:
+        >>> one = jnp.ones((2, 3, 4, 5, 1))
+        >>> spectral_l1(one, -2 * one).tolist()
+        [[3.0, 3.0, 3.0], [3.0, 3.0, 3.0]]
+
+    Reference:
+        Jansson et al. 2017, Singing voice separation with deep U-Net convolutional
+        networks.
+    """
+    return jnp.mean(jnp.abs(spectra - source_spectra), axis=(2, 3, 4))
+
+
 @LOSSES.register("multi_resolution_stft", counts_silence=True, positive=True)
 def multi_resolution_stft(
     sources: Waves,

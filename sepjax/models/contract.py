@@ -37,6 +37,17 @@ class Branch(NamedTuple):
     weights: Float[Array, "channels outputs"]
 
 
+class Tiling(NamedTuple):
+    """How a model cuts a song into tiles, whose estimates are added to the song's.
+
+    Tile k hears ``length`` samples from ``k * hop - before`` on, zeros beyond the ends.
+    """
+
+    length: int
+    hop: int
+    before: int = 0
+
+
 @runtime_checkable
 class Model(Protocol):
     """The contract; a test checks it for every registered family.
@@ -111,6 +122,13 @@ class Model(Protocol):
     def cpu_batch_seconds(self) -> float:
         """Best amount of audio at once on a CPU, in seconds; 0: one chunk."""
 
+    @property
+    def tiling(self) -> Tiling | None:
+        """Tiles of a song, by which ``tile`` is exact; None: any chunk will do."""
+
+    def tile(self, mixture: Array) -> Separation:
+        """Separate a tile: the whole song's estimates are the sum of those of tiles."""
+
     def decays(self, path: tuple[str, ...]) -> bool:
         """Whether weight decay shrinks the parameter at a path."""
 
@@ -176,6 +194,15 @@ class SeparationModel(nn.Module):
     constants = tuple[str, ...]()
     coders = tuple[str, ...]()
     cpu_batch_seconds = 0.0
+
+    @property
+    def tiling(self) -> Tiling | None:
+        """None: any chunk will do."""
+        return None
+
+    def tile(self, mixture: Array) -> Separation:
+        """Run the model."""
+        return self(mixture)
 
     def decays(self, path: tuple[str, ...]) -> bool:
         """Return true for kernels: gains, biases and filterbank logits do not decay."""

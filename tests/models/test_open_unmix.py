@@ -9,10 +9,10 @@ import pytest
 
 from sepjax.config.rules import validate
 from sepjax.functional.spectral import stft
+from sepjax.functional.training import batch_norm
 from sepjax.models.build import model_of
 from sepjax.models.open_unmix.model import bins_within
 from sepjax.models.open_unmix.network import (
-    batch_norm,
     initial_statistics,
     magnitude_network,
     magnitude_network_parts,

@@ -8,12 +8,11 @@ from collections.abc import Callable, Mapping
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray, Shaped
+from jaxtyping import Array, Float, PRNGKeyArray
 
 from sepjax.functional.recurrent import init_lstm, lstm
+from sepjax.functional.training import batch_norm, item_keys
 
-EPSILON = 1e-5
-MOMENTUM = 0.1
 NORMS = ("bn1", "bn2", "bn3")
 
 Params = Mapping[str, Mapping[str, Array] | Array]
@@ -148,7 +147,7 @@ def magnitude_network(
     x = x * params["input_scale"][None, None, None]
     x = x.reshape(*x.shape[:2], -1)
     x = jnp.tanh(norm("bn1", dense("fc1", x)).astype(dtype))
-    keys = _item_keys(key, len(x), axis_name) if train and dropout else None
+    keys = item_keys(key, len(x), axis_name) if train and dropout else None
     states = _recurrent(params, x, dropout, keys)
     x = jnp.concatenate([x, states], axis=-1)
     x = jax.nn.relu(norm("bn2", dense("fc2", x)).astype(dtype))
@@ -156,16 +155,6 @@ def magnitude_network(
     x = x * params["output_scale"][None, None, None]
     x = x + params["output_mean"][None, None, None]
     return jax.nn.relu(x) * magnitudes, moments
-
-
-def _item_keys(
-    key: PRNGKeyArray, count: int, axis_name: str | None
-) -> Shaped[Array, "items ..."]:
-    """A key for every item, by its number in the whole batch."""
-    items = jnp.arange(count)
-    if axis_name is not None:
-        items = items + count * jax.lax.axis_index(axis_name)
-    return jax.vmap(jax.random.fold_in, (None, 0))(key, items)
 
 
 def _recurrent(params: Params, x: Array, dropout: float, keys: Array | None) -> Array:
@@ -194,52 +183,3 @@ def initial_statistics(params: Params) -> Statistics:
         name: {"mean": jnp.zeros_like(gain), "var": jnp.ones_like(gain)}
         for name, gain in gains.items()
     }
-
-
-def batch_norm(
-    params: Mapping[str, Float[Array, " channels"]],
-    statistics: Mapping[str, Float[Array, " channels"]],
-    x: Float[Array, "batch frames channels"],
-    *,
-    train: bool,
-    axis_name: str | None = None,
-) -> tuple[Float[Array, "batch frames channels"], dict[str, Array]]:
-    r"""Normalize every channel with the statistics of the batch, or with stored ones.
-
-    :math:`(x - \mu) / \sqrt{\sigma^2 + 10^{-5}} \cdot gain + bias`. In training mean
-    and (biased) variance are those of the batch, and a tenth of the mean and of the
-    unbiased variance goes into the known ones, as in PyTorch. Where the batch is split
-    along ``axis_name``, they are those of the whole batch.
-
-    Returns:
-        The normalized x, and the statistics, new ones if it trains.
-
-    Example:
-        >>> params = {"gain": jnp.ones(1), "bias": jnp.zeros(1)}
-        >>> known = {"mean": jnp.zeros(1), "var": jnp.ones(1)}
-        >>> x = jnp.array([1.0, 3.0]).reshape(1, 2, 1)
-        >>> y, known = batch_norm(params, known, x, train=True)
-        >>> y.ravel().round(2), known["var"].round(2)
-        (Array([-1.,  1.], dtype=float32), Array([1.1], dtype=float32))
-
-    Reference:
-        Ioffe and Szegedy 2015, Batch normalization.
-    """
-
-    def over_devices(x: Array) -> Array:
-        return x if axis_name is None else jax.lax.pmean(x, axis_name)
-
-    mean, variance = statistics["mean"], statistics["var"]
-    if train:
-        mean = over_devices(x.mean((0, 1)))
-        variance = over_devices(jnp.square(x - mean[None, None]).mean((0, 1)))
-        devices = 1 if axis_name is None else jax.lax.axis_size(axis_name)
-        count = devices * x.shape[0] * x.shape[1]
-        unbiased = {"mean": mean, "var": variance * (count / max(count - 1, 1))}
-        statistics = {
-            name: (1 - MOMENTUM) * known + MOMENTUM * unbiased[name]
-            for name, known in statistics.items()
-        }
-    scale = params["gain"] / jnp.sqrt(variance + EPSILON)
-    x = (x - mean[None, None]) * scale[None, None] + params["bias"][None, None]
-    return x, statistics

@@ -1,0 +1,1 @@
+"""Spleeter: U-Nets on magnitudes."""

@@ -1,0 +1,224 @@
+"""Spleeter: a U-Net of magnitudes for each source, and ratio masks between them.
+
+Reference: Hennequin, Khlif, Voituret and Moussallam 2020, "Spleeter: a fast and efficient
+music source separation tool with pre-trained models"; deezer/spleeter 2.
+"""
+
+import functools
+from collections.abc import Callable
+from types import MappingProxyType
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Complex, Float, PRNGKeyArray
+
+from sepjax.functional.framing import fit, frame, overlap_add
+from sepjax.functional.spectral import hann, stft
+from sepjax.functional.wiener import wiener_em
+from sepjax.models.contract import Separation, Tiling
+from sepjax.models.magnitudes import MagnitudeSeparation
+from sepjax.models.registry import MODELS
+from sepjax.models.spleeter.config import SpleeterConfig
+from sepjax.models.spleeter.network import initial_statistics, u_net, u_net_parts
+
+Magnitudes = Float[Array, "batch frames channels bins"]
+Estimates = Float[Array, "batch targets frames channels bins"]
+
+
+def ratio_masks(estimates: Estimates, *, extension: str, bins: int) -> Estimates:
+    r"""Return each source's share of the power: masks of all bins of a spectrum.
+
+    .. math:: R_i = \frac{E_i^2 + 10^{-10} / I}{\sum_j E_j^2 + 10^{-10}}
+
+    Args:
+        estimates: of magnitudes, in the lowest bins.
+        extension: what is above them: "zeros", or the "average" of the frame's mask.
+        bins: of the masks.
+
+    Example:
+        >>> estimates = jnp.array([1.0, 3.0]).reshape(1, 2, 1, 1, 1)
+        >>> masks = ratio_masks(estimates, extension="average", bins=2)
+        >>> masks[0, :, 0, 0].round(3).tolist()
+        [[0.1..., 0.1...], [0.8..., 0.8...]]
+    """
+    power = jnp.square(estimates)
+    whole = power.sum(1, keepdims=True) + 1e-10
+    masks = (power + 1e-10 / power.shape[1]) / whole
+    above = (*masks.shape[:-1], bins - masks.shape[-1])
+    fill = masks.mean(-1, keepdims=True) if extension == "average" else jnp.zeros(())
+    return jnp.concatenate([masks, jnp.broadcast_to(fill, above)], axis=-1)
+
+
+class Spleeter(MagnitudeSeparation):
+    """Spleeter for all sources; parameters have a leading axis over sources.
+
+    Contract as :class:`~sepjax.models.magnitudes.MagnitudeSeparation`. The networks
+    hear patches of frames, which see nothing of each other, and the last of which ends
+    in zeros: so the estimates depend on where a song begins. :meth:`tile` is one patch.
+    """
+
+    statistics = MappingProxyType[str, Callable[[Any, Any], Any]]({})
+    objective = SpleeterConfig.objective
+    rngs = ("dropout",)
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Names of the estimates."""
+        return self.targets
+
+    @property
+    def heard(self) -> int:
+        """Number of the lowest bins that the networks hear."""
+        return self.config.bins
+
+    @property
+    def batch_norms(self) -> tuple[str, ...]:
+        """Names of the norms: all but the last layer of the encoder have one."""
+        depth = range(1, len(self.config.filters) + 1)
+        encoder = [f"encoder_norm_{n}" for n in depth[:-1]]
+        return (*encoder, *(f"decoder_norm_{n}" for n in depth))
+
+    @property
+    def tiling(self) -> Tiling | None:
+        """A patch, as samples; with a Wiener filter songs are separated as wholes."""
+        config = self.config
+        if config.wiener_iterations:
+            return None
+        hop = config.patch_frames * config.hop
+        before = config.n_fft if config.padded else 0
+        return Tiling(hop + config.n_fft - config.hop, hop, before)
+
+    def setup(self) -> None:
+        """Declare parameters and statistics, those of all targets side by side."""
+        sizes = dict(channels=self.audio_channels, filters=self.config.filters)
+        count = len(self.targets)
+
+        def draw_each(key: PRNGKeyArray, draw: Callable) -> Any:
+            return jax.vmap(draw)(jax.random.split(key, count))
+
+        parts = u_net_parts(**sizes)
+        self.parts = {n: self.param(n, draw_each, draw) for n, draw in parts.items()}
+        initial = initial_statistics(self.parts)
+        self.running = {
+            name: self.variable("batch_stats", name, initial.get, name)
+            for name in self.batch_norms
+        }
+
+    def magnitudes(
+        self, mixture: Magnitudes, *, train: bool = False, axis_name: str | None = None
+    ) -> Estimates:
+        """Estimate the magnitudes of every target, in the bins that are heard.
+
+        Frames are split into patches; fewer than a patch are one short patch, with
+        zeros behind.
+        """
+        batch, frames = mixture.shape[:2]
+        step = 2 ** len(self.config.filters)
+        size = min(self.config.patch_frames, -(-frames // step) * step)
+        count = -(-frames // size)
+        heard = jnp.swapaxes(mixture[..., : self.heard], 2, 3)
+        padding = ((0, 0), (0, count * size - frames), (0, 0), (0, 0))
+        image = jnp.pad(heard, padding).reshape(-1, size, *heard.shape[2:])
+        masks = self._masks(image, train=train, axis_name=axis_name)
+        estimates = (masks * image).reshape(-1, batch, count * size, *heard.shape[2:])
+        return jnp.moveaxis(estimates[:, :, :frames], (0, -1), (1, -2))
+
+    def _masks(
+        self, image: Array, *, train: bool, axis_name: str | None
+    ) -> Float[Array, "targets batch frames bins channels"]:
+        config, count = self.config, len(self.targets)
+        noisy = train and config.dropout
+        keys = jax.random.split(self.make_rng("dropout"), count) if noisy else None
+        options = dict(train=train, axis_name=axis_name, activation=config.activation)
+        options |= dict(dropout=config.dropout, dtype=config.compute_dtype)
+
+        # One after the other: side by side their convolutions would be grouped, which
+        # CPUs are slow at.
+        def of_one(own: tuple) -> tuple:
+            params, statistics, key = own
+            return u_net(params, statistics, image, key=key, **options)
+
+        known = {name: variable.value for name, variable in self.running.items()}
+        logits, new = jax.lax.map(of_one, (dict(self.parts), known, keys))
+        if train and self.is_mutable_collection("batch_stats"):
+            for name, variable in self.running.items():
+                variable.value = new[name]
+        if config.mask == "softmax":
+            return jax.nn.softmax(logits, axis=0)
+        return jax.nn.sigmoid(logits)
+
+    def __call__(
+        self,
+        mixture: Float[Array, "batch *channels time"],
+        *,
+        train: bool = False,
+        axis_name: str | None = None,
+    ) -> Separation:
+        """Separate whole songs; ``train`` and ``axis_name`` as for ``spectra``.
+
+        Raises:
+            ValueError: another number of channels than the model's.
+        """
+        config, time = self.config, mixture.shape[-1]
+        before = config.n_fft if config.padded else 0
+        hop = config.patch_frames * config.hop
+        total = -(-(before + time) // hop) * hop + config.n_fft - config.hop
+        padding = [(0, 0)] * (mixture.ndim - 1) + [(before, total - before - time)]
+        waves = jnp.pad(mixture, padding)
+        estimates = self.tile(waves, train=train, axis_name=axis_name).estimates
+        return Separation(estimates[..., before : before + time])
+
+    def tile(
+        self,
+        mixture: Float[Array, "batch *channels time"],
+        *,
+        train: bool = False,
+        axis_name: str | None = None,
+    ) -> Separation:
+        """Separate the frames within a signal; where they overlap others, add them."""
+        config = self.config
+        waves = self._channels(mixture)
+        windows = dict(n_fft=config.n_fft, hop=config.hop)
+        spectra = jnp.swapaxes(stft(waves, **windows, center=False), 1, 2)
+        estimates = self.magnitudes(jnp.abs(spectra), train=train, axis_name=axis_name)
+        separated = self._filtered(estimates, spectra)
+        frames = jnp.fft.irfft(jnp.swapaxes(separated, 2, 3), config.n_fft, axis=-1)
+        # The squares of a periodic Hann window sum to 3/2 where four overlap.
+        window = (hann(config.n_fft) * (2 / 3)).astype(frames.dtype)
+        wave = overlap_add(frames * jnp.broadcast_to(window, frames.shape), config.hop)
+        wave = fit(wave, mixture.shape[-1])
+        return Separation(wave.reshape(*wave.shape[:2], *mixture.shape[1:]))
+
+    def _filtered(
+        self,
+        estimates: Estimates,
+        spectra: Complex[Array, "batch frames channels bins"],
+    ) -> Complex[Array, "batch targets frames channels bins"]:
+        config, bins = self.config, spectra.shape[-1]
+        if not config.wiener_iterations:
+            masks = ratio_masks(estimates, extension=config.extension, bins=bins)
+            return masks * spectra[:, None]
+        edges = [(0, 0)] * 4 + [(0, bins - estimates.shape[-1])]
+        separate = functools.partial(wiener_em, softmask=True, variant="norbert")
+        separated = separate(
+            jnp.moveaxis(jnp.pad(estimates, edges), -2, -1),
+            jnp.moveaxis(spectra, -2, -1),
+            iterations=config.wiener_iterations,
+            excerpt_frames=0,
+        )
+        return jnp.moveaxis(separated, -1, -2)
+
+    def _heard(self, waves: Array, lead: int) -> Array:
+        return super()._heard(waves, lead)[..., : self.heard]
+
+    def observe(self, mixture: Float[Array, "batch *channels time"]) -> None:
+        """Nothing: the networks hear magnitudes as they are."""
+
+
+@MODELS.register("spleeter")
+def spleeter(
+    config: SpleeterConfig, *, sources: tuple[str, ...], sample_rate: int
+) -> Spleeter:
+    """Spleeter of the configured size, a network for each of the sources."""
+    return Spleeter(sources, sample_rate, config)

@@ -1,0 +1,228 @@
+"""The U-Net of Spleeter for one source, as a pure function of its parameters.
+
+Images are channel-last: ``(batch, frames, bins, channels)``.
+
+Reference: Hennequin, Khlif, Voituret and Moussallam 2020, "Spleeter: a fast and efficient
+music source separation tool with pre-trained models"; Jansson et al. 2017, "Singing
+voice separation with deep U-Net convolutional networks".
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.nn import initializers
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from sepjax.functional.training import batch_norm, item_keys
+
+Image = Float[Array, "batch _ _ _"]
+Parts = Mapping[str, Mapping[str, Array]]
+
+LAYOUT = ("NHWC", "HWIO", "NHWC")
+# Of Keras, whose defaults the published statistics were gathered with.
+NORM = {"epsilon": 1e-3, "momentum": 0.01}
+ACTIVATIONS: Mapping[str, tuple[Callable[[Array], Array], ...]] = {
+    "leaky_relu": (lambda x: jax.nn.leaky_relu(x, 0.2), jax.nn.relu),
+    "elu": (jax.nn.elu, jax.nn.elu),
+}
+"""Of encoder and decoder."""
+DROPOUT_LAYERS = 3
+
+
+def u_net_parts(
+    *, channels: int, filters: Sequence[int]
+) -> dict[str, Callable[[PRNGKeyArray], dict[str, Array]]]:
+    """Return, for each part of the parameters, the function that draws the part.
+
+    Args:
+        channels: of the audio.
+        filters: of the encoder's layers; the decoder has them backwards, and one last.
+
+    Example:
+        >>> parts = u_net_parts(channels=2, filters=(16, 32))
+        >>> drawn = parts["decoder_1"](jax.random.key(0))
+        >>> drawn["kernel"].shape, sorted(parts)[:3]
+        ((5, 5, 16, 32), ['decoder_1', 'decoder_2', 'decoder_norm_1'])
+    """
+
+    def convolution(*shape: int, width: int) -> Callable[[PRNGKeyArray], dict]:
+        return lambda key: {
+            "kernel": initializers.he_uniform()(key, shape),
+            "bias": jnp.zeros(width),
+        }
+
+    def norm(width: int) -> Callable[[PRNGKeyArray], dict]:
+        return lambda key: {"gain": jnp.ones(width), "bias": jnp.zeros(width)}
+
+    parts, depth = {}, len(filters)
+    for n, (before, width) in enumerate(zip((channels, *filters), filters), 1):
+        parts[f"encoder_{n}"] = convolution(5, 5, before, width, width=width)
+        if n < depth:
+            parts[f"encoder_norm_{n}"] = norm(width)
+    back = (*reversed(filters[:-1]), 1)
+    for n, width in enumerate(back, 1):
+        before = filters[-1] if n == 1 else 2 * back[n - 2]
+        parts[f"decoder_{n}"] = convolution(5, 5, width, before, width=width)
+        parts[f"decoder_norm_{n}"] = norm(width)
+    return parts | {"head": convolution(4, 4, 1, channels, width=channels)}
+
+
+def initial_statistics(params: Parts) -> dict[str, dict[str, Array]]:
+    """Return mean zero and variance one for every norm.
+
+    Example:
+        >>> statistics = initial_statistics({"encoder_norm_1": {"gain": jnp.ones(2)}})
+        >>> statistics["encoder_norm_1"]["var"].tolist()
+        [1.0, 1.0]
+    """
+    gains = {name: part["gain"] for name, part in params.items() if "gain" in part}
+    return {
+        name: {"mean": jnp.zeros_like(gain), "var": jnp.ones_like(gain)}
+        for name, gain in gains.items()
+    }
+
+
+def u_net(
+    params: Parts,
+    statistics: Parts,
+    image: Image,
+    *,
+    activation: str = "leaky_relu",
+    train: bool = False,
+    dropout: float = 0.0,
+    key: PRNGKeyArray | None = None,
+    axis_name: str | None = None,
+    dtype: Any = jnp.float32,
+) -> tuple[Image, dict[str, dict[str, Array]]]:
+    r"""Return the logits of a mask, from magnitudes.
+
+    .. math::
+        c_n &= W_n * h_{n-1} + b_n, \quad h_0 = M, \quad h_n = a_e(\mathrm{BN}(c_n)) \\
+        u_n &= \mathrm{BN}(a_d(V_n *^T g_n + d_n)), \quad g_1 = c_N, \quad
+            g_{n+1} = [c_{N-n}; u_n]
+
+    with strides of two, and a dilated convolution of the last :math:`u` as the logits.
+    What skips, and what passes the bottom, is the convolution as it is, without norm
+    and activation.
+
+    Args:
+        params: of :func:`u_net_parts`, drawn.
+        statistics: mean and variance of every norm, as :func:`initial_statistics`.
+        image: magnitudes ``(batch, frames, bins, channels)``; frames and bins are
+            multiples of 2 to the number of layers.
+        activation: a key of :data:`ACTIVATIONS`.
+        train: norms use the statistics of this batch, and there is dropout.
+        dropout: share of values that the first decoder layers leave out.
+        key: randomness of the dropout.
+        axis_name: the axis of devices along which the batch is split, if it is.
+        dtype: of convolutions; norms are float32.
+
+    Returns:
+        The logits, in the shape of the image, and the statistics, new ones if it
+        trains.
+
+    Example:
+        >>> parts = u_net_parts(channels=2, filters=(4, 8))
+        >>> params = {name: draw(jax.random.key(0)) for name, draw in parts.items()}
+        >>> image = jnp.ones((1, 8, 12, 2))
+        >>> u_net(params, initial_statistics(params), image)[0].shape
+        (1, 8, 12, 2)
+    """
+    moments = dict(statistics)
+    encode, decode = ACTIVATIONS[activation]
+    keys = item_keys(key, len(image), axis_name) if train and dropout else None
+
+    def norm(name: str, x: Image) -> Image:
+        rows = x.reshape(len(x), -1, x.shape[-1]).astype(image.dtype)
+        options = dict(train=train, axis_name=axis_name, **NORM)
+        known = params[name], statistics[name]
+        rows, moments[name] = batch_norm(*known, rows, **options)
+        return rows.reshape(x.shape)
+
+    def part(name: str) -> tuple[Array, Array]:
+        return params[name]["kernel"].astype(dtype), params[name]["bias"].astype(dtype)
+
+    skips, x = [], image.astype(dtype)
+    while f"encoder_{len(skips) + 1}" in params:
+        if skips:
+            x = encode(norm(f"encoder_norm_{len(skips)}", x)).astype(dtype)
+        x = halve(x, *part(f"encoder_{len(skips) + 1}"))
+        skips.append(x)
+    x = skips.pop()
+    for n in range(1, len(skips) + 2):
+        x = norm(f"decoder_norm_{n}", decode(double(x, *part(f"decoder_{n}"))))
+        if keys is not None and n <= DROPOUT_LAYERS:
+            x = _drop(x, dropout, keys, n)
+        x = x.astype(dtype)
+        if skips:
+            x = jnp.concatenate([skips.pop(), x], axis=-1)
+    return dilate(x, *part("head")).astype(image.dtype), moments
+
+
+def halve(x: Image, kernel: Array, bias: Array) -> Image:
+    """Convolve with strides of two; TensorFlow pads one zero before and two behind.
+
+    Example:
+        >>> halve(jnp.ones((1, 8, 12, 2)), jnp.ones((5, 5, 2, 3)), jnp.zeros(3)).shape
+        (1, 4, 6, 3)
+    """
+    edges = ((1, 2), (1, 2))
+    y = jax.lax.conv_general_dilated(x, kernel, (2, 2), edges, dimension_numbers=LAYOUT)
+    return y + bias
+
+
+def double(x: Image, kernel: Array, bias: Array) -> Image:
+    """Convolve transposed with strides of two, ``y[2 i + k - 1] += x[i] kernel[k]``.
+
+    Even and odd places of the result see other taps, 2 or 3 on each axis: all four are
+    one convolution of 3 by 3 taps, whose results are interleaved. A convolution of the
+    input with zeros between would multiply four times as much.
+
+    Args:
+        x: image.
+        kernel: ``(5, 5, out, in)``.
+        bias: ``(out,)``.
+
+    Example:
+        >>> x = jnp.zeros((1, 4, 6, 2)).at[0, 1, 2].set(1.0)
+        >>> y = double(x, jnp.arange(50.0).reshape(5, 5, 1, 2), jnp.zeros(1))
+        >>> y.shape, y[0, 1:6, 4, 0].tolist()
+        ((1, 8, 12, 1), [5.0, 25.0, 45.0, 65.0, 85.0])
+    """
+    batch, rows, columns, _ = x.shape
+    width = kernel.shape[2]
+    # Of the inputs before, at and after a place: taps 3 and 1 in even results, 4, 2 and
+    # 0 in odd ones; tap 5 is zero.
+    taps = np.array([[3, 1, 5], [4, 2, 0]])
+    kernel = jnp.pad(kernel, ((0, 1), (0, 1), (0, 0), (0, 0)))[taps][:, :, taps]
+    kernel = kernel.transpose(1, 3, 5, 0, 2, 4).reshape(3, 3, -1, 4 * width)
+    edges = ((1, 1), (1, 1))
+    y = jax.lax.conv_general_dilated(x, kernel, (1, 1), edges, dimension_numbers=LAYOUT)
+    y = y.reshape(batch, rows, columns, 2, 2, width).transpose(0, 1, 3, 2, 4, 5)
+    return y.reshape(batch, 2 * rows, 2 * columns, width) + bias
+
+
+def dilate(x: Image, kernel: Array, bias: Array) -> Image:
+    """Convolve one channel with 4 by 4 taps, two apart, as a sum of shifted products.
+
+    Example:
+        >>> dilate(jnp.ones((1, 8, 12, 1)), jnp.ones((4, 4, 1, 2)), jnp.zeros(2)).shape
+        (1, 8, 12, 2)
+    """
+    rows, columns = x.shape[1:3]
+    x = jnp.pad(x, ((0, 0), (3, 3), (3, 3), (0, 0)))
+    y = jnp.broadcast_to(bias, (len(x), rows, columns, len(bias)))
+    for i, j in np.ndindex(4, 4):
+        y += x[:, 2 * i : 2 * i + rows, 2 * j : 2 * j + columns] * kernel[i, j]
+    return y
+
+
+def _drop(x: Image, share: float, keys: Array, layer: int) -> Image:
+    def kept(key: PRNGKeyArray) -> Array:
+        key = jax.random.fold_in(key, layer)
+        return jax.random.bernoulli(key, 1 - share, x.shape[1:])
+
+    return jnp.where(jax.vmap(kept)(keys), x / (1 - share), 0.0)
