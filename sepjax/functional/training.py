@@ -75,4 +75,4 @@ def batch_norm(
         }
     scale = params["gain"] / jnp.sqrt(variance + epsilon)
     x = (x - mean[None, None]) * scale[None, None] + params["bias"][None, None]
-    return x, statistics
+    return x, dict(statistics)

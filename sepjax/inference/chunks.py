@@ -51,10 +51,13 @@ class Chunk:
     missing: int = 0
 
 
-def chunks_of(blocks: Iterable[np.ndarray], length: int, hop: int) -> Iterator[Chunk]:
+def chunks_of(
+    blocks: Iterable[np.ndarray], length: int, hop: int, *, tiled: bool = False
+) -> Iterator[Chunk]:
     """Cut a track into chunks that begin every ``hop`` samples.
 
-    There is at least one chunk, and none that lies inside the chunk before it.
+    There is at least one chunk, and none that lies inside the chunk before it, unless
+    estimates of chunks are to be added (``tiled``).
 
     Example:
         >>> blocks = [np.zeros((5, 1, 2), np.float32)] * 3
@@ -68,35 +71,49 @@ def chunks_of(blocks: Iterable[np.ndarray], length: int, hop: int) -> Iterator[C
             yield Chunk(start, held[:length].copy(), length)
             held, start, covered = held[hop:], start + hop, True
     # The chunk before holds the rest already, but for the samples after its end.
-    known = length - hop if covered else 0
+    known = length - hop if covered and not tiled else 0
     if held is not None and len(held) > known:
         tail = [(0, length - len(held)), (0, 0), (0, 0)]
         yield Chunk(start, np.pad(held, tail), len(held))
 
 
-def cross_faded(
-    chunks: Iterable[Chunk], length: int, hop: int
+def count_chunks(time: int, length: int, hop: int, *, tiled: bool = False) -> int:
+    """Count the chunks of :func:`chunks_of`.
+
+    Example:
+        >>> count_chunks(15, 8, 6), count_chunks(14, 8, 6)
+        (3, 2)
+        >>> count_chunks(14, 8, 6, tiled=True)
+        3
+    """
+    rest = time - hop if tiled else time - length
+    return max(-(-rest // hop), 0) + 1
+
+
+def joined(
+    chunks: Iterable[Chunk], length: int, hop: int, *, tiled: bool = False
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Blend the estimates of chunks that overlap.
+    """Join the estimates of chunks: cross-faded where they overlap, or added.
 
     Yields:
         Mixture ``(time, channels)`` and estimates ``(time, sources, channels)``, block
         by block without a gap.
     """
-    window = fades(length, length - hop)[:, None, None]
-    weight, total = np.zeros_like(window), None
+    fade = np.ones(length, np.float32) if tiled else fades(length, length - hop)
+    window, weight = fade[:, None, None], np.zeros((length, 1, 1), np.float32)
+    total = None
     for chunk in chunks:
         if total is None:
             total = np.zeros_like(chunk.estimates)
         else:
-            yield mixture[:hop], total[:hop] / weight[:hop]
+            yield mixture[:hop], total[:hop] / (1 if tiled else weight[:hop])
             total = np.concatenate([total[hop:], 0 * total[:hop]])
             weight = np.concatenate([weight[hop:], 0 * weight[:hop]])
         total += chunk.estimates * window
         weight += window
         mixture, size = chunk.wave[:, 0], chunk.size
     if total is not None:
-        yield mixture[:size], total[:size] / weight[:size]
+        yield mixture[:size], total[:size] / (1 if tiled else weight[:size])
 
 
 def fades(length: int, fade: int) -> np.ndarray:

@@ -20,10 +20,11 @@ from sepjax.inference.chunks import (
     Chunking,
     check_chunking,
     chunks_of,
-    cross_faded,
+    count_chunks,
+    joined,
 )
 from sepjax.inference.level_and_scale import Level, ScaleFit
-from sepjax.models.contract import SeparationModel, Variables
+from sepjax.models.contract import SeparationModel, Tiling, Variables
 from sepjax.progress import bar
 
 Blocks = Callable[[], Iterable[np.ndarray]]
@@ -82,8 +83,11 @@ class SeparationStream:
             raise ValueError(f"sample_rate={sample_rate} must be positive")
         self.model, self.variables, self.blocks = model, variables, blocks
         self.sample_rate, self.progress = sample_rate, progress
-        self.length = max(round(chunk * model.sample_rate), 1)
-        self.hop = max(self.length - round(overlap * self.length), 1)
+        length = max(round(chunk * model.sample_rate), 1)
+        hop = max(length - round(overlap * length), 1)
+        # A model's own tiles leave nothing to choose.
+        self.tiled = model.tiling is not None
+        self.length, self.hop, self.before = model.tiling or Tiling(length, hop)
         self.width = model.audio_channels  # separated at once
         self.time, self.channels, self.level = self._measured(normalize)
         self.scales = np.ones((len(model.sources), len(self.level)), np.float32)
@@ -139,14 +143,17 @@ class SeparationStream:
         return time, channels, scale if normalize else np.ones_like(scale)
 
     def _at_the_models_rate(self) -> Iterator[np.ndarray]:
-        fit = ScaleFit()
-        inputs = (block / self.level for block in self._inputs())
-        chunks = chunks_of(inputs, self.length, self.hop)
+        fit, waiting = ScaleFit(), self.before
+        inputs = (block / self.level for block in self._led_in())
+        form = self.length, self.hop
+        chunks = chunks_of(inputs, *form, tiled=self.tiled)
         show = None if self.progress else False
         shown = bar(chunks, "separating", self._count(), show=show, unit="chunk")
         chunks = self._estimated(shown)
-        for mixture, estimates in cross_faded(chunks, self.length, self.hop):
-            if self.rescale:
+        for pair in joined(chunks, *form, tiled=self.tiled):
+            mixture, estimates = (each[waiting:] for each in pair)
+            waiting = max(waiting - len(pair[0]), 0)
+            if self.rescale and len(mixture):
                 fit.add(estimates, mixture)
             yield estimates * self.level
         if self.rescale:
@@ -155,7 +162,16 @@ class SeparationStream:
     def _count(self) -> int:
         """Chunks of the track."""
         time = scale_frames(self.time, self.sample_rate, self.model.sample_rate)
-        return max(-(-(time - self.length) // self.hop), 0) + 1
+        form = self.length, self.hop
+        return count_chunks(time + self.before, *form, tiled=self.tiled)
+
+    def _led_in(self) -> Iterator[np.ndarray]:
+        """The inputs, after the zeros that the first tile begins with."""
+        inputs = self._inputs()
+        for first in inputs:
+            yield np.zeros((self.before, *first.shape[1:]), np.float32)
+            yield first
+            yield from inputs
 
     def _estimated(self, chunks: Iterable[Chunk]) -> Iterator[Chunk]:
         """Chunks with their estimates, computed in batches of one shape."""
@@ -233,7 +249,9 @@ def _apply(
     if waves.shape[2] == 1:
         waves = waves[:, :, 0]
     references = [waves[:, 1:]] if waves.shape[1] > 1 else []
-    estimates = model.apply(variables, waves[:, 0], *references).estimates
+    method = "tile" if model.tiling else "__call__"
+    result = model.apply(variables, waves[:, 0], *references, method=method)
+    estimates = result.estimates
     estimates = jnp.moveaxis(estimates, -1, 1).astype(jnp.float32)
     return estimates.reshape(*estimates.shape[:3], -1)
 

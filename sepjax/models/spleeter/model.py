@@ -1,7 +1,7 @@
 """Spleeter: a U-Net of magnitudes for each source, and ratio masks between them.
 
-Reference: Hennequin, Khlif, Voituret and Moussallam 2020, "Spleeter: a fast and efficient
-music source separation tool with pre-trained models"; deezer/spleeter 2.
+Reference: Hennequin, Khlif, Voituret and Moussallam 2020, "Spleeter: a fast and
+efficient music source separation tool with pre-trained models"; deezer/spleeter 2.
 """
 
 import functools
@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Complex, Float, PRNGKeyArray
 
-from sepjax.functional.framing import fit, frame, overlap_add
+from sepjax.functional.framing import fit, overlap_add
 from sepjax.functional.spectral import hann, stft
 from sepjax.functional.wiener import wiener_em
 from sepjax.models.contract import Separation, Tiling
@@ -26,7 +26,9 @@ Magnitudes = Float[Array, "batch frames channels bins"]
 Estimates = Float[Array, "batch targets frames channels bins"]
 
 
-def ratio_masks(estimates: Estimates, *, extension: str, bins: int) -> Estimates:
+def ratio_masks(
+    estimates: Estimates, *, extension: str, bins: int
+) -> Float[Array, "batch targets frames channels all_bins"]:
     r"""Return each source's share of the power: masks of all bins of a spectrum.
 
     .. math:: R_i = \frac{E_i^2 + 10^{-10} / I}{\sum_j E_j^2 + 10^{-10}}
@@ -39,8 +41,8 @@ def ratio_masks(estimates: Estimates, *, extension: str, bins: int) -> Estimates
     Example:
         >>> estimates = jnp.array([1.0, 3.0]).reshape(1, 2, 1, 1, 1)
         >>> masks = ratio_masks(estimates, extension="average", bins=2)
-        >>> masks[0, :, 0, 0].round(3).tolist()
-        [[0.1..., 0.1...], [0.8..., 0.8...]]
+        >>> (10 * masks[0, :, 0, 0]).round().tolist()
+        [[1.0, 1.0], [9.0, 9.0]]
     """
     power = jnp.square(estimates)
     whole = power.sum(1, keepdims=True) + 1e-10

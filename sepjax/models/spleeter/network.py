@@ -2,9 +2,9 @@
 
 Images are channel-last: ``(batch, frames, bins, channels)``.
 
-Reference: Hennequin, Khlif, Voituret and Moussallam 2020, "Spleeter: a fast and efficient
-music source separation tool with pre-trained models"; Jansson et al. 2017, "Singing
-voice separation with deep U-Net convolutional networks".
+Reference: Hennequin, Khlif, Voituret and Moussallam 2020, "Spleeter: a fast and
+efficient music source separation tool with pre-trained models"; Jansson et al. 2017,
+"Singing voice separation with deep U-Net convolutional networks".
 """
 
 from collections.abc import Callable, Mapping, Sequence
