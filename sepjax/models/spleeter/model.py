@@ -23,33 +23,22 @@ from sepjax.models.spleeter.config import SpleeterConfig
 from sepjax.models.spleeter.network import initial_statistics, u_net, u_net_parts
 
 Magnitudes = Float[Array, "batch frames channels bins"]
-Estimates = Float[Array, "batch targets frames channels bins"]
+Estimates = Float[Array, "targets batch channels frames bins"]
 
 
-def ratio_masks(
-    estimates: Estimates, *, extension: str, bins: int
-) -> Float[Array, "batch targets frames channels all_bins"]:
-    r"""Return each source's share of the power: masks of all bins of a spectrum.
+def ratio_masks(estimates: Estimates) -> Estimates:
+    r"""Return each target's share of the power.
 
     .. math:: R_i = \frac{E_i^2 + 10^{-10} / I}{\sum_j E_j^2 + 10^{-10}}
 
-    Args:
-        estimates: of magnitudes, in the lowest bins.
-        extension: what is above them: "zeros", or the "average" of the frame's mask.
-        bins: of the masks.
-
     Example:
-        >>> estimates = jnp.array([1.0, 3.0]).reshape(1, 2, 1, 1, 1)
-        >>> masks = ratio_masks(estimates, extension="average", bins=2)
-        >>> (10 * masks[0, :, 0, 0]).round().tolist()
-        [[1.0, 1.0], [9.0, 9.0]]
+        >>> masks = ratio_masks(jnp.array([1.0, 3.0]).reshape(2, 1, 1, 1, 1))
+        >>> (10 * masks).round().ravel().tolist()
+        [1.0, 9.0]
     """
     power = jnp.square(estimates)
-    whole = power.sum(1, keepdims=True) + 1e-10
-    masks = (power + 1e-10 / power.shape[1]) / whole
-    above = (*masks.shape[:-1], bins - masks.shape[-1])
-    fill = masks.mean(-1, keepdims=True) if extension == "average" else jnp.zeros(())
-    return jnp.concatenate([masks, jnp.broadcast_to(fill, above)], axis=-1)
+    whole = functools.reduce(jnp.add, power)[None]  # quicker than a sum
+    return (power + 1e-10 / len(power)) / (whole + 1e-10)
 
 
 class Spleeter(MagnitudeSeparation):
@@ -109,22 +98,31 @@ class Spleeter(MagnitudeSeparation):
 
     def magnitudes(
         self, mixture: Magnitudes, *, train: bool = False, axis_name: str | None = None
+    ) -> Float[Array, "batch targets frames channels bins"]:
+        """Estimate the magnitudes of every target, in the bins that are heard."""
+        options = dict(train=train, axis_name=axis_name)
+        estimates = self._estimates(jnp.swapaxes(mixture, 1, 2), **options)
+        return estimates.transpose(1, 0, 3, 2, 4)
+
+    def _estimates(
+        self, spectra: Float[Array, "batch channels frames bins"], **options: Any
     ) -> Estimates:
-        """Estimate the magnitudes of every target, in the bins that are heard.
+        """Magnitudes of every target.
 
         Frames are split into patches; fewer than a patch are one short patch, with
         zeros behind.
         """
-        batch, frames = mixture.shape[:2]
+        batch, channels, frames, _ = spectra.shape
         step = 2 ** len(self.config.filters)
         size = min(self.config.patch_frames, -(-frames // step) * step)
-        count = -(-frames // size)
-        heard = jnp.swapaxes(mixture[..., : self.heard], 2, 3)
-        padding = ((0, 0), (0, count * size - frames), (0, 0), (0, 0))
-        image = jnp.pad(heard, padding).reshape(-1, size, *heard.shape[2:])
-        masks = self._masks(image, train=train, axis_name=axis_name)
-        estimates = (masks * image).reshape(-1, batch, count * size, *heard.shape[2:])
-        return jnp.moveaxis(estimates[:, :, :frames], (0, -1), (1, -2))
+        padding = ((0, 0), (0, -frames % size), (0, 0), (0, 0))
+        heard = jnp.moveaxis(spectra[..., : self.heard], 1, -1)
+        image = jnp.pad(heard, padding).reshape(-1, size, self.heard, channels)
+        estimates = self._masks(image, **options) * image[None]
+        estimates = estimates.reshape(
+            -1, batch, frames + padding[1][1], *heard.shape[2:]
+        )
+        return jnp.moveaxis(estimates[:, :, :frames], -1, 2)
 
     def _masks(
         self, image: Array, *, train: bool, axis_name: str | None
@@ -180,36 +178,42 @@ class Spleeter(MagnitudeSeparation):
     ) -> Separation:
         """Separate the frames within a signal; where they overlap others, add them."""
         config = self.config
-        waves = self._channels(mixture)
         windows = dict(n_fft=config.n_fft, hop=config.hop)
-        spectra = jnp.swapaxes(stft(waves, **windows, center=False), 1, 2)
-        estimates = self.magnitudes(jnp.abs(spectra), train=train, axis_name=axis_name)
-        separated = self._filtered(estimates, spectra)
-        frames = jnp.fft.irfft(jnp.swapaxes(separated, 2, 3), config.n_fft, axis=-1)
+        spectra = stft(self._channels(mixture), **windows, center=False)
+        options = dict(train=train, axis_name=axis_name)
+        estimates = self._estimates(jnp.abs(spectra), **options)
+        frames = jnp.fft.irfft(self._filtered(estimates, spectra), config.n_fft)
         # The squares of a periodic Hann window sum to 3/2 where four overlap.
         window = (hann(config.n_fft) * (2 / 3)).astype(frames.dtype)
-        wave = overlap_add(frames * jnp.broadcast_to(window, frames.shape), config.hop)
-        wave = fit(wave, mixture.shape[-1])
-        return Separation(wave.reshape(*wave.shape[:2], *mixture.shape[1:]))
+        waves = overlap_add(frames * jnp.broadcast_to(window, frames.shape), config.hop)
+        waves = jnp.swapaxes(fit(waves, mixture.shape[-1]), 0, 1)
+        return Separation(waves.reshape(*waves.shape[:2], *mixture.shape[1:]))
 
     def _filtered(
         self,
         estimates: Estimates,
-        spectra: Complex[Array, "batch frames channels bins"],
-    ) -> Complex[Array, "batch targets frames channels bins"]:
+        spectra: Complex[Array, "batch channels frames all_bins"],
+    ) -> Complex[Array, "targets batch channels frames some_bins"]:
+        """Spectra of the targets; bins above those heard are left out where zero."""
         config, bins = self.config, spectra.shape[-1]
-        if not config.wiener_iterations:
-            masks = ratio_masks(estimates, extension=config.extension, bins=bins)
-            return masks * spectra[:, None]
-        edges = [(0, 0)] * 4 + [(0, bins - estimates.shape[-1])]
-        separate = functools.partial(wiener_em, softmask=True, variant="norbert")
-        separated = separate(
-            jnp.moveaxis(jnp.pad(estimates, edges), -2, -1),
-            jnp.moveaxis(spectra, -2, -1),
-            iterations=config.wiener_iterations,
-            excerpt_frames=0,
-        )
-        return jnp.moveaxis(separated, -1, -2)
+        above = [(0, 0)] * 4 + [(0, bins - estimates.shape[-1])]
+        if config.wiener_iterations:
+            separated = wiener_em(
+                jnp.moveaxis(jnp.pad(estimates, above), (0, 2), (1, -1)),
+                jnp.moveaxis(spectra, 1, -1),
+                iterations=config.wiener_iterations,
+                softmask=True,
+                variant="norbert",
+                excerpt_frames=0,
+            )
+            return jnp.moveaxis(separated, (1, -1), (0, 2))
+        masks = ratio_masks(estimates)
+        if config.extension == "average":
+            mean = masks.mean(-1, keepdims=True)
+            masks = jnp.where(
+                jnp.arange(bins) < self.heard, jnp.pad(masks, above), mean
+            )
+        return masks * spectra[None, ..., : masks.shape[-1]]
 
     def _heard(self, waves: Array, lead: int) -> Array:
         return super()._heard(waves, lead)[..., : self.heard]

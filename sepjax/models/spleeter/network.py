@@ -7,6 +7,7 @@ efficient music source separation tool with pre-trained models"; Jansson et al. 
 "Singing voice separation with deep U-Net convolutional networks".
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -45,29 +46,27 @@ def u_net_parts(
         >>> parts = u_net_parts(channels=2, filters=(16, 32))
         >>> drawn = parts["decoder_1"](jax.random.key(0))
         >>> drawn["kernel"].shape, sorted(parts)[:3]
-        ((5, 5, 16, 32), ['decoder_1', 'decoder_2', 'decoder_norm_1'])
+        ((32, 5, 5, 16), ['decoder_1', 'decoder_2', 'decoder_norm_1'])
     """
 
-    def convolution(*shape: int, width: int) -> Callable[[PRNGKeyArray], dict]:
-        return lambda key: {
-            "kernel": initializers.he_uniform()(key, shape),
-            "bias": jnp.zeros(width),
-        }
+    def convolution(*shape: int, inputs: int = -2) -> Callable[[PRNGKeyArray], dict]:
+        draw = initializers.he_uniform(inputs)
+        return lambda key: {"kernel": draw(key, shape), "bias": jnp.zeros(shape[-1])}
 
     def norm(width: int) -> Callable[[PRNGKeyArray], dict]:
         return lambda key: {"gain": jnp.ones(width), "bias": jnp.zeros(width)}
 
     parts, depth = {}, len(filters)
     for n, (before, width) in enumerate(zip((channels, *filters), filters), 1):
-        parts[f"encoder_{n}"] = convolution(5, 5, before, width, width=width)
+        parts[f"encoder_{n}"] = convolution(5, 5, before, width)
         if n < depth:
             parts[f"encoder_norm_{n}"] = norm(width)
     back = (*reversed(filters[:-1]), 1)
     for n, width in enumerate(back, 1):
         before = filters[-1] if n == 1 else 2 * back[n - 2]
-        parts[f"decoder_{n}"] = convolution(5, 5, width, before, width=width)
+        parts[f"decoder_{n}"] = convolution(before, 5, 5, width, inputs=0)
         parts[f"decoder_norm_{n}"] = norm(width)
-    return parts | {"head": convolution(4, 4, 1, channels, width=channels)}
+    return parts | {"head": convolution(4, 4, 1, channels)}
 
 
 def initial_statistics(params: Parts) -> dict[str, dict[str, Array]]:
@@ -136,7 +135,9 @@ def u_net(
     keys = item_keys(key, len(image), axis_name) if train and dropout else None
 
     def norm(name: str, x: Image) -> Image:
-        rows = x.reshape(len(x), -1, x.shape[-1]).astype(image.dtype)
+        # Four results of each filter lie side by side before they are spread.
+        width = len(params[name]["gain"])
+        rows = x.reshape(len(x), -1, width).astype(image.dtype)
         options = dict(train=train, axis_name=axis_name, **NORM)
         known = params[name], statistics[name]
         rows, moments[name] = batch_norm(*known, rows, **options)
@@ -153,10 +154,11 @@ def u_net(
         skips.append(x)
     x = skips.pop()
     for n in range(1, len(skips) + 2):
-        x = norm(f"decoder_norm_{n}", decode(double(x, *part(f"decoder_{n}"))))
+        x = decode(double(x, *part(f"decoder_{n}")))
+        x = norm(f"decoder_norm_{n}", x)
         if keys is not None and n <= DROPOUT_LAYERS:
             x = _drop(x, dropout, keys, n)
-        x = x.astype(dtype)
+        x = spread(x.astype(dtype))
         if skips:
             x = jnp.concatenate([skips.pop(), x], axis=-1)
     return dilate(x, *part("head")).astype(image.dtype), moments
@@ -171,38 +173,75 @@ def halve(x: Image, kernel: Array, bias: Array) -> Image:
     """
     edges = ((1, 2), (1, 2))
     y = jax.lax.conv_general_dilated(x, kernel, (2, 2), edges, dimension_numbers=LAYOUT)
-    return y + bias
+    return y + _per_filter(bias)
 
 
-def double(x: Image, kernel: Array, bias: Array) -> Image:
-    """Convolve transposed with strides of two, ``y[2 i + k - 1] += x[i] kernel[k]``.
+def double(
+    x: Image, kernel: Float[Array, "channels 5 5 width"], bias: Float[Array, " width"]
+) -> Image:
+    """Convolve transposed with strides of two, ``y[2 i + k - 1] += x[i] kernel[:, k]``.
 
-    Even and odd places of the result see other taps, 2 or 3 on each axis: all four are
-    one convolution of 3 by 3 taps, whose results are interleaved. A convolution of the
-    input with zeros between would multiply four times as much.
+    A convolution of the input with zeros between would multiply four times as much as
+    is needed. Instead all 25 products of a place are computed, then added to those of
+    its neighbors; or, where there are many places, the four results of each are filters
+    of one convolution of 3 by 3 taps.
 
-    Args:
-        x: image.
-        kernel: ``(5, 5, out, in)``.
-        bias: ``(out,)``.
+    Returns:
+        ``(batch, rows, columns, 4 * width)``: the results at even and odd rows, and of
+        each those at even and odd columns, as :func:`spread` takes them.
 
     Example:
-        >>> x = jnp.zeros((1, 4, 6, 2)).at[0, 1, 2].set(1.0)
-        >>> y = double(x, jnp.arange(50.0).reshape(5, 5, 1, 2), jnp.zeros(1))
+        >>> x = jnp.zeros((1, 4, 6, 2)).at[0, 1, 2, 0].set(1.0)
+        >>> y = spread(double(x, jnp.arange(50.0).reshape(2, 5, 5, 1), jnp.zeros(1)))
         >>> y.shape, y[0, 1:6, 4, 0].tolist()
-        ((1, 8, 12, 1), [5.0, 25.0, 45.0, 65.0, 85.0])
+        ((1, 8, 12, 1), [1.0, 6.0, 11.0, 16.0, 21.0])
     """
-    batch, rows, columns, _ = x.shape
-    width = kernel.shape[2]
-    # Of the inputs before, at and after a place: taps 3 and 1 in even results, 4, 2 and
-    # 0 in odd ones; tap 5 is zero.
-    taps = np.array([[3, 1, 5], [4, 2, 0]])
-    kernel = jnp.pad(kernel, ((0, 1), (0, 1), (0, 0), (0, 0)))[taps][:, :, taps]
-    kernel = kernel.transpose(1, 3, 5, 0, 2, 4).reshape(3, 3, -1, 4 * width)
+    shape = x.shape[:3]
+    # What either way has to write beside the result.
+    few = 25 * math.prod(shape) < 36 * len(kernel)
+    y = (_products if few else _four_filters)(x, kernel)
+    return y.reshape(*shape, -1) + _per_filter(jnp.tile(bias, 4))
+
+
+def _products(x: Image, kernel: Array) -> Array:
+    y = jnp.tensordot(x, kernel, 1)
+    edges = [(0, 0), (1, 1), (1, 1), (0, 0), (0, 0), (0, 0)]
+    y = jnp.pad(y, edges)
+    y = jnp.stack(
+        [
+            y[:, 1:-1, :, 1] + y[:, :-2, :, 3],
+            y[:, 2:, :, 0] + y[:, 1:-1, :, 2] + y[:, :-2, :, 4],
+        ],
+        axis=3,
+    )
+    even = y[:, :, 1:-1, :, 1] + y[:, :, :-2, :, 3]
+    odd = y[:, :, 2:, :, 0] + y[:, :, 1:-1, :, 2] + y[:, :, :-2, :, 4]
+    return jnp.stack([even, odd], axis=4)
+
+
+def _four_filters(x: Image, kernel: Array) -> Array:
+    channels, width = kernel.shape[::3]
+    # Inputs before, at and after a place: taps 3 and 1 in even results, 4, 2 and 0 in
+    # odd ones.
+    pairs = jnp.pad(kernel, ((0, 0), (1, 0), (1, 0), (0, 0)))
+    pairs = pairs.reshape(channels, 3, 2, 3, 2, width)[:, ::-1, :, ::-1]
+    taps = pairs.transpose(1, 3, 0, 2, 4, 5).reshape(3, 3, channels, 4 * width)
     edges = ((1, 1), (1, 1))
-    y = jax.lax.conv_general_dilated(x, kernel, (1, 1), edges, dimension_numbers=LAYOUT)
-    y = y.reshape(batch, rows, columns, 2, 2, width).transpose(0, 1, 3, 2, 4, 5)
-    return y.reshape(batch, 2 * rows, 2 * columns, width) + bias
+    return jax.lax.conv_general_dilated(
+        x, taps, (1, 1), edges, dimension_numbers=LAYOUT
+    )
+
+
+def spread(x: Image) -> Image:
+    """Put the four results of every place side by side: twice the rows and columns.
+
+    Example:
+        >>> spread(jnp.arange(8.0).reshape(1, 1, 2, 4))[0, :, :, 0].tolist()
+        [[0.0, 1.0, 4.0, 5.0], [2.0, 3.0, 6.0, 7.0]]
+    """
+    batch, rows, columns, width = x.shape
+    x = x.reshape(batch, rows, columns, 2, 2, width // 4).transpose(0, 1, 3, 2, 4, 5)
+    return x.reshape(batch, 2 * rows, 2 * columns, width // 4)
 
 
 def dilate(x: Image, kernel: Array, bias: Array) -> Image:
@@ -214,10 +253,17 @@ def dilate(x: Image, kernel: Array, bias: Array) -> Image:
     """
     rows, columns = x.shape[1:3]
     x = jnp.pad(x, ((0, 0), (3, 3), (3, 3), (0, 0)))
-    y = jnp.broadcast_to(bias, (len(x), rows, columns, len(bias)))
+    y = jnp.broadcast_to(_per_filter(bias), (len(x), rows, columns, len(bias)))
     for i, j in np.ndindex(4, 4):
-        y += x[:, 2 * i : 2 * i + rows, 2 * j : 2 * j + columns] * kernel[i, j]
+        y += (
+            x[:, 2 * i : 2 * i + rows, 2 * j : 2 * j + columns]
+            * kernel[i, j][None, None]
+        )
     return y
+
+
+def _per_filter(values: Array) -> Array:
+    return values[None, None, None]
 
 
 def _drop(x: Image, share: float, keys: Array, layer: int) -> Image:
