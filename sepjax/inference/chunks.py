@@ -63,6 +63,8 @@ def chunks_of(
         >>> blocks = [np.zeros((5, 1, 2), np.float32)] * 3
         >>> [(chunk.start, chunk.size) for chunk in chunks_of(blocks, 8, 6)]
         [(0, 8), (6, 8), (12, 3)]
+        >>> [chunk.start for chunk in chunks_of(blocks, 20, 6, tiled=True)]
+        [0, 6, 12]
     """
     held, start, covered = None, 0, False
     for block in blocks:
@@ -72,9 +74,10 @@ def chunks_of(
             held, start, covered = held[hop:], start + hop, True
     # The chunk before holds the rest already, but for the samples after its end.
     known = length - hop if covered and not tiled else 0
-    if held is not None and len(held) > known:
+    while held is not None and len(held) > known:
         tail = [(0, length - len(held)), (0, 0), (0, 0)]
         yield Chunk(start, np.pad(held, tail), len(held))
+        held, start = held[hop:] if tiled else None, start + hop
 
 
 def count_chunks(time: int, length: int, hop: int, *, tiled: bool = False) -> int:

@@ -37,8 +37,11 @@ FAMILIES = {
     | dict(hidden=8, last=4),
     "mm_dense_lstm": dict(name="mm_dense_lstm", bands=(1000.0,), n_fft=64, hop=32)
     | dict(networks=("2: 1 1+4 1", "2: 1", "2: 1 1 1"), final="2: 1", first=2),
+    "spleeter": dict(name="spleeter", audio_channels=1, filters=(2, 3), n_fft=64)
+    | dict(hop=16, patch_frames=8, bins=24),
 }
 OTHERS = ("open_unmix", "demucs", "wave_u_net", "wavenet", "mm_dense_lstm")
+OTHERS += ("spleeter",)
 TIME = 1600
 
 

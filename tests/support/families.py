@@ -63,6 +63,16 @@ FAMILIES = {
         model__wiener_iterations=0,
         data__normalize=False,
     ),
+    "spleeter": dict(
+        model__name="spleeter",
+        model__audio_channels=1,
+        model__filters=(2, 3),
+        model__n_fft=64,
+        model__hop=16,
+        model__patch_frames=32,
+        model__bins=24,
+        data__normalize=False,
+    ),
 }
 
 

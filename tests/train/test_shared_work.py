@@ -39,7 +39,7 @@ def work_of(config, devices):
 
 
 def test_every_family_is_here():
-    others = {"irm", "meta_tasnet", "open_unmix", "mm_dense_lstm"}
+    others = {"irm", "meta_tasnet", "open_unmix", "mm_dense_lstm", "spleeter"}
     assert others | set(PLAIN) == set(FAMILIES)
 
 
@@ -53,7 +53,7 @@ def test_every_family_is_here():
         # test_families_in_parallel.
         *(
             pytest.param(name, 1, marks=SLOW)
-            for name in (*PLAIN, "meta_tasnet", "mm_dense_lstm")
+            for name in (*PLAIN, "meta_tasnet", "mm_dense_lstm", "spleeter")
         ),
     ],
 )

@@ -105,7 +105,7 @@ class Spleeter(MagnitudeSeparation):
         return estimates.transpose(1, 0, 3, 2, 4)
 
     def _estimates(
-        self, spectra: Float[Array, "batch channels frames bins"], **options: Any
+        self, spectra: Float[Array, "batch channels frames all_bins"], **options: Any
     ) -> Estimates:
         """Magnitudes of every target.
 
