@@ -6,6 +6,8 @@
 
 Public weights: ``sepjax import-weights umxhq …`` into ``weights/umxhq`` and
 ``meta-tasnet`` into ``weights/meta_tasnet``, or ``--config.train.pretrained_from``.
+``spleeter…`` are the protocols with Deezer's Spleeter, which is fetched at first use, on
+songs of vocals and accompaniment that are made live by the same simulation.
 The demo music has 8 kHz and is made live by a simulation (docs/data.md) that keeps the
 clean references; the sweep ``live`` trains all ``demo_…``, the studio models first.
 """
@@ -13,6 +15,7 @@ clean references; the sweep ``live`` trains all ``demo_…``, the studio models 
 from sepjax.config import Config
 from sepjax.models.meta_tasnet.config import MetaTasNetConfig
 from sepjax.models.open_unmix.config import OpenUnmixConfig
+from sepjax.models.spleeter.config import SpleeterConfig
 from sepjax.registry import nearest
 
 CLASSES = ("vocals", "drums", "bass", "other")
@@ -23,6 +26,9 @@ NAMES = {
     "tl": "public Open-Unmix, its last two dense layers trained on concerts",
     "retrain": "Open-Unmix trained on concerts alone",
     "finetune": "public Open-Unmix, all layers trained on concerts",
+    "spleeter": "public Spleeter applied to songs made live (set config.data.root)",
+    "spleeter_finetune": "public Spleeter, all layers trained on songs made live",
+    "spleeter_retrain": "Spleeter's networks trained on songs made live alone",
     "demo_studio": "a small Open-Unmix on the clean demo music",
     "demo_studio_meta": "a small Meta-TasNet on the clean demo music",
     "demo_unmix": "demo_studio applied to the demo music made live",
@@ -40,6 +46,9 @@ def get_config(name: str = "demo_finetune") -> Config:
         raise ValueError(f"configs/chapter6.py has no {name!r}: {nearest(name, NAMES)}")
     config = Config(name=name)
     config.data.sources = CLASSES
+    if name.startswith("spleeter"):
+        spleeter(config, name)
+        return config
     demo, protocol = name.startswith("demo_"), name.removeprefix("demo_")
     if protocol.endswith("meta"):
         as_published(config)
@@ -81,6 +90,25 @@ def open_unmix(config: Config) -> None:
     # In epochs of 64 excerpts of each song: 344 steps for the 86 of MUSDB18.
     train.epoch_samples, train.steps, train.early_stop = 64, 1000, 140
     train.batch_size, train.eval_every, train.checkpoint_every = 16, 1, 1
+
+
+def spleeter(config: Config, name: str) -> None:
+    """Model, data and optimiser of a protocol with Spleeter, for a few songs."""
+    data, train = config.data, config.train
+    config.model, data.sample_rate = SpleeterConfig(), 44100
+    data.dataset, data.sources = "folder", ("vocals", "accompaniment")
+    data.chunk_seconds, data.swap_channels, data.mix = 6.0, True, "random"
+    data.normalize, config.eval.rescale = False, False
+    config.live.train = config.live.eval = True
+    config.optim.lr, config.optim.weight_decay = 1e-4, 0.0
+    train.batch_size, train.steps = 4, 200
+    train.eval_every = train.checkpoint_every = 50
+    if name != "spleeter_retrain":
+        train.pretrained_from = "spleeter:2stems"
+    else:
+        config.optim.lr = 1e-3
+    if name == "spleeter":
+        train.steps = 0
 
 
 def small_unmix(config: Config) -> None:
