@@ -6,8 +6,8 @@
 
 Public weights: ``sepjax import-weights umxhq …`` into ``weights/umxhq`` and
 ``meta-tasnet`` into ``weights/meta_tasnet``, or ``--config.train.pretrained_from``.
-``spleeter…`` are the protocols with Deezer's Spleeter, which is fetched at first use, on
-songs of vocals and accompaniment that are made live by the same simulation.
+``spleeter…``: Deezer's Spleeter, which is fetched at first use, on songs of vocals and
+accompaniment that are made live by the same simulation.
 The demo music has 8 kHz and is made live by a simulation (docs/data.md) that keeps the
 clean references; the sweep ``live`` trains all ``demo_…``, the studio models first.
 """

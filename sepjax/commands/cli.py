@@ -16,6 +16,7 @@ from sepjax.commands import (
     evaluate,
     import_weights,
     inspect,
+    models,
     oracle,
     prepare,
     report,
@@ -106,6 +107,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 COMMANDS = {
     "separate": (separate, separate.separate, "write the stems of recordings"),
+    "models": (models, models.list_models, "list all that separates without training"),
     "evaluate": (
         evaluate,
         evaluate.evaluate,
@@ -119,7 +121,7 @@ COMMANDS = {
     "import-weights": (
         import_weights,
         import_weights.import_weights,
-        "make a model of a checkpoint of PyTorch, without PyTorch",
+        "make a model of a checkpoint of PyTorch or TensorFlow, without either",
     ),
     "oracle": (
         oracle,

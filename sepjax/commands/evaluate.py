@@ -18,10 +18,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     run = parser.add_argument_group(
         "a run: its best checkpoint on its own data",
-        "Or a system that needs no training, by its name: hpss, repet, ... It is "
-        "scored on songs in --root DIR, or on the demo music, and needs -o.",
+        "Or what needs no training: a name of `sepjax models`, or imported weights. "
+        "They are scored on songs in --root DIR, or on the demo music, and need -o.",
     )
-    text = "run folder, or the name of a system"
+    text = "run folder, folder of imported weights, or a name"
     run.add_argument("run", type=Path, nargs="?", metavar="RUN", help=text)
     text = "a field of such a system, say data.sample_rate=8000; may come again"
     run.add_argument("--set", action="append", default=[], help=text)
@@ -128,10 +128,10 @@ def evaluate(arguments: argparse.Namespace) -> int:
     from sepjax.evaluation.run import run_protocol
     from sepjax.experiment.score import score
     from sepjax.train.checkpoint import describe
-    from sepjax.train.load import ready_config
+    from sepjax.train.load import load_ready
 
-    run, ready = arguments.run, ready_config(arguments.run, arguments.set)
-    config = ready or from_dict(describe(run)["config"])
+    run, ready = arguments.run, load_ready(arguments.run, arguments.set)
+    config = ready[2] if ready else from_dict(describe(run)["config"])
     config.eval.split = arguments.split or config.eval.split
     config.data.root = arguments.root or config.data.root
     if ready:
@@ -146,7 +146,7 @@ def evaluate(arguments: argparse.Namespace) -> int:
 
         split = config.eval.split
         print("songs:", write_songs(data.tracks(split), arguments.write_songs / split))
-    return 0 if score(run, config, data, protocol, bool(ready)) else 1
+    return 0 if score(run, config, data, protocol, ready and ready[:2]) else 1
 
 
 def _evaluate_folders(arguments: argparse.Namespace) -> int:
@@ -188,10 +188,10 @@ def _start_quickly(arguments: argparse.Namespace) -> None:
     """Import extensions, keep compiled programs for the next call, tame LAPACK."""
     # Its threads wait for one another longer than they compute; read on loading NumPy.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    from sepjax.download import cache_folder
     from sepjax.evaluation.scoring import keep_programs
 
-    cache = os.environ.get("SEPJAX_CACHE") or "~/.cache/sepjax"
-    keep_programs(Path(cache).expanduser() / "programs")
+    keep_programs(cache_folder("programs"))
     import_extensions(arguments.extensions)
 
 

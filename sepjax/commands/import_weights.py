@@ -22,8 +22,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         nargs="*",
         type=Path,
         metavar="FILE",
-        help="checkpoint of PyTorch, also inside gzip; its code is never run. Where a "
-        "model has several, their folder; without, a released model is downloaded",
+        help="checkpoint of PyTorch or TensorFlow, also in an archive; its code is "
+        "never run. Where a model has several, their folder; without, a released model "
+        "is downloaded",
     )
     parser.add_argument(
         "--download",
@@ -97,14 +98,13 @@ def _files(arguments: argparse.Namespace, options: dict[str, str]) -> list[Path]
     """What to import; a download without a place goes beside the output."""
     if arguments.files and not arguments.download:
         return arguments.files
-    from sepjax.models.importers import importer_name, importer_options
-    from sepjax.weights import IMPORTERS
+    from sepjax.models.importers import IMPORTERS, importer_name
+    from sepjax.models.releases import RELEASES
 
     family = importer_name(arguments.family)
-    released = [n for n in IMPORTERS if "download" in importer_options(IMPORTERS[n])]
-    if family in IMPORTERS and family not in released:
+    if family in IMPORTERS and family not in RELEASES:
         raise ValueError(
-            f"{family}: give the checkpoint file; only {', '.join(sorted(released))} "
+            f"{family}: give the checkpoint file; only {', '.join(sorted(RELEASES))} "
             "can be downloaded"
         )
     options["download"] = "true"

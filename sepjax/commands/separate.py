@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from data_pipelines.workers import EXPECTED, reason
+from sepjax.commands.models import ListModels
 
 DEPTHS = {"auto": 0, "16": 16, "24": 24, "float": 32}
 
@@ -24,10 +25,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "-n",
         "--run",
         type=Path,
-        required=True,
-        help="folder with the model, of a run or of imported weights; or the name of a "
-        "system that needs no training: hpss, repet, kam, ...",
+        help="folder with the model, of a run or of imported weights; or a name of "
+        "`sepjax models`: umxhq, hpss, repet, ... (a released model, which is fetched "
+        "when it is used first)",
     )
+    parser.add_argument("--list-models", action=ListModels, help="as `sepjax models`")
     text = "a field of such a system, say model.window=0.1; may come again"
     parser.add_argument("--set", action="append", default=[], help=text)
     parser.add_argument(
@@ -68,13 +70,15 @@ def separate(arguments: argparse.Namespace) -> int:
     from data_pipelines.audio.files import probe, spooled
     from sepjax.inference.chunks import DEFAULT, check_chunking
     from sepjax.inference.files import free_folders, separate_file
+    from sepjax.models.releases import default_separator
 
     asked = {"chunk": arguments.chunk, "overlap": arguments.overlap}
     asked = {name: value for name, value in asked.items() if value is not None}
     check_chunking(*DEFAULT._replace(**asked)[:2])
-    say(f"loading {arguments.run}")
+    run = arguments.run or Path(default_separator())
+    say(f"loading {run}")
     options = dict(kind=arguments.format, depth=DEPTHS[arguments.depth], say=say)
-    *model, options["chunking"] = _load(arguments.run, asked, arguments.set)
+    *model, options["chunking"] = _load(run, asked, arguments.set)
     failed = 0
 
     def attempt(path: Path, function: Callable[..., Any], *args: Any, **more: Any):

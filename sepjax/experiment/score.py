@@ -8,7 +8,6 @@ import jax
 
 from sepjax.evaluation.run import evaluate
 from sepjax.evaluation.tables import summary
-from sepjax.models.build import model_of
 from sepjax.report import write_report
 from sepjax.report.figures.boxes import write_plots
 from sepjax.train.checkpoint import describe, load
@@ -16,7 +15,7 @@ from sepjax.train.provenance import provenance
 
 
 def score(
-    folder: Path, config: Any, data: Any, protocol: Any = None, ready: bool = False
+    folder: Path, config: Any, data: Any, protocol: Any = None, ready: Any = None
 ) -> bool:
     """Score a run's best checkpoint on ``config.eval.split``; print, write, report.
 
@@ -25,7 +24,7 @@ def score(
         config: its configuration, whose ``eval`` section may be another.
         data: where the tracks come from, as ``data_pipelines.pipeline.open_data``.
         protocol: what is measured; as the configuration says where None.
-        ready: the model has learned nothing: the folder takes its scores only.
+        ready: model and variables that are no run's: the folder takes their scores.
 
     Returns:
         Whether every track could be scored. In a distributed run all processes call
@@ -35,7 +34,8 @@ def score(
     part = slice(jax.process_index(), None, jax.process_count())
     scored: dict[str, Any] = {"data_sha256": data.digest}
     if ready:
-        model, variables, seen, unknown = model_of(config), {}, {}, ""
+        (model, variables), seen = ready, {}
+        unknown = "nobody has told what the weights have heard" if variables else ""
         origin = provenance(data.digest, config.seed)
     else:
         model, variables, _ = load(folder)

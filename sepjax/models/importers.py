@@ -276,8 +276,12 @@ def importer_name(family: str) -> str:
         >>> importer_name("meta-tasnet")
         'meta_tasnet'
     """
-    module, _, family = family.rpartition(":")
+    module = family.rpartition(":")[0]
+    # What belongs to a name of ours, as in project:model, is no module to import.
+    if module and any(name.startswith(f"{module}:") for name in IMPORTERS):
+        return family
     import_extensions([module] if module else [])
+    family = family.rpartition(":")[2]
     return family if family in IMPORTERS else family.replace("-", "_")
 
 

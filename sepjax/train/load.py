@@ -8,6 +8,12 @@ from typing import Any
 from sepjax.config import MODEL_CONFIGS, Config, from_dict, resolve, to_dict
 from sepjax.models.build import model_of
 from sepjax.models.contract import SeparationModel, Variables
+from sepjax.models.releases import (
+    RELEASES,
+    ready_models,
+    released_place,
+    unknown_model,
+)
 
 # Either reader is imported when a folder asks for it.
 
@@ -19,7 +25,8 @@ def load(
 
     Args:
         path: a run folder, or one that ``sepjax import-weights`` wrote; or the name of
-            a system that needs no training.
+            a system that needs no training, or of a released model, which is fetched
+            when it is used first (:func:`sepjax.weights.released.released_folder`).
         which: ``"best"`` checkpoint of a run by validation loss, or ``"latest"``.
             Imported weights have one state only.
         changes: as :func:`ready_config` takes them.
@@ -27,9 +34,11 @@ def load(
     Raises:
         sepjax.train.checkpoint.CheckpointError: the folder holds neither.
         ValueError: imported weights are damaged.
+        OSError: there is no such folder or name, or a model cannot be fetched.
     """
     if config := ready_config(path, changes):
         return model_of(config), {}, config
+    path = find_folder(path)
     if is_imported(path):
         from sepjax.weights import load_imported
 
@@ -64,6 +73,10 @@ def ready_config(name: str | Path, changes: Iterable[str] = ()) -> Config | None
                 "--set; a run is as it was trained"
             )
         return None
+    return _changed(config, changes)
+
+
+def _changed(config: Config, changes: Iterable[str]) -> Config:
     tree = to_dict(config)
     for change in changes:
         path, _, text = change.partition("=")
@@ -80,8 +93,63 @@ def ready_config(name: str | Path, changes: Iterable[str] = ()) -> Config | None
     return resolve(from_dict(tree))
 
 
+def load_ready(
+    name: str | Path, changes: Iterable[str] = ()
+) -> tuple[SeparationModel, Variables, Config] | None:
+    """Load what is scored as it is: a system, or weights of others; None for a run.
+
+    Args:
+        name: of a system or a released model, or a folder.
+        changes: as :func:`ready_config` takes them; of weights neither their model nor
+            its classes and rate can be changed.
+
+    Raises:
+        ValueError: a change cannot be made.
+        OSError: as of :func:`load`.
+    """
+    changes, folder = list(changes), find_folder(name)
+    if not is_imported(folder):
+        config = ready_config(name, changes)
+        return (model_of(config), {}, config) if config else None
+    model, variables, config = load(folder)
+    fixed = ("model.", "data.sources=", "data.sample_rate=")
+    if wrong := [change for change in changes if change.startswith(fixed)]:
+        raise ValueError(
+            f"--set {wrong[0]}: {name} has weights, which fit no other model"
+        )
+    config.data.missing = "silence"
+    return model, variables, _changed(config, changes)
+
+
+def find_folder(name: str | Path) -> Path:
+    """Return the folder of a name: a path, or a released model's, fetched if need be.
+
+    Raises:
+        FileNotFoundError: the name stands for nothing; the nearest names are suggested.
+        OSError: the model cannot be fetched.
+
+    Example:
+        >>> find_folder("runs/umxq")
+        Traceback (most recent call last):
+        FileNotFoundError: runs/umxq is no folder, no released model and no system: ...
+    """
+    if is_released(name):
+        from sepjax.weights.released import released_folder
+
+        return released_folder(str(name))
+    if not Path(name).exists() and str(name) not in ready_models():
+        raise FileNotFoundError(unknown_model(str(name)))
+    return Path(name)
+
+
+def is_released(name: str | Path) -> bool:
+    """Return whether a name is that of a released model, and no path."""
+    return not Path(name).exists() and str(name) in RELEASES
+
+
 def describe(path: str | Path) -> dict[str, Any]:
     """Return the facts that ``sepjax inspect`` prints about a folder, for JSON."""
+    path = find_folder(path)
     if is_imported(path):
         from sepjax.weights.store import describe_imported
 
@@ -93,6 +161,7 @@ def describe(path: str | Path) -> dict[str, Any]:
 
 def weight_facts(path: str | Path) -> dict[str, Any]:
     """Read ``weights.json`` of imported weights; empty for a run."""
+    path = released_place(str(path)) if is_released(path) else path
     if not is_imported(path):
         return {}
     from sepjax.weights.store import read_facts

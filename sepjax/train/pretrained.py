@@ -20,7 +20,8 @@ def find_run(name: str, folder: Path, seed: int) -> Path:
     """Find the folder that ``train.pretrained_from`` names: a run or imported weights.
 
     The name is a path, or a run beside this run, the folder of its seeds or that of its
-    variations. In a folder of several seeds the run of the same seed counts.
+    variations, or a released model. In a folder of several seeds the run of the same
+    seed counts.
 
     Raises:
         CheckpointError: there is none; the message names the places.
@@ -30,6 +31,8 @@ def find_run(name: str, folder: Path, seed: int) -> Path:
         for run in (place / f"seed_{seed}", place):
             if (run / checkpoint.FOLDER).is_dir() or loading.is_imported(run):
                 return run
+    if loading.is_released(name):
+        return loading.find_folder(name)
     looked = ", ".join(str(place) for place in places)
     raise CheckpointError(
         f"train.pretrained_from={name!r}: no trained run (of seed {seed}) and no "

@@ -9,6 +9,8 @@ import pytest
 from vectors import load
 
 import sepjax
+from sepjax.commands import cli
+from sepjax.train.load import load_ready
 from sepjax.weights import (
     from_state_dict,
     load_imported,
@@ -49,6 +51,30 @@ def test_what_is_written_is_loaded(tmp_path, weights):
     assert shown["weights"]["sepjax"] == sepjax.__version__
     assert shown["model"]["N"] == config.model.N
     json.dumps(shown)
+
+
+def test_scored_as_a_system_is(tmp_path, weights, monkeypatch):
+    folder = tmp_path / "a"
+    write_imported(folder, *weights, FACTS)
+    first, second = weights[0].data.sources
+    changes = [f"data.sums={second}=x+y", "eval.excerpts=2"]
+    model, variables, config = load_ready(folder, changes)
+    jax.tree.map(np.testing.assert_array_equal, variables["params"], weights[1])
+    assert config.data.recorded == (first, "x", "y")
+    assert (config.data.missing, config.eval.excerpts) == ("silence", 2)
+    for change in ("model.N=3", "data.sample_rate=100", "data.sources=a,b,c"):
+        with pytest.raises(ValueError, match="has weights, which fit no other model"):
+            load_ready(folder, [change])
+    called = []
+    monkeypatch.setattr(
+        "sepjax.experiment.score.score", lambda *given: called.append(given) or True
+    )
+    monkeypatch.setattr("data_pipelines.pipeline.open_data", lambda config: config)
+    command = ["evaluate", str(folder), "-o", str(tmp_path / "scores")]
+    assert cli.main([*command, "--set", changes[0]]) == 0
+    ((place, config, _, _, (model, _)),) = called
+    assert (place, config.data.dataset) == (tmp_path / "scores", "demo")
+    assert model.sources == config.data.sources
 
 
 def test_the_same_import_gives_the_same_bytes(tmp_path, weights):

@@ -363,7 +363,7 @@ def test_a_download_without_internet(public, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("files", "options", "message"),
     [
-        ((), [], "naplab: give the checkpoint file; only umx, umxhq, umxl, umxse can"),
+        ((), [], "naplab: give the checkpoint file; only spleeter:2stems, spleeter"),
         (("a.pth",), ["--download"], "naplab: give the checkpoint file"),
     ],
 )

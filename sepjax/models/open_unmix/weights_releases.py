@@ -20,10 +20,9 @@ from sepjax.models.open_unmix.weights_folder import (
     name_parts,
     read_separator_file,
 )
+from sepjax.models.releases import RELEASES as RELEASED
 from sepjax.registry import nearest
 from sepjax.storage import sha256
-
-MIT = "MIT, as the project states; see the record"
 
 
 class Release(NamedTuple):
@@ -33,7 +32,6 @@ class Release(NamedTuple):
     """The record, below which ``files/<name>`` are."""
     files: Mapping[str, str]
     """Target -> name of its file, which ends in the beginning of its SHA-256."""
-    licence: str = MIT
     transform: Transform = Transform()
 
     def url(self, target: str) -> str:
@@ -45,18 +43,22 @@ class Release(NamedTuple):
         return name_parts(Path(self.files[target]))[1]
 
 
-def _four(record: str, hashes: str, licence: str = MIT) -> Release:
+def _record(name: str) -> str:
+    return f"https://{RELEASED[name].place}"
+
+
+def _four(name: str, hashes: str) -> Release:
     files = {n: f"{n}-{prefix}.pth" for n, prefix in zip(ORDER, hashes.split())}
-    return Release(f"https://zenodo.org/records/{record}", files, licence)
+    return Release(_record(name), files)
 
 
-# Records and names as open-unmix-pytorch 1.3 gives them in utils.py.
+# Names as open-unmix-pytorch 1.3 gives them in utils.py.
 RELEASES = {
-    "umx": _four("3370486", "c8df74a5 5a48008b 646024d3 f8e132cc"),
-    "umxhq": _four("3370489", "b62c91ce 9619578f 8d85a5bd b52fbbf7"),
-    "umxl": _four("5069601", "bccbd9aa 69e0ebd4 2ca1ce51 c8c5b3e6", "CC BY-NC-SA 4.0"),
+    "umx": _four("umx", "c8df74a5 5a48008b 646024d3 f8e132cc"),
+    "umxhq": _four("umxhq", "b62c91ce 9619578f 8d85a5bd b52fbbf7"),
+    "umxl": _four("umxl", "bccbd9aa 69e0ebd4 2ca1ce51 c8c5b3e6"),
     "umxse": Release(
-        "https://zenodo.org/records/3786908",
+        _record("umxse"),
         {"speech": "speech_f5e0d9f9.pth", "noise": "noise_04a6fc2d.pth"},
         transform=Transform(16000, 1024, 512, 1),
     ),
@@ -99,8 +101,8 @@ def import_release(
     rates = pick(sizes[name], "sample_rate", "hop")
     if separator := read_separator_file(folder_of(paths)):
         sizes[SEPARATOR] = separator._asdict()
-    known = published or notice(release.licence)
-    licence = release.licence if known else UNKNOWN + "MIT"
+    licence = RELEASED[name].licence
+    licence = licence if published or notice(licence) else UNKNOWN + "MIT"
     facts = dict(url=release.place, published=published, licence=licence)
     facts["options"] = options
     return import_targets(name, files, options | rates, sizes, facts)

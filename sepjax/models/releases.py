@@ -1,0 +1,126 @@
+"""Models that separate without training: released ones by name, and ready systems.
+
+A family tells of its own in a module ``releases``, which needs no jax; the importer of
+the same name (:data:`sepjax.models.importers.IMPORTERS`) fetches and converts them.
+"""
+
+import difflib
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+from sepjax.config import MODEL_CONFIGS
+from sepjax.download import cache_folder
+from sepjax.registry import Registry, aligned, nearest
+
+RELEASES = Registry("released model", package="sepjax.models", module="releases*")
+"""Name -> :class:`Release`."""
+NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+
+class Release(NamedTuple):
+    """What is known about a model without having it."""
+
+    sources: tuple[str, ...]
+    sample_rate: int  # Hz; 0: any
+    download_bytes: int
+    licence: str  # of the weights
+    trained_on: str
+    latency_seconds: float
+    """Seconds of a song that must be there before its first stems are."""
+    place: str
+    """Where its files are."""
+    scores: Mapping[str, float] = NOTHING
+    """Source -> SDR in dB, as published."""
+    scored: str = ""
+    """On what, how, and by whom."""
+    base: str = ""
+    """Another released model with the same files."""
+    changes: Mapping[str, Any] = NOTHING
+    """Fields of ``config.model`` that are not as in the other's."""
+    preferred: bool = False
+    """Whether it separates for those who name none."""
+
+
+def released_place(name: str) -> Path:
+    """Return the folder of the cache where a released model is, or will be.
+
+    Example:
+        >>> released_place("pair:small").name
+        'pair-small'
+    """
+    return cache_folder("weights") / re.sub(r"[^\w.-]", "-", name)
+
+
+def default_separator() -> str:
+    """Return the name of the model that separates where none is named."""
+    return next(name for name in RELEASES if RELEASES[name].preferred)
+
+
+def ready_models() -> dict[str, Release]:
+    """Return all that separates without training: released models, then systems.
+
+    Example:
+        >>> ready_models()["hpss"].sources
+        ('percussive', 'harmonic')
+    """
+    models = dict(RELEASES)
+    for name in MODEL_CONFIGS:
+        if config := MODEL_CONFIGS[name].ready():
+            facts = (0, 0, "MIT", "nothing", config.eval.chunk_seconds, "")
+            models[name] = Release(config.data.sources, *facts)
+    return models
+
+
+def ready_facts() -> list[dict[str, Any]]:
+    """Return what ``sepjax models --json`` prints: a model's facts, each for JSON."""
+    return [
+        {"name": name, "fetched": _is_fetched(name, model)} | model._asdict()
+        for name, model in ready_models().items()
+    ]
+
+
+def ready_table() -> str:
+    """Format the list of models for people; notes on scores stand below it."""
+    models = ready_models()
+    notes = list(dict.fromkeys(model.scored for model in models.values()))
+    notes.remove("")
+    rows = ["name|classes|kHz|MB|fetched|licence|trained on|SDR|latency".split("|")]
+    for name, model in models.items():
+        scores = " ".join(f"{score:.2f}" for score in model.scores.values())
+        rows.append(
+            [
+                name,
+                ", ".join(model.sources),
+                f"{model.sample_rate / 1000:g}" if model.sample_rate else "any",
+                f"{model.download_bytes / 1e6:.0f}" if model.download_bytes else "",
+                ("no", "yes")[_is_fetched(name, model)] if model.download_bytes else "",
+                re.split("[,;]", model.licence)[0],
+                model.trained_on,
+                scores and f"{scores} [{notes.index(model.scored) + 1}]",
+                f"{model.latency_seconds:.1f} s",
+            ]
+        )
+    lines = [f"[{n}] dB, as the classes: {note}" for n, note in enumerate(notes, 1)]
+    lines.append(f"without -n: {default_separator()}")
+    return "\n".join([aligned(rows, left=(0, 1, 5, 6, 7)), *lines])
+
+
+def _is_fetched(name: str, model: Release) -> bool:
+    return bool(model.download_bytes) and released_place(name).is_dir()
+
+
+def unknown_model(name: str) -> str:
+    """Return the message about a name that stands for no model at all.
+
+    Example:
+        >>> print(unknown_model("repett")[:75])
+        repett is no folder, no released model and no system: did you mean 'repet'
+    """
+    parent = Path(name).parent
+    folders = [str(path) for path in parent.glob("*/")]
+    near = difflib.get_close_matches(name, folders)
+    known = nearest(name, [*ready_models(), *near])
+    return f"{name} is no folder, no released model and no system: {known}"
