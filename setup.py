@@ -13,7 +13,7 @@ VERSION = re.search(
 EXTRAS = {
     "beam": ["apache-beam>=2.77"],
     "data": ["tensorflow-cpu>=2.21", "tensorflow-datasets>=4.9.10"],
-    "media": ["av>=14"],
+    "media": [],  # part of the core; old commands name it
     "slurm": ["submitit>=1.5"],
     "test": [
         "beartype>=0.20",
@@ -44,6 +44,7 @@ setup(
     },
     install_requires=[
         "absl-py>=2.1",
+        "av>=14",
         "flax>=0.12",
         "jax>=0.10",
         "jaxtyping>=0.3",

@@ -54,10 +54,10 @@ def main() -> None:
             sample_rate=RATE,
             chunking=Chunking(chunk=20.0, overlap=0.1, rescale=False),
         )
-        with StemFiles(Path(folder) / "stems", names, RATE, "wav") as stems:
+        with StemFiles(Path(folder) / "stems", names, RATE) as stems:
             for block in stream:
                 stems.append(block)
-            stems.write(stream.stem)
+            stems.write(stream.stems)
         wall, cpu = (
             now - then
             for now, then in zip((time.perf_counter(), time.process_time()), began)

@@ -40,6 +40,7 @@ def run_jobs(
     progress: bool | None = None,
     start: Callable[[], None] | None = None,
     again: bool = False,
+    stop: Callable[[], object] = bool,
 ) -> Iterator[Outcome]:
     """Yield the outcome of every job as soon as it is done.
 
@@ -57,6 +58,8 @@ def run_jobs(
         again: when a process dies, mostly for want of memory, it takes the jobs of all
             processes along: give each of them a process for itself. If that dies, too,
             the outcome is a RuntimeError.
+        stop: called at the end, and when an interrupt is about to wait for the threads
+            that still work, so that these can leave off.
 
     Raises:
         concurrent.futures.process.BrokenProcessPool: a process died, without ``again``.
@@ -75,7 +78,7 @@ def run_jobs(
         )
     elif start is None:
         pool = futures.ThreadPoolExecutor(workers)
-        outcomes = _pooled(pool, function, numbered, expected)
+        outcomes = _pooled(pool, function, numbered, expected, stop)
     else:
         outcomes = _in_processes(function, numbered, workers, expected, start, again)
     yield from bar(outcomes, what, len(jobs), unit=unit, show=progress)
@@ -177,12 +180,14 @@ def _pooled(
     function: Callable[..., Any],
     jobs: Iterable[tuple[int, tuple]],
     expected: Errors,
+    stop: Callable[[], object] = bool,
 ) -> Iterator[Outcome]:
     try:
         running = {pool.submit(function, *job): index for index, job in jobs}
         for future in futures.as_completed(running):
             yield _attempt(running[future], future.result, expected)
     finally:
+        stop()
         pool.shutdown(cancel_futures=True)
 
 

@@ -15,7 +15,7 @@ import shutil
 import socket
 import sys
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
@@ -170,21 +170,19 @@ def _is_scratch(folder: Path) -> bool:
     return text.endswith(SCRATCH) or not set(folder.iterdir()) - {lock}
 
 
-def move_all(
-    files: Sequence[Path], folder: str | Path, old: Iterable[Path] = ()
-) -> None:
-    """Move files of one scratch folder into ``folder``, all of them or none.
+def move_all(files: Mapping[Path, Path], old: Iterable[Path] = ()) -> None:
+    """Give finished files their final names, all of them or none.
 
     Args:
-        files: names are kept.
-        folder: created where needed.
+        files: of one scratch folder -> their names; folders are created where needed.
         old: files that make way for the new ones, and are back if one of these fails.
 
     Raises:
         OSError: a file cannot have its name, for instance as a folder has it.
     """
-    moves = [(path, files[0].with_name(f"old {n}")) for n, path in enumerate(old)]
-    moves += [(file, Path(folder) / file.name) for file in files]
+    scratch = next(iter(files)).parent
+    moves = [(path, scratch / f"old {number}") for number, path in enumerate(old)]
+    moves += files.items()
     done: list[tuple[Path, Path]] = []
     try:
         for source, target in moves:

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from data_pipelines.audio.encode import Output
 from data_pipelines.registry import build_manifest
 from sepjax.commands import cli
 from sepjax.config import resolve, to_dict
@@ -31,7 +32,7 @@ CLASSES = ("bass", "vocals")
 
 
 def write_blocks(folder, names, blocks, kind, depth=16):
-    with StemFiles(folder, names, RATE, kind, depth) as files:
+    with StemFiles(folder, names, RATE, Output(kind, depth)) as files:
         for block in blocks:
             files.append(block)
         return files.write()
@@ -173,12 +174,17 @@ def test_an_output_that_cannot_be_written_is_told_before_anything_else(
 
 def test_a_full_disk_leaves_no_half_stems(tmp_path):
     blocks = [np.stack([noise(size, 1)] * 2, axis=1) for size in (50, 50000)]
+    one = [block[:, :1] for block in blocks]
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     # A file may not grow beyond this size: the kernel refuses as on a full disk.
     resource.setrlimit(resource.RLIMIT_FSIZE, (5000, limits[1]))
     try:
         with pytest.raises(OSError, match=r"could not be written.*MB free.*make room"):
             write_blocks(tmp_path / "song", CLASSES, blocks, "wav")
+        # The estimates have room, but not the header of the file.
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4 * 50050, limits[1]))
+        with pytest.raises(OSError, match=r"could not be written.*MB free.*make room"):
+            write_blocks(tmp_path / "song", ["one"], one, "wav", 32)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert not list(tmp_path.iterdir())

@@ -53,7 +53,7 @@ def streamed(model, wave, size, sample_rate=RATE, **options):
         model, {}, blocks, sample_rate=sample_rate, chunking=chunking
     )
     found = np.concatenate(list(stream))
-    return [stream.stem(found[:, j], j) for j in range(len(model.sources))]
+    return [*np.moveaxis(stream.stems(found), 1, 0)]
 
 
 def assert_same(model, wave, size, **options):
@@ -164,10 +164,10 @@ PEAK = """
             yield rng.uniform(-0.1, 0.1, (44100, 2)).astype(np.float32)
 
     stream = SeparationStream(Halves(), {}, blocks, sample_rate=44100)
-    with StemFiles(Path(sys.argv[2]), Halves.sources, 44100, "wav") as files:
+    with StemFiles(Path(sys.argv[2]), Halves.sources, 44100) as files:
         for block in stream:
             files.append(block)
-        files.write(stream.stem)
+        files.write(stream.stems)
     status = Path("/proc/self/status").read_text()
     print(int(status.split("VmHWM:")[1].split()[0]) / 1024)
 """

@@ -114,7 +114,7 @@ def test_a_signal_between_the_moves_of_files_undoes_them(tmp_path, stop_at, numb
     new = [write_atomically(tmp_path / "part" / name, "new") for name in "ab"]
     stop_at(number)
     with pytest.raises(SystemExit):
-        storage.move_all(new, tmp_path / "there", old)
+        storage.move_all({path: tmp_path / "there" / path.name for path in new}, old)
     assert [path.read_text() for path in old] == ["old", "old"]
 
 

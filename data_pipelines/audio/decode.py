@@ -1,19 +1,25 @@
-"""Decoding any part of a recording: audio files, and streams within containers.
+"""Recordings of any kind: audio files, and streams within containers, even of video.
 
 What libsndfile reads (WAV, FLAC, OGG, MP3, AIFF ...) goes through
-:mod:`data_pipelines.audio.files`; all else, as MUSDB18's ``.stem.mp4``, through
-FFmpeg's libraries, which the package ``av`` of the extra ``media`` brings along.
+:mod:`data_pipelines.audio.files`. What it refuses, as MUSDB18's ``.stem.mp4``, goes
+through FFmpeg's libraries, which the package ``av`` (PyAV) brings along. The content
+decides, not the extension.
 """
 
+import math
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from data_pipelines.audio.files import (
     DENSEST,
+    Unreadable,
+    bit_depth,
     check_format,
     evened,
     file_size,
@@ -21,26 +27,60 @@ from data_pipelines.audio.files import (
     read_blocks,
 )
 from data_pipelines.audio.int16 import to_float
-from data_pipelines.manifest import DataError
-
-PLAIN = frozenset(
-    ".wav .flac .ogg .oga .opus .mp3 .aif .aiff .aifc .au .caf .w64 .rf64".split()
-)
-"""Extensions of files that libsndfile reads."""
+from data_pipelines.manifest import AudioFile, DataError
 
 SLACK = 0.25  # seconds by which a container's own duration may be wrong
+LOOSE = ("mp3", "flac")  # libsndfile reads these; FFmpeg would hide damage
+PADDED = 1 << 13  # samples of delay and padding, which no encoder exceeds
 
 
-class Decoded(NamedTuple):
-    """Length and format of a stream of audio."""
+@dataclass(frozen=True)
+class Audio:
+    """A stream of audio in a file: what its header says, and its samples."""
 
+    path: str
     frames: int  # samples per channel; an estimate, or 0, where not ``exact``
     channels: int
     sample_rate: int  # Hz
     exact: bool = True  # False for containers: only decoding counts their samples
+    stream: int = 0  # of a container
+
+    def depth(self) -> int:
+        """Return the bits of a sample that keep what it holds: 16, 24, 32 for float.
+
+        Streams of less than 16 bits, and lossy ones, are kept by 16.
+
+        Raises:
+            DataError: the file is gone.
+        """
+        if self.exact:
+            return bit_depth(self._file())
+        with _open(self.path, self.stream) as (_, source):
+            return _depth(source)
+
+    def blocks(self, frames: int = 1 << 18) -> Iterator[np.ndarray]:
+        """Read float32 samples (n, channels) in blocks of ``frames``; the last is less.
+
+        Streams of containers are decoded to 16 bits where :meth:`depth` says so, as
+        ``ffmpeg -map 0:a:<stream> -f s16le`` does (tools of MUSDB18 read them so), and
+        divided by 32768. The delay of the encoder and the padding of the last packet
+        are cut off where the container gives them; FFmpeg does the second itself from
+        version 9 on.
+
+        Raises:
+            DataError: decoding fails, or ends early.
+        """
+        if self.exact:
+            yield from read_blocks(self._file(), frames)
+        else:
+            for block in evened(_decode(self.path, self.stream), frames):
+                yield to_float(block)
+
+    def _file(self) -> AudioFile:
+        return AudioFile(self.path, self.frames, self.channels, self.sample_rate)
 
 
-def open_part(path: str | os.PathLike, stream: int = 0) -> Decoded:
+def open_part(path: str | os.PathLike, stream: int = 0) -> Audio:
     """Read length and format of a file or a container's audio stream, from its header.
 
     Args:
@@ -54,65 +94,40 @@ def open_part(path: str | os.PathLike, stream: int = 0) -> Decoded:
     Example:
         >>> import soundfile, tempfile
         >>> path = tempfile.mkdtemp() + "/a.wav"
-        >>> soundfile.write(path, np.zeros((80, 2)), 8000)
-        >>> open_part(path)
-        Decoded(frames=80, channels=2, sample_rate=8000, exact=True)
-    """
-    path = os.fspath(path)
-    if is_plain(path):
-        _one_stream(path, stream)
-        file = probe(path)
-        return Decoded(file.frames, file.channels, file.sample_rate)
-    with _open(path, stream) as (_, source):
-        context = source.codec_context
-        seconds = float((source.duration or 0) * source.time_base)
-        frames = round(seconds * context.sample_rate)
-        frames = min(frames, DENSEST * file_size(path))  # no file holds more
-        return Decoded(frames, context.channels, context.sample_rate, exact=False)
-
-
-def read_part(
-    path: str | os.PathLike, stream: int = 0, frames: int = 1 << 18
-) -> Iterator[np.ndarray]:
-    """Read float32 samples (n, channels) in blocks of ``frames``; the last is shorter.
-
-    Streams of containers are decoded to 16 bits as ``ffmpeg -map 0:a:<stream>
-    -f s16le`` does (tools of MUSDB18 read them so) and divided by 32768. The delay of
-    the encoder and the padding of the last packet are cut off where the container gives
-    them; FFmpeg does the second itself from version 9 on.
-
-    Raises:
-        DataError: as :func:`open_part`; or decoding fails, or ends early.
-
-    Example:
-        >>> import soundfile, tempfile
-        >>> path = tempfile.mkdtemp() + "/a.wav"
         >>> soundfile.write(path, np.full((80, 2), 0.5), 8000)
-        >>> [block.shape for block in read_part(path, frames=50)]
+        >>> recording = open_part(path)
+        >>> recording.frames, recording.channels, recording.exact, recording.depth()
+        (80, 2, True, 16)
+        >>> [block.shape for block in recording.blocks(50)]
         [(50, 2), (30, 2)]
     """
     path = os.fspath(path)
-    if is_plain(path):
-        _one_stream(path, stream)
-        yield from read_blocks(probe(path), frames)
-    else:
-        for block in evened(_decode(path, stream), frames):
-            yield to_float(block)
-
-
-def is_plain(path: str) -> bool:
-    """Return whether libsndfile reads such a file.
-
-    Example:
-        >>> is_plain("a.WAV"), is_plain("song.stem.mp4")
-        (True, False)
-    """
-    return os.path.splitext(path)[1].lower() in PLAIN
-
-
-def _one_stream(path: str, stream: int) -> None:
+    try:
+        file = probe(path)
+    except Unreadable as error:
+        return _container(path, stream, error)
     if stream:
         raise DataError(f"{path}: no audio stream {stream}: it has 1, number 0")
+    return Audio(path, file.frames, file.channels, file.sample_rate)
+
+
+def _container(path: str, stream: int, refusal: Unreadable) -> Audio:
+    """A recording that libsndfile has refused for a reason."""
+    try:
+        with _open(path, stream) as (container, source):
+            if container.format.name in LOOSE:
+                raise Unreadable(path, "FFmpeg: leaves out what is damaged")
+            context = source.codec_context
+            seconds = float((source.duration or 0) * source.time_base)
+            frames = max(round(seconds * context.sample_rate), 0)
+            frames = min(frames, DENSEST * file_size(path))  # no file holds more
+            form = context.channels, context.sample_rate
+            return Audio(path, frames, *form, exact=False, stream=stream)
+    except Unreadable as error:
+        raise DataError(
+            f"{path}: not readable as audio (libsndfile: {refusal.reason}; "
+            f"{error.reason}); export it again as WAV or FLAC"
+        ) from error
 
 
 @contextmanager
@@ -121,20 +136,12 @@ def _open(path: str, stream: int) -> Iterator[tuple[Any, Any]]:
     try:
         import av
     except ImportError as error:
-        raise DataError(
-            f"{path}: reading {os.path.splitext(path)[1] or 'such'} files needs PyAV: "
-            "pip install 'sepjax[media]'"
-        ) from error
+        missing = "other formats need PyAV: pip install av"
+        raise Unreadable(path, missing) from error
     try:
-        file_size(path)
-        container = av.open(path)
-    except av.FFmpegError as error:
-        raise DataError(
-            f"{path}: not readable as audio ({error.strerror}); copy it again, or "
-            "export it as WAV or FLAC"
-        ) from error
-    except OSError as error:
-        raise DataError(f"{path}: {error.strerror or error}") from error
+        container = av.open(path, metadata_errors="replace")
+    except (av.FFmpegError, OSError) as error:
+        raise Unreadable(path, f"FFmpeg: {error.strerror or error}") from error
     with container:
         streams = container.streams.audio
         if not 0 <= stream < len(streams):
@@ -142,6 +149,8 @@ def _open(path: str, stream: int) -> Iterator[tuple[Any, Any]]:
             count += f", 0 to {len(streams) - 1}" if len(streams) > 1 else ""
             raise DataError(f"{path}: no audio stream {stream}: it has {count}")
         context = streams[stream].codec_context
+        if context is None or context.format is None:
+            raise Unreadable(path, "FFmpeg: no decoder for its audio")
         check_format(path, context.channels, context.sample_rate)
         yield container, streams[stream]
 
@@ -166,26 +175,57 @@ def _decode(path: str, stream: int) -> Iterator[np.ndarray]:
             ) from error
         if not done:
             raise DataError(f"{path}: audio stream {stream} holds no samples")
-        length = float((source.duration or 0) * source.time_base)
-        # Other containers only estimate how long they are.
-        if "mp4" in container.format.name and done / rate < length - SLACK:
+        length = _promised(container, source)
+        if done / rate < length - SLACK:
             raise DataError(
                 f"{path}: truncated: its header promises {length:.2f} s, "
                 f"{done / rate:.2f} s can be read; copy it again"
             )
 
 
+def _promised(container: Any, source: Any) -> float:
+    """Seconds that a stream lasts by its header; 0 where FFmpeg may have guessed."""
+    if "mp4" in container.format.name:
+        return float((source.duration or 0) * source.time_base)
+    clock = re.fullmatch(r"(\d+):(\d+):(\d+\.\d+)", source.metadata.get("DURATION", ""))
+    hours, minutes, seconds = map(float, clock.groups()) if clock else (0, 0, 0)
+    return 3600 * hours + 60 * minutes + seconds
+
+
+def _limit(container: Any, source: Any) -> float:
+    """Samples without delay and padding, as iTunes notes them beside a stream."""
+    tags = container.metadata.get("iTunSMPB", "").split()
+    if len(tags) < 4 or not re.fullmatch("[0-9A-Fa-f]{1,16}", tags[3]):
+        return math.inf
+    samples = int(tags[3], 16)
+    rate = source.codec_context.sample_rate
+    total = float((source.duration or 0) * source.time_base) * rate
+    # It counts half as many where the higher half of the band is coded apart.
+    return samples if samples > 0 and 0 <= total - samples < PADDED else math.inf
+
+
+def _depth(source: Any) -> int:
+    """Bits that keep what a stream holds, 32 for float."""
+    context = source.codec_context
+    if context.codec.lossy and not context.codec.lossless:
+        return 16
+    return 32 if "fl" in context.format.name else min(context.format.bits, 24)
+
+
 def _packets(container: Any, source: Any) -> Iterator[np.ndarray]:
     import av
 
     rate, channels = source.codec_context.sample_rate, source.codec_context.channels
-    to_16_bits = av.AudioResampler(format="s16")  # layout and rate are kept
-    last, frames = np.zeros((0, channels), np.int16), 0
+    form, dtype = ("s16", np.int16) if _depth(source) <= 16 else ("flt", np.float32)
+    resampler = av.AudioResampler(format=form)  # layout and rate are kept
+    left, last, frames = _limit(container, source), np.zeros((0, channels), dtype), 0
     for decoded in container.decode(source):
         if len(last):
             yield last
-        arrays = [each.to_ndarray() for each in to_16_bits.resample(decoded)]
+        arrays = [each.to_ndarray() for each in resampler.resample(decoded)]
         last = np.concatenate(arrays, axis=1).reshape(-1, channels)
+        last = last[: int(min(left, len(last)))]
+        left -= len(last)
         step = decoded.time_base * rate  # samples per tick; above 1 it is no measure
         frames = int((decoded.duration or 0) * step) if step <= 1 else 0
     if len(last):

@@ -47,6 +47,16 @@ KINDS = {
 }
 
 
+class Unreadable(DataError):
+    """A library does not know a file as audio; another one may."""
+
+    def __init__(self, path: str, reason: str) -> None:
+        self.reason = reason
+        super().__init__(
+            f"{path}: not readable as audio ({reason}); export it again as WAV or FLAC"
+        )
+
+
 def file_size(path: str) -> int:
     """Return the bytes of a regular file.
 
@@ -273,12 +283,9 @@ def _skip(part: Any, frames: int) -> None:
         frames = frames - read if read else 0
 
 
-def _unreadable(path: str, error: Any) -> DataError:
+def _unreadable(path: str, error: Any) -> Unreadable:
     text = getattr(error, "error_string", None) or str(error)
-    return DataError(
-        f"{path}: not readable as audio ({text.strip('. ')});"
-        " export it again as WAV or FLAC"
-    )
+    return Unreadable(path, text.strip(". "))
 
 
 def _failure(file: AudioFile, frames: int, error: Any) -> DataError:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from data_pipelines.audio.decode import Decoded, open_part, read_part
+from data_pipelines.audio.decode import Audio, open_part
 from data_pipelines.audio.int16 import to_int16
 from data_pipelines.audio.resample import resample_blocks
 from data_pipelines.collections.collection import Collection, Part, Recording
@@ -29,7 +29,7 @@ class Header(NamedTuple):
 
     part: Part
     path: Path
-    decoded: Decoded
+    audio: Audio
     name: str  # the class it is of, or "mixture"
 
 
@@ -60,7 +60,7 @@ def read_headers(collection: Collection, recording: Recording) -> list[Header]:
         except DataError as error:
             problems.append(str(error))
             continue
-        rate = headers[-1].decoded.sample_rate
+        rate = headers[-1].audio.sample_rate
         if rate != (declared or rate):
             problems.append(f"{path}: {rate} Hz, but the recording declares {declared}")
     if problems:
@@ -72,13 +72,13 @@ def song_channels(collection: Collection, headers: Sequence[Header]) -> int:
     """Channels of every file of a recording: 1 or 2."""
     if collection.output.channels:
         return collection.output.channels
-    kept = (h.decoded.channels for h in headers if h.part.channels == "keep")
+    kept = (h.audio.channels for h in headers if h.part.channels == "keep")
     return 2 if 2 in kept else 1
 
 
 def _shape(collection: Collection, headers: Sequence[Header]) -> tuple[int, int, int]:
     """Classes (and mixture), time and channels of the sums, as far as headers tell."""
-    ends = (h.decoded.frames / h.decoded.sample_rate + h.part.start for h in headers)
+    ends = (h.audio.frames / h.audio.sample_rate + h.part.start for h in headers)
     frames = max(round(end * collection.output.rate) for end in ends)
     rows = len(collection.classes) + (headers[-1].name == MIXTURE)
     return rows, frames, song_channels(collection, headers)
@@ -139,7 +139,7 @@ class PartReader:
     def blocks(self, rate: int, channels: int, kind: np.dtype) -> Iterator[np.ndarray]:
         """Read the whole part, (time, channels), as this kind of audio at this rate."""
         gain = 10 ** (self.header.part.gain_db / 20)
-        old = self.header.decoded.sample_rate
+        old = self.header.audio.sample_rate
         for block in resample_blocks(self._chosen(channels), old, rate):
             block = np.broadcast_to(block, (len(block), channels)) * gain
             if kind == np.int16:
@@ -157,7 +157,7 @@ class PartReader:
     def _chosen(self, channels: int) -> Iterator[np.ndarray]:
         """As many channels as are asked for, or one; the mean where neither fits."""
         part = self.header.part
-        for block in read_part(self.header.path, part.stream):
+        for block in self.header.audio.blocks():
             width, side = block.shape[1], {"left": 0, "right": 1}.get(part.channels)
             if width == 1 or (part.channels == "keep" and width == channels):
                 yield block

@@ -2,28 +2,27 @@
 
 import argparse
 import contextlib
-import os
+import functools
 import sys
 import tempfile
-from collections.abc import Callable
+import threading
 from pathlib import Path
 from typing import Any
 
-from data_pipelines.workers import EXPECTED, reason
+from data_pipelines.workers import EXPECTED, reason, run_jobs
+from sepjax.commands.files import add_file_options, output_of, recordings
 from sepjax.commands.models import ListModels
-
-DEPTHS = {"auto": 0, "16": 16, "24": 24, "float": 32}
 
 # Heavy imports wait inside the functions: the options are wanted for every --help.
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``sepjax separate``."""
-    text = "WAV, FLAC, OGG or MP3; - for standard input"
-    parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help=text)
     parser.add_argument(
         "-n",
+        "--name",
         "--run",
+        dest="run",
         type=Path,
         help="folder with the model, of a run or of imported weights; or a name of "
         "`sepjax models`: umxhq, hpss, repet, ... (a released model, which is fetched "
@@ -33,87 +32,102 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     text = "a field of such a system, say model.window=0.1; may come again"
     parser.add_argument("--set", action="append", default=[], help=text)
     parser.add_argument(
-        "-o",
-        "--output",
-        type=Path,
-        default=Path("separated"),
-        help="stems go to OUTPUT/<name of the file>/<source>.wav (%(default)s)",
-    )
-    parser.add_argument(
-        "--chunk", type=float, help="seconds separated at once (as the run)"
+        "--chunk",
+        "--segment",
+        type=float,
+        help="seconds separated at once (as the run)",
     )
     parser.add_argument(
         "--overlap", type=float, help="share of a chunk that is cross-faded"
     )
-    parser.add_argument("--format", choices=("wav", "flac"), default="wav")
-    parser.add_argument(
-        "--depth",
-        choices=DEPTHS,
-        default="auto",
-        help="bits of a sample; auto: as the file. Stems beyond full scale become "
-        "float WAV, or are turned down together in FLAC (%(default)s)",
-    )
-    parser.add_argument(
-        "--float32",
-        action="store_const",
-        dest="depth",
-        const="float",
-        help="the same as --depth float",
-    )
+    add_file_options(parser)
 
 
 def separate(arguments: argparse.Namespace) -> int:
     """Separate every file; return 1 if a file failed."""
-    if arguments.depth == "float" and arguments.format == "flac":
-        raise ValueError("--depth float needs --format wav: FLAC stores integers only")
+    output = output_of(arguments)
     _check_writable(arguments.output)
-    from data_pipelines.audio.files import probe, spooled
     from sepjax.inference.chunks import DEFAULT, check_chunking
-    from sepjax.inference.files import free_folders, separate_file
     from sepjax.models.releases import default_separator
 
     asked = {"chunk": arguments.chunk, "overlap": arguments.overlap}
     asked = {name: value for name, value in asked.items() if value is not None}
     check_chunking(*DEFAULT._replace(**asked)[:2])
+    if arguments.device:
+        from sepjax.commands.device import choose_device
+
+        choose_device(arguments.device)
+    files = recordings(arguments.files, say)
+    if len(files) > 1 and "{track}" not in arguments.filename:
+        raise ValueError(
+            f"--filename {arguments.filename}: the stems of {len(files)} recordings "
+            "would have the same names: add {track}"
+        )
     run = arguments.run or Path(default_separator())
     say(f"loading {run}")
-    options = dict(kind=arguments.format, depth=DEPTHS[arguments.depth], say=say)
-    *model, options["chunking"] = _load(run, asked, arguments.set)
-    failed = 0
-
-    def attempt(path: Path, function: Callable[..., Any], *args: Any, **more: Any):
-        nonlocal failed
-        try:
-            return function(*args, **more)
-        except EXPECTED as error:
-            failed += 1
-            text = reason(error)
-            text = text if f"{path}:" in text else f"{path}: {text}"
-            print(f"sepjax: error: {_one_line(text, path)}", file=sys.stderr)
-
-    files = list({os.path.abspath(path): path for path in arguments.files}.values())
-    with contextlib.ExitStack() as stack:
-
-        def opened(path: Path) -> Any:
-            return probe(str(stack.enter_context(spooled(path))))
-
-        good = {path: attempt(path, opened, path) for path in files}
-        good = {path: file for path, file in good.items() if file}
-        for path, folder in free_folders(arguments.output, [*good], model[0].sources):
-            place = good[path], folder
-            if note := attempt(path, separate_file, *model, *place, path, **options):
-                line = f"{path} -> {folder} ({note})"
-                print(_one_line(line, path, folder), flush=True)
+    *model, chunking, recipe = _load(run, asked, arguments.set)
+    options = dict(chunking=chunking, recipe=recipe, output=output, say=say)
+    options["overwrite"] = arguments.overwrite
+    failed = _separate_all(files, model, arguments, options)
     if failed:
         print(f"sepjax: {failed} of {len(files)} files failed", file=sys.stderr)
     return 1 if failed else 0
 
 
+def _separate_all(
+    files: list[Path],
+    model: list[Any],
+    arguments: argparse.Namespace,
+    options: dict[str, Any],
+) -> int:
+    """Separate some files at a time; return how many failed."""
+    from data_pipelines.audio.decode import open_part
+    from data_pipelines.audio.files import spooled
+    from sepjax.inference.files import separate_file
+    from sepjax.inference.places import free_places
+
+    failed, interrupted = 0, threading.Event()
+
+    def tell(path: Path, error: BaseException) -> None:
+        nonlocal failed
+        failed += 1
+        text = reason(error)
+        text = text if f"{path}:" in text else f"{path}: {text}"
+        print(f"sepjax: error: {_one_line(text, path)}", file=sys.stderr)
+
+    with contextlib.ExitStack() as stack:
+        audio = {}
+        for path in files:
+            try:
+                audio[path] = open_part(stack.enter_context(spooled(path)))
+            except EXPECTED as error:
+                tell(path, error)
+        names = arguments.output, [*audio], model[0].sources, arguments.filename
+        jobs = [
+            (*model, audio[path], place, path) for path, place in free_places(*names)
+        ]
+        one = arguments.jobs == 1
+        more = {"progress": one, "stopped": interrupted.is_set}
+        function = functools.partial(separate_file, **options, **more)
+        how: dict[str, Any] = dict(workers=arguments.jobs, unit="file")
+        how |= {"progress": False if one else None, "stop": interrupted.set}
+        for outcome in run_jobs(function, jobs, "separating", **how):
+            *_, place, path = jobs[outcome.index]
+            if outcome.error:
+                tell(path, outcome.error)
+            else:
+                line = f"{path} -> {place} ({outcome.result})"
+                print(_one_line(line, path, place), flush=True)
+    return failed
+
+
 def _load(
     run: Path, asked: dict[str, float], changes: list[str]
-) -> tuple[Any, Any, Any]:
-    """The model, its variables, and how it separates."""
+) -> tuple[Any, Any, Any, str]:
+    """The model, its variables, how it separates, and a text that tells it apart."""
+    from sepjax.config import to_dict
     from sepjax.inference.chunks import Chunking
+    from sepjax.train.checkpoint import params_sha256
     from sepjax.train.load import load, weight_facts
 
     model, variables, config = load(run, changes=changes)
@@ -126,10 +140,12 @@ def _load(
         config.data.normalize,
         config.eval.rescale,
     )
-    return model, variables, chunking._replace(**facts.get("separate", {}) | asked)
+    chunking = chunking._replace(**facts.get("separate", {}) | asked)
+    recipe = f"{to_dict(config)} {params_sha256(variables)}"
+    return model, variables, chunking, recipe
 
 
-def _one_line(text: str, *paths: Path) -> str:
+def _one_line(text: str, *paths: Any) -> str:
     """A text in which ends of lines within names are escaped."""
     for name in map(str, paths):
         shown = name.replace("\r", "\\r").replace("\n", "\\n")

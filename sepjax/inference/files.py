@@ -1,147 +1,115 @@
-"""Files of recordings to files of stems: names of folders, depth, notes."""
+"""Files of recordings to files of stems: what is there already, disk space, notes."""
 
-import itertools
 import os
 import shutil
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
-from data_pipelines.audio.files import bit_depth, read_blocks
-from data_pipelines.manifest import AudioFile
-from data_pipelines.songs.layouts import MIXTURES
+import numpy as np
+
+from data_pipelines.audio.decode import Audio
+from data_pipelines.audio.encode import Output
 from sepjax.inference.chunks import Chunking
-from sepjax.inference.stems import StemFiles, is_free
+from sepjax.inference.places import Place, mark
+from sepjax.inference.stems import DEFAULT, StemFiles
 from sepjax.inference.stream import SeparationStream
 from sepjax.models.contract import SeparationModel, Variables
+
+SKIPPED = "exists, skipped"
 
 
 def separate_file(
     model: SeparationModel,
     variables: Variables,
-    file: AudioFile,
-    folder: Path,
+    audio: Audio,
+    place: Path | Place,
     path: Path,
     *,
     chunking: Chunking,
-    kind: str = "wav",
-    depth: int = 0,
+    output: Output = DEFAULT,
+    recipe: str = "",
+    overwrite: bool = True,
+    progress: bool = True,
     say: Callable[[str], None] = lambda text: None,
+    stopped: Callable[[], bool] = lambda: False,
 ) -> str:
     """Write the stems of a file, all or none; return what they are, in words.
 
     Args:
         model: see :func:`sepjax.separate`.
         variables: its parameters.
-        file: as :func:`data_pipelines.audio.files.probe` found it.
-        folder: for the stems.
-        path: of the recording, which ``file`` may be a copy of.
+        audio: as :func:`data_pipelines.audio.decode.open_part` found it.
+        place: a folder for the stems, or where else they go.
+        path: of the recording, which ``audio`` may be a copy of.
         chunking: how the track is cut, levelled and fitted.
-        kind: "wav" or "flac".
-        depth: bits of a sample, 16, 24, or 32 for float; 0: as the file.
+        output: format, depth and the like.
+        recipe: text that tells the model and its parameters from others.
+        overwrite: make stems anew that are there, of the same recipe, chunking, output
+            and file (its size and date); otherwise the answer is :data:`SKIPPED`.
+        progress: show it on stderr.
         say: told what is being done, and what the model cannot hear of the file.
+        stopped: asked after every block whether to leave off.
 
     Raises:
+        InterruptedError: ``stopped`` says so; nothing is left of the stems.
         OSError: the stems do not fit on the disk, or cannot be written.
-        ValueError: the file cannot be read to its end.
+        ValueError: the file cannot be read to its end, or the format has not as many
+            channels.
     """
-    channels = max(file.channels, model.audio_channels)
-    depth = depth or bit_depth(file)
-    depth = min(depth, 24) if kind == "flac" else depth
-    # Until the last block is separated all stems are 32-bit floats; then one file
-    # after the other is made of them.
-    size = (4 * len(model.sources) + depth // 8) * file.frames * channels
-    if size > (free := shutil.disk_usage(folder.parent).free):
+    place = Place.of(place)
+    recipe = _recipe(path, recipe, chunking, output)
+    if recipe and not overwrite:
+        if place.holds(model.sources, output.kind, mark(path, recipe)):
+            return SKIPPED
+    channels = max(audio.channels, model.audio_channels)
+    output.check_channels(audio.channels)
+    output = output.of_depth(audio.depth())
+    # All estimates are 32-bit floats until files are made of them.
+    size = (4 + output.depth // 8) * len(model.sources) * audio.frames * channels
+    if size > (free := shutil.disk_usage(place.folder).free):
         raise OSError(
             f"{path}: its stems take {size / 1e6:.1f} MB until they are finished, but "
-            f"only {free / 1e6:.1f} MB are free in {folder.parent}"
+            f"only {free / 1e6:.1f} MB are free in {place.folder}"
         )
-    _announce(model, file, path, say)
+    _announce(model, audio, path, say)
+
+    def watched(block: np.ndarray) -> np.ndarray:
+        if stopped():
+            raise InterruptedError("interrupted")
+        return block
+
     stream = SeparationStream(
         model,
         variables,
-        lambda: read_blocks(file),
-        sample_rate=file.sample_rate,
-        progress=True,
+        audio.blocks,
+        sample_rate=audio.sample_rate,
         chunking=chunking,
+        progress=progress,
+        shape=(audio.frames, audio.channels) if audio.exact else None,
     )
-    format = file.sample_rate, kind, depth
-    with StemFiles(folder, model.sources, *format, path) as files:
+    form = audio.sample_rate, output, path
+    with StemFiles(place, model.sources, *form, recipe=recipe) as files:
         for block in stream:
-            files.append(block)
-        return files.write(stream.stem)
+            files.append(watched(block))
+        return files.write(lambda block: stream.stems(watched(block)))
+
+
+def _recipe(path: Path, recipe: str, chunking: Chunking, output: Output) -> str:
+    """Text on all that shapes the stems; none where the recording has no date."""
+    if not recipe or not path.is_file():
+        return ""
+    info = os.stat(path)
+    return f"{recipe} {chunking} {output} {info.st_size} {info.st_mtime_ns}"
 
 
 def _announce(
-    model: SeparationModel, file: AudioFile, path: Path, say: Callable[[str], None]
+    model: SeparationModel, audio: Audio, path: Path, say: Callable[[str], None]
 ) -> None:
     """Tell what the model cannot hear, and how long the file is."""
-    if file.sample_rate > model.sample_rate:
+    if audio.sample_rate > model.sample_rate:
         say(
             f"{path}: the model hears up to {model.sample_rate / 2000:g} kHz; what is "
-            f"above, up to {file.sample_rate / 2000:g} kHz, is in no stem"
+            f"above, up to {audio.sample_rate / 2000:g} kHz, is in no stem"
         )
-    say(f"separating {path} ({file.frames / file.sample_rate:.1f} s)")
-
-
-def free_folders(
-    output: Path, files: Sequence[Path], sources: Sequence[str]
-) -> Iterator[tuple[Path, Path]]:
-    """Yield each file and the folder in ``output`` that its stems may have.
-
-    It has the shortest of the file's names (:func:`names_of`) that no other file has,
-    and under which there are no files that were made of something else.
-    """
-    taken: set[str] = set()
-    for path, names in names_of(files).items():
-        folders = (output / name for name in names if name.casefold() not in taken)
-        folder = next(each for each in folders if is_free(each, sources, path))
-        taken.add(folder.name.casefold())
-        yield path, folder
-
-
-def names_of(files: Sequence[Path]) -> dict[Path, Iterator[str]]:
-    """Yield names for each file's stems, from the shortest that no other file has on.
-
-    The first is the song's own name: of its folder, for a file called mixture. Each
-    following one is a folder deeper.
-
-    Example:
-        >>> names = names_of([Path("/a/CD/01.wav"), Path("/b/CD/01.wav")])
-        >>> [next(each) for each in names.values()]
-        ['a - CD - 01', 'b - CD - 01']
-        >>> names = names_of([Path("/a/1.wav"), Path("/a/1.flac"), Path("/b/mix.wav")])
-        >>> [next(each) for each in names.values()]
-        ['1.wav', '1.flac', 'b']
-    """
-    lists = {path: _names(path) for path in files}
-    ranks = itertools.zip_longest(*lists.values())
-    counts = [Counter(str(name).casefold() for name in rank) for rank in ranks]
-
-    def own(names: list[str]) -> Iterator[str]:
-        for name, count in zip(names, counts):
-            if count[name.casefold()] == 1:
-                yield name
-        for number in itertools.count(2):
-            yield _shortened(f"{names[-1]} ({number})")
-
-    return {path: own(names) for path, names in lists.items()}
-
-
-def _names(path: Path) -> list[str]:
-    """The song's name, with its folders, and with what the file is called."""
-    folders = [part for part in path.absolute().parts[1:-1] if part != ".."]
-    named = path.stem.lower() in MIXTURES and folders
-    stem = "stdin" if str(path) == "-" else path.stem
-    own = stem if stem.strip(".") else "track"
-    parts = folders if named else [*folders, own]
-    names = [" - ".join(parts[-depth:]) for depth in range(1, len(parts) + 1)]
-    more = f" - {path.name}" if named else path.suffix
-    return [_shortened(name) for name in (*names, names[0] + more)]
-
-
-def _shortened(name: str) -> str:
-    """The end of a name that is too long for a file system."""
-    while len(os.fsencode(name)) > 255:
-        name = name[1:]
-    return name
+    seconds = f" ({audio.frames / audio.sample_rate:.1f} s)" if audio.frames else ""
+    say(f"separating {path}{seconds}")

@@ -94,10 +94,12 @@ def separate(
     for block in stream:
         estimates[done : done + len(block)] = block
         done += len(block)
-    return {
-        name: stream.stem(estimates[:, source], source).reshape(mixture.shape)
-        for source, name in enumerate(model.sources)
-    }
+    stems = np.empty((len(model.sources), *wave.shape), np.float32)
+    for at in range(0, len(wave), BLOCK):
+        block = stream.stems(estimates[at : at + BLOCK])
+        stems[:, at : at + BLOCK] = np.moveaxis(block, 1, 0)
+    waves = (stem.reshape(mixture.shape) for stem in stems)
+    return dict(zip(model.sources, waves))
 
 
 def _checked(mixture: np.ndarray, sample_rate: int) -> np.ndarray:

@@ -36,7 +36,7 @@ class SeparationStream:
     r"""The stems of a track, block by block.
 
     Iterate over it once: blocks ``(time, sources, width)`` float32 follow each other
-    without a gap, altogether as long as the track, at its rate. :meth:`stem` makes
+    without a gap, altogether as long as the track, at its rate. :meth:`stems` makes
     stems of the blocks, with :attr:`scales`, which are known after the last block.
 
     Args:
@@ -48,6 +48,8 @@ class SeparationStream:
         sample_rate: of the blocks, Hz.
         chunking: how the track is cut, levelled and fitted.
         progress: show it on stderr.
+        shape: time and channels of the track, where they are known: unless it is to be
+            levelled, it is read only once then.
 
     Raises:
         ValueError: no finite audio, or an argument is out of range.
@@ -63,8 +65,8 @@ class SeparationStream:
         >>> blocks = [np.ones((30000, 2), np.float32)] * 3
         >>> stream = SeparationStream(Halves(), {}, lambda: blocks, sample_rate=8000)
         >>> estimates = np.concatenate(list(stream))
-        >>> stream.stem(estimates[:, 1], 1).shape
-        (90000, 2)
+        >>> stream.stems(estimates).shape
+        (90000, 2, 2)
     """
 
     def __init__(
@@ -76,6 +78,7 @@ class SeparationStream:
         sample_rate: int,
         chunking: Chunking = DEFAULT,
         progress: bool = False,
+        shape: tuple[int, int] | None = None,
     ) -> None:
         chunk, overlap, normalize, self.rescale = chunking
         check_chunking(chunk, overlap)
@@ -89,7 +92,12 @@ class SeparationStream:
         self.tiled = model.tiling is not None
         self.length, self.hop, self.before = model.tiling or Tiling(length, hop)
         self.width = model.audio_channels  # separated at once
-        self.time, self.channels, self.level = self._measured(normalize)
+        if shape is None or normalize:
+            self.time, self.channels, self.level = self._measured(normalize)
+        else:
+            self.time, self.channels = shape
+            heard = _widen(np.zeros((1, self.channels), np.float32), self.width)
+            self.level = np.ones_like(heard[0])
         self.scales = np.ones((len(model.sources), len(self.level)), np.float32)
 
     def __iter__(self) -> Iterator[np.ndarray]:
@@ -98,19 +106,18 @@ class SeparationStream:
         rates = self.model.sample_rate, self.sample_rate
         return resample_blocks(estimates, *rates, frames=self.time)
 
-    def stem(self, estimate: np.ndarray, source: int) -> np.ndarray:
-        """Scale the estimate of one source and, for a mono track, average its channels.
+    def stems(self, block: np.ndarray) -> np.ndarray:
+        """Scale the estimates of a block and, for a mono track, average their channels.
 
         Args:
-            estimate: ``(time, width)``, as the iteration yields it for every source.
-            source: which of them.
+            block: ``(time, sources, width)``, as the iteration yields it.
 
         Returns:
-            ``(time, channels)``.
+            ``(time, sources, channels)``.
         """
-        estimate = estimate * self.scales[source]
-        narrow = estimate.shape[-1] > self.channels
-        return estimate.mean(-1, keepdims=True) if narrow else estimate
+        block = block * self.scales
+        narrow = block.shape[-1] > self.channels
+        return block.mean(-1, keepdims=True) if narrow else block
 
     def _inputs(self) -> Iterator[np.ndarray]:
         """(time, 1 + references, channels) at the model's rate, wide enough."""
@@ -249,8 +256,8 @@ def _apply(
     if waves.shape[2] == 1:
         waves = waves[:, :, 0]
     references = [waves[:, 1:]] if waves.shape[1] > 1 else []
-    method = "tile" if model.tiling else "__call__"
-    result = model.apply(variables, waves[:, 0], *references, method=method)
+    options = {"method": "tile"} if model.tiling else {}
+    result = model.apply(variables, waves[:, 0], *references, **options)
     estimates = result.estimates
     estimates = jnp.moveaxis(estimates, -1, 1).astype(jnp.float32)
     return estimates.reshape(*estimates.shape[:3], -1)

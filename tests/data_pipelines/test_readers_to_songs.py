@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from data_pipelines.audio.decode import read_part
+from data_pipelines.audio.decode import open_part
 from data_pipelines.collections.collection import Output
 from data_pipelines.prepare import prepare
 from data_pipelines.readers import demo_takes, read_dataset
@@ -17,7 +17,7 @@ FRAMES = 22050 + 5  # half a second
 
 
 def decoded(path, stream=0):
-    return np.concatenate(list(read_part(path, stream))) * 32768
+    return np.concatenate(list(open_part(path, stream).blocks())) * 32768
 
 
 def written(folder, song, name):

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from data_pipelines.audio.files import probe
+from data_pipelines.audio.decode import open_part
+from data_pipelines.audio.encode import Output
 from sepjax.commands import cli
 from sepjax.inference.chunks import Chunking
 from sepjax.inference.files import separate_file
@@ -59,8 +60,8 @@ def files(tmp_path_factory):
 def test_separate_writes_stems_of_all_that_is_there(files, tmp_path):
     for path, samples in files.items():
         out, chunking = tmp_path / path.stem, Chunking(2.0, rescale=False)
-        options = dict(chunking=chunking, depth=32)
-        separate_file(Quarters(), {}, probe(str(path)), out, path, **options)
+        options = dict(chunking=chunking, output=Output(depth=32))
+        separate_file(Quarters(), {}, open_part(path), out, path, **options)
         stems = [soundfile.read(stem)[0] for stem in out.iterdir()]
         np.testing.assert_allclose(sum(stems), samples, atol=1e-5)
 

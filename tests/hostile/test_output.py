@@ -14,11 +14,12 @@ import numpy as np
 import pytest
 import soundfile
 
-from data_pipelines.audio.files import probe
+from data_pipelines.audio.decode import open_part
 from sepjax import storage
 from sepjax.commands import cli
 from sepjax.inference.chunks import Chunking
-from sepjax.inference.files import names_of, separate_file
+from sepjax.inference.files import separate_file
+from sepjax.inference.places import names_of
 from sepjax.inference.stems import StemFiles
 from sepjax.models import Separation, SeparationModel
 from sepjax.storage import locked, move_all, scratch_folder
@@ -171,7 +172,7 @@ def test_all_files_are_moved_or_none(tmp_path):
     old = storage.write_atomically(tmp_path / "there" / "a", "old")
     new = [storage.write_atomically(tmp_path / "part" / name, "new") for name in "ab"]
     with pytest.raises(IsADirectoryError):
-        move_all(new, tmp_path / "there", [old])
+        move_all({path: tmp_path / "there" / path.name for path in new}, [old])
     assert old.read_text() == "old"
     assert [path.read_text() for path in new] == ["new", "new"]
 
@@ -290,7 +291,7 @@ def test_stems_sum_to_the_mixture_at_the_depth_of_the_file(
     note = separate_file(
         Quarters(),
         {},
-        probe(str(path)),
+        open_part(path),
         tmp_path / "out",
         path,
         chunking=Chunking(2.0, rescale=False),

@@ -6,7 +6,7 @@ import os
 import numpy as np
 import pytest
 
-from data_pipelines.audio.decode import read_part
+from data_pipelines.audio.decode import open_part
 from data_pipelines.collections.collection import Filters, Output, SplitRules
 from data_pipelines.collections.mixing import align, mix
 from data_pipelines.pipeline import open_data
@@ -105,7 +105,7 @@ def stems_of(found, recording):
     """The stems by the plain procedures, from all of every file at once."""
     tracks = [[] for _ in found.classes]
     for part in recording.tracks:
-        wave = np.concatenate(list(read_part(found.path(part), part.stream)))
+        wave = np.concatenate(list(open_part(found.path(part), part.stream).blocks()))
         wave = np.rint(32768 * wave).astype(np.int16)
         if part.channels == "mean" and wave.shape[1] > 1:
             wave = np.rint(wave.mean(axis=1, keepdims=True)).astype(np.int16)

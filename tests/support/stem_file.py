@@ -5,6 +5,7 @@ import numpy as np
 
 PACKET = 1024  # samples of AAC
 FORMS = {"aac": "fltp", "mp3": "fltp", "mp2": "s16", "alac": "s16p", "flac": "s16"}
+FORMS |= {"libopus": "flt", "pcm_f32le": "flt", "wmav2": "fltp"}
 
 
 def write_streams(path, waves, rate=44100, codec="aac", **options):
@@ -14,12 +15,14 @@ def write_streams(path, waves, rate=44100, codec="aac", **options):
         for stream, wave in zip(streams, waves):
             stream.layout = "stereo" if wave.shape[1] == 2 else "mono"
             stream.bit_rate = 256000
+            stream.codec_context.format = FORMS[codec]
         for stream, wave in zip(streams, waves):
             form = FORMS[codec]
-            samples = wave.astype(np.float32) / 32768 if form == "fltp" else wave
+            floats = form.startswith("flt")
+            samples = wave.astype(np.float32) / 32768 if floats else wave
             for start in range(0, len(wave), PACKET):
                 block = samples[start : start + PACKET]
-                block = block.reshape(1, -1) if form == "s16" else block.T
+                block = block.T if form.endswith("p") else block.reshape(1, -1)
                 block = np.ascontiguousarray(block)
                 frame = av.AudioFrame.from_ndarray(block, form, stream.layout.name)
                 frame.sample_rate, frame.pts = rate, start

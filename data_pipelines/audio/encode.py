@@ -1,0 +1,227 @@
+"""Audio files to write: the formats, and the libraries that encode them.
+
+libsndfile writes what it can, also MP3: at the constant bit rate that is asked for, and
+with the tag that tells delay and padding, so that all are as long as what was written.
+PyAV writes AAC into MP4, whose edit list does the same.
+"""
+
+import contextlib
+import dataclasses
+import importlib.util
+import os
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from data_pipelines.audio.files import CHANNELS
+from data_pipelines.audio.int16 import quantize, to_int16
+
+FLOAT = 32
+"""The depth in bits that means floats."""
+PIECE = 1 << 12  # samples at once: libvorbis has as many on the stack
+OPUS = (8000, 12000, 16000, 24000, 48000)
+MPEG = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
+# Nominal kb/s of stereo Vorbis at qualities 0 to 10 (xiph.org/vorbis).
+VORBIS = (64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 500)
+
+
+class Format(NamedTuple):
+    """What files of an extension can hold."""
+
+    container: str
+    codec: str = ""  # of libsndfile, or of FFmpeg; none: PCM
+    depths: tuple[int, ...] = ()  # bits of a sample; none: it has bits per second
+    channels: int = CHANNELS  # at most
+    rates: tuple[int, ...] = ()  # Hz; none: any
+
+    def rate(self, rate: int) -> int:
+        """Return the rate, or the nearest above, else the highest that files have."""
+        above = [each for each in self.rates if each >= rate]
+        return min(above) if above else max(self.rates, default=rate)
+
+
+FORMATS = {
+    "wav": Format("WAV", depths=(16, 24, FLOAT)),
+    "flac": Format("FLAC", depths=(16, 24), channels=8),
+    "mp3": Format("MP3", "MPEG_LAYER_III", channels=2, rates=MPEG),
+    "ogg": Format("OGG", "VORBIS"),
+    "opus": Format("OGG", "OPUS", channels=8, rates=OPUS),
+    "m4a": Format("ipod", "aac", channels=2, rates=(*MPEG, 64000, 88200, 96000)),
+}
+"""Extension -> format."""
+
+
+CLIP_MODES = ("common", "rescale", "clamp", "none")
+
+
+@dataclasses.dataclass(frozen=True)
+class Output:
+    """How files are written.
+
+    Attributes:
+        kind: one of :data:`FORMATS`.
+        depth: bits of a sample; 0: as the recording. Formats without depths need none.
+        bitrate: kb/s of those, within their limits.
+        clip_mode: of stems beyond full scale. "common": they become float WAV, or all
+            are turned down by one gain; "rescale": each is divided by 1.01 times its
+            peak; "clamp": cut off at 0.99; "none": at full scale, unless float.
+
+    Raises:
+        ValueError: the format has not the depth, or no format the bit rate.
+    """
+
+    kind: str = "wav"
+    depth: int = 0
+    bitrate: int = 320
+    clip_mode: str = "common"
+
+    def __post_init__(self) -> None:
+        if self.depth and self.depth not in FORMATS[self.kind].depths:
+            what = "integers" if FORMATS[self.kind].depths else "bits per second"
+            depth = "float" if self.depth == FLOAT else self.depth
+            text = f"--depth {depth} needs --format wav: {self.kind} stores {what} only"
+            raise ValueError(text)
+        if not 8 <= self.bitrate <= 512:
+            raise ValueError(f"--bitrate {self.bitrate}: 8 to 512 kb/s are possible")
+
+    def of_depth(self, bits: int) -> "Output":
+        """Return the same with the depth of a recording, where none is chosen."""
+        depths = FORMATS[self.kind].depths
+        depth = (self.depth or min(bits, max(depths))) if depths else 0
+        return dataclasses.replace(self, depth=depth)
+
+    def check_channels(self, channels: int) -> None:
+        """Check that files of this kind can be written.
+
+        Raises:
+            ValueError: they do not hold so many channels, or need PyAV, which is gone.
+        """
+        if channels > (most := FORMATS[self.kind].channels):
+            text = f"{channels} channels: {self.kind} holds {most} at most"
+            raise ValueError(f"{text}; choose --format wav")
+        if self.kind == "m4a" and importlib.util.find_spec("av") is None:
+            raise ValueError(f"--format {self.kind} needs PyAV: pip install av")
+
+
+@contextlib.contextmanager
+def encoder(
+    path: Path,
+    output: Output,
+    sample_rate: int,
+    channels: int,
+    comment: str = "",
+    large: bool = False,
+) -> Iterator[Callable[[np.ndarray], None]]:
+    """Open a file to write; yield what takes blocks of samples (time, channels).
+
+    What exceeds full scale is cut off, unless the depth is :data:`FLOAT`.
+
+    Args:
+        path: of the file.
+        output: how it is written.
+        sample_rate: Hz, one of the format's.
+        channels: of every block.
+        comment: stored in the file; see :func:`read_comment`.
+        large: more than 4 GiB come.
+
+    Raises:
+        OSError: the disk is full.
+        soundfile.LibsndfileError: likewise, or libsndfile cannot write this.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp(), "a.mp3")
+        >>> with encoder(path, Output("mp3"), 44100, 2, comment="mine") as write:
+        ...     write(np.zeros((44100, 2), np.float32))
+        >>> read_comment(path)
+        'mine'
+    """
+    form, depth, bitrate = FORMATS[output.kind], output.depth, output.bitrate
+    if output.kind == "m4a":
+        with _aac(path, sample_rate, channels, bitrate, comment) as write:
+            yield write
+        return
+    import soundfile
+
+    options: dict[str, Any] = {"format": "RF64" if large else form.container}
+    options["subtype"] = form.codec or ("FLOAT" if depth == FLOAT else f"PCM_{depth}")
+    if form.codec:
+        options["compression_level"] = _level(form, sample_rate, channels, bitrate)
+    if output.kind == "mp3":
+        options["bitrate_mode"] = "CONSTANT"
+    with soundfile.SoundFile(
+        os.fsencode(path), "w", sample_rate, channels, **options
+    ) as file:
+        file.software = "sepjax"
+        if comment:  # none is no text for libsndfile
+            file.comment = comment
+
+        def write_lossy(block: np.ndarray) -> None:
+            for at in range(0, len(block), PIECE):
+                file.write(block[at : at + PIECE].clip(-1, 1))
+
+        yield write_lossy if form.codec else lambda b: file.write(_rounded(b, depth))
+
+
+def _level(form: Format, sample_rate: int, channels: int, bitrate: int) -> float:
+    """Where libsndfile's compression, from 0 to 1, has a bit rate."""
+    if form.codec == "VORBIS":
+        return 1 - float(np.interp(bitrate, VORBIS, range(11))) / 10
+    least, most = 6 * channels, 256 * channels
+    if form.codec != "OPUS":
+        least, most = (8, 64) if sample_rate < 16000 else (8, 160)
+        least, most = (32, 320) if sample_rate >= 32000 else (least, most)
+    # A little more, as libsndfile cuts off what is no whole number.
+    return min(max(1 - (bitrate + 0.01 - least) / (most - least), 0), 1)
+
+
+def _rounded(block: np.ndarray, depth: int) -> np.ndarray:
+    """Samples as libsndfile takes them for a depth, left-aligned in 32 bits at 24."""
+    if depth == FLOAT:
+        return block
+    return to_int16(block)[0] if depth == 16 else quantize(block, depth) << 8
+
+
+@contextlib.contextmanager
+def _aac(
+    path: Path, sample_rate: int, channels: int, bitrate: int, comment: str
+) -> Iterator[Callable[[np.ndarray], None]]:
+    """An encoder of AAC within MP4, by FFmpeg."""
+    import av
+
+    done, layout = 0, "mono" if channels == 1 else "stereo"
+    with av.open(os.fspath(path), "w", format="ipod") as container:
+        container.metadata["comment"] = comment
+        stream = container.add_stream("aac", rate=sample_rate, layout=layout)
+        stream.bit_rate = 1000 * bitrate
+
+        def write(block: np.ndarray) -> None:
+            nonlocal done
+            planes = np.ascontiguousarray(block.T.clip(-1, 1), np.float32)
+            frame = av.AudioFrame.from_ndarray(planes, "fltp", layout)
+            frame.sample_rate, frame.pts = sample_rate, done
+            frame.time_base, done = Fraction(1, sample_rate), done + len(block)
+            container.mux(stream.encode(frame))
+
+        yield write
+        container.mux(stream.encode(None))
+
+
+def read_comment(path: Path) -> str:
+    """Read the comment in an audio file; nothing of what is none."""
+    import soundfile
+
+    try:
+        with soundfile.SoundFile(os.fsencode(path)) as file:
+            return file.comment
+    except (OSError, soundfile.LibsndfileError):
+        pass
+    with contextlib.suppress(ImportError, OSError, ValueError):
+        import av
+
+        with av.open(os.fspath(path), metadata_errors="replace") as container:
+            return container.metadata.get("comment", "")
+    return ""
