@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from sepjax import train as train
     from sepjax import weights as weights
     from sepjax.inference.separate import separate as separate
+    from sepjax.inference.separator import Cancelled as Cancelled
+    from sepjax.inference.separator import Separator as Separator
     from sepjax.losses import si_sdr as si_sdr
     from sepjax.models import build_model as build_model
     from sepjax.report import write_report as write_report
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _NAMES = {
+    "Cancelled": "inference.separator",
+    "Separator": "inference.separator",
     "build_model": "models",
     "load": "train.load",
     "separate": "inference.separate",

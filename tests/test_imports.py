@@ -28,7 +28,7 @@ ROOMS = {
     "data_pipelines": {"registry", "storage", "progress", "download", "config"}
     | {"functional"},
     "inference": {"registry", "storage", "progress", "functional", "models"}
-    | {"weights", "data_pipelines"},
+    | {"weights", "train", "data_pipelines"},
     "evaluation": {"registry", "storage", "config", "functional", "losses"}
     | {"data_pipelines", "inference"},
     "report": {"registry", "storage", "progress", "functional", "evaluation"},

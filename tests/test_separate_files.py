@@ -15,8 +15,8 @@ from data_pipelines.audio.encode import CLIP_MODES, FORMATS, Output
 from sepjax.commands import cli
 from sepjax.commands.device import choose_device
 from sepjax.commands.files import KINDS
-from sepjax.commands.separate import _load
 from sepjax.inference.places import Place, check_pattern, names_of
+from sepjax.inference.separator import load_ensemble
 from sepjax.inference.stems import StemFiles
 from tests.support.stem_file import tone, write_streams
 
@@ -159,9 +159,12 @@ def test_what_is_done_is_skipped_until_something_changes(there, capsys):
 
 def test_models_and_their_fields_are_told_apart():
     given = [("hpss", []), ("hpss", ["model.window=0.1"]), ("repet", [])]
-    *_, recipes = zip(*(_load(Path(name), {}, changes) for name, changes in given))
-    assert len(set(recipes)) == 3
-    assert recipes[0] == _load(Path("hpss"), {}, [])[-1]
+    recipes = [load_ensemble([name], {}, changes=each).digest for name, each in given]
+    for more in ({"total": "exact"}, {"two_stems": "harmonic"}):
+        recipes.append(load_ensemble(["hpss"], {}, **more).digest)
+    recipes.append(load_ensemble(["hpss"], {"shifts": 2}).digest)
+    assert len(set(recipes)) == 6
+    assert recipes[0] == load_ensemble(["hpss"], {}).digest
 
 
 @pytest.mark.parametrize(
@@ -276,14 +279,11 @@ def test_some_files_at_a_time(there, number, capsys):
 
 
 def test_a_track_that_is_stopped_leaves_nothing(there):
-    from sepjax.inference.chunks import DEFAULT
     from sepjax.inference.files import separate_file
-    from sepjax.train.load import load
 
-    model, variables, _ = load(MODEL)
     path = write(there / "a.wav", 100_000)
     (there / "out").mkdir()
-    given = model, variables, open_part(path), there / "out" / "a", path
+    given = load_ensemble([MODEL], {}), open_part(path), there / "out" / "a", path
     asked = []
 
     def run(most):
@@ -293,7 +293,7 @@ def test_a_track_that_is_stopped_leaves_nothing(there):
             asked.append(0)
             return len(asked) > most
 
-        separate_file(*given, chunking=DEFAULT, stopped=stopped, progress=False)
+        separate_file(*given, stopped=stopped, progress=False)
 
     run(1000)
     times = len(asked)

@@ -148,7 +148,8 @@ PEAK = """
     from pathlib import Path
     import numpy as np
     from sepjax.models import Separation, SeparationModel
-    from sepjax.inference.stream import SeparationStream
+    from sepjax.inference.chunks import Chunking
+    from sepjax.inference.ensemble import EnsembleStream, Member, make_ensemble
     from sepjax.inference.stems import StemFiles
 
     class Halves(SeparationModel):
@@ -163,11 +164,14 @@ PEAK = """
         for _ in range(60 * int(sys.argv[1])):
             yield rng.uniform(-0.1, 0.1, (44100, 2)).astype(np.float32)
 
-    stream = SeparationStream(Halves(), {}, blocks, sample_rate=44100)
-    with StemFiles(Path(sys.argv[2]), Halves.sources, 44100) as files:
+    members = [Member(Halves(), {}), Member(Halves(), {}, Chunking(4.0, shifts=2))]
+    ensemble = make_ensemble(members, total="exact", two_stems="one")
+    stream = EnsembleStream(ensemble, blocks, sample_rate=44100)
+    with StemFiles(Path(sys.argv[2]), ensemble.names, 44100, raw=5) as files:
         for block in stream:
             files.append(block)
         files.write(stream.stems)
+    assert stream.spread()["seconds"].keys() == {"one", "no_one"}
     status = Path("/proc/self/status").read_text()
     print(int(status.split("VmHWM:")[1].split()[0]) / 1024)
 """

@@ -18,6 +18,7 @@ import numpy as np
 
 from data_pipelines.audio.files import CHANNELS
 from data_pipelines.audio.int16 import quantize, to_int16
+from sepjax.registry import nearest
 
 FLOAT = 32
 """The depth in bits that means floats."""
@@ -79,6 +80,10 @@ class Output:
     clip_mode: str = "common"
 
     def __post_init__(self) -> None:
+        if self.kind not in FORMATS:
+            raise ValueError(
+                f"unknown format {self.kind!r}: {nearest(self.kind, FORMATS)}"
+            )
         if self.depth and self.depth not in FORMATS[self.kind].depths:
             what = "integers" if FORMATS[self.kind].depths else "bits per second"
             depth = "float" if self.depth == FLOAT else self.depth

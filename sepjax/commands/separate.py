@@ -10,6 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from data_pipelines.workers import EXPECTED, reason, run_jobs
+from sepjax.commands.estimates import (
+    add_estimate_options,
+    estimate_options,
+    hearing_options,
+)
 from sepjax.commands.files import add_file_options, output_of, recordings
 from sepjax.commands.models import ListModels
 
@@ -23,10 +28,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--name",
         "--run",
         dest="run",
-        type=Path,
+        action="append",
+        default=[],
         help="folder with the model, of a run or of imported weights; or a name of "
         "`sepjax models`: umxhq, hpss, repet, ... (a released model, which is fetched "
-        "when it is used first)",
+        "when it is used first); may come again: stems are the mean then, as they are "
+        "of a run's seeds",
     )
     parser.add_argument("--list-models", action=ListModels, help="as `sepjax models`")
     text = "a field of such a system, say model.window=0.1; may come again"
@@ -41,18 +48,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--overlap", type=float, help="share of a chunk that is cross-faded"
     )
     add_file_options(parser)
+    add_estimate_options(parser)
 
 
 def separate(arguments: argparse.Namespace) -> int:
     """Separate every file; return 1 if a file failed."""
     output = output_of(arguments)
     _check_writable(arguments.output)
-    from sepjax.inference.chunks import DEFAULT, check_chunking
-    from sepjax.models.releases import default_separator
-
-    asked = {"chunk": arguments.chunk, "overlap": arguments.overlap}
-    asked = {name: value for name, value in asked.items() if value is not None}
-    check_chunking(*DEFAULT._replace(**asked)[:2])
     if arguments.device:
         from sepjax.commands.device import choose_device
 
@@ -63,12 +65,15 @@ def separate(arguments: argparse.Namespace) -> int:
             f"--filename {arguments.filename}: the stems of {len(files)} recordings "
             "would have the same names: add {track}"
         )
-    run = arguments.run or Path(default_separator())
-    say(f"loading {run}")
-    *model, chunking, recipe = _load(run, asked, arguments.set)
-    options = dict(chunking=chunking, recipe=recipe, output=output, say=say)
+    from sepjax.inference.files import check_sums
+    from sepjax.inference.separator import load_ensemble
+
+    more = dict(changes=arguments.set, say=say) | estimate_options(arguments)
+    ensemble = load_ensemble(arguments.run, hearing_options(arguments), **more)
+    check_sums(ensemble, output)
+    options = dict(recipe=ensemble.digest, output=output, say=say)
     options["overwrite"] = arguments.overwrite
-    failed = _separate_all(files, model, arguments, options)
+    failed = _separate_all(files, ensemble, arguments, options)
     if failed:
         print(f"sepjax: {failed} of {len(files)} files failed", file=sys.stderr)
     return 1 if failed else 0
@@ -76,7 +81,7 @@ def separate(arguments: argparse.Namespace) -> int:
 
 def _separate_all(
     files: list[Path],
-    model: list[Any],
+    ensemble: Any,
     arguments: argparse.Namespace,
     options: dict[str, Any],
 ) -> int:
@@ -102,10 +107,9 @@ def _separate_all(
                 audio[path] = open_part(stack.enter_context(spooled(path)))
             except EXPECTED as error:
                 tell(path, error)
-        names = arguments.output, [*audio], model[0].sources, arguments.filename
-        jobs = [
-            (*model, audio[path], place, path) for path, place in free_places(*names)
-        ]
+        names = arguments.output, [*audio], ensemble.names, arguments.filename
+        places = free_places(*names)
+        jobs = [(ensemble, audio[path], place, path) for path, place in places]
         one = arguments.jobs == 1
         more = {"progress": one, "stopped": interrupted.is_set}
         function = functools.partial(separate_file, **options, **more)
@@ -119,30 +123,6 @@ def _separate_all(
                 line = f"{path} -> {place} ({outcome.result})"
                 print(_one_line(line, path, place), flush=True)
     return failed
-
-
-def _load(
-    run: Path, asked: dict[str, float], changes: list[str]
-) -> tuple[Any, Any, Any, str]:
-    """The model, its variables, how it separates, and a text that tells it apart."""
-    from sepjax.config import to_dict
-    from sepjax.inference.chunks import Chunking
-    from sepjax.train.checkpoint import params_sha256
-    from sepjax.train.load import load, weight_facts
-
-    model, variables, config = load(run, changes=changes)
-    facts = weight_facts(run)
-    if facts.get("licence_notice"):
-        say(facts["licence_notice"])
-    chunking = Chunking(
-        config.eval.chunk_seconds,
-        config.eval.overlap,
-        config.data.normalize,
-        config.eval.rescale,
-    )
-    chunking = chunking._replace(**facts.get("separate", {}) | asked)
-    recipe = f"{to_dict(config)} {params_sha256(variables)}"
-    return model, variables, chunking, recipe
 
 
 def _one_line(text: str, *paths: Any) -> str:

@@ -14,6 +14,8 @@ class Chunking(NamedTuple):
     overlap: float = 0.25  # share of a chunk that is cross-faded with the next
     normalize: bool = True  # divide by the standard deviation of the whole track first
     rescale: bool = True  # fit scales to the mixture
+    shifts: int = 1  # times that a track is heard, each a little later
+    augment: tuple[str, ...] = ()  # what else is heard: "polarity", "swap"
 
 
 DEFAULT = Chunking()

@@ -10,10 +10,13 @@ a model trained on SI-SDR have no scale of their own, so that they are finally f
 the mixture.
 """
 
+from collections.abc import Callable, Sequence
+
 import numpy as np
 
 from sepjax.inference.chunks import Chunking
-from sepjax.inference.stream import BLOCK, SeparationStream
+from sepjax.inference.ensemble import Ensemble, EnsembleStream, Member, make_ensemble
+from sepjax.inference.stream import BLOCK
 from sepjax.models.contract import SeparationModel, Variables
 
 
@@ -27,6 +30,8 @@ def separate(
     overlap: float = 0.25,
     normalize: bool = True,
     rescale: bool = True,
+    shifts: int = 1,
+    augment: Sequence[str] = (),
     references: np.ndarray | None = None,
     progress: bool = False,
 ) -> dict[str, np.ndarray]:
@@ -49,6 +54,10 @@ def separate(
             it did in training with ``data.normalize=False``.
         rescale: fit the scales :math:`c_j` of every channel so that
             :math:`\sum_j c_j \hat s_j` is nearest to the mixture.
+        shifts: times that the track is heard, each up to half a second later; the
+            estimates are the mean.
+        augment: what else is heard: "polarity", the track upside down; "swap", both
+            channels of a stereo model exchanged.
         references: ``(sources, time, channels)``, for ideal masks, which need them.
         progress: show a progress bar on stderr.
 
@@ -76,38 +85,56 @@ def separate(
     Reference:
         Samuel et al. 2020 (Meta-TasNet), scale fit of the evaluation.
     """
-    wave = _checked(mixture, sample_rate)
+    wave = checked_mixture(mixture, sample_rate)
     tracks = wave[:, None]
     if model.needs_sources:
         references = _checked_references(model, references, wave.shape)
         tracks = np.concatenate([tracks, np.moveaxis(references, 0, 1)], axis=1)
-    stream = SeparationStream(
-        model,
-        variables,
+    chunking = Chunking(chunk, overlap, normalize, rescale, shifts, (*augment,))
+    ensemble = make_ensemble([Member(model, variables, chunking)])
+    stems = separate_array(ensemble, tracks, sample_rate, progress)
+    return {name: stem.reshape(mixture.shape) for name, stem in stems.items()}
+
+
+def separate_array(
+    ensemble: Ensemble,
+    tracks: np.ndarray,
+    sample_rate: int,
+    progress: bool | Callable[[float], object] = False,
+) -> dict[str, np.ndarray]:
+    """Separate ``(time, 1 + references, channels)``, checked, by an ensemble.
+
+    Returns:
+        Stem -> ``(time, channels)``.
+    """
+    stream = EnsembleStream(
+        ensemble,
         lambda: (tracks[at : at + BLOCK] for at in range(0, len(tracks), BLOCK)),
         sample_rate=sample_rate,
-        chunking=Chunking(chunk, overlap, normalize, rescale),
         progress=progress,
     )
-    shape = len(wave), len(model.sources), len(stream.level)
+    shape = len(tracks), ensemble.signals, stream.width
     estimates, done = np.empty(shape, np.float32), 0
     for block in stream:
         estimates[done : done + len(block)] = block
         done += len(block)
-    stems = np.empty((len(model.sources), *wave.shape), np.float32)
-    for at in range(0, len(wave), BLOCK):
+    stems = np.empty((len(ensemble.names), *tracks[:, 0].shape), np.float32)
+    for at in range(0, len(tracks), BLOCK):
         block = stream.stems(estimates[at : at + BLOCK])
         stems[:, at : at + BLOCK] = np.moveaxis(block, 1, 0)
-    waves = (stem.reshape(mixture.shape) for stem in stems)
-    return dict(zip(model.sources, waves))
+    return dict(zip(ensemble.names, stems))
 
 
-def _checked(mixture: np.ndarray, sample_rate: int) -> np.ndarray:
+def checked_mixture(mixture: np.ndarray, sample_rate: int) -> np.ndarray:
     """The mixture as float32 (time, channels), or an error that says what is wrong."""
     if not isinstance(mixture, np.ndarray):
         raise ValueError(f"the mixture is a {type(mixture).__name__}: give an array")
     if not np.issubdtype(mixture.dtype, np.floating):
-        raise ValueError(f"the mixture is {mixture.dtype}: give floats at full scale 1")
+        whole = np.issubdtype(mixture.dtype, np.signedinteger)
+        hint = f": divide it by {np.iinfo(mixture.dtype).max + 1}" if whole else ""
+        raise ValueError(
+            f"the mixture is {mixture.dtype}: give floats at full scale 1{hint}"
+        )
     if mixture.ndim not in (1, 2) or 0 in mixture.shape:
         raise ValueError(f"the mixture {mixture.shape} must be (time, channels)")
     if mixture.ndim == 2 and mixture.shape[1] > max(mixture.shape[0], 8):

@@ -6,6 +6,7 @@ resampled back. Scales that are fitted to the whole mixture are known at the end
 """
 
 import functools
+import itertools
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 
@@ -14,6 +15,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from data_pipelines.audio.resample import resample_blocks, scale_frames
+from sepjax.inference.augmentation import (
+    delayed,
+    in_step,
+    mirrors,
+    shift_lengths,
+    without_start,
+)
 from sepjax.inference.chunks import (
     DEFAULT,
     Chunk,
@@ -25,7 +33,6 @@ from sepjax.inference.chunks import (
 )
 from sepjax.inference.level_and_scale import Level, ScaleFit
 from sepjax.models.contract import SeparationModel, Tiling, Variables
-from sepjax.progress import bar
 
 Blocks = Callable[[], Iterable[np.ndarray]]
 
@@ -46,8 +53,7 @@ class SeparationStream:
             full scale 1. An ideal mask takes ``(time, 1 + sources, channels)``: the
             mixture, and after it the true references.
         sample_rate: of the blocks, Hz.
-        chunking: how the track is cut, levelled and fitted.
-        progress: show it on stderr.
+        chunking: how the track is cut, levelled and fitted, and how often it is heard.
         shape: time and channels of the track, where they are known: unless it is to be
             levelled, it is read only once then.
 
@@ -77,26 +83,29 @@ class SeparationStream:
         *,
         sample_rate: int,
         chunking: Chunking = DEFAULT,
-        progress: bool = False,
         shape: tuple[int, int] | None = None,
     ) -> None:
-        chunk, overlap, normalize, self.rescale = chunking
+        chunk, overlap, normalize, self.rescale, shifts, augment = chunking
         check_chunking(chunk, overlap)
         if sample_rate <= 0:
             raise ValueError(f"sample_rate={sample_rate} must be positive")
         self.model, self.variables, self.blocks = model, variables, blocks
-        self.sample_rate, self.progress = sample_rate, progress
+        self.sample_rate = sample_rate
+        self.step: Callable[[], object] = lambda: None  # called after each chunk
         length = max(round(chunk * model.sample_rate), 1)
         hop = max(length - round(overlap * length), 1)
         # A model's own tiles leave nothing to choose.
         self.tiled = model.tiling is not None
-        self.length, self.hop, self.before = model.tiling or Tiling(length, hop)
+        self.length, self.hop, before = model.tiling or Tiling(length, hop)
         self.width = model.audio_channels  # separated at once
+        shifted = shift_lengths(shifts, model.sample_rate)
+        self.shifts = [before + shift for shift in shifted]
+        self.mirrors = mirrors(augment, self.width)
         if shape is None or normalize:
             self.time, self.channels, self.level = self._measured(normalize)
         else:
             self.time, self.channels = shape
-            heard = _widen(np.zeros((1, self.channels), np.float32), self.width)
+            heard = widen(np.zeros((1, self.channels), np.float32), self.width)
             self.level = np.ones_like(heard[0])
         self.scales = np.ones((len(model.sources), len(self.level)), np.float32)
 
@@ -123,7 +132,7 @@ class SeparationStream:
         """(time, 1 + references, channels) at the model's rate, wide enough."""
         rates = self.sample_rate, self.model.sample_rate
         blocks = resample_blocks(map(self._checked, self.blocks()), *rates)
-        return (_widen(block, self.width) for block in blocks)
+        return (widen(block, self.width) for block in blocks)
 
     @staticmethod
     def _checked(block: np.ndarray) -> np.ndarray:
@@ -143,46 +152,48 @@ class SeparationStream:
 
         rate = self.model.sample_rate if normalize else self.sample_rate
         for block in resample_blocks(counted(), self.sample_rate, rate):
-            level.add(_widen(block, self.width)[:, 0], self.width)
+            level.add(widen(block, self.width)[:, 0], self.width)
         if not time:
             raise ValueError("the track holds no samples")
         scale = level.scale(self.width)
         return time, channels, scale if normalize else np.ones_like(scale)
 
     def _at_the_models_rate(self) -> Iterator[np.ndarray]:
-        fit, waiting = ScaleFit(), self.before
-        inputs = (block / self.level for block in self._led_in())
-        form = self.length, self.hop
-        chunks = chunks_of(inputs, *form, tiled=self.tiled)
-        show = None if self.progress else False
-        shown = bar(chunks, "separating", self._count(), show=show, unit="chunk")
-        chunks = self._estimated(shown)
-        for pair in joined(chunks, *form, tiled=self.tiled):
-            mixture, estimates = (each[waiting:] for each in pair)
-            waiting = max(waiting - len(pair[0]), 0)
-            if self.rescale and len(mixture):
+        fit = ScaleFit()
+        inputs = (block / self.level for block in self._inputs())
+        copies = itertools.tee(inputs, len(self.shifts))
+        for parts in in_step([*map(self._shifted, copies, self.shifts)]):
+            mixture, estimates = parts[0]
+            for _, other in parts[1:]:
+                estimates = estimates + other
+            estimates = estimates / np.float32(len(parts))
+            if self.rescale:
                 fit.add(estimates, mixture)
             yield estimates * self.level
         if self.rescale:
             self.scales = fit.solved()
 
-    def _count(self) -> int:
-        """Chunks of the track."""
-        time = scale_frames(self.time, self.sample_rate, self.model.sample_rate)
+    def _shifted(
+        self, inputs: Iterable[np.ndarray], shift: int
+    ) -> Iterator[tuple[np.ndarray, ...]]:
+        """Mixture and estimates of a track that is heard ``shift`` samples later."""
         form = self.length, self.hop
-        return count_chunks(time + self.before, *form, tiled=self.tiled)
+        chunks = chunks_of(delayed(inputs, shift), *form, tiled=self.tiled)
+        blocks = joined(self._estimated(chunks), *form, tiled=self.tiled)
+        return without_start(blocks, shift)
 
-    def _led_in(self) -> Iterator[np.ndarray]:
-        """The inputs, after the zeros that the first tile begins with."""
-        inputs = self._inputs()
-        for first in inputs:
-            yield np.zeros((self.before, *first.shape[1:]), np.float32)
-            yield first
-            yield from inputs
+    def count(self) -> int:
+        """Count the chunks of the track, of all shifts."""
+        return sum(map(self._count, self.shifts))
+
+    def _count(self, shift: int) -> int:
+        """Chunks of the track that begins later."""
+        time = scale_frames(self.time, self.sample_rate, self.model.sample_rate)
+        return count_chunks(time + shift, self.length, self.hop, tiled=self.tiled)
 
     def _estimated(self, chunks: Iterable[Chunk]) -> Iterator[Chunk]:
         """Chunks with their estimates, computed in batches of one shape."""
-        groups = self._count() * len(self.level) // self.width
+        groups = self._count(self.shifts[0]) * len(self.level) // self.width
         size = batch_size(self.model, self.length, groups)
         waiting: deque[Chunk] = deque()
         places: list[tuple[Chunk, slice]] = []
@@ -201,20 +212,32 @@ class SeparationStream:
                 self._compute(places[:size], size)
                 places = places[size:]
             while waiting and not waiting[0].missing:
+                self.step()
                 yield waiting.popleft()
         if places:
             self._compute(places, size)
-        yield from waiting
+        for chunk in waiting:
+            self.step()
+            yield chunk
 
     def _compute(self, places: list[tuple[Chunk, slice]], size: int) -> None:
         """Estimate groups of channels of chunks, all at once."""
         full = [*places, *places[:1] * (size - len(places))]
         inputs = np.stack([chunk.wave[..., place] for chunk, place in full])
-        estimates = np.asarray(_apply(self.model, self.variables, inputs))
+        estimates = self._mirrored(inputs)
         for (chunk, place), estimate in zip(places, estimates):
             _check_finite(self.model, estimate, chunk, place)
             chunk.estimates[..., place] = estimate
             chunk.missing -= 1
+
+    def _mirrored(self, inputs: np.ndarray) -> np.ndarray:
+        """The mean of what the model says of all mirrored inputs."""
+        total: np.ndarray | float = 0.0
+        for sign, order in self.mirrors:
+            mirrored = np.float32(sign) * inputs[..., ::order]
+            estimates = np.asarray(_apply(self.model, self.variables, mirrored))
+            total = total + np.float32(sign) * estimates[..., ::order]
+        return np.asarray(total) / np.float32(len(self.mirrors))
 
 
 def batch_size(model: SeparationModel, length: int, count: int) -> int:
@@ -235,7 +258,7 @@ def batch_size(model: SeparationModel, length: int, count: int) -> int:
     return -(-count // -(-count // most))
 
 
-def _widen(wave: np.ndarray, width: int) -> np.ndarray:
+def widen(wave: np.ndarray, width: int) -> np.ndarray:
     """Both channels of a stereo model hear a mono recording."""
     if width > 1 and wave.shape[-1] == 1:
         return wave.repeat(width, axis=-1)

@@ -11,6 +11,7 @@ from data_pipelines.audio.decode import open_part
 from data_pipelines.audio.encode import Output
 from sepjax.commands import cli
 from sepjax.inference.chunks import Chunking
+from sepjax.inference.ensemble import Member, make_ensemble
 from sepjax.inference.files import separate_file
 from tests.hostile.test_output import RATE, Quarters
 
@@ -59,9 +60,9 @@ def files(tmp_path_factory):
 @pytest.mark.filterwarnings("ignore:.*its header promises")
 def test_separate_writes_stems_of_all_that_is_there(files, tmp_path):
     for path, samples in files.items():
-        out, chunking = tmp_path / path.stem, Chunking(2.0, rescale=False)
-        options = dict(chunking=chunking, output=Output(depth=32))
-        separate_file(Quarters(), {}, open_part(path), out, path, **options)
+        ensemble = make_ensemble([Member(Quarters(), {}, Chunking(2.0, rescale=False))])
+        out, output = tmp_path / path.stem, Output(depth=32)
+        separate_file(ensemble, open_part(path), out, path, output=output)
         stems = [soundfile.read(stem)[0] for stem in out.iterdir()]
         np.testing.assert_allclose(sum(stems), samples, atol=1e-5)
 

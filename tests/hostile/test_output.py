@@ -18,6 +18,7 @@ from data_pipelines.audio.decode import open_part
 from sepjax import storage
 from sepjax.commands import cli
 from sepjax.inference.chunks import Chunking
+from sepjax.inference.ensemble import Member, make_ensemble
 from sepjax.inference.files import separate_file
 from sepjax.inference.places import names_of
 from sepjax.inference.stems import StemFiles
@@ -288,14 +289,8 @@ def test_stems_sum_to_the_mixture_at_the_depth_of_the_file(
     tmp_path, level, subtype, made
 ):
     path = tone(tmp_path / "a.wav", 40_000, 10 ** (level / 20), subtype=subtype)
-    note = separate_file(
-        Quarters(),
-        {},
-        open_part(path),
-        tmp_path / "out",
-        path,
-        chunking=Chunking(2.0, rescale=False),
-    )
+    ensemble = make_ensemble([Member(Quarters(), {}, Chunking(2.0, rescale=False))])
+    note = separate_file(ensemble, open_part(path), tmp_path / "out", path)
     assert ("float" in note) == (made == "FLOAT")
     stems = [soundfile.read(path)[0] for path in sorted((tmp_path / "out").iterdir())]
     assert {soundfile.info(path).subtype for path in (tmp_path / "out").iterdir()} == {

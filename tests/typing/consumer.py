@@ -36,6 +36,14 @@ def separated(folder: Path, wave: np.ndarray) -> dict[str, np.ndarray]:
     return sepjax.separate(model, variables, wave, sample_rate=rate, overlap=0.5)
 
 
+def voices(run: Path, wave: np.ndarray, array: jax.Array) -> None:
+    """The stems of arrays of either kind, by two models."""
+    separator = sepjax.Separator([run, "hpss"], weights=[1, 2], two_stems="voice")
+    assert_type(separator(wave, 44100), dict[str, np.ndarray])
+    assert_type(separator(array, 44100, layout="channels_time"), dict[str, jax.Array])
+    assert_type(separator.separate_file("a.wav", run, progress=print), dict[str, Path])
+
+
 def scores(truth: jax.Array, estimate: jax.Array) -> jax.Array:
     """SI-SDR in decibels."""
     return sepjax.si_sdr(truth, estimate)
