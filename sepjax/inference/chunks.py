@@ -104,21 +104,25 @@ def joined(
         Mixture ``(time, channels)`` and estimates ``(time, sources, channels)``, block
         by block without a gap.
     """
-    fade = np.ones(length, np.float32) if tiled else fades(length, length - hop)
-    window, weight = fade[:, None, None], np.zeros((length, 1, 1), np.float32)
-    total = None
+    window = fades(length, length - hop)[:, None, None]
+    # What the chunks before have in the next one; where they are added, without fades.
+    ahead, shares = np.zeros((length - hop, 1, 1), np.float32), np.zeros_like(window)
+    last = None
     for chunk in chunks:
-        if total is None:
-            total = np.zeros_like(chunk.estimates)
-        else:
-            yield mixture[:hop], total[:hop] / (1 if tiled else weight[:hop])
-            total = np.concatenate([total[hop:], 0 * total[:hop]])
-            weight = np.concatenate([weight[hop:], 0 * weight[:hop]])
-        total += chunk.estimates * window
-        weight += window
-        mixture, size = chunk.wave[:, 0], chunk.size
-    if total is not None:
-        yield mixture[:size], total[:size] / (1 if tiled else weight[:size])
+        if last is not None:
+            mixture, total, _ = last
+            yield mixture[:hop], total[:hop]
+        total = chunk.estimates if tiled else chunk.estimates * window
+        total[: length - hop] += ahead
+        ahead = total[hop:].copy()
+        if not tiled:
+            weight = window.copy()
+            weight[: length - hop] += shares[hop:]
+            total, shares = total / weight, weight
+        last = chunk.wave[:, 0], total, chunk.size
+    if last is not None:
+        mixture, total, size = last
+        yield mixture[:size], total[:size]
 
 
 def fades(length: int, fade: int) -> np.ndarray:

@@ -9,6 +9,8 @@ import functools
 import itertools
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -35,8 +37,12 @@ from sepjax.inference.level_and_scale import Level, ScaleFit
 from sepjax.models.contract import SeparationModel, Tiling, Variables
 
 Blocks = Callable[[], Iterable[np.ndarray]]
+Place = tuple[Chunk, slice]
+"""A chunk, and channels of it."""
 
 BLOCK = 1 << 18  # samples at once of what is already in memory
+# Computed at a time: parts of a program run on one core, or wait for memory.
+BATCHES = 2
 
 
 class SeparationStream:
@@ -101,6 +107,7 @@ class SeparationStream:
         shifted = shift_lengths(shifts, model.sample_rate)
         self.shifts = [before + shift for shift in shifted]
         self.mirrors = mirrors(augment, self.width)
+        self.levelled = normalize
         if shape is None or normalize:
             self.time, self.channels, self.level = self._measured(normalize)
         else:
@@ -138,7 +145,8 @@ class SeparationStream:
     def _checked(block: np.ndarray) -> np.ndarray:
         if not np.isfinite(block).all():
             raise ValueError("a block is not finite: repair or cut the recording")
-        return block.reshape(len(block), -1, block.shape[-1]).astype(np.float32)
+        block = block.astype(np.float32, copy=False)
+        return block.reshape(len(block), -1, block.shape[-1])
 
     def _measured(self, normalize: bool) -> tuple[int, int, np.ndarray]:
         """Samples and channels of the track, and the level of each channel."""
@@ -159,17 +167,16 @@ class SeparationStream:
         return time, channels, scale if normalize else np.ones_like(scale)
 
     def _at_the_models_rate(self) -> Iterator[np.ndarray]:
-        fit = ScaleFit()
-        inputs = (block / self.level for block in self._inputs())
+        fit, inputs = ScaleFit(), self._inputs()
+        if self.levelled:
+            inputs = (block / self.level for block in inputs)
         copies = itertools.tee(inputs, len(self.shifts))
         for parts in in_step([*map(self._shifted, copies, self.shifts)]):
-            mixture, estimates = parts[0]
-            for _, other in parts[1:]:
-                estimates = estimates + other
-            estimates = estimates / np.float32(len(parts))
+            mixture = parts[0][0]
+            estimates = _mean([estimates for _, estimates in parts])
             if self.rescale:
                 fit.add(estimates, mixture)
-            yield estimates * self.level
+            yield estimates * self.level if self.levelled else estimates
         if self.rescale:
             self.scales = fit.solved()
 
@@ -196,48 +203,80 @@ class SeparationStream:
         groups = self._count(self.shifts[0]) * len(self.level) // self.width
         size = batch_size(self.model, self.length, groups)
         waiting: deque[Chunk] = deque()
-        places: list[tuple[Chunk, slice]] = []
-        for chunk in chunks:
-            sounding = [
-                slice(first, first + self.width)
-                for first in range(0, chunk.wave.shape[-1], self.width)
-                if chunk.wave[:, 0, first : first + self.width].any()
-            ]
-            shape = self.length, len(self.model.sources), chunk.wave.shape[-1]
-            chunk.estimates = np.zeros(shape, np.float32)
-            chunk.missing = len(sounding)
-            waiting.append(chunk)
-            places += [(chunk, place) for place in sounding]
-            while len(places) >= size:
-                self._compute(places[:size], size)
-                places = places[size:]
+        computing: deque[tuple[Future, list[Place]]] = deque()
+        places: list[Place] = []
+
+        def finished(most: int) -> Iterator[Chunk]:
+            """Chunks that are done once no more than some batches are computed."""
+            while len(computing) > most:
+                self._fill(*computing.popleft())
             while waiting and not waiting[0].missing:
                 self.step()
                 yield waiting.popleft()
-        if places:
-            self._compute(places, size)
-        for chunk in waiting:
-            self.step()
-            yield chunk
 
-    def _compute(self, places: list[tuple[Chunk, slice]], size: int) -> None:
-        """Estimate groups of channels of chunks, all at once."""
+        with ThreadPoolExecutor(BATCHES) as pool:
+            for chunk in chunks:
+                self._prepare(chunk, places)
+                waiting.append(chunk)
+                while len(places) >= size:
+                    batch, places = places[:size], places[size:]
+                    computing.append((self._compute(pool, batch, size), batch))
+                yield from finished(BATCHES)
+            if places:
+                computing.append((self._compute(pool, places, size), places))
+            yield from finished(0)
+
+    def _prepare(self, chunk: Chunk, places: list[Place]) -> None:
+        """Add the groups of a chunk's channels in which something sounds."""
+        sounding = [
+            slice(first, first + self.width)
+            for first in range(0, chunk.wave.shape[-1], self.width)
+            if chunk.wave[:, 0, first : first + self.width].any()
+        ]
+        shape = self.length, len(self.model.sources), chunk.wave.shape[-1]
+        chunk.estimates = np.zeros(shape, np.float32)
+        chunk.missing = len(sounding)
+        places += [(chunk, place) for place in sounding]
+
+    def _compute(
+        self, pool: ThreadPoolExecutor, places: list[Place], size: int
+    ) -> Future:
+        """Begin to estimate groups of channels of chunks, all at once."""
         full = [*places, *places[:1] * (size - len(places))]
         inputs = np.stack([chunk.wave[..., place] for chunk, place in full])
-        estimates = self._mirrored(inputs)
-        for (chunk, place), estimate in zip(places, estimates):
+        # Contexts of JAX are those of a thread.
+        device: Any = jax.config.jax_default_device  # type: ignore[attr-defined]
+        wide: Any = jax.config.jax_enable_x64  # type: ignore[attr-defined]
+
+        def compute() -> np.ndarray:
+            with jax.default_device(device), jax.enable_x64(wide):
+                return self._mirrored(inputs)
+
+        return pool.submit(compute)
+
+    def _fill(self, estimates: Future, places: list[Place]) -> None:
+        """Give chunks the estimates of their groups of channels."""
+        for (chunk, place), estimate in zip(places, estimates.result()):
             _check_finite(self.model, estimate, chunk, place)
             chunk.estimates[..., place] = estimate
             chunk.missing -= 1
 
     def _mirrored(self, inputs: np.ndarray) -> np.ndarray:
         """The mean of what the model says of all mirrored inputs."""
-        total: np.ndarray | float = 0.0
+        if self.mirrors == [(1, 1)]:
+            return np.asarray(_apply(self.model, self.variables, inputs))
+        each = []
         for sign, order in self.mirrors:
             mirrored = np.float32(sign) * inputs[..., ::order]
             estimates = np.asarray(_apply(self.model, self.variables, mirrored))
-            total = total + np.float32(sign) * estimates[..., ::order]
-        return np.asarray(total) / np.float32(len(self.mirrors))
+            each.append(np.float32(sign) * estimates[..., ::order])
+        return _mean(each)
+
+
+def _mean(arrays: list[np.ndarray]) -> np.ndarray:
+    if len(arrays) == 1:
+        return arrays[0]
+    return functools.reduce(np.add, arrays) / np.float32(len(arrays))
 
 
 def batch_size(model: SeparationModel, length: int, count: int) -> int:
@@ -289,6 +328,8 @@ def _apply(
 def _check_finite(
     model: SeparationModel, estimate: np.ndarray, chunk: Chunk, place: slice
 ) -> None:
+    if np.isfinite(estimate).all():
+        return
     for source, name in enumerate(model.sources):
         if not np.isfinite(estimate[:, source]).all():
             times = chunk.start, chunk.start + len(estimate)

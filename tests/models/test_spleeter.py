@@ -62,7 +62,7 @@ def transposed(x, kernel):
     return y[:, 1:-2, 1:-2]
 
 
-@pytest.mark.parametrize(("channels", "ways"), [(2, "filters"), (40, "products")])
+@pytest.mark.parametrize(("channels", "ways"), [(2, "convolutions"), (40, "products")])
 def test_transposed_convolution_in_both_ways(channels, ways):
     rng = np.random.default_rng(0)
     x = rng.normal(size=(2, 4, 6, channels)).astype(np.float32)

@@ -183,8 +183,8 @@ def double(
 
     A convolution of the input with zeros between would multiply four times as much as
     is needed. Instead all 25 products of a place are computed, then added to those of
-    its neighbors; or, where there are many places, the four results of each are filters
-    of one convolution of 3 by 3 taps.
+    its neighbors; or, where there are many places, each of the four results of a place
+    is a convolution with the taps that it sees.
 
     Returns:
         ``(batch, rows, columns, 4 * width)``: the results at even and odd rows, and of
@@ -197,9 +197,9 @@ def double(
         ((1, 8, 12, 1), [1.0, 6.0, 11.0, 16.0, 21.0])
     """
     shape = x.shape[:3]
-    # What either way has to write beside the result.
-    few = 25 * math.prod(shape) < 36 * len(kernel)
-    y = (_products if few else _four_filters)(x, kernel)
+    # Many products would be written, but convolutions to one filter are slow.
+    few = 25 * math.prod(shape) < 36 * len(kernel) or kernel.shape[3] == 1
+    y = (_products if few else _convolutions)(x, kernel)
     return y.reshape(*shape, -1) + _per_filter(jnp.tile(bias, 4))
 
 
@@ -219,17 +219,22 @@ def _products(x: Image, kernel: Array) -> Array:
     return jnp.stack([even, odd], axis=4)
 
 
-def _four_filters(x: Image, kernel: Array) -> Array:
-    channels, width = kernel.shape[::3]
-    # Inputs before, at and after a place: taps 3 and 1 in even results, 4, 2 and 0 in
-    # odd ones.
-    pairs = jnp.pad(kernel, ((0, 0), (1, 0), (1, 0), (0, 0)))
-    pairs = pairs.reshape(channels, 3, 2, 3, 2, width)[:, ::-1, :, ::-1]
-    taps = pairs.transpose(1, 3, 0, 2, 4, 5).reshape(3, 3, channels, 4 * width)
-    edges = ((1, 1), (1, 1))
-    return jax.lax.conv_general_dilated(
-        x, taps, (1, 1), edges, dimension_numbers=LAYOUT
-    )
+def _convolutions(x: Image, kernel: Array) -> Array:
+    # Even results see taps 3 and 1, of the inputs before and at a place, odd ones taps
+    # 4, 2 and 0, of that behind it as well.
+    taps = {(1, 0): slice(3, None, -2), (1, 1): slice(4, None, -2)}
+    results = [
+        jax.lax.conv_general_dilated(
+            x,
+            kernel[:, rows][:, :, columns].transpose(1, 2, 0, 3),
+            (1, 1),
+            (above, beside),
+            dimension_numbers=LAYOUT,
+        )
+        for above, rows in taps.items()
+        for beside, columns in taps.items()
+    ]
+    return jnp.concatenate(results, axis=-1)
 
 
 def spread(x: Image) -> Image:
