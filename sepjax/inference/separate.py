@@ -111,6 +111,7 @@ def separate_array(
         ensemble,
         lambda: (tracks[at : at + BLOCK] for at in range(0, len(tracks), BLOCK)),
         sample_rate=sample_rate,
+        shape=(len(tracks), tracks.shape[-1]),
         progress=progress,
     )
     shape = len(tracks), ensemble.signals, stream.width
