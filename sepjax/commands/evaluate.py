@@ -189,7 +189,7 @@ def _start_quickly(arguments: argparse.Namespace) -> None:
     # Its threads wait for one another longer than they compute; read on loading NumPy.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from sepjax.download import cache_folder
-    from sepjax.evaluation.scoring import keep_programs
+    from sepjax.inference.process import keep_programs
 
     keep_programs(cache_folder("programs"))
     import_extensions(arguments.extensions)

@@ -55,10 +55,7 @@ def separate(arguments: argparse.Namespace) -> int:
     """Separate every file; return 1 if a file failed."""
     output = output_of(arguments)
     _check_writable(arguments.output)
-    if arguments.device:
-        from sepjax.commands.device import choose_device
-
-        choose_device(arguments.device)
+    _prepare_process(arguments.device)
     files = recordings(arguments.files, say)
     if len(files) > 1 and "{track}" not in arguments.filename:
         raise ValueError(
@@ -77,6 +74,18 @@ def separate(arguments: argparse.Namespace) -> int:
     if failed:
         print(f"sepjax: {failed} of {len(files)} files failed", file=sys.stderr)
     return 1 if failed else 0
+
+
+def _prepare_process(device: str | None) -> None:
+    from sepjax.download import cache_folder
+    from sepjax.inference.process import keep_memory, keep_programs
+
+    keep_memory()
+    if device:
+        from sepjax.commands.device import choose_device
+
+        choose_device(device)
+    keep_programs(cache_folder("programs"))
 
 
 def _separate_all(

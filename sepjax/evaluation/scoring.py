@@ -7,7 +7,6 @@ the results, which are the same for both.
 import functools
 import math
 import operator
-import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -20,6 +19,7 @@ from data_pipelines.workers import end_with_parent, reason, run_jobs
 from sepjax.evaluation.averages import mean, median
 from sepjax.evaluation.metrics import LEAKAGE, METRICS, measure, same, without_rounding
 from sepjax.evaluation.protocol import Protocol
+from sepjax.inference.process import keep_programs
 
 MAIN = "model"  # the column of the estimates that are scored, whoever made them
 COLUMNS = (MAIN, "mixture", "oracle")
@@ -155,13 +155,6 @@ def _start_worker(cache: str | None, metrics: Mapping[str, Any]) -> None:
     jax.config.update("jax_platforms", "cpu")
     if cache:
         keep_programs(cache)
-
-
-def keep_programs(folder: str | os.PathLike) -> None:
-    """Keep compiled programs in a folder, however quickly they were compiled."""
-    jax.config.update("jax_compilation_cache_dir", str(folder))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
-    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
 
 def summarize(tracks: Sequence[Scores], protocol: Protocol) -> dict[str, dict]:
