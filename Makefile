@@ -1,11 +1,14 @@
-# make demo: train, evaluate and report on the shipped music.  make test: all checks.
+# make install: .venv with sepjax.  make demo: train, evaluate and report on the shipped
+# music.  make test: all checks.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 RUN ?= runs/demo
 BEAM := $(VENV)-beam
 
-.PHONY: demo test test-beam lint clean
+.PHONY: install demo test test-beam lint clean
+
+install: $(VENV)/.core
 
 # glibc: keep freed memory, in huge pages; a training step is a fifth faster on CPU.
 demo: export GLIBC_TUNABLES = glibc.malloc.hugetlb=1
