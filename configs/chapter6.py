@@ -103,10 +103,13 @@ def spleeter(config: Config, name: str) -> None:
     config.optim.lr, config.optim.weight_decay = 1e-4, 0.0
     train.batch_size, train.steps = 4, 200
     train.eval_every = train.checkpoint_every = 50
-    if name != "spleeter_retrain":
-        train.pretrained_from = "spleeter:2stems"
-    else:
+    if name == "spleeter_retrain":
         config.optim.lr = 1e-3
+    else:
+        train.pretrained_from = "spleeter:2stems"
+        # Statistics of four excerpts would undo what thousands of songs have taught.
+        norms = [f"encoder_norm_{n}" for n in range(1, 6)]
+        train.freeze = (*norms, *(f"decoder_norm_{n}" for n in range(1, 7)))
     if name == "spleeter":
         train.steps = 0
 

@@ -134,14 +134,14 @@ class Spleeter(MagnitudeSeparation):
         options |= dict(dropout=config.dropout, dtype=config.compute_dtype)
 
         # One after the other: side by side their convolutions would be grouped, which
-        # CPUs are slow at, as they are at gradients of kernels in a loop.
+        # CPUs are slow at, as they are at gradients of kernels within a loop.
         def of_one(_: None, own: tuple) -> tuple:
             params, statistics, key = own
             return None, u_net(params, statistics, image, key=key, **options)
 
         known = {name: variable.value for name, variable in self.running.items()}
         each = dict(self.parts), known, keys
-        _, (logits, new) = jax.lax.scan(of_one, None, each, unroll=train)
+        _, (logits, new) = jax.lax.scan(of_one, None, each, unroll=True)
         if train and self.is_mutable_collection("batch_stats"):
             for name, variable in self.running.items():
                 variable.value = new[name]
