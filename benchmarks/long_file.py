@@ -19,6 +19,7 @@ from bss_eval import peak_mib
 
 from data_pipelines.audio.files import probe, read_blocks
 from sepjax.inference.chunks import Chunking
+from sepjax.inference.places import Place
 from sepjax.inference.stems import StemFiles
 from sepjax.inference.stream import SeparationStream
 from sepjax.models.open_unmix.model import OpenUnmix
@@ -54,7 +55,7 @@ def main() -> None:
             sample_rate=RATE,
             chunking=Chunking(chunk=20.0, overlap=0.1, rescale=False),
         )
-        with StemFiles(Path(folder) / "stems", names, RATE) as stems:
+        with StemFiles(Place.of(Path(folder) / "stems"), names, RATE) as stems:
             for block in stream:
                 stems.append(block)
             stems.write(stream.stems)

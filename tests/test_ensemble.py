@@ -1,5 +1,6 @@
 """Ensembles, spreads, several hearings and exact sums of whole tracks."""
 
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -17,6 +18,7 @@ from sepjax.inference.augmentation import in_step, shift_lengths
 from sepjax.inference.chunks import Chunking
 from sepjax.inference.ensemble import EnsembleStream, Member, make_ensemble
 from sepjax.inference.files import separate_file
+from sepjax.inference.places import Place
 from sepjax.inference.separate import separate, separate_array
 from sepjax.inference.separator import load_ensemble
 from sepjax.models.contract import SeparationModel, Tiling
@@ -303,7 +305,7 @@ def test_files_sum_to_the_mixture_exactly(
     members = [Member(model, {}, CHUNKING) for model in models]
     ensemble = make_ensemble(members, total="exact", residual=residual)
     separate_file(
-        ensemble, open_part(path), tmp_path / "out", path, output=Output(kind)
+        ensemble, open_part(path), Place.of(tmp_path / "out"), path, output=Output(kind)
     )
     files = sorted((tmp_path / "out").glob(f"*.{kind}"))
     assert len(files) == 2 + residual
@@ -320,8 +322,8 @@ def test_an_exact_sum_survives_what_exceeds_full_scale(tmp_path):
     wave = np.clip(noise(4000, 1, scale=0.5), -0.9, 0.9)
     path = write(tmp_path / "a.wav", wave, RATE, "PCM_16")
     ensemble = make_ensemble([Member(Gains(gains=(3.0, -2.0)), {}, CHUNKING)])
-    ensemble = ensemble._replace(exact=True)
-    note = separate_file(ensemble, open_part(path), tmp_path / "out", path)
+    ensemble = dataclasses.replace(ensemble, exact=True)
+    note = separate_file(ensemble, open_part(path), Place.of(tmp_path / "out"), path)
     assert "float" in note
     total = sum(soundfile.read(file)[0] for file in (tmp_path / "out").iterdir())
     np.testing.assert_array_equal(total, soundfile.read(path)[0])
@@ -421,7 +423,8 @@ def test_the_stems_of_the_command(tmp_path, song):
         (["--weights", "a"], "write 1,2 or STEM=1,2"),
         (["--weights", "1", "--weights", "harmonic=1"], "for all stems, or stem by"),
         (["--tta", "polarty"], "did you mean 'polarity'"),
-        (["--shifts", "-1"], "shifts=-1 must be 0 to 100"),
+        (["-n", MODEL, "--stems", "voice"], "hpss: unknown stem 'voice'"),
+        (["--shifts", "-1"], "shifts=-1 must be a whole number, 0 to 100"),
     ],
 )
 def test_options_are_checked_before_any_work(tmp_path, song, capsys, options, message):
@@ -437,14 +440,16 @@ def test_a_foreign_file_is_not_replaced_by_a_spread(tmp_path, song, capsys):
     folder.mkdir(parents=True)
     (folder / "spread.json").write_text("[1]")
     assert command(tmp_path / "out", song, "-n", "hpss", "-n", "hpss") == 1
-    assert "spread.json was not made by sepjax" in capsys.readouterr().err
+    assert "spread.json is no spread of sepjax" in capsys.readouterr().err
     assert names(folder) == ["spread.json"]
+    assert command(tmp_path / "out", song, "-n", MODEL) == 0  # one has no spread
+    assert (folder / "spread.json").read_text() == "[1]"
 
 
 def test_seeds_are_loaded_in_their_order_and_share_a_weight(tmp_path):
     for seed in (10, 9, 100):
         shutil.copytree(MODEL, tmp_path / f"seed_{seed}")
-    ensemble = load_ensemble([tmp_path, MODEL], {"shifts": 2}, weights=[1, 1])
+    ensemble = load_ensemble([tmp_path, MODEL], shifts=2, weights=[1, 1])
     found = [Path(member.name).name for member in ensemble.members]
     assert found == ["seed_9", "seed_10", "seed_100", "weights"]
     np.testing.assert_allclose(ensemble.weights[:, 0], [1 / 6] * 3 + [1 / 2])

@@ -108,7 +108,7 @@ def test_an_exact_sum_needs_the_whole_once():
         {"two_stems": "bass", "other_method": "none"},
         {"aggregate": sums, "stems": ["rhythm", "drums", "other", "vocals"]},
     ):
-        with pytest.raises(ValueError, match="are not the whole mixture"):
+        with pytest.raises(ValueError, match="not the whole mixture"):
             check_whole(make_recipe(FOUR, **part))
 
 

@@ -150,6 +150,7 @@ PEAK = """
     from sepjax.models import Separation, SeparationModel
     from sepjax.inference.chunks import Chunking
     from sepjax.inference.ensemble import EnsembleStream, Member, make_ensemble
+    from sepjax.inference.places import Place
     from sepjax.inference.stems import StemFiles
 
     class Halves(SeparationModel):
@@ -167,7 +168,7 @@ PEAK = """
     members = [Member(Halves(), {}), Member(Halves(), {}, Chunking(4.0, shifts=2))]
     ensemble = make_ensemble(members, total="exact", two_stems="one")
     stream = EnsembleStream(ensemble, blocks, sample_rate=44100)
-    with StemFiles(Path(sys.argv[2]), ensemble.names, 44100, raw=5) as files:
+    with StemFiles(Place.of(Path(sys.argv[2])), ensemble.names, 44100, raw=5) as files:
         for block in stream:
             files.append(block)
         files.write(stream.stems)

@@ -80,11 +80,15 @@ def test_what_is_no_audio_is_told(separator, audio, layout, message):
 @pytest.mark.parametrize(
     ("models", "options", "message"),
     [
-        ("hpss", {"device": "abacus"}, "no device 'abacus', but .*"),
+        ("hpss", {"device": "abacus"}, "no device 'abacus' here, but .*"),
         ("hpss", {"device": "cpu:99"}, "no device 'cpu:99'"),
         ("hpss", {"chunk": -1.0}, "chunk=-1.0"),
         ("hpss", {"augment": ["swop"]}, "did you mean 'swap'"),
         (["hpss", "hpss"], {"weights": [1]}, "one number for each model, 2 in all"),
+        (["hpss", "hpss"], {"weights": 2}, "one number for each model, 2 in all"),
+        ("hpss", {"shifts": 2.5}, "shifts=2.5 must be a whole number"),
+        ("hpss", {"stems": "voice"}, "unknown stem 'voice'"),
+        ("hpss", {"augment": "swop"}, "unknown augmentation 'swop'"),
     ],
 )
 def test_what_cannot_separate_is_told(models, options, message):
@@ -146,10 +150,22 @@ def test_files_are_those_of_arrays(separator, tmp_path):
         np.testing.assert_allclose(soundfile.read(files[name])[0], stem, atol=1e-6)
 
 
+def test_the_current_folder_is_one_for_stems(separator, tmp_path, monkeypatch):
+    soundfile.write(tmp_path / "a.wav", noise(4000), RATE)
+    (tmp_path / "out" / "in").mkdir(parents=True)
+    for folder, place in ((".", "out/in"), ("..", "out")):
+        monkeypatch.chdir(tmp_path / "out" / "in")
+        files = separator.separate_file(tmp_path / "a.wav", folder)
+        assert {path.resolve().parent for path in files.values()} == {tmp_path / place}
+        assert all(path.exists() for path in files.values())
+
+
 def test_files_may_have_any_format_that_is_known(separator, tmp_path):
     soundfile.write(tmp_path / "a.wav", noise(9000), RATE)
     files = separator.separate_file(tmp_path / "a.wav", tmp_path / "out", kind="flac")
     assert {soundfile.info(path).format for path in files.values()} == {"FLAC"}
+    with pytest.raises(ValueError, match="clip mode 'clip': did you mean 'clamp'"):
+        separator.separate_file(tmp_path / "a.wav", tmp_path, clip_mode="clip")
     with pytest.raises(ValueError, match="unknown format 'mpx': did you mean 'mp3'"):
         separator.separate_file(tmp_path / "a.wav", tmp_path / "out", kind="mpx")
 

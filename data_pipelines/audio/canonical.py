@@ -6,7 +6,6 @@ of its content, so datasets, runs and concurrent processes share the result.
 """
 
 import dataclasses
-import os
 import warnings
 import wave
 from collections.abc import Sequence
@@ -20,6 +19,7 @@ from data_pipelines.audio.int16 import packed, to_int16
 from data_pipelines.audio.resample import resample, scale_frames
 from data_pipelines.manifest import AudioFile, DataError, Manifest, Stem, Track
 from data_pipelines.workers import in_order
+from sepjax import download
 from sepjax.storage import atomic_file
 
 VERSION = 1  # of the conversion; part of the names in the cache
@@ -70,9 +70,7 @@ def canonicalize(
 
 def cache_folder(cache: str | Path | None = None) -> Path:
     """Return the given folder, else ``$SEPJAX_CACHE``, else ``~/.cache/sepjax``."""
-    return Path(
-        cache or os.environ.get("SEPJAX_CACHE") or "~/.cache/sepjax"
-    ).expanduser()
+    return Path(cache).expanduser() if cache else download.cache_folder()
 
 
 def _convert(

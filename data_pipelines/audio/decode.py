@@ -35,26 +35,22 @@ PADDED = 1 << 13  # samples of delay and padding, which no encoder exceeds
 
 
 @dataclass(frozen=True)
-class Audio:
-    """A stream of audio in a file: what its header says, and its samples."""
+class Audio(AudioFile):
+    """A stream of audio in a file: what its header says, and its samples.
 
-    path: str
-    frames: int  # samples per channel; an estimate, or 0, where not ``exact``
-    channels: int
-    sample_rate: int  # Hz
-    exact: bool = True  # False for containers: only decoding counts their samples
+    Where it is not ``exact``, in a container, its ``frames`` are an estimate, or 0.
+    """
+
+    exact: bool = True
     stream: int = 0  # of a container
 
     def depth(self) -> int:
         """Return the bits of a sample that keep what it holds: 16, 24, 32 for float.
 
         Streams of less than 16 bits, and lossy ones, are kept by 16.
-
-        Raises:
-            DataError: the file is gone.
         """
         if self.exact:
-            return bit_depth(self._file())
+            return bit_depth(self)
         with _open(self.path, self.stream) as (_, source):
             return _depth(source)
 
@@ -62,34 +58,25 @@ class Audio:
         """Read float32 samples (n, channels) in blocks of ``frames``; the last is less.
 
         Streams of containers are decoded to 16 bits where :meth:`depth` says so, as
-        ``ffmpeg -map 0:a:<stream> -f s16le`` does (tools of MUSDB18 read them so), and
-        divided by 32768. The delay of the encoder and the padding of the last packet
-        are cut off where the container gives them; FFmpeg does the second itself from
-        version 9 on.
+        ``ffmpeg -map 0:a:<stream> -f s16le`` does (tools of MUSDB18 read them so). The
+        encoder's delay and padding are cut off where the container gives them.
 
         Raises:
             DataError: decoding fails, or ends early.
         """
         if self.exact:
-            yield from read_blocks(self._file(), frames)
+            yield from read_blocks(self, frames)
         else:
             for block in evened(_decode(self.path, self.stream), frames):
                 yield to_float(block)
-
-    def _file(self) -> AudioFile:
-        return AudioFile(self.path, self.frames, self.channels, self.sample_rate)
 
 
 def open_part(path: str | os.PathLike, stream: int = 0) -> Audio:
     """Read length and format of a file or a container's audio stream, from its header.
 
-    Args:
-        path: of the file.
-        stream: which of its audio streams, from 0; plain files have one.
-
     Raises:
-        DataError: the file is missing, broken, no audio, or has no such stream; or it
-            is a container and PyAV is not installed.
+        DataError: the file is missing, broken, no audio, or has no such stream, counted
+            from 0; or it is a container and PyAV is not installed.
 
     Example:
         >>> import soundfile, tempfile
@@ -108,7 +95,7 @@ def open_part(path: str | os.PathLike, stream: int = 0) -> Audio:
         return _container(path, stream, error)
     if stream:
         raise DataError(f"{path}: no audio stream {stream}: it has 1, number 0")
-    return Audio(path, file.frames, file.channels, file.sample_rate)
+    return Audio(**vars(file))
 
 
 def _container(path: str, stream: int, refusal: Unreadable) -> Audio:

@@ -1,16 +1,13 @@
-"""Audio files to write: the formats, and the libraries that encode them.
+"""Audio files to write, by libsndfile.
 
-libsndfile writes what it can, also MP3: at the constant bit rate that is asked for, and
-with the tag that tells delay and padding, so that all are as long as what was written.
-PyAV writes AAC into MP4, whose edit list does the same.
+MP3 has the constant bit rate that is asked for, and the tag that tells delay and
+padding, so that all files are as long as what was written.
 """
 
 import contextlib
 import dataclasses
-import importlib.util
 import os
 from collections.abc import Callable, Iterator
-from fractions import Fraction
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -33,7 +30,7 @@ class Format(NamedTuple):
     """What files of an extension can hold."""
 
     container: str
-    codec: str = ""  # of libsndfile, or of FFmpeg; none: PCM
+    codec: str = ""  # none: PCM
     depths: tuple[int, ...] = ()  # bits of a sample; none: it has bits per second
     channels: int = CHANNELS  # at most
     rates: tuple[int, ...] = ()  # Hz; none: any
@@ -50,10 +47,8 @@ FORMATS = {
     "mp3": Format("MP3", "MPEG_LAYER_III", channels=2, rates=MPEG),
     "ogg": Format("OGG", "VORBIS"),
     "opus": Format("OGG", "OPUS", channels=8, rates=OPUS),
-    "m4a": Format("ipod", "aac", channels=2, rates=(*MPEG, 64000, 88200, 96000)),
 }
 """Extension -> format."""
-
 
 CLIP_MODES = ("common", "rescale", "clamp", "none")
 
@@ -62,28 +57,26 @@ CLIP_MODES = ("common", "rescale", "clamp", "none")
 class Output:
     """How files are written.
 
-    Attributes:
-        kind: one of :data:`FORMATS`.
-        depth: bits of a sample; 0: as the recording. Formats without depths need none.
-        bitrate: kb/s of those, within their limits.
-        clip_mode: of stems beyond full scale. "common": they become float WAV, or all
-            are turned down by one gain; "rescale": each is divided by 1.01 times its
-            peak; "clamp": cut off at 0.99; "none": at full scale, unless float.
+    Stems beyond full scale: in the mode "common" they become float WAV, or all are
+    turned down by one gain; "rescale": each is divided by 1.01 times its peak; "clamp":
+    cut off at 0.99; "none": at full scale, unless float.
 
     Raises:
         ValueError: the format has not the depth, or no format the bit rate.
     """
 
-    kind: str = "wav"
-    depth: int = 0
-    bitrate: int = 320
-    clip_mode: str = "common"
+    kind: str = "wav"  # of FORMATS
+    depth: int = 0  # bits of a sample; 0: as the recording
+    bitrate: int = 320  # kb/s of formats without depths, within their limits
+    clip_mode: str = "common"  # of CLIP_MODES
 
     def __post_init__(self) -> None:
-        if self.kind not in FORMATS:
-            raise ValueError(
-                f"unknown format {self.kind!r}: {nearest(self.kind, FORMATS)}"
-            )
+        for what, name, known in (
+            ("format", self.kind, FORMATS),
+            ("clip mode", self.clip_mode, CLIP_MODES),
+        ):
+            if name not in known:
+                raise ValueError(f"unknown {what} {name!r}: {nearest(name, known)}")
         if self.depth and self.depth not in FORMATS[self.kind].depths:
             what = "integers" if FORMATS[self.kind].depths else "bits per second"
             depth = "float" if self.depth == FLOAT else self.depth
@@ -99,16 +92,10 @@ class Output:
         return dataclasses.replace(self, depth=depth)
 
     def check_channels(self, channels: int) -> None:
-        """Check that files of this kind can be written.
-
-        Raises:
-            ValueError: they do not hold so many channels, or need PyAV, which is gone.
-        """
+        """Raise a ValueError if files of this kind do not hold so many channels."""
         if channels > (most := FORMATS[self.kind].channels):
             text = f"{channels} channels: {self.kind} holds {most} at most"
             raise ValueError(f"{text}; choose --format wav")
-        if self.kind == "m4a" and importlib.util.find_spec("av") is None:
-            raise ValueError(f"--format {self.kind} needs PyAV: pip install av")
 
 
 @contextlib.contextmanager
@@ -122,15 +109,8 @@ def encoder(
 ) -> Iterator[Callable[[np.ndarray], None]]:
     """Open a file to write; yield what takes blocks of samples (time, channels).
 
-    What exceeds full scale is cut off, unless the depth is :data:`FLOAT`.
-
-    Args:
-        path: of the file.
-        output: how it is written.
-        sample_rate: Hz, one of the format's.
-        channels: of every block.
-        comment: stored in the file; see :func:`read_comment`.
-        large: more than 4 GiB come.
+    What exceeds full scale is cut off, unless the depth is :data:`FLOAT`. The rate is
+    one of the format's; ``large`` says that more than 4 GiB come.
 
     Raises:
         OSError: the disk is full.
@@ -144,17 +124,15 @@ def encoder(
         >>> read_comment(path)
         'mine'
     """
-    form, depth, bitrate = FORMATS[output.kind], output.depth, output.bitrate
-    if output.kind == "m4a":
-        with _aac(path, sample_rate, channels, bitrate, comment) as write:
-            yield write
-        return
     import soundfile
 
+    form, depth = FORMATS[output.kind], output.depth
     options: dict[str, Any] = {"format": "RF64" if large else form.container}
     options["subtype"] = form.codec or ("FLOAT" if depth == FLOAT else f"PCM_{depth}")
     if form.codec:
-        options["compression_level"] = _level(form, sample_rate, channels, bitrate)
+        options["compression_level"] = _level(
+            form, sample_rate, channels, output.bitrate
+        )
     if output.kind == "mp3":
         options["bitrate_mode"] = "CONSTANT"
     with soundfile.SoundFile(
@@ -190,31 +168,6 @@ def _rounded(block: np.ndarray, depth: int) -> np.ndarray:
     return to_int16(block)[0] if depth == 16 else quantize(block, depth) << 8
 
 
-@contextlib.contextmanager
-def _aac(
-    path: Path, sample_rate: int, channels: int, bitrate: int, comment: str
-) -> Iterator[Callable[[np.ndarray], None]]:
-    """An encoder of AAC within MP4, by FFmpeg."""
-    import av
-
-    done, layout = 0, "mono" if channels == 1 else "stereo"
-    with av.open(os.fspath(path), "w", format="ipod") as container:
-        container.metadata["comment"] = comment
-        stream = container.add_stream("aac", rate=sample_rate, layout=layout)
-        stream.bit_rate = 1000 * bitrate
-
-        def write(block: np.ndarray) -> None:
-            nonlocal done
-            planes = np.ascontiguousarray(block.T.clip(-1, 1), np.float32)
-            frame = av.AudioFrame.from_ndarray(planes, "fltp", layout)
-            frame.sample_rate, frame.pts = sample_rate, done
-            frame.time_base, done = Fraction(1, sample_rate), done + len(block)
-            container.mux(stream.encode(frame))
-
-        yield write
-        container.mux(stream.encode(None))
-
-
 def read_comment(path: Path) -> str:
     """Read the comment in an audio file; nothing of what is none."""
     import soundfile
@@ -223,10 +176,4 @@ def read_comment(path: Path) -> str:
         with soundfile.SoundFile(os.fsencode(path)) as file:
             return file.comment
     except (OSError, soundfile.LibsndfileError):
-        pass
-    with contextlib.suppress(ImportError, OSError, ValueError):
-        import av
-
-        with av.open(os.fspath(path), metadata_errors="replace") as container:
-            return container.metadata.get("comment", "")
-    return ""
+        return ""

@@ -27,19 +27,14 @@ def media_files(folder: Path) -> list[Path]:
         >>> [path.name for path in media_files(folder)]
         ['Take 9.mp3', 'take 10.wav']
     """
-    files = {
-        path: path.relative_to(folder).parts
-        for path in folder.rglob("*")
-        if path.suffix.lower() in MEDIA and not path.is_dir()
-    }
+    paths = (p for p in folder.rglob("*") if p.suffix.lower() in MEDIA)
+    files = {p: p.relative_to(folder).parts for p in paths if not p.is_dir()}
     foreign = {
         path
         for path, parts in files.items()
         if any(part[0] == "." or part in FOREIGN for part in parts)
     }
-    return sorted(
-        files.keys() - foreign, key=lambda path: [*map(_natural, files[path])]
-    )
+    return sorted(files.keys() - foreign, key=lambda p: [*map(_natural, files[p])])
 
 
 def _natural(name: str) -> list[tuple[int, str]]:

@@ -9,8 +9,9 @@ One file called mixture or mix is not read. Nothing is decoded until a song is r
 that one broken file costs one song.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -93,6 +94,20 @@ def open_recordings(
         SongReader(name, partial(_read, base, files, classes), frozenset(files))
         for (name, base), files in songs.items()
     ]
+
+
+def summed(song: SongReader, groups: Mapping[str, Sequence[str]]) -> SongReader:
+    """Return a song of classes that have the tracks of several: of all its own."""
+    order = [name for parts in groups.values() for name in parts]
+
+    def read() -> Multitrack:
+        loaded = song.read()
+        tracks = dict(zip(order, loaded.tracks))
+        sums = ([tracks[part] for part in parts] for parts in groups.values())
+        return loaded._replace(tracks=[list(chain(*each)) for each in sums])
+
+    sounding = (name for name, parts in groups.items() if song.classes & {*parts})
+    return SongReader(song.name, read, frozenset(sounding))
 
 
 def _find(root: Path, split: str) -> dict[tuple[str, Path], dict[str, list[Path]]]:

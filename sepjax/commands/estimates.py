@@ -6,47 +6,37 @@ from typing import Any
 
 def add_estimate_options(parser: argparse.ArgumentParser) -> None:
     """Add the options about models together, hearings and stems."""
-    group = parser.add_argument_group("estimates")
-    text = "of several models: 1,2, or for one stem vocals=1,2; may come again"
-    group.add_argument("--weights", action="append", default=[], help=text)
-    group.add_argument(
-        "--shifts",
-        type=int,
-        default=1,
-        metavar="N",
-        help="hear the track N times, each up to half a second later (%(default)s)",
-    )
+    add = parser.add_argument_group("estimates").add_argument
+    text = "how much each of several models counts: 1,2, or in a stem vocals=1,2; "
+    text += "may come again"
+    add("--weights", action="append", default=[], metavar="A,B", help=text)
+    text = "seconds separated at once (as the model was made for)"
+    add("--chunk", "--segment", type=float, metavar="SECONDS", help=text)
+    text = "share of a chunk that is cross-faded with the next (likewise)"
+    add("--overlap", type=float, metavar="SHARE", help=text)
+    text = "hear the track N times, each up to half a second later (%(default)s)"
+    add("--shifts", type=int, default=1, metavar="N", help=text)
     text = "hear it again with polarity inverted, with stereo channels swapped"
-    group.add_argument("--tta", default="", metavar="polarity,swap", help=text)
-    group = parser.add_argument_group("stems")
+    add("--tta", default="", metavar="polarity,swap", help=text)
+    add = parser.add_argument_group("stems").add_argument
     text = "write these only: names of stems, of sums, or residual"
-    group.add_argument("--stems", default="", metavar="A,B", help=text)
+    add("--stems", default="", metavar="A,B", help=text)
     text = "write this stem and what is not in it"
-    group.add_argument("--two-stems", default="", metavar="STEM", help=text)
-    group.add_argument(
-        "--other-method",
-        choices=("add", "minus", "none"),
-        default="add",
-        help="what is not in it: no_STEM, the sum of the other stems; minus_STEM, the "
-        "mixture without the stem; or none (%(default)s)",
-    )
+    add("--two-stems", default="", metavar="STEM", help=text)
+    methods = "add", "minus", "none"
+    text = "what is not in it: no_STEM, the sum of the other stems; minus_STEM, the "
+    text += "mixture without the stem; or none (%(default)s)"
+    add("--other-method", choices=methods, default="add", help=text)
     text = "write a sum instead of its parts; may come again"
-    form = "SUM=A,B"
-    group.add_argument(
-        "--aggregate", action="append", default=[], metavar=form, help=text
-    )
+    add("--aggregate", action="append", default=[], metavar="SUM=A,B", help=text)
     text = "write what all stems leave of the mixture, too"
-    group.add_argument("--residual", action="store_true", help=text)
-    group.add_argument(
-        "--sum",
-        choices=("model", "exact"),
-        default="model",
-        help="exact: stems sum to the mixture, to the last bit of integers",
-    )
+    add("--residual", action="store_true", help=text)
+    text = "exact: stems sum to the mixture, to the last bit of integers (%(default)s)"
+    add("--sum", choices=("model", "exact"), default="model", help=text)
 
 
 def estimate_options(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Return the options of :func:`sepjax.inference.ensemble.make_ensemble`.
+    """Return the options of :func:`sepjax.inference.separator.load_ensemble`.
 
     Raises:
         ValueError: a list is not as its help says.
@@ -57,21 +47,14 @@ def estimate_options(arguments: argparse.Namespace) -> dict[str, Any]:
         if not equals or not name or name in sums:
             raise ValueError(f"--aggregate {text}: write SUM=A,B, each sum once")
         sums[name] = _names(parts)
-    return {
+    same = "chunk overlap shifts two_stems other_method residual".split()
+    return {name: getattr(arguments, name) for name in same} | {
+        "augment": (*_names(arguments.tta),),
         "weights": _weights(arguments.weights),
         "stems": _names(arguments.stems),
-        "two_stems": arguments.two_stems,
-        "other_method": arguments.other_method,
         "aggregate": sums,
-        "residual": arguments.residual,
         "total": arguments.sum,
     }
-
-
-def hearing_options(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Return fields of :class:`sepjax.inference.chunks.Chunking`: None, as the run."""
-    asked = {"chunk": arguments.chunk, "overlap": arguments.overlap}
-    return asked | {"shifts": arguments.shifts, "augment": (*_names(arguments.tta),)}
 
 
 def _names(text: str) -> list[str]:

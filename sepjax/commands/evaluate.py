@@ -1,6 +1,7 @@
 """``sepjax evaluate``: score a run again, or anyone's folders of stems."""
 
 import argparse
+import contextlib
 import os
 from pathlib import Path
 from typing import Any
@@ -124,13 +125,17 @@ def evaluate(arguments: argparse.Namespace) -> int:
         )
     _start_quickly(arguments)
     from data_pipelines.pipeline import open_data
+    from data_pipelines.songs.layouts import find_songs
     from sepjax.config import from_dict
     from sepjax.evaluation.run import run_protocol
     from sepjax.experiment.score import score
     from sepjax.train.checkpoint import describe
-    from sepjax.train.load import load_ready
+    from sepjax.train.load import is_run, load
 
-    run, ready = arguments.run, load_ready(arguments.run, arguments.set)
+    run = arguments.run
+    ready = None
+    if arguments.set or not is_run(run):
+        ready = load(run, changes=arguments.set)
     config = ready[2] if ready else from_dict(describe(run)["config"])
     config.eval.split = arguments.split or config.eval.split
     config.data.root = arguments.root or config.data.root
@@ -139,6 +144,11 @@ def evaluate(arguments: argparse.Namespace) -> int:
         _prepare_output(run)
         if config.data.root and config.data.dataset == "demo":
             config.data.dataset = "folder"
+        asked = any(change.startswith("data.sums=") for change in arguments.set)
+        if config.data.root and not asked:
+            with contextlib.suppress(OSError, ValueError):  # to be told in full below
+                songs = find_songs(Path(config.data.root)).values()
+                config.data.sums = config.data.sums_of(set().union(*songs))
     protocol = run_protocol(config, arguments.preset or "", **_changes(arguments))
     data = open_data(config)
     if arguments.write_songs:

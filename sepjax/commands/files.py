@@ -6,18 +6,12 @@ from pathlib import Path
 from typing import Any
 
 DEPTHS = {"auto": 0, "16": 16, "24": 24, "float": 32}
-KINDS = ("wav", "flac", "mp3", "ogg", "opus", "m4a")
-WITHOUT = {
-    "--sig": "models have names: choose one with -n",
-    "--repo": "give the folder of the model with -n",
-    "--no-split": "tracks are always cut into chunks; lengthen them with --chunk",
-}
-"""Options that people know from elsewhere, and what stands in their place."""
+KINDS = ("wav", "flac", "mp3", "ogg", "opus")
 
 
 def add_file_options(parser: argparse.ArgumentParser) -> None:
     """Add the options about files, formats, and how many at once."""
-    add, hidden = parser.add_argument, argparse.SUPPRESS
+    add = parser.add_argument
     text = "recordings, videos as well, and folders of them; - for standard input"
     add("files", nargs="+", type=Path, metavar="FILE", help=text)
     how: dict[str, Any] = dict(dest="output", type=Path, default=Path("separated"))
@@ -32,33 +26,23 @@ def add_file_options(parser: argparse.ArgumentParser) -> None:
     add("-j", "--jobs", type=int, default=1, metavar="N", help=text)
     text = "cpu, gpu, cuda, tpu, or gpu:1 (as JAX chooses)"
     add("-d", "--device", metavar="NAME", help=text)
-    for name in (("-s", "--sig"), ("--repo",)):
-        add(*name, help=hidden)
-    add("--no-split", action="store_true", help=hidden)
-    add("-v", "--verbose", action="store_true", help=hidden)  # all is told anyway
-    _add_format_options(parser.add_argument_group("format of the stems"))
-
-
-def _add_format_options(group: Any) -> None:
-    add, same = group.add_argument, "the same as --%s %s"
-    add("--format", choices=KINDS, default="wav")
+    add = parser.add_argument_group("format of the stems").add_argument
+    add("--format", choices=KINDS, default="wav", help="of files (%(default)s)")
     text = "bits of a sample of wav and flac; auto: as the file (%(default)s)"
     add("--depth", choices=DEPTHS, default="auto", help=text)
-    for name, *pair in (
-        ("flac", "format", "flac"),
-        ("mp3", "format", "mp3"),
-        ("int24", "depth", "24"),
-        ("float32", "depth", "float"),
+    for name, option, value in (
+        *(("flac", "format", "flac"), ("mp3", "format", "mp3")),
+        *(("int24", "depth", "24"), ("float32", "depth", "float")),
     ):
-        how = dict(action="store_const", dest=pair[0], const=pair[1])
-        add(f"--{name}", help=same % tuple(pair), **how)
-    text = "kb/s of mp3, constant there, ogg, opus and m4a (%(default)s)"
+        how = dict(action="store_const", dest=option, const=value)
+        add(f"--{name}", help=f"the same as --{option} {value}", **how)
+    text = "kb/s of mp3, constant there, ogg and opus (%(default)s)"
     how = dict(type=int, default=320, metavar="N")
     add("--bitrate", "--mp3-bitrate", help=text, **how)
-    add("--mp3-preset", type=int, help=argparse.SUPPRESS)  # LAME chooses
-    text = "of stems beyond full scale. common: nothing is clipped, they become float "
-    text += "WAV or are all turned down alike; rescale: each is turned down by itself; "
-    text += "clamp: cut off at 0.99; none: at full scale, unless float (%(default)s)"
+    text = "what becomes of stems beyond full scale. common: nothing is clipped, all "
+    text += "become float WAV or are turned down alike; rescale: each is turned down "
+    text += "by itself; clamp: samples are cut off at 0.99; none: at 1, but not in "
+    text += "floats (%(default)s)"
     modes = "common", "rescale", "clamp", "none"
     add("--clip-mode", choices=modes, default="common", help=text)
 
@@ -72,9 +56,6 @@ def output_of(arguments: argparse.Namespace) -> Any:
     from data_pipelines.audio.encode import Output
     from sepjax.inference.places import check_pattern
 
-    for name, advice in WITHOUT.items():
-        if getattr(arguments, name[2:].replace("-", "_")):
-            raise ValueError(f"{name} has no meaning here: {advice}")
     check_pattern(arguments.filename)
     if arguments.jobs < 1:
         raise ValueError(f"-j {arguments.jobs}: one file at a time is the least")

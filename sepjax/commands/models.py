@@ -8,9 +8,8 @@ from typing import Any
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of the subcommand."""
-    parser.add_argument(
-        "--json", action="store_true", help="every fact, for other programs"
-    )
+    text = "every fact, for other programs"
+    parser.add_argument("--json", action="store_true", help=text)
 
 
 def list_models(arguments: argparse.Namespace) -> int:
@@ -24,9 +23,6 @@ def list_models(arguments: argparse.Namespace) -> int:
 
 class ListModels(argparse.Action):
     """An option that prints the same table and ends."""
-
-    def __init__(self, *arguments: Any, **options: Any):
-        super().__init__(*arguments, nargs=0, **options)
 
     def __call__(self, parser: argparse.ArgumentParser, *arguments: Any) -> None:
         """Print the table; the rest of the command line is not looked at."""

@@ -15,8 +15,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "perhaps below train, valid and test; a collection of recordings (.yaml, "
         ".jsonl); or 'demo' for the embedded music",
     )
-    text = "classes to mix (all that exist)"
-    parser.add_argument("--sources", default="", metavar="A,B", help=text)
+    text = "classes to mix, and sums of some (all that exist)"
+    parser.add_argument("--sources", default="", metavar="A,SUM=B+C", help=text)
+    text = "a run, imported weights or a name of `sepjax models`: mix its classes, as "
+    text += "sums where songs have them in parts"
+    parser.add_argument("-n", "--name", default="", metavar="MODEL", help=text)
     splits = ("train", "valid", "test")
     parser.add_argument("--split", choices=splits, help="(all songs; of the demo test)")
     text = "songs at a time; 5 minutes of six stereo classes at 44.1 kHz take 4.5 GB"
@@ -61,7 +64,7 @@ def oracle(arguments: argparse.Namespace) -> int:
     known, page = vars(arguments), arguments.output / "oracle.html"
     settings = Settings(**{name: known[name] for name in Settings._fields})
     files = arguments.output / "oracle.json", page
-    results = measure_oracle(settings, sources, files)
+    results = measure_oracle(settings, sources, files, arguments.name)
     print(format_report(results))
     print(f"report: {page}")
     return 1 if results["failed"] else 0
@@ -71,5 +74,7 @@ def _check(arguments: argparse.Namespace) -> None:
     for name in ("jobs", "power", "window"):
         if not getattr(arguments, name) > 0:
             raise ValueError(f"--{name} must be above zero")
+    if arguments.name and arguments.sources:
+        raise ValueError("-n and --sources both say which classes: give one")
     if arguments.songs_per_class < 0:
         raise ValueError("--songs-per-class must be 0 or more")

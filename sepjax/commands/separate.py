@@ -10,11 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from data_pipelines.workers import EXPECTED, reason, run_jobs
-from sepjax.commands.estimates import (
-    add_estimate_options,
-    estimate_options,
-    hearing_options,
-)
+from sepjax.commands.estimates import add_estimate_options, estimate_options
 from sepjax.commands.files import add_file_options, output_of, recordings
 from sepjax.commands.models import ListModels
 
@@ -23,30 +19,16 @@ from sepjax.commands.models import ListModels
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``sepjax separate``."""
-    parser.add_argument(
-        "-n",
-        "--name",
-        "--run",
-        dest="run",
-        action="append",
-        default=[],
-        help="folder with the model, of a run or of imported weights; or a name of "
-        "`sepjax models`: umxhq, hpss, repet, ... (a released model, which is fetched "
-        "when it is used first); may come again: stems are the mean then, as they are "
-        "of a run's seeds",
-    )
-    parser.add_argument("--list-models", action=ListModels, help="as `sepjax models`")
-    text = "a field of such a system, say model.window=0.1; may come again"
-    parser.add_argument("--set", action="append", default=[], help=text)
-    parser.add_argument(
-        "--chunk",
-        "--segment",
-        type=float,
-        help="seconds separated at once (as the run)",
-    )
-    parser.add_argument(
-        "--overlap", type=float, help="share of a chunk that is cross-faded"
-    )
+    add = parser.add_argument
+    text = "folder of a run or of imported weights, or a name of `sepjax models`, "
+    text += "which also says what goes without; a released model is fetched at its "
+    text += "first use. May come again: stems are the mean of all, as of a run's seeds"
+    add("-n", "--name", "--run", dest="run", action="append", default=[], help=text)
+    text = "print what `sepjax models` prints, and end"
+    add("--list-models", action=ListModels, nargs=0, help=text)
+    text = "a field of a system that learns nothing, say model.window=0.1, or of "
+    text += "imported weights, say eval.overlap=0.5; may come again"
+    add("--set", action="append", default=[], metavar="FIELD=VALUE", help=text)
     add_file_options(parser)
     add_estimate_options(parser)
 
@@ -65,12 +47,10 @@ def separate(arguments: argparse.Namespace) -> int:
     from sepjax.inference.files import check_sums
     from sepjax.inference.separator import load_ensemble
 
-    more = dict(changes=arguments.set, say=say) | estimate_options(arguments)
-    ensemble = load_ensemble(arguments.run, hearing_options(arguments), **more)
+    how = dict(changes=arguments.set, say=say) | estimate_options(arguments)
+    ensemble = load_ensemble(arguments.run, **how)
     check_sums(ensemble, output)
-    options = dict(recipe=ensemble.digest, output=output, say=say)
-    options["overwrite"] = arguments.overwrite
-    failed = _separate_all(files, ensemble, arguments, options)
+    failed = _separate_all(files, ensemble, arguments, output)
     if failed:
         print(f"sepjax: {failed} of {len(files)} files failed", file=sys.stderr)
     return 1 if failed else 0
@@ -82,17 +62,18 @@ def _prepare_process(device: str | None) -> None:
 
     keep_memory()
     if device:
-        from sepjax.commands.device import choose_device
+        import jax
 
-        choose_device(device)
+        from sepjax.inference.separator import find_device
+
+        if device.startswith("cpu"):  # nothing is reserved elsewhere then
+            jax.config.update("jax_platforms", "cpu")
+        jax.config.update("jax_default_device", find_device(device))
     keep_programs(cache_folder("programs"))
 
 
 def _separate_all(
-    files: list[Path],
-    ensemble: Any,
-    arguments: argparse.Namespace,
-    options: dict[str, Any],
+    files: list[Path], ensemble: Any, arguments: argparse.Namespace, output: Any
 ) -> int:
     """Separate some files at a time; return how many failed."""
     from data_pipelines.audio.decode import open_part
@@ -100,52 +81,53 @@ def _separate_all(
     from sepjax.inference.files import separate_file
     from sepjax.inference.places import free_places
 
-    failed, interrupted = 0, threading.Event()
+    failed, interrupted, one = 0, threading.Event(), arguments.jobs == 1
+    sources: dict[Path, str] = {}  # copies of what comes from pipes
 
     def tell(path: Path, error: BaseException) -> None:
         nonlocal failed
         failed += 1
-        text = reason(error)
+        text = reason(error).replace(sources.get(path, str(path)), str(path))
         text = text if f"{path}:" in text else f"{path}: {text}"
-        print(f"sepjax: error: {_one_line(text, path)}", file=sys.stderr)
+        say(f"error: {text}")
+
+    def go_on(share: float) -> None:
+        if interrupted.is_set():
+            raise InterruptedError("interrupted")
 
     with contextlib.ExitStack() as stack:
         audio = {}
         for path in files:
             try:
-                audio[path] = open_part(stack.enter_context(spooled(path)))
+                sources[path] = str(stack.enter_context(spooled(path)))
+                audio[path] = open_part(sources[path])
             except EXPECTED as error:
                 tell(path, error)
         names = arguments.output, [*audio], ensemble.names, arguments.filename
         places = free_places(*names)
         jobs = [(ensemble, audio[path], place, path) for path, place in places]
-        one = arguments.jobs == 1
-        more = {"progress": one, "stopped": interrupted.is_set}
-        function = functools.partial(separate_file, **options, **more)
-        how: dict[str, Any] = dict(workers=arguments.jobs, unit="file")
-        how |= {"progress": False if one else None, "stop": interrupted.set}
-        for outcome in run_jobs(function, jobs, "separating", **how):
+        how = dict(output=output, overwrite=arguments.overwrite, say=say)
+        function = functools.partial(separate_file, **how, progress=one or go_on)
+        at_once: dict[str, Any] = dict(workers=arguments.jobs, stop=interrupted.set)
+        at_once |= {"unit": "file", "progress": False if one else None}
+        for outcome in run_jobs(function, jobs, "separating", **at_once):
             *_, place, path = jobs[outcome.index]
             if outcome.error:
                 tell(path, outcome.error)
             else:
                 line = f"{path} -> {place} ({outcome.result})"
-                print(_one_line(line, path, place), flush=True)
+                print(_one_line(line), flush=True)
     return failed
-
-
-def _one_line(text: str, *paths: Any) -> str:
-    """A text in which ends of lines within names are escaped."""
-    for name in map(str, paths):
-        shown = name.replace("\r", "\\r").replace("\n", "\\n")
-        text = text.replace(name, shown)
-    return text
 
 
 def say(text: str) -> None:
     """Tell on stderr what is being done: compiling and long files take their time."""
-    line = text.replace("\r", "\\r").replace("\n", "\\n")
-    print(f"sepjax: {line}", file=sys.stderr, flush=True)
+    print(f"sepjax: {_one_line(text)}", file=sys.stderr, flush=True)
+
+
+def _one_line(text: str) -> str:
+    """A text in which the ends of lines, as in names of files, are escaped."""
+    return text.replace("\r", "\\r").replace("\n", "\\n")
 
 
 def _check_writable(folder: Path) -> None:

@@ -11,7 +11,7 @@ of :class:`ModelConfig` in :data:`MODEL_CONFIGS`.
 
 import dataclasses
 import math
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any, ClassVar
 
 from sepjax.registry import Registry
@@ -76,6 +76,18 @@ class DataConfig:
         """The classes of the data set that each of ``sources`` is the sum of."""
         made = {name: text for name, _, text in (s.partition("=") for s in self.sums)}
         return {name: tuple(made.get(name, name).split("+")) for name in self.sources}
+
+    def sums_of(self, classes: Collection[str]) -> tuple[str, ...]:
+        """Return the sums of those classes that songs have, where they lack a source.
+
+        Example:
+            >>> data = DataConfig(sources=("a", "b"), sums=("b=drums+bass",))
+            >>> data.sums_of({"a", "drums"}), data.sums_of({"a", "b", "drums"})
+            (('b=drums',), ())
+        """
+        absent = {n: parts for n, parts in self.members.items() if n not in classes}
+        texts = {n: "+".join(p for p in ps if p in classes) for n, ps in absent.items()}
+        return tuple(f"{name}={text}" for name, text in texts.items() if text)
 
     @property
     def recorded(self) -> tuple[str, ...]:

@@ -30,33 +30,12 @@ TEXT = 7  # such as the graph of objects of newer checkpoints
 DAMAGE = (ValueError, TypeError, LookupError, ArithmeticError, struct.error)
 
 
-def read_tensorflow_checkpoint(path: str | Path) -> dict[str, np.ndarray]:
-    """Read all tensors of a checkpoint that ``tf.train.Saver`` or ``Checkpoint`` wrote.
-
-    Args:
-        path: the prefix, or ``<prefix>.index``.
-
-    Returns:
-        Names -> read-only arrays. Tensors of text are left out.
+def checkpoint_files(path: str | Path) -> dict[str, bytes]:
+    """Read the files of a checkpoint, by its prefix or ``<prefix>.index``.
 
     Raises:
         OSError: a file is missing or cannot be read.
-        ValueError: a file is damaged, or of another kind; the message says which, and
-            what is wrong.
-
-    Example:
-        >>> read_tensorflow_checkpoint("model")
-        Traceback (most recent call last):
-        FileNotFoundError: [Errno 2] No such file or directory: 'model.index'
-
-    Source: the formats as TensorFlow's ``tensor_bundle.proto`` and LevelDB's
-    ``table_format.md`` (Apache-2.0, BSD-3) describe them.
     """
-    return checkpoint_tensors(checkpoint_files(path), str(path).removesuffix(INDEX))
-
-
-def checkpoint_files(path: str | Path) -> dict[str, bytes]:
-    """Read the files of a checkpoint; arguments and errors as the function above."""
     prefix = Path(str(path).removesuffix(INDEX))
     index = prefix.with_name(prefix.name + INDEX)
     with open(index, "rb") as file:
@@ -66,9 +45,27 @@ def checkpoint_files(path: str | Path) -> dict[str, bytes]:
 
 
 def checkpoint_tensors(files: Mapping[str, bytes], place: str) -> dict[str, np.ndarray]:
-    """Read the tensors of a checkpoint from the contents of its files, by their names.
+    """Read all tensors that ``tf.train.Saver`` or ``Checkpoint`` wrote.
 
-    ``place`` is for messages. Errors as of :func:`read_tensorflow_checkpoint`.
+    Args:
+        files: name -> content, as :func:`checkpoint_files` reads them.
+        place: for messages.
+
+    Returns:
+        Names -> read-only arrays. Tensors of text are left out.
+
+    Raises:
+        FileNotFoundError: there is a part of the checkpoint only.
+        ValueError: a file is damaged, or of another kind; the message says how.
+
+    Example:
+        >>> checkpoint_tensors({"model.index": b"no table"}, "model")
+        Traceback (most recent call last):
+        ValueError: model is damaged, or no TensorFlow checkpoint (its index does not
+        end as one): fetch or copy it again
+
+    Source: the formats as TensorFlow's ``tensor_bundle.proto`` and LevelDB's
+    ``table_format.md`` (Apache-2.0, BSD-3) describe them.
     """
     try:
         (index,) = (name for name in files if name.endswith(INDEX))

@@ -1,8 +1,4 @@
-"""A track heard several times: later, upside down, with its channels swapped.
-
-A good separator does not care. What the estimates have in common is kept by their mean,
-what depends on where a chunk began, or on a sign, averages out.
-"""
+"""A track heard several times: later, upside down, with its channels swapped."""
 
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
@@ -23,13 +19,8 @@ def shift_lengths(count: int, sample_rate: int) -> list[int]:
     r"""Return the shifts of a track, in samples: none, and others up to half a second.
 
     The :math:`k`-th is the fraction of :math:`k (\sqrt 5 - 1) / 2`, times half a
-    second. They repeat, more of them only add to fewer, and they are spread evenly over
-    the half second and over the steps of any model: evenly spaced ones might all be
-    whole steps, to which a model is blind.
-
-    Args:
-        count: of them; 0 is 1.
-        sample_rate: Hz.
+    second: spread evenly over the steps of any model, where evenly spaced ones might
+    all be whole steps, to which a model is blind. A count of 0 is 1.
 
     Raises:
         ValueError: there are more than 100.
@@ -41,22 +32,18 @@ def shift_lengths(count: int, sample_rate: int) -> list[int]:
     Reference:
         demucs' ``--shifts``: random ones, uniform over half a second.
     """
-    if not 0 <= count <= MOST:
-        raise ValueError(f"shifts={count} must be 0 to {MOST}")
-    fractions = [number * GOLDEN % 1 for number in range(max(count, 1))]
+    if not 0 <= count <= MOST or count % 1:
+        raise ValueError(f"shifts={count} must be a whole number, 0 to {MOST}")
+    fractions = [number * GOLDEN % 1 for number in range(max(int(count), 1))]
     return [round(fraction * LONGEST * sample_rate) for fraction in fractions]
 
 
 def mirrors(names: Iterable[str], width: int) -> list[tuple[int, int]]:
     """Return a sign and an order of channels for each time that a chunk is heard.
 
-    All combinations are there, so that the mean of what a model says of each does not
-    depend on the sign of its input, or on which channel is the left one.
-
-    Args:
-        names: "polarity", "swap"; the latter changes nothing in a model of one channel,
-            which hears every channel alone.
-        width: channels of the model.
+    All combinations of "polarity" and "swap" are there, so that the mean of what a
+    model of ``width`` channels says of each depends neither on the sign of its input
+    nor on which channel is the left one. A model of one channel hears each alone.
 
     Raises:
         ValueError: a name is none of these.
@@ -93,10 +80,9 @@ def without_start(blocks: Blocks, shift: int) -> Iterator[tuple[np.ndarray, ...]
 
 
 def in_step(streams: Sequence[Blocks]) -> Iterator[list[tuple[np.ndarray, ...]]]:
-    """Cut streams of blocks so that the blocks of all begin and end together.
+    """Cut streams of one length so that the blocks of all begin and end together.
 
-    Args:
-        streams: of one length; each yields groups of arrays that are equally long.
+    Each yields groups of arrays that are equally long.
 
     Example:
         >>> a, b = [(np.arange(3),), (np.arange(3, 5),)], [(10 * np.arange(5),)]

@@ -1,11 +1,12 @@
 """Several models of one track, side by side: their mean, and how far they are apart.
 
-A single model is an ensemble of one. From the models' estimates and the mixture to the
-stems there is one matrix: the recipe of the stems, for each member, times its weight.
+From all estimates and the mixture to the stems there is one matrix: the recipe of the
+stems, for each member, times its weight. A single model is an ensemble of one.
 """
 
+import dataclasses
 import functools
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,11 +21,11 @@ from sepjax.registry import nearest
 from sepjax.storage import finite
 from sepjax.train.damage import params_sha256
 
-Weights = Sequence[float] | Mapping[str, Sequence[float]]
+Weights = float | Sequence[float] | Mapping[str, float | Sequence[float]]
 
 
 class Member(NamedTuple):
-    """A model of an ensemble, with its parameters, and how it separates."""
+    """A model of an ensemble with its parameters, and how it separates."""
 
     model: SeparationModel
     variables: Variables
@@ -34,25 +35,20 @@ class Member(NamedTuple):
     about: str = ""  # text that tells the model from others, without its parameters
 
 
-class Ensemble(NamedTuple):
-    """Members, and what is written of them.
-
-    Attributes:
-        members: the models.
-        names: of the stems.
-        rows: ``(members, stems, signals)``: the stems of each member alone, as sums of
-            all members' estimates, one after the other, and of the mixture, the last.
-        weights: ``(members, stems)``, which sum to one over members.
-        exact: stems sum to the mixture (:func:`~.recipes.sum_exactly`).
-    """
+@dataclasses.dataclass(frozen=True, eq=False)
+class Ensemble:
+    """Members, and what is written of them."""
 
     members: tuple[Member, ...]
-    names: tuple[str, ...]
+    names: tuple[str, ...]  # of the stems
     rows: np.ndarray
+    """``(members, stems, signals)``: the stems of each member alone, as sums of all
+    members' estimates, one after the other, and of the mixture, the last."""
     weights: np.ndarray
-    exact: bool = False
+    """``(members, stems)``, which sum to one over members."""
+    exact: bool = False  # stems sum to the mixture (recipes.sum_exactly)
 
-    @property
+    @functools.cached_property
     def matrix(self) -> np.ndarray:
         """The stems as sums of all estimates and of the mixture."""
         return np.einsum("mo,mor->or", self.weights, self.rows)
@@ -67,7 +63,7 @@ class Ensemble(NamedTuple):
         """Estimates of all members, and the mixture where it is needed."""
         return self.rows.shape[-1] - (not self.hears_mixture)
 
-    @property
+    @functools.cached_property
     def digest(self) -> str:
         """Text that tells the stems from those of other models and recipes."""
         each = [
@@ -96,10 +92,9 @@ def make_ensemble(
         models: of any rates, channels and chunks. Those in a list of their own, as the
             seeds of one configuration, share a weight.
         weights: of the models, all of one by default; or for stems by their names.
-        total: what the stems sum to: "model", what the models say; "exact", the
-            mixture.
-        recipe: see :func:`sepjax.inference.recipes.make_recipe`. Each member's stems
-            are made by it, so that one may have sources that are sums in another.
+        total: what stems sum to: "model", what the models say; "exact", the mixture.
+        recipe: see :func:`~.recipes.make_recipe`, which makes each member's stems:
+            sources of one may be sums in another.
 
     Raises:
         ValueError: their stems differ, or an option does not fit them.
@@ -116,21 +111,27 @@ def make_ensemble(
     """
     groups = [[each] if isinstance(each, Member) else each for each in models]
     members = [member for group in groups for member in group]
-    recipes = [make_recipe(member.model.sources, **recipe) for member in members]
+    recipes = [_recipe(member, recipe) for member in members]
     names = _common_names(members, recipes)
     if total not in ("model", "exact"):
         raise ValueError(f"the sum is 'model' or 'exact', not {total!r}")
     for each in recipes if total == "exact" else ():
         check_whole(each)
-    counts = [len(member.model.sources) for member in members]
-    rows, first = np.zeros((len(members), len(names), sum(counts) + 1)), 0
-    for row, each, count in zip(rows, recipes, counts):
-        order = [each.names.index(name) for name in names]
-        row[:, first : first + count] = each.matrix[order, :-1]
-        row[:, -1] = each.matrix[order, -1]
-        first += count
+    count = sum(len(member.model.sources) for member in members)
+    rows, first = np.zeros((len(members), len(names), count + 1)), 0
+    for row, each in zip(rows, recipes):
+        matrix = each.matrix[[each.names.index(name) for name in names]]
+        last = first + matrix.shape[1] - 1
+        row[:, first:last], row[:, -1], first = matrix[:, :-1], matrix[:, -1], last
     shares = _weights(weights, [*map(len, groups)], names)
     return Ensemble(tuple(members), names, rows, shares, total == "exact")
+
+
+def _recipe(member: Member, recipe: Mapping[str, Any]) -> Recipe:
+    try:
+        return make_recipe(member.model.sources, **recipe)
+    except ValueError as error:
+        raise ValueError(f"{member.name}: {error}") from error
 
 
 def _common_names(
@@ -160,46 +161,18 @@ def _weights(
     for name, numbers in given.items():
         if name not in names:
             raise ValueError(f"weights: unknown stem {name!r}: {nearest(name, names)}")
-        row = np.array([*numbers] or [1.0] * len(sizes), np.float64)
-        if len(row) != len(sizes) or not (np.isfinite(row) & (row >= 0)).all():
+        row = np.atleast_1d(np.array(numbers, np.float64))
+        row = row if len(row) else np.ones(len(sizes))
+        if row.shape != (len(sizes),) or not (np.isfinite(row) & (row >= 0)).all():
             raise ValueError(
-                f"weights {[*numbers]}: give one number for each model, {len(sizes)} in"
-                " all, none of them negative"
+                f"weights {row.tolist()}: give one number for each model, {len(sizes)} "
+                "in all, none of them negative"
             )
         made[:, names.index(name)] = row
     if not (made.sum(0) > 0).all():
         raise ValueError("weights: those of a stem are all zero: one has to count")
     shares = made / made.sum(0) / np.array(sizes)[:, None]
     return shares.repeat(sizes, axis=0)
-
-
-class Grams:
-    """Inner products of signals, second by second.
-
-    Example:
-        >>> grams = Grams(2)
-        >>> grams.add(np.ones((3, 1, 1)))
-        >>> [second.tolist() for second in grams.seconds]
-        [[[[2.0]]], [[[1.0]]]]
-    """
-
-    def __init__(self, length: int) -> None:
-        self.length, self.time = length, 0
-        self.seconds: list[np.ndarray] = []
-        """``(channels, signals, signals)`` each."""
-
-    def add(self, block: np.ndarray) -> None:
-        """Take ``(time, signals, channels)``."""
-        while len(block):
-            begun = self.time % self.length
-            piece = block[: self.length - begun].transpose(2, 1, 0)
-            gram = piece.astype(np.float64)
-            gram = gram @ gram.transpose(0, 2, 1)
-            if begun:
-                self.seconds[-1] += gram
-            else:
-                self.seconds.append(gram)
-            self.time, block = self.time + piece.shape[-1], block[piece.shape[-1] :]
 
 
 class EnsembleStream:
@@ -211,15 +184,11 @@ class EnsembleStream:
 
     Args:
         ensemble: see :func:`make_ensemble`.
-        blocks: begins to read the track, two times for each member and once for the
-            mixture.
+        blocks: begins to read the track, as often as members and mixture need it.
         sample_rate: of the blocks, Hz.
         shape: see :class:`~.stream.SeparationStream`.
         progress: True shows a bar on stderr. A function is called often, with the share
-            that is done, 0 to 1, which never falls; what it raises ends the work.
-
-    Raises:
-        ValueError: no finite audio, or an argument is out of range.
+            that is done, 0 to 1; what it raises ends the work.
     """
 
     def __init__(
@@ -233,7 +202,7 @@ class EnsembleStream:
     ) -> None:
         self.ensemble, self.matrix = ensemble, ensemble.matrix
         self.sample_rate, self.progress, self.done = sample_rate, progress, 0
-        self.blocks, self.total = self._told(blocks), np.inf
+        self.blocks, self.total = lambda: map(self._tell, blocks()), np.inf
         how: dict[str, Any] = dict(sample_rate=sample_rate, shape=shape)
         self.streams = [
             SeparationStream(model, variables, self.blocks, chunking=chunking, **how)
@@ -242,12 +211,13 @@ class EnsembleStream:
         self.total = sum(stream.count() for stream in self.streams)
         self.channels = self.streams[0].channels
         self.width = max(len(stream.level) for stream in self.streams)
-        self.grams = Grams(sample_rate)
+        self.grams: list[np.ndarray] = []
+        """``(channels, signals, signals)``: inner products in each second."""
 
     def __iter__(self) -> Iterator[np.ndarray]:
         """Separate the track."""
         show = None if self.progress is True else False
-        gathers = self.ensemble.exact or len(self.streams) > 1
+        gathers, time = self.ensemble.exact or len(self.streams) > 1, 0
         tracks = [((block,) for block in stream) for stream in self.streams]
         if self.ensemble.hears_mixture:
             shaped = (x.reshape(len(x), -1, x.shape[-1]) for x in self.blocks())
@@ -264,16 +234,27 @@ class EnsembleStream:
             for parts in in_step(tracks):
                 blocks = [widen(block, self.width) for (block,) in parts]
                 block = np.concatenate(blocks, axis=1)
-                if gathers:
-                    self.grams.add(block)
+                if gathers and len(block):
+                    self._gather(block, time)
+                time += len(block)
                 yield block
 
-    def stems(self, block: np.ndarray, depth: int = 32) -> np.ndarray:
-        """Make stems of a block ``(time, signals, width)``, of the iteration.
+    def _gather(self, block: np.ndarray, time: int) -> None:
+        second = self.sample_rate
+        ends = range(second - time % second, len(block), second)
+        for piece in np.split(block, ends):
+            signals = piece.transpose(2, 1, 0).astype(np.float64)
+            gram = signals @ signals.transpose(0, 2, 1)
+            if time % second:
+                self.grams[-1] += gram
+            else:
+                self.grams.append(gram)
+            time += len(piece)
 
-        Returns:
-            ``(time, stems, channels)``; where they sum to the mixture, on the grid of
-            files of so many bits, 32 for floats.
+    def stems(self, block: np.ndarray, depth: int = 32) -> np.ndarray:
+        """Make ``(time, stems, channels)`` of a block of the iteration.
+
+        Where they sum to the mixture, they are on the grid of files of so many bits.
         """
         self._tell()
         # Samples of a channel side by side, and no BLAS, whose threads wake too slowly.
@@ -291,13 +272,12 @@ class EnsembleStream:
     @functools.cached_property
     def gains(self) -> np.ndarray:
         """How much of each signal is in a stem, (stems, signals, channels)."""
-        gains = self._gains(self.matrix)[:, : self.ensemble.signals]
-        return gains.astype(np.float32)
+        return self._gains(self.matrix)[:, : self.ensemble.signals].astype(np.float32)
 
     @functools.cached_property
     def shares(self) -> np.ndarray:
         """The share of each stem in the power of all, (stems, channels)."""
-        gram, rows = np.sum(self.grams.seconds, axis=0), self._gains(self.matrix)
+        gram, rows = np.sum(self.grams, axis=0), self._gains(self.matrix)
         power = np.einsum("orc,crs,osc->oc", rows, gram, rows)
         power = np.where(power.sum(0) > 0, np.maximum(power, 0), 1)
         if self.width > self.channels:
@@ -311,25 +291,20 @@ class EnsembleStream:
 
         in dB, over all channels, of stems :math:`\hat s_m` of the M members alone and
         :math:`\bar s` as it is written: -20 dB are a tenth of its level. It is None
-        where the stem is silent, or all members agree to the last bit.
-
-        Returns:
-            For JSON: ``members``, ``weights`` and, in dB, ``seconds`` and ``track`` of
-            each stem by its name.
+        where the stem is silent, or all members agree to the last bit. The result is
+        for JSON.
         """
-        seconds = [self._spread(gram) for gram in self.grams.seconds]
         facts = {
             "weights": self.ensemble.weights.T,
-            "track": self._spread(np.sum(self.grams.seconds, axis=0)),
-            "seconds": np.stack(seconds, -1),
+            "track": self._spread(np.sum(self.grams, axis=0)),
+            "seconds": np.stack([*map(self._spread, self.grams)], -1),
         }
-        about = {
-            "definition": "10 log10 of the mean over members of |member - stem|^2, "
-            "over |stem|^2, in each second and in the whole track, in dB",
+        names, text = self.ensemble.names, "10 log10 of the mean over members of "
+        return {
+            "definition": f"{text}|member - stem|^2, over |stem|^2, in each second and "
+            "in the whole track, in dB",
             "members": [member.name for member in self.ensemble.members],
-        }
-        names = self.ensemble.names
-        return about | {k: dict(zip(names, finite(v, 3))) for k, v in facts.items()}
+        } | {key: dict(zip(names, finite(x, 3))) for key, x in facts.items()}
 
     def _spread(self, gram: np.ndarray) -> np.ndarray:
         """(stems,) in dB, from (channels, signals, signals)."""
@@ -348,16 +323,8 @@ class EnsembleStream:
         ones = np.ones((1, self.width))
         return rows[..., None] * np.concatenate([*scales, ones])
 
-    def _told(self, blocks: Blocks) -> Blocks:
-        """Blocks, whose reader is told that work goes on."""
-
-        def read() -> Iterable[np.ndarray]:
-            for block in blocks():
-                self._tell()
-                yield block
-
-        return read
-
-    def _tell(self) -> None:
+    def _tell(self, block: Any = None) -> Any:
+        """Tell that work goes on; return the block."""
         if callable(self.progress):
             self.progress(min(self.done / self.total, 1.0))
+        return block

@@ -1,12 +1,11 @@
 """Files of recordings to files of stems: what is there already, disk space, notes."""
 
 import contextlib
+import functools
 import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-
-import numpy as np
 
 from data_pipelines.audio.decode import Audio
 from data_pipelines.audio.encode import FORMATS, Output
@@ -21,15 +20,13 @@ SKIPPED = "exists, skipped"
 def separate_file(
     ensemble: Ensemble,
     audio: Audio,
-    place: Path | Place,
+    place: Place,
     path: Path,
     *,
     output: Output = DEFAULT,
-    recipe: str = "",
     overwrite: bool = True,
     progress: bool | Callable[[float], object] = True,
     say: Callable[[str], None] = lambda text: None,
-    stopped: Callable[[], bool] = lambda: False,
 ) -> str:
     """Write the stems of a file, all or none; return what they are, in words.
 
@@ -37,26 +34,22 @@ def separate_file(
     (:meth:`~.ensemble.EnsembleStream.spread`).
 
     Args:
-        ensemble: see :func:`sepjax.inference.ensemble.make_ensemble`.
+        ensemble: see :func:`~.ensemble.make_ensemble`.
         audio: as :func:`data_pipelines.audio.decode.open_part` found it.
-        place: a folder for the stems, or where else they go.
+        place: where the stems go.
         path: of the recording, which ``audio`` may be a copy of.
         output: format, depth and the like.
-        recipe: text that tells the models and what is made of them from others.
-        overwrite: make stems anew that are there, of the same recipe, output and file
+        overwrite: make stems anew that are there, of the same models, options and file
             (its size and date); otherwise the answer is :data:`SKIPPED`.
-        progress: see :class:`sepjax.inference.ensemble.EnsembleStream`.
-        say: told what is being done, and what the models cannot hear of the file.
-        stopped: asked after every block whether to leave off.
+        progress: see :class:`~.ensemble.EnsembleStream`.
+        say: told what is done, and what the models cannot hear.
 
     Raises:
-        InterruptedError: ``stopped`` says so; nothing is left of the stems.
         OSError: the stems do not fit on the disk, or cannot be written.
         ValueError: the file cannot be read to its end, or the format has not as many
             channels, or no exact sums.
     """
-    place = Place.of(place)
-    recipe = _recipe(path, recipe, output)
+    recipe = _recipe(path, ensemble, output)
     if recipe and not overwrite:
         if place.holds(ensemble.names, output.kind, mark(path, recipe)):
             return SKIPPED
@@ -71,14 +64,12 @@ def separate_file(
             f"{path}: its stems take {size / 1e6:.1f} MB until they are finished, but "
             f"only {free / 1e6:.1f} MB are free in {place.folder}"
         )
-    spread = _spread_path(place)
+    spread = place.path("spread", "json")
+    spread = spread.with_name(spread.name.removesuffix(".json") + ".json")
+    several, ours = len(ensemble.members) > 1, _is_spread(spread)
+    if several and os.path.lexists(spread) and not ours:
+        raise FileExistsError(f"{spread} is no spread of sepjax: give another folder")
     _announce(ensemble, audio, path, say)
-
-    def watched(block: np.ndarray) -> np.ndarray:
-        if stopped():
-            raise InterruptedError("interrupted")
-        return block
-
     stream = EnsembleStream(
         ensemble,
         audio.blocks,
@@ -89,12 +80,12 @@ def separate_file(
     form = audio.sample_rate, output, path, ensemble.signals, recipe
     with StemFiles(place, ensemble.names, *form) as files:
         for block in stream:
-            files.append(watched(block))
-        depth = output.depth or 32
-        note = files.write(lambda block: stream.stems(watched(block), depth))
-    spread.unlink(missing_ok=True)  # of other models
-    if len(ensemble.members) > 1:
+            files.append(block)
+        note = files.write(functools.partial(stream.stems, depth=output.depth or 32))
+    if several:
         write_json(spread, stream.spread())
+    elif ours:  # of other models
+        spread.unlink()
     return note
 
 
@@ -110,21 +101,18 @@ def check_sums(ensemble: Ensemble, output: Output) -> None:
         raise ValueError(f"--sum exact: {what} changes stems: choose wav or flac alone")
 
 
-def _spread_path(place: Place) -> Path:
-    """Where the spread is written: what has its name was made here."""
-    path = place.path("spread", "json").with_suffix(".json")
+def _is_spread(path: Path) -> bool:
     with contextlib.suppress(OSError, ValueError):
-        if not os.path.lexists(path) or "members" in read_json(path, dict):
-            return path
-    raise FileExistsError(f"{path} was not made by sepjax: give another folder")
+        return {"members", "seconds"} <= read_json(path, dict).keys()
+    return False
 
 
-def _recipe(path: Path, recipe: str, output: Output) -> str:
+def _recipe(path: Path, ensemble: Ensemble, output: Output) -> str:
     """Text on all that shapes the stems; none where the recording has no date."""
-    if not recipe or not path.is_file():
+    if not path.is_file():
         return ""
     info = os.stat(path)
-    return f"{recipe} {output} {info.st_size} {info.st_mtime_ns}"
+    return f"{ensemble.digest} {output} {info.st_size} {info.st_mtime_ns}"
 
 
 def _announce(

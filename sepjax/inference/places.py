@@ -21,24 +21,18 @@ KEYS = ("track", "trackext", "stem", "ext")
 
 @dataclass(frozen=True)
 class Place:
-    """The files of a track's stems.
+    """The files of a track's stems."""
 
-    Attributes:
-        folder: that they lie in, or below.
-        track: the name of the track.
-        pattern: of their names; see :func:`check_pattern`.
-        extension: of the recording, without its dot.
-    """
-
-    folder: Path
-    track: str
-    pattern: str = PATTERN
-    extension: str = ""
+    folder: Path  # that they lie in, or below
+    track: str  # its name
+    pattern: str = PATTERN  # of their names
+    extension: str = ""  # of the recording, without its dot
 
     @classmethod
-    def of(cls, folder: "Path | Place") -> "Place":
-        """Return a place, or that of a folder for one track."""
-        return folder if isinstance(folder, Place) else cls(folder.parent, folder.name)
+    def of(cls, folder: Path) -> "Place":
+        """Return the place in which a folder is that of a track."""
+        folder = folder if folder.name.strip(".") else folder.resolve()
+        return cls(folder.parent, folder.name)
 
     def path(self, stem: str, kind: str) -> Path:
         """Return the file of a stem.
@@ -60,20 +54,15 @@ class Place:
         return str(self.path("*", "*"))
 
     def is_free(self, stems: Sequence[str], origin: Path | None) -> bool:
-        """Whether stems of a file can be written without harm to others.
-
-        Files of their names must be stems that sepjax has made of the same file, which
-        says a digest of its path in the comment of each stem.
-        """
+        """Whether files of the stems' names are stems of the same origin, if any."""
         for path in self.all_paths(stems):
             above = itertools.takewhile(lambda p: p != self.folder, path.parents)
             if any(os.path.lexists(each) and not each.is_dir() for each in above):
                 return False
-            if not os.path.lexists(path):
-                continue
-            if path.is_symlink() or not path.is_file():  # a pipe waits for a writer
-                return False
-            if not read_comment(path).startswith(mark(origin)):
+            # A pipe would wait for a writer.
+            regular = path.is_file() and not path.is_symlink()
+            ours = regular and read_comment(path).startswith(mark(origin))
+            if os.path.lexists(path) and not ours:
                 return False
         return True
 
@@ -88,11 +77,7 @@ class Place:
 
 
 def mark(origin: Path | None, recipe: str = "") -> str:
-    """Return the comment of stems: what they are of, and how they were made.
-
-    Args:
-        origin: the file; its path counts.
-        recipe: text on all that shapes the samples.
+    """Return the comment of stems: digests of the path and of all that shapes them.
 
     Example:
         >>> mark(None)
@@ -112,16 +97,12 @@ def is_stem(path: Path) -> bool:
 def check_pattern(pattern: str) -> None:
     """Check a pattern of names, such as ``{track}/{stem}.{ext}``.
 
-    ``{track}`` is the name of the recording, ``{trackext}`` its extension, ``{stem}``
-    the source, ``{ext}`` the extension of the format.
-
     Raises:
         ValueError: it has unknown keys, not the key of the stem, or leads elsewhere.
 
     Example:
-        >>> check_pattern("{track}-{stems}.wav")  # doctest: +ELLIPSIS
+        >>> check_pattern("{track}-{stems}.wav")
         Traceback (most recent call last):
-        ...
         ValueError: --filename: unknown key {stems}: did you mean 'stem'? ...
     """
     try:
@@ -142,20 +123,14 @@ def check_pattern(pattern: str) -> None:
 
 
 def free_places(
-    output: Path,
-    files: Sequence[Path],
-    stems: Sequence[str],
-    pattern: str = PATTERN,
+    output: Path, files: Sequence[Path], stems: Sequence[str], pattern: str = PATTERN
 ) -> Iterator[tuple[Path, Place]]:
     """Yield each file and the place in ``output`` that its stems may have.
 
-    ``{track}`` is the shortest of the file's names (:func:`names_of`) that no other
-    file has, and under which there are no files that were made of something else.
+    ``{track}`` is the first name of the file that no other file's stems have.
     """
     taken: set[str] = set()
     for path, names in names_of(files).items():
-        # Without {track} other names make no other place, nor where a file has the name
-        # of a folder.
         for name in itertools.islice(names, MOST if "{track}" in pattern else 1):
             place = Place(output, name, pattern, path.suffix[1:])
             keys = {str(each).casefold() for each in place.all_paths(stems)}
@@ -168,8 +143,8 @@ def free_places(
 def names_of(files: Sequence[Path]) -> dict[Path, Iterator[str]]:
     """Yield names for each file's stems, from the shortest that no other file has on.
 
-    The first is the song's own name: of its folder, for a file called mixture. Each
-    following one is a folder deeper.
+    The first is the song's own, of the folder for a file called mixture; each following
+    one is a folder deeper.
 
     Example:
         >>> names = names_of([Path("/a/CD/01.wav"), Path("/b/CD/01.wav")])

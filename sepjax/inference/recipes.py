@@ -1,7 +1,4 @@
-"""What is written of estimates: some, sums of them, what they leave, an exact sum.
-
-All but the exact sum is one matrix from a model's estimates and the mixture to stems.
-"""
+"""What is written of estimates: some, sums of them, what they leave, an exact sum."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
@@ -15,25 +12,20 @@ METHODS = ("add", "minus", "none")
 
 
 class Recipe(NamedTuple):
-    """Stems, each a sum of a model's estimates and of the mixture.
-
-    Attributes:
-        names: of the stems.
-        matrix: ``(stems, sources + 1)``: how much of each estimate is in a stem, and,
-            last, of the mixture.
-    """
+    """Stems, each a sum of a model's estimates and of the mixture."""
 
     names: tuple[str, ...]
     matrix: np.ndarray
+    """``(stems, sources + 1)``: how much of each estimate, last of the mixture."""
 
 
 def make_recipe(
     sources: Sequence[str],
     *,
-    stems: Iterable[str] = (),
+    stems: str | Iterable[str] = (),
     two_stems: str = "",
     other_method: str = "add",
-    aggregate: Mapping[str, Iterable[str]] | None = None,
+    aggregate: Mapping[str, str | Iterable[str]] | None = None,
     residual: bool = False,
 ) -> Recipe:
     """Make the recipe of the stems that are wanted; by default, each source is one.
@@ -41,31 +33,26 @@ def make_recipe(
     Args:
         sources: of the model.
         stems: these only: names of sources, of sums, or "residual".
-        two_stems: this stem and what is not in it, as ``other_method`` says: "add", the
-            sum of all other sources, ``no_<stem>``; "minus", the mixture without the
-            stem, ``minus_<stem>``; "none", nothing.
-        other_method: see there.
+        two_stems: this stem and what is not in it.
+        other_method: what that is: "add", the sum of all other sources, ``no_<stem>``;
+            "minus", the mixture without the stem, ``minus_<stem>``; "none", nothing.
         aggregate: name of a sum -> its parts, which are no stems of their own then,
-            unless ``stems`` names them. A part may be an earlier sum. Where a source
-            has the name of the sum already, and none of the parts is there, it is the
-            sum.
+            unless ``stems`` names them. A part may be an earlier sum. A source of that
+            name is the sum where none of the parts is there.
         residual: one more stem: the mixture without all sources.
 
     Raises:
-        ValueError: there is no such source, with the nearest names; or a name is taken,
-            or stems are chosen twice.
+        ValueError: there is no such source, a name is taken, or stems are chosen twice.
 
     Example:
         >>> recipe = make_recipe(["drums", "bass", "vocals"], two_stems="vocals")
         >>> recipe.names, recipe.matrix.tolist()
         (('vocals', 'no_vocals'), [[0.0, 0.0, 1.0, 0.0], [1.0, 1.0, 0.0, 0.0]])
-        >>> make_recipe(["bass", "vocals"], residual=True).matrix[-1].tolist()
-        [-1.0, -1.0, 1.0]
 
     Reference:
         The names of the two stems and the three methods are those of demucs 4.1.
     """
-    stems, units = list(stems), np.eye(len(sources) + 1)
+    stems, units = listed(stems), np.eye(len(sources) + 1)
     rows = dict(zip(sources, units))
     chosen = _combine(rows, aggregate or {})
     if two_stems:
@@ -81,15 +68,20 @@ def make_recipe(
     return Recipe(names, np.stack([_find(name, rows) for name in names]))
 
 
+def listed(names: str | Iterable[str]) -> list[str]:
+    """Return names as a list; a text is one name."""
+    return [names] if isinstance(names, str) else list(names)
+
+
 def _combine(
-    rows: dict[str, np.ndarray], aggregate: Mapping[str, Iterable[str]]
+    rows: dict[str, np.ndarray], aggregate: Mapping[str, str | Iterable[str]]
 ) -> list[str]:
     """Add sums to the rows; return the names of those that are no part of another."""
     chosen, sources = list(rows), set(rows)
     for problem in name_problems(dict.fromkeys([*rows, *aggregate])):
         raise ValueError(f"sums and stems: {problem}")
     for name, parts in aggregate.items():
-        parts = dict.fromkeys(parts)
+        parts = dict.fromkeys(listed(parts))
         if name in sources and parts.keys() & rows.keys():
             raise ValueError(f"there is a stem {name!r} already: rename the sum")
         if name not in sources:
@@ -130,15 +122,14 @@ def check_whole(recipe: Recipe) -> None:
     Example:
         >>> check_whole(make_recipe(["bass", "vocals"], stems=["vocals"]))
         Traceback (most recent call last):
-        ValueError: vocals: these stems are not the whole mixture, so that they cannot
-        sum to it exactly: leave none out and none twice, or add the residual
+        ValueError: vocals: not the whole mixture, or a part of it twice: these stems
+        cannot sum to it exactly; name others, or add the residual
     """
     total = recipe.matrix.sum(0)
     if not (total[:-1] == 1 - total[-1]).all():
         raise ValueError(
-            f"{', '.join(recipe.names)}: these stems are not the whole mixture, so that"
-            " they cannot sum to it exactly: leave none out and none twice, or add the "
-            "residual"
+            f"{', '.join(recipe.names)}: not the whole mixture, or a part of it twice: "
+            "these stems cannot sum to it exactly; name others, or add the residual"
         )
 
 
@@ -149,21 +140,16 @@ def sum_exactly(
 
     .. math:: s_j + p_j \big(x - \textstyle\sum_k s_k\big), \quad \sum_j p_j = 1
 
-    rounded to the depth. What rounding leaves goes into the stem with the largest
-    share, so that integers sum exactly to those of the mixture, and floats up to the
-    rounding of that one stem. With shares in proportion to positive numbers
-    :math:`v_j` these are, of all stems with this sum, the nearest to the estimates in
-    :math:`\sum_j |\cdot|^2 / v_j`: true sources have the sum, too, so that the error
-    against them does not grow in that norm, whatever the estimates are.
+    What rounding leaves goes into the stem with the largest share. With shares in
+    proportion to positive :math:`v_j` these are, of all stems with this sum, nearest to
+    the estimates in :math:`\sum_j |\cdot|^2 / v_j`: true sources have the sum, too, so
+    that the error against them does not grow in that norm.
 
     Args:
-        stems: ``(time, stems, channels)``.
+        stems: ``(time, stems, channels)``; so are those returned, float32.
         mixture: ``(time, channels)``.
         shares: ``(stems, channels)``, which sum to one over stems.
-        depth: bits of a sample, 32 for floats.
-
-    Returns:
-        ``(time, stems, channels)`` float32, on the grid of the depth.
+        depth: bits of a sample, on whose grid stems are; 32 for floats.
 
     Example:
         >>> stems, mixture = np.float32([[[0.5], [0.1]]]), np.float32([[0.7]])

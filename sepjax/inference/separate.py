@@ -2,12 +2,6 @@
 
 The device sees chunks of one size; the host holds the track and its stems. Tracks too
 long for that: :class:`sepjax.inference.stream.SeparationStream`.
-
-A track is resampled to the model's rate, every channel is normalised by its standard
-deviation, unless the model wants it as loud as it is, and cut into chunks of one fixed
-length, which are separated one batch after the other and cross-faded. The estimates of
-a model trained on SI-SDR have no scale of their own, so that they are finally fitted to
-the mixture.
 """
 
 from collections.abc import Callable, Sequence
@@ -50,12 +44,12 @@ def separate(
         chunk: seconds separated at once.
         overlap: share of a chunk that is cross-faded with the next, in [0, 1).
         normalize: divide every channel, or both of a stereo model, by the standard
-            deviation first. Without, the model hears the mixture as loud as it is, as
-            it did in training with ``data.normalize=False``.
+            deviation first, as in training with ``data.normalize``.
         rescale: fit the scales :math:`c_j` of every channel so that
-            :math:`\sum_j c_j \hat s_j` is nearest to the mixture.
-        shifts: times that the track is heard, each up to half a second later; the
-            estimates are the mean.
+            :math:`\sum_j c_j \hat s_j` is nearest to the mixture: estimates of a model
+            trained on SI-SDR have none of their own.
+        shifts: times that the track is heard, each up to half a second later; estimates
+            are the mean.
         augment: what else is heard: "polarity", the track upside down; "swap", both
             channels of a stereo model exchanged.
         references: ``(sources, time, channels)``, for ideal masks, which need them.
@@ -102,11 +96,7 @@ def separate_array(
     sample_rate: int,
     progress: bool | Callable[[float], object] = False,
 ) -> dict[str, np.ndarray]:
-    """Separate ``(time, 1 + references, channels)``, checked, by an ensemble.
-
-    Returns:
-        Stem -> ``(time, channels)``.
-    """
+    """Separate checked ``(time, 1 + references, channels)``: stem -> its array."""
     stream = EnsembleStream(
         ensemble,
         lambda: (tracks[at : at + BLOCK] for at in range(0, len(tracks), BLOCK)),

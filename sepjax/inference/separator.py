@@ -2,7 +2,7 @@
 
 import contextlib
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
 
@@ -12,7 +12,8 @@ import numpy as np
 
 from sepjax.inference.augmentation import mirrors, shift_lengths
 from sepjax.inference.chunks import Chunking, check_chunking
-from sepjax.inference.ensemble import Ensemble, Member, Weights, make_ensemble
+from sepjax.inference.ensemble import Ensemble, Member, make_ensemble
+from sepjax.inference.recipes import listed
 from sepjax.inference.separate import checked_mixture, separate_array
 
 # What loads models and reads files is imported when it is wanted.
@@ -36,13 +37,7 @@ class Separator:
             list of them, whose stems are averaged. A run of several seeds is the mean
             of its seeds. By default, what ``sepjax models`` says.
         device: where to compute, as "cpu", "gpu", "gpu:1"; JAX's own by default.
-        weights: of the models; see :func:`sepjax.inference.ensemble.make_ensemble`.
-        chunk: seconds separated at once; as each model was made for by default.
-        overlap: share of a chunk that is cross-faded with the next; likewise.
-        shifts: see :func:`sepjax.separate`.
-        augment: see there.
-        options: ``total="exact"``, and those of
-            :func:`sepjax.inference.recipes.make_recipe`.
+        options: see :func:`load_ensemble`.
 
     Attributes:
         sources: names of the stems.
@@ -50,7 +45,8 @@ class Separator:
         licence: of the weights, as far as it is known.
 
     Raises:
-        ValueError: a name, an option or the device is not known.
+        OSError: a name stands for no model, or it cannot be fetched.
+        ValueError: an option or the device is not known.
 
     Example:
         >>> separator = Separator("hpss", chunk=0.5)
@@ -61,8 +57,7 @@ class Separator:
         (2, 9000)
 
     Reference:
-        The idea is that of ``demucs.api.Separator``: ``separate_tensor`` is the call,
-        ``separate_audio_file`` is :meth:`separate_file`, ``callback`` is ``progress``.
+        The idea is that of ``demucs.api.Separator``.
     """
 
     def __init__(
@@ -70,18 +65,12 @@ class Separator:
         models: str | Path | Sequence[str | Path] = (),
         *,
         device: str | jax.Device | None = None,
-        weights: Weights = (),
-        chunk: float | None = None,
-        overlap: float | None = None,
-        shifts: int = 1,
-        augment: Iterable[str] = (),
         **options: Any,
     ) -> None:
         names = [models] if isinstance(models, str | Path) else list(models)
-        self.device = _device(device) if isinstance(device, str) else device
-        asked = dict(chunk=chunk, overlap=overlap, shifts=shifts, augment=(*augment,))
+        self.device = find_device(device) if isinstance(device, str) else device
         with self._placed():
-            self.ensemble = load_ensemble(names, asked, weights=weights, **options)
+            self.ensemble = load_ensemble(names, **options)
         members = self.ensemble.members
         self.sources = self.ensemble.names
         self.sample_rate = max(member.model.sample_rate for member in members)
@@ -107,9 +96,6 @@ class Separator:
             progress: called often, with the share that is done, 0 to 1.
             cancel: an event that is set, or a function that returns true, to end it.
 
-        Returns:
-            Name of the stem -> array.
-
         Raises:
             Cancelled: ``cancel`` said so.
             ValueError: the array is no finite audio, or its layout is not clear.
@@ -122,15 +108,14 @@ class Separator:
         turned = _lies_on_its_side(wave.shape, layout)
         wave = wave.T if turned else wave
         tracks = checked_mixture(wave, sample_rate)[:, None]
-        told = _watched(progress, cancel)
+        watch, made = _watched(progress, cancel), {}
         with self._placed():
-            stems = separate_array(self.ensemble, tracks, sample_rate, told)
-            made: dict[str, Any] = {}
+            stems = separate_array(self.ensemble, tracks, sample_rate, watch)
             for name, stem in stems.items():
                 stem = stem.reshape(wave.shape)
                 stem = stem.T if turned else stem
                 made[name] = jnp.asarray(stem) if isinstance(audio, jax.Array) else stem
-            return made
+        return made
 
     def separate_file(
         self,
@@ -143,18 +128,14 @@ class Separator:
     ) -> dict[str, Path]:
         """Write the stems of a file as ``sepjax separate`` does, all or none.
 
-        Args:
-            path: of the recording.
-            folder: for its stems.
-            progress: as in a call.
-            cancel: likewise.
-            output: fields of :class:`data_pipelines.audio.encode.Output`, as ``kind``.
+        Progress and cancel are those of a call, ``output`` has fields of
+        :class:`data_pipelines.audio.encode.Output`, as ``kind``.
 
         Returns:
             Name of the stem -> its file.
 
         Raises:
-            Cancelled: ``cancel`` said so.
+            Cancelled: ``cancel`` said so; nothing of the stems is left.
             OSError: a file cannot be read or written.
             ValueError: the recording is damaged.
         """
@@ -165,23 +146,19 @@ class Separator:
 
         place, form = Place.of(Path(folder)), Output(**output)
         place.folder.mkdir(parents=True, exist_ok=True)
+        track = open_part(path), place, Path(path)
         with self._placed():
-            told, track = (
-                _watched(progress, cancel),
-                (open_part(path), place, Path(path)),
-            )
-            separate_file(self.ensemble, *track, output=form, progress=told)
+            watch = _watched(progress, cancel)
+            separate_file(self.ensemble, *track, output=form, progress=watch)
         return {name: place.path(name, form.kind) for name in self.sources}
 
     def _placed(self) -> contextlib.AbstractContextManager[Any]:
-        return (
-            jax.default_device(self.device) if self.device else contextlib.nullcontext()
-        )
+        device = self.device
+        return jax.default_device(device) if device else contextlib.nullcontext()
 
 
 def load_ensemble(
     names: Sequence[str | Path],
-    asked: Mapping[str, Any],
     *,
     changes: Iterable[str] = (),
     say: Callable[[str], object] = lambda text: None,
@@ -190,12 +167,13 @@ def load_ensemble(
     """Load the models of an ensemble; the seeds of a run share its weight.
 
     Args:
-        names: see :class:`Separator`.
-        asked: fields of :class:`~.chunks.Chunking` that are not as each model was made
-            for; None: they are.
+        names: of models, or folders; the default one if there are none.
         changes: see :func:`sepjax.train.load.load`.
         say: told the names of models, and what restricts the use of their weights.
-        options: see :func:`sepjax.inference.ensemble.make_ensemble`.
+        options: ``chunk``, ``overlap``, ``normalize``, ``rescale``, ``shifts`` and
+            ``augment`` of :func:`sepjax.separate`, where they are not to be as each
+            model was made for; ``weights`` and ``total`` of
+            :func:`~.ensemble.make_ensemble`; those of :func:`~.recipes.make_recipe`.
 
     Raises:
         ValueError: a model or an option is not known, or they do not fit.
@@ -203,8 +181,10 @@ def load_ensemble(
     from sepjax.models.releases import default_separator
     from sepjax.train.load import load, weight_facts
 
-    given = {key: value for key, value in asked.items() if value is not None}
-    wanted = Chunking()._replace(**given)  # told before anything is loaded
+    given = {name: options.pop(name, None) for name in Chunking._fields}
+    given = {name: value for name, value in given.items() if value is not None}
+    given["augment"] = (*listed(given.get("augment", ())),)
+    wanted = Chunking(**given)  # wrong ones are told before anything is loaded
     check_chunking(wanted.chunk, wanted.overlap)
     shift_lengths(wanted.shifts, 1)
     mirrors(wanted.augment, 1)
@@ -217,24 +197,18 @@ def load_ensemble(
             facts = weight_facts(folder)
             if facts.get("licence_notice"):
                 say(facts["licence_notice"])
-            chunking = Chunking(
-                config.eval.chunk_seconds,
-                config.eval.overlap,
-                config.data.normalize,
-                config.eval.rescale,
-            )._replace(**facts.get("separate", {}) | given)
+            lengths = config.eval.chunk_seconds, config.eval.overlap
+            levels = config.data.normalize, config.eval.rescale
+            chunking = Chunking(*lengths, *levels)._replace(**given)
+            if model.tiling and given.keys() & {"chunk", "overlap"}:
+                say(f"{folder} cuts songs by itself: chunk and overlap change nothing")
             texts = str(folder), str(facts.get("licence", "")), str(config)
             groups[-1].append(Member(model, variables, chunking, *texts))
     return make_ensemble(groups, **options)
 
 
 def seed_folders(name: str | Path) -> list[str | Path]:
-    """Return the folders of a run's seeds in their order, or the name of what has none.
-
-    Example:
-        >>> seed_folders("hpss")
-        ['hpss']
-    """
+    """Return the folders of a run's seeds in their order, or what has none."""
     folder = Path(name)
     numbers = (path.name.removeprefix("seed_") for path in folder.glob("seed_*"))
     seeds = sorted(int(number) for number in numbers if number.isdecimal())
@@ -244,8 +218,7 @@ def seed_folders(name: str | Path) -> list[str | Path]:
 
 
 def _watched(
-    progress: Callable[[float], object] | None,
-    cancel: Cancel | None,
+    progress: Callable[[float], object] | None, cancel: Cancel | None
 ) -> Callable[[float], None]:
     """Tell how much is done, and raise where the caller has cancelled."""
     asks = cancel.is_set if isinstance(cancel, threading.Event) else cancel
@@ -273,10 +246,20 @@ def _lies_on_its_side(shape: tuple[int, ...], layout: str) -> bool:
     return len(shape) == 2 and layout == "channels_time"
 
 
-def _device(name: str) -> jax.Device:
-    kind, _, index = name.partition(":")
+def find_device(name: str) -> jax.Device:
+    """Return the device that ``cpu``, ``gpu``, ``cuda`` or ``gpu:1``, the second, is.
+
+    Raises:
+        ValueError: there is no such device; the message names those that are.
+
+    Example:
+        >>> find_device("abacus")
+        Traceback (most recent call last):
+        ValueError: there is no device 'abacus' here, but ...
+    """
+    kind, _, index = name.lower().partition(":")
     try:
-        return jax.devices(kind)[int(index or 0)]
-    except (RuntimeError, IndexError, ValueError) as error:
-        known = ", ".join(str(device) for device in jax.devices())
-        raise ValueError(f"there is no device {name!r}, but {known}") from error
+        return dict(enumerate(jax.devices(kind)))[int(index or 0)]
+    except (RuntimeError, KeyError, ValueError) as error:
+        known = ", ".join(f"{each.platform}:{each.id}" for each in jax.devices())
+        raise ValueError(f"there is no device {name!r} here, but {known}") from error

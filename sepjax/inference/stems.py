@@ -28,30 +28,20 @@ DEFAULT = Output()
 class StemFiles:
     """Stems that are written block by block: all stems of a track, or none.
 
-    What is appended, *raw* signals, need not be the stems: :meth:`write` makes those
-    of it. Their peak and level are known only at the end. Until then the raw samples
-    lie in one file in a hidden folder beside the track's, as 32-bit floats without a
-    header, which is deleted when the ``with`` block ends. Without :meth:`write` no stem
-    is left either.
-
-    Args:
-        folder: of the track, or another place of the stems; created where needed; older
-            stems of the same origin are replaced.
-        names: of the stems.
-        sample_rate: Hz.
-        output: how they are written.
-        origin: file that the stems are of; see :meth:`Place.is_free`.
-        raw: signals that are appended side by side; as many as stems by default.
-        recipe: text on all that shapes the samples; see :func:`places.mark`.
+    What is appended, *raw* signals, as many as stems by default, need not be the stems:
+    :meth:`write` makes those of it. Their peak and level are known only at the end.
+    Until then the raw samples lie in one file in a hidden folder beside the track's, as
+    32-bit floats, which is deleted when the ``with`` block ends. Older stems of the
+    same origin are replaced.
 
     Raises:
-        OSError: the stems could not be written, for instance to a full disk; another
-            process writes them; files are in the way that are no stems of the origin.
+        OSError: the stems could not be written, or another process writes them; files
+            are in the way that are no stems of the origin.
     """
 
     def __init__(
         self,
-        folder: Path | Place,
+        place: Place,
         names: Sequence[str],
         sample_rate: int,
         output: Output = DEFAULT,
@@ -59,7 +49,7 @@ class StemFiles:
         raw: int = 0,
         recipe: str = "",
     ) -> None:
-        self.place, self.names, self.origin = Place.of(folder), list(names), origin
+        self.place, self.names, self.origin = place, list(names), origin
         self.sample_rate, self.output = sample_rate, output.of_depth(16)
         self.rate = FORMATS[output.kind].rate(sample_rate)  # of the files
         self.raw, self.width, self.frames = raw or len(self.names), 1, 0
@@ -91,17 +81,11 @@ class StemFiles:
         """Write the stems to files, all side by side.
 
         By default nothing is clipped. Where a stem exceeds full scale, all stems of the
-        track become 32-bit float (WAV), or are turned down by one common gain, so that
-        they still sum to the mixture up to that gain. WAV of 24 bits becomes float
-        where the track is so quiet that rounding would be less than 90 dB below it.
-        What has other rates than the track is resampled.
+        track become 32-bit float (WAV), or are turned down by one common gain. WAV of
+        24 bits becomes float where rounding would be less than 90 dB below the track.
 
-        Args:
-            stems: makes the stems ``(time, stems, channels)`` of raw samples
-                ``(time, raw, width)``: of the whole track, block by block, twice.
-
-        Returns:
-            What the files are, in words.
+        ``stems`` makes ``(time, stems, channels)`` of raw ``(time, raw, width)``, block
+        by block of the whole track, twice. Returned is what the files are, in words.
 
         Raises:
             OverflowError: a sample of a stem is no finite float.
@@ -189,13 +173,10 @@ class StemFiles:
         (self.part / RAW).unlink()
         frames = max(scale_frames(self.frames, self.sample_rate, self.rate), 1)
         for part, path in files.items():
-            try:
-                found = open_part(part)
-                whole = found.frames == frames or not found.exact
-            except DataError:
-                whole = False
-            if not whole:
-                raise OSError(f"{path}: only a part was stored")
+            with contextlib.suppress(DataError):
+                if open_part(part).frames == frames:
+                    continue
+            raise OSError(f"{path}: only a part was stored")
         return files
 
     @contextlib.contextmanager

@@ -28,20 +28,14 @@ class Release(NamedTuple):
     download_bytes: int
     licence: str  # of the weights
     trained_on: str
-    latency_seconds: float
-    """Seconds of a song that must be there before its first stems are."""
-    place: str
-    """Where its files are."""
-    scores: Mapping[str, float] = NOTHING
-    """Source -> SDR in dB, as published."""
-    scored: str = ""
-    """On what, how, and by whom."""
-    base: str = ""
-    """Another released model with the same files."""
-    changes: Mapping[str, Any] = NOTHING
-    """Fields of ``config.model`` that are not as in the other's."""
-    preferred: bool = False
-    """Whether it separates for those who name none."""
+    latency_seconds: float  # of a song that must be there before its first stems are
+    place: str = ""  # of its files
+    files: Mapping[str, str] = NOTHING  # -> how their SHA-256 begin
+    model: Mapping[str, Any] = NOTHING  # fields of config.model that files do not tell
+    sums: tuple[str, ...] = ()  # as data.sums: sources that songs may have in parts
+    scores: Mapping[str, float] = NOTHING  # source -> SDR in dB, as published
+    scored: str = ""  # on what, how, and by whom
+    preferred: bool = False  # it separates for those who name none
 
 
 def released_place(name: str) -> Path:
@@ -69,13 +63,13 @@ def ready_models() -> dict[str, Release]:
     models = dict(RELEASES)
     for name in MODEL_CONFIGS:
         if config := MODEL_CONFIGS[name].ready():
-            facts = (0, 0, "MIT", "nothing", config.eval.chunk_seconds, "")
+            facts = (0, 0, "MIT", "nothing", config.eval.chunk_seconds)
             models[name] = Release(config.data.sources, *facts)
     return models
 
 
 def ready_facts() -> list[dict[str, Any]]:
-    """Return what ``sepjax models --json`` prints: a model's facts, each for JSON."""
+    """Return what ``sepjax models --json`` prints."""
     return [
         {"name": name, "fetched": _is_fetched(name, model)} | model._asdict()
         for name, model in ready_models().items()
@@ -103,7 +97,7 @@ def ready_table() -> str:
                 f"{model.latency_seconds:.1f} s",
             ]
         )
-    lines = [f"[{n}] dB, as the classes: {note}" for n, note in enumerate(notes, 1)]
+    lines = [f"[{n}] dB, in the order of classes: {x}" for n, x in enumerate(notes, 1)]
     lines.append(f"without -n: {default_separator()}")
     return "\n".join([aligned(rows, left=(0, 1, 5, 6, 7)), *lines])
 

@@ -5,16 +5,12 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from sepjax.config import MODEL_CONFIGS, Config, from_dict, resolve, to_dict
+from sepjax.config import MODEL_CONFIGS, Config, DataConfig, from_dict, resolve, to_dict
 from sepjax.models.build import model_of
 from sepjax.models.contract import SeparationModel, Variables
-from sepjax.models.releases import (
-    RELEASES,
-    ready_models,
-    released_place,
-    unknown_model,
-)
+from sepjax.models.releases import RELEASES, ready_models, released_place, unknown_model
 
+FIXED = ("model.", "data.sources=", "data.sample_rate=")
 # Either reader is imported when a folder asks for it.
 
 
@@ -26,26 +22,34 @@ def load(
     Args:
         path: a run folder, or one that ``sepjax import-weights`` wrote; or the name of
             a system that needs no training, or of a released model, which is fetched
-            when it is used first (:func:`sepjax.weights.released.released_folder`).
+            when it is used first.
         which: ``"best"`` checkpoint of a run by validation loss, or ``"latest"``.
-            Imported weights have one state only.
-        changes: as :func:`ready_config` takes them.
+        changes: as :func:`ready_config` takes them; of weights neither their model nor
+            its classes and rate can be changed.
 
     Raises:
         sepjax.train.checkpoint.CheckpointError: the folder holds neither.
-        ValueError: imported weights are damaged.
+        ValueError: imported weights are damaged, or a change cannot be made.
         OSError: there is no such folder or name, or a model cannot be fetched.
     """
-    if config := ready_config(path, changes):
-        return model_of(config), {}, config
-    path = find_folder(path)
-    if is_imported(path):
+    folder, changes = find_folder(path), list(changes)
+    if is_imported(folder):
         from sepjax.weights import load_imported
 
-        return load_imported(path)
+        if wrong := [change for change in changes if change.startswith(FIXED)]:
+            raise ValueError(
+                f"--set {wrong[0]}: {path} has weights, which fit no other model"
+            )
+        model, variables, config = load_imported(folder)
+        release = RELEASES.get(config.name)
+        config.data.sums = release.sums if release else ()
+        config.data.missing = "silence"  # songs of others need not have every class
+        return model, variables, _changed(config, changes) if changes else config
+    if ready := ready_config(path, changes):
+        return model_of(ready), {}, ready
     from sepjax.train import checkpoint
 
-    return checkpoint.load(path, which=which)
+    return checkpoint.load(folder, which=which)
 
 
 def ready_config(name: str | Path, changes: Iterable[str] = ()) -> Config | None:
@@ -69,8 +73,8 @@ def ready_config(name: str | Path, changes: Iterable[str] = ()) -> Config | None
     if config is None:
         if changes:
             raise ValueError(
-                f"{name} is no system that works without training: only those take "
-                "--set; a run is as it was trained"
+                f"{name} is no system that works without training: only those and "
+                "imported weights take --set; a run is as it was trained"
             )
         return None
     return _changed(config, changes)
@@ -91,34 +95,6 @@ def _changed(config: Config, changes: Iterable[str]) -> Config:
             value = value.split(",")
         tree[section][field] = value
     return resolve(from_dict(tree))
-
-
-def load_ready(
-    name: str | Path, changes: Iterable[str] = ()
-) -> tuple[SeparationModel, Variables, Config] | None:
-    """Load what is scored as it is: a system, or weights of others; None for a run.
-
-    Args:
-        name: of a system or a released model, or a folder.
-        changes: as :func:`ready_config` takes them; of weights neither their model nor
-            its classes and rate can be changed.
-
-    Raises:
-        ValueError: a change cannot be made.
-        OSError: as of :func:`load`.
-    """
-    changes, folder = list(changes), find_folder(name)
-    if not is_imported(folder):
-        config = ready_config(name, changes)
-        return (model_of(config), {}, config) if config else None
-    model, variables, config = load(folder)
-    fixed = ("model.", "data.sources=", "data.sample_rate=")
-    if wrong := [change for change in changes if change.startswith(fixed)]:
-        raise ValueError(
-            f"--set {wrong[0]}: {name} has weights, which fit no other model"
-        )
-    config.data.missing = "silence"
-    return model, variables, _changed(config, changes)
 
 
 def find_folder(name: str | Path) -> Path:
@@ -159,6 +135,14 @@ def describe(path: str | Path) -> dict[str, Any]:
     return checkpoint.describe(path)
 
 
+def model_data(path: str | Path) -> DataConfig:
+    """Return the classes of a model and their sums; no released model is fetched."""
+    if is_released(path):
+        release = RELEASES[str(path)]
+        return DataConfig(sources=release.sources, sums=release.sums)
+    return load(path)[2].data
+
+
 def weight_facts(path: str | Path) -> dict[str, Any]:
     """Read ``weights.json`` of imported weights; empty for a run."""
     path = released_place(str(path)) if is_released(path) else path
@@ -169,7 +153,11 @@ def weight_facts(path: str | Path) -> dict[str, Any]:
     return read_facts(path)
 
 
+def is_run(path: str | Path) -> bool:
+    """Return whether a folder holds what a run has trained."""
+    return Path(path, "checkpoints").exists()
+
+
 def is_imported(path: str | Path) -> bool:
-    """Return whether a folder holds imported weights."""
-    saved, run = Path(path, "model.safetensors"), Path(path, "checkpoints")
-    return saved.is_file() and not run.exists()  # a run that was saved remains a run
+    """Return whether a folder holds imported weights; a run may be saved as well."""
+    return Path(path, "model.safetensors").is_file() and not is_run(path)

@@ -1,28 +1,18 @@
 """Released models from the cache, where the first use of each puts it."""
 
 import contextlib
-import itertools
 import os
 import shutil
 import socket
 import sys
-import time
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 
 from sepjax import __version__
 from sepjax.models.importers import run_importer
 from sepjax.models.releases import RELEASES, Release, released_place
 from sepjax.storage import locked, sha256
-from sepjax.weights.files import load_safetensors
-from sepjax.weights.store import (
-    FACTS,
-    MODEL,
-    load_imported,
-    read_facts,
-    write_imported,
-)
+from sepjax.weights.store import FACTS, MODEL, load_imported, read_facts, write_imported
 
 
 def released_folder(name: str) -> Path:
@@ -30,9 +20,6 @@ def released_folder(name: str) -> Path:
 
     At the first use the files are fetched, verified, converted and deleted; stderr says
     what comes from where. One process does so at a time, others wait for it.
-
-    Args:
-        name: a key of :data:`~sepjax.models.releases.RELEASES`.
 
     Raises:
         ValueError: there is no such model.
@@ -44,41 +31,41 @@ def released_folder(name: str) -> Path:
         ValueError: unknown released model 'umxx': did you mean 'umx' or ...
     """
     release, folder = RELEASES.find(name), released_place(name)
-    if _is_whole(folder):
+    if not _damage(folder):
         return folder
-    if release.base:
-        released_folder(release.base)
-    with _turn(folder.parent, name):
-        if not _is_whole(folder):  # nor has another process just made it
+    owner = f"process {os.getpid()} on {socket.gethostname()}, which fetches {name}"
+    with contextlib.ExitStack() as stack:
+        try:
+            lock = locked(folder.parent, owner, "this one waits for it", wait=True)
+            stack.enter_context(lock)
+        except OSError as error:
+            raise OSError(
+                f"cannot write to {folder.parent} ({error.strerror}): set SEPJAX_CACHE "
+                "to another folder"
+            ) from error
+        if damage := _damage(folder):  # another process may just have made it
+            if os.path.lexists(folder):
+                _say(f"{folder} is damaged ({damage}): it is made anew")
+                plain = folder.is_dir() and not folder.is_symlink()
+                (shutil.rmtree if plain else os.unlink)(folder)
             _fill(name, release, folder)
     return folder
 
 
-def _is_whole(folder: Path) -> bool:
-    """Whether a folder has weights as they were written; damage is told."""
-    if not folder.is_dir():
-        return False
+def _damage(folder: Path) -> str:
+    """Say why a folder has not the weights that were written, or nothing."""
     try:
         facts = read_facts(folder)
         if sha256(folder / MODEL) != facts.get("model_sha256"):
-            raise ValueError(f"{MODEL} is not the file that {FACTS} describes")
+            return f"{MODEL} is not the file that {FACTS} describes"
         if facts.get("sepjax") != __version__:
             load_imported(folder)  # its parameters may have been others then
-        return True
+        return ""
     except (OSError, ValueError) as error:
-        _say(f"{folder} is damaged ({error}): it is made anew")
-        return False
+        return str(error)
 
 
 def _fill(name: str, release: Release, folder: Path) -> None:
-    if release.base:
-        base = released_place(release.base)
-        config, params = load_safetensors(base / MODEL)
-        for field, value in release.changes.items():
-            setattr(config.model, field, value)
-        facts = read_facts(base) | {"family": name}
-        facts["options"] = facts["options"] | dict(release.changes)
-        return write_imported(folder, config, params, facts)
     size = f"{release.download_bytes / 1e6:.0f} MB"
     _say(
         f"fetching {name} ({size}, licence {release.licence}) from "
@@ -97,27 +84,6 @@ def _fill(name: str, release: Release, folder: Path) -> None:
     config, params, facts = imported
     write_imported(folder, config, params, facts)
     shutil.rmtree(download, ignore_errors=True)
-
-
-@contextlib.contextmanager
-def _turn(folder: Path, name: str) -> Iterator[None]:
-    """Fill the cache as the only process; wait for another one."""
-    owner = f"process {os.getpid()} on {socket.gethostname()}, which fetches {name}"
-    with contextlib.ExitStack() as stack:
-        for attempt in itertools.count():
-            try:
-                stack.enter_context(locked(folder, owner, "this one waits for it"))
-                break
-            except BlockingIOError as error:
-                if not attempt:
-                    _say(str(error))
-                time.sleep(0.2)
-            except OSError as error:
-                raise OSError(
-                    f"cannot write to {folder} ({error.strerror}): set SEPJAX_CACHE to "
-                    "another folder"
-                ) from error
-        yield
 
 
 def _say(text: str) -> None:

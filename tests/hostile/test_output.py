@@ -20,7 +20,7 @@ from sepjax.commands import cli
 from sepjax.inference.chunks import Chunking
 from sepjax.inference.ensemble import Member, make_ensemble
 from sepjax.inference.files import separate_file
-from sepjax.inference.places import names_of
+from sepjax.inference.places import Place, names_of
 from sepjax.inference.stems import StemFiles
 from sepjax.models import Separation, SeparationModel
 from sepjax.storage import locked, move_all, scratch_folder
@@ -147,7 +147,7 @@ def test_stems_replace_those_of_the_same_file_alone(tmp_path, capsys):
     assert (tmp_path / "set" / "set - song" / "voice.wav").exists()
     with (
         pytest.raises(FileExistsError, match="not made of"),
-        StemFiles(true.parent, ["voice"], RATE),
+        StemFiles(Place.of(true.parent), ["voice"], RATE),
     ):
         pass
 
@@ -290,7 +290,7 @@ def test_stems_sum_to_the_mixture_at_the_depth_of_the_file(
 ):
     path = tone(tmp_path / "a.wav", 40_000, 10 ** (level / 20), subtype=subtype)
     ensemble = make_ensemble([Member(Quarters(), {}, Chunking(2.0, rescale=False))])
-    note = separate_file(ensemble, open_part(path), tmp_path / "out", path)
+    note = separate_file(ensemble, open_part(path), Place.of(tmp_path / "out"), path)
     assert ("float" in note) == (made == "FLOAT")
     stems = [soundfile.read(path)[0] for path in sorted((tmp_path / "out").iterdir())]
     assert {soundfile.info(path).subtype for path in (tmp_path / "out").iterdir()} == {

@@ -185,6 +185,14 @@ def test_by_name_with_changes():
         ready_config("runs/mine", ["model.margin=2"])
 
 
+def oracle_of(folder, *options):
+    """The sums and classes that the oracle says it has measured."""
+    out = folder / "oracle"
+    assert cli.main(["oracle", str(folder / "songs"), *options, "-o", str(out)]) == 0
+    definition = json.loads((out / "oracle.json").read_text())["definition"]
+    return definition.get("sums"), definition["classes"]
+
+
 def test_commands_by_name(tmp_path, monkeypatch, capsys):
     """Songs of a folder are scored, one is separated, and the scores make a table."""
     monkeypatch.setenv("SEPJAX_CACHE", str(tmp_path / "cache"))
@@ -193,17 +201,29 @@ def test_commands_by_name(tmp_path, monkeypatch, capsys):
         (tmp_path / "songs" / song).mkdir(parents=True)
         for name, wave in {"drums": clicks, "vocals": tones}.items():
             soundfile.write(tmp_path / "songs" / song / f"{name}.wav", wave, RATE)
-    changes = f"data.sample_rate={RATE}", "data.sums=harmonic=vocals,percussive=drums"
-    changes = [part for change in changes for part in ("--set", change)]
+    changes = ["--set", f"data.sample_rate={RATE}"]
     run, out = ["hpss", "--root", str(tmp_path / "songs")], str(tmp_path / "scores")
     scores = ["evaluate", *run, *changes, "--metrics", "si_sdr", "-o", out]
     assert cli.main(scores) == 0
     results = json.loads((tmp_path / "scores" / "results.json").read_text())
     assert results["improvement"]["harmonic"]["si_sdr"] > 3
+    sums = ["percussive=drums", "harmonic=vocals"]  # there is no bass, nothing else
+    assert oracle_of(tmp_path, "-n", "hpss") == (sums, ["percussive", "harmonic"])
+    given = ["--sources", "vocals,beat=drums"]
+    assert oracle_of(tmp_path, *given) == (["beat=drums"], ["vocals", "beat"])
+    assert oracle_of(tmp_path, "--sources", "vocals,drums")[0] is None
+    capsys.readouterr()
+    for options, text in (
+        (["-n", "hpss", "--sources", "drums"], "give one"),
+        (["-n", "umxse"], "no song in"),
+        (["--sources", "drums,all=drums+vocals"], "'drums' is part of two classes"),
+    ):
+        assert cli.main(["oracle", str(tmp_path / "songs"), *options]) == 1
+        assert text in capsys.readouterr().err
     assert cli.main(["report", "--table", out]) == 0
     assert "percussive" in capsys.readouterr().out
     song = str(tmp_path / "songs" / "a" / "drums.wav")
-    stems = ["separate", song, "-n", "hpss", *changes[:2], "-o", str(tmp_path / "out")]
+    stems = ["separate", song, "-n", "hpss", *changes, "-o", str(tmp_path / "out")]
     assert cli.main(stems) == 0
     assert len(list((tmp_path / "out" / "drums").glob("*.wav"))) == 2
     assert cli.main([*scores, "--set", "data.dataset=prepared"]) == 1

@@ -10,7 +10,6 @@ from vectors import load
 
 import sepjax
 from sepjax.commands import cli
-from sepjax.train.load import load_ready
 from sepjax.weights import (
     from_state_dict,
     load_imported,
@@ -58,13 +57,13 @@ def test_scored_as_a_system_is(tmp_path, weights, monkeypatch):
     write_imported(folder, *weights, FACTS)
     first, second = weights[0].data.sources
     changes = [f"data.sums={second}=x+y", "eval.excerpts=2"]
-    model, variables, config = load_ready(folder, changes)
+    model, variables, config = sepjax.load(folder, changes=changes)
     jax.tree.map(np.testing.assert_array_equal, variables["params"], weights[1])
     assert config.data.recorded == (first, "x", "y")
     assert (config.data.missing, config.eval.excerpts) == ("silence", 2)
     for change in ("model.N=3", "data.sample_rate=100", "data.sources=a,b,c"):
         with pytest.raises(ValueError, match="has weights, which fit no other model"):
-            load_ready(folder, [change])
+            sepjax.load(folder, changes=[change])
     called = []
     monkeypatch.setattr(
         "sepjax.experiment.score.score", lambda *given: called.append(given) or True

@@ -26,7 +26,7 @@ from configs.chapter6 import get_config
 from sepjax.commands import cli
 from sepjax.config import resolve
 from sepjax.models.build import model_of
-from sepjax.models.open_unmix.weights_releases import RELEASES
+from sepjax.models.releases import RELEASES
 from sepjax.train.pretrained import require_same_meaning
 from sepjax.weights import as_variables, load_safetensors, save_safetensors
 
@@ -177,10 +177,17 @@ def test_statistics_are_checked(folder, tmp_path, capsys, shared_data):
 # What follows has four targets of four channels inside and windows of 4096 samples.
 
 
+TARGETS = RELEASES["umxhq"].sources
+
+
+def public_name(target, model="umxhq"):
+    return list(RELEASES[model].files)[TARGETS.index(target)]
+
+
 @pytest.fixture(scope="module")
 def states():
     rng = np.random.default_rng(0)
-    return {target: random_state(rng, hidden=4) for target in RELEASES["umxhq"].files}
+    return {target: random_state(rng, hidden=4) for target in TARGETS}
 
 
 def publish(monkeypatch, name, states, place, **options):
@@ -190,9 +197,9 @@ def publish(monkeypatch, name, states, place, **options):
     for target, state in states.items():
         path = place / "files" / target
         digest = write_state(path, state, **options)
-        middle = release.files[target][len(target)]
-        files[target] = f"{target}{middle}{digest[:8]}.pth"
-        path.rename(path.with_name(files[target]))
+        file = f"{target}-{digest[:8]}.pth"
+        files[file] = digest[:8]
+        path.rename(path.with_name(file))
     changed = release._replace(files=files, place=place.as_uri())
     monkeypatch.setitem(RELEASES, name, changed)
     return place / "files"
@@ -211,10 +218,14 @@ def test_the_table():
             ("umxse", ["speech", "noise"]),
         ),
     ):
-        assert list(RELEASES[name].files) == targets
-        assert all(len(RELEASES[name].prefix(target)) == 8 for target in targets)
-    assert RELEASES["umxse"].prefix("noise") == "04a6fc2d"
-    assert RELEASES["umxl"].url("bass").endswith("/5069601/files/bass-2ca1ce51.pth")
+        release = RELEASES[name]
+        assert list(release.sources) == targets
+        for target, (file, prefix) in zip(targets, release.files.items()):
+            assert file in (f"{target}-{prefix}.pth", f"{target}_{prefix}.pth")
+            assert len(prefix) == 8
+    assert RELEASES["umxse"].files["noise_04a6fc2d.pth"] == "04a6fc2d"
+    assert RELEASES["umxl"].place.endswith("zenodo.org/records/5069601")
+    assert "bass-2ca1ce51.pth" in RELEASES["umxl"].files
 
 
 def test_a_released_model(public, tmp_path, capsys, states):
@@ -226,9 +237,9 @@ def test_a_released_model(public, tmp_path, capsys, states):
     assert facts["published"] is True
     assert "MIT" in facts["licence"]
     assert facts["licence_notice"] == ""
-    for told, (target, name) in zip(facts["files"], RELEASES["umxhq"].files.items()):
+    for told, (name, prefix) in zip(facts["files"], RELEASES["umxhq"].files.items()):
         assert told["name"] == name
-        assert told["sha256"].startswith(RELEASES["umxhq"].prefix(target))
+        assert told["sha256"].startswith(prefix)
         assert len(told["sha256"]) == 64
     _, variables, config = sepjax.load(tmp_path / "m")
     assert config.data.sources == ("vocals", "drums", "bass", "other")
@@ -240,8 +251,8 @@ def test_a_released_model(public, tmp_path, capsys, states):
 
 
 def test_a_file_that_is_not_what_its_name_says(public, tmp_path, capsys, states):
-    name = RELEASES["umxhq"].files["drums"]
-    right = RELEASES["umxhq"].prefix("drums")
+    name = public_name("drums")
+    right = RELEASES["umxhq"].files[name]
     write_state(public / name, states["bass"])
     assert run("umxhq", public, output=tmp_path / "m") == 1
     error = capsys.readouterr().err
@@ -259,23 +270,24 @@ def test_a_file_that_is_not_what_its_name_says(public, tmp_path, capsys, states)
 
 
 def test_files_with_plain_names(public, tmp_path, capsys):
-    for target, name in RELEASES["umxhq"].files.items():
+    for target, name in zip(TARGETS, RELEASES["umxhq"].files):
         (public / name).rename(public / f"{target}.pth")
     assert run("umxhq", public, output=tmp_path / "m") == 0
     assert not capsys.readouterr().err
     assert json.loads((tmp_path / "m/weights.json").read_text())["published"] is True
     # Where both are there, the public name is the one.
-    (public / "bass.pth").rename(public / RELEASES["umxhq"].files["bass"])
+    (public / "bass.pth").rename(public / public_name("bass"))
     (public / "bass.pth").write_bytes(b"another")
     assert run("umxhq", public, output=tmp_path / "m") == 0
 
 
 def test_missing_files_are_named_with_their_addresses(public, tmp_path, capsys):
-    url = RELEASES["umxhq"].url("bass")
-    (public / RELEASES["umxhq"].files["bass"]).unlink()
+    name = public_name("bass")
+    url = f"{RELEASES['umxhq'].place}/files/{name}"
+    (public / name).unlink()
     assert run("umxhq", public, output=tmp_path / "m") == 1
     error = capsys.readouterr().err
-    assert "has no file of bass. --download fetches" in error
+    assert f"lacks {name}. --download fetches" in error
     assert f"\n  {url}\n" in error
     assert f"sepjax import-weights umxhq {public} -o" in error
     options = ["--sources", "other,vocals"]  # without it there is enough
@@ -304,7 +316,7 @@ def test_unknown_and_missing_arrays(monkeypatch, tmp_path, capsys, states):
 def test_speech_and_noise(monkeypatch, tmp_path, capsys, states):
     rng = np.random.default_rng(1)
     small = dict(hidden=4, bins=513, heard=513, channels=1)
-    two = {target: random_state(rng, **small) for target in RELEASES["umxse"].files}
+    two = {target: random_state(rng, **small) for target in RELEASES["umxse"].sources}
     public = publish(monkeypatch, "umxse", two, tmp_path / "record")
     assert run("umxse", public, output=tmp_path / "m") == 0
     model, _, config = sepjax.load(tmp_path / "m")
@@ -328,7 +340,7 @@ def test_a_licence_that_restricts_use_is_told(monkeypatch, tmp_path, capsys, sta
     notice = "restricts their use: CC BY-NC-SA 4.0"
     assert capsys.readouterr().err.count(notice) == 2
     # Other files under this name may be derived from the released ones.
-    write_state(public / RELEASES["umxl"].files["bass"], states["drums"])
+    write_state(public / public_name("bass", "umxl"), states["drums"])
     options = ["--option", "verify=false"]
     assert run("umxl", public, output=tmp_path / "m", options=options) == 0
     assert notice in capsys.readouterr().err
@@ -341,8 +353,8 @@ def test_a_download(public, tmp_path, capsys):
     assert sepjax.load(tmp_path / "m")[0].sources[0] == "vocals"
     # Into a folder that has some of them, also under plain names.
     for target in ("vocals", "bass"):
-        (fetched / RELEASES["umxhq"].files[target]).rename(fetched / f"{target}.pth")
-    (fetched / RELEASES["umxhq"].files["other"]).unlink()
+        (fetched / public_name(target)).rename(fetched / f"{target}.pth")
+    (fetched / public_name("other")).unlink()
     assert run("umxhq", fetched, output=tmp_path / "n", options=["--download"]) == 0
     assert len(list(fetched.iterdir())) == 4
     assert contents(tmp_path / "n").keys() == contents(tmp_path / "m").keys()
@@ -354,8 +366,8 @@ def test_a_download_without_internet(public, tmp_path, capsys):
     assert run("umxhq", tmp_path / "w", output=tmp_path / "m", options=["--download"])
     error = capsys.readouterr().err
     assert "No such file" in error
-    for target in RELEASES["umxhq"].files:
-        assert f"\n  {RELEASES['umxhq'].url(target)}\n" in error
+    for name in RELEASES["umxhq"].files:
+        assert f"\n  {RELEASES['umxhq'].place}/files/{name}\n" in error
     assert f"sepjax import-weights umxhq {tmp_path / 'w'} -o" in error
     assert not (tmp_path / "m").exists()
 
@@ -376,9 +388,7 @@ def test_what_cannot_be_downloaded(tmp_path, capsys, files, options, message):
 def test_full_size(monkeypatch, tmp_path):
     """As large as umxhq: 3 s of stereo through all of the command line."""
     rng = np.random.default_rng(0)
-    states = {
-        target: random_state(rng, hidden=512) for target in RELEASES["umxhq"].files
-    }
+    states = {target: random_state(rng, hidden=512) for target in TARGETS}
     public = publish(monkeypatch, "umxhq", states, tmp_path / "record", old=True)
     assert run("umxhq", public, output=tmp_path / "m") == 0
     model, variables, config = sepjax.load(tmp_path / "m")

