@@ -13,6 +13,7 @@ VERSION = re.search(
 EXTRAS = {
     "beam": ["apache-beam>=2.77"],
     "data": ["tensorflow-cpu>=2.21", "tensorflow-datasets>=4.9.10"],
+    "live": ["sounddevice>=0.5"],
     "media": [],  # part of the core; old commands name it
     "slurm": ["submitit>=1.5"],
     "test": [

@@ -13,6 +13,7 @@ from sepjax.registry import nearest
 
 NAMES = {
     "music": "six classes on the embedded demo music, minutes on two cores",
+    "causal": "the same classes by a network of the past alone, for streams",
     "remixed": "four classes on a folder of songs (set config.data.root)",
 }
 
@@ -33,6 +34,8 @@ def get_config(name: str = "music") -> Config:
     model.encoding, model.fb_type, model.fb_ratio = "hybrid", "pmpgtf", 0.5
     model.N, model.L, model.W = 256, 64, 32
     model.B, model.H, model.layers, model.stack = 96, 128, 6, 2
+    if name == "causal":
+        model.causal, model.norm, model.input_norm = True, "cumulative", "cumulative"
     train.batch_size, train.steps = 8, 700
     train.eval_every = train.checkpoint_every = 100
     config.optim.lr, config.optim.lr_decay_patience = 2e-3, 1

@@ -22,6 +22,7 @@ from sepjax.commands import (
     report,
     reproduce,
     separate,
+    stream,
 )
 from sepjax.commands.terminal import escaped_output
 from sepjax.registry import nearest
@@ -107,6 +108,11 @@ def build_parser() -> argparse.ArgumentParser:
 
 COMMANDS = {
     "separate": (separate, separate.separate, "write the stems of recordings"),
+    "stream": (
+        stream,
+        stream.stream,
+        "separate what comes, while it comes: raw samples, files, a sound card",
+    ),
     "models": (models, models.list_models, "list all that separates without training"),
     "evaluate": (
         evaluate,

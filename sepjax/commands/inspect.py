@@ -1,6 +1,7 @@
 """``sepjax inspect RUN``: what a run folder or imported weights hold."""
 
 import argparse
+import contextlib
 import json
 import sys
 from collections.abc import Iterator, Mapping
@@ -87,7 +88,17 @@ def summary(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "data", f"{data['dataset']} {origin.get('data_sha256', '')[:12]}"
         yield "parameters", f"SHA-256 {facts['params_sha256'][:12]}"
         yield "from", ", ".join(f"{k} {origin[k]}" for k in ORIGIN if k in origin)
+    yield from _streams(tree | {"data": data})
     yield from _changed(tree)
+
+
+def _streams(tree: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Latency, state and speed of a model that separates streams."""
+    from sepjax.config import from_dict
+    from sepjax.experiment.pace import stream_lines
+
+    with contextlib.suppress(ValueError):  # what is wrong has been told
+        yield from stream_lines(from_dict(tree))
 
 
 def _changed(tree: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

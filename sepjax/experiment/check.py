@@ -8,6 +8,7 @@ import jax
 from jax.sharding import Mesh
 
 from sepjax.config import Config, member_configs, with_values
+from sepjax.experiment.pace import stream_lines
 from sepjax.models.build import model_of
 from sepjax.models.parameters import count_parameters
 from sepjax.train.checkpoint import CheckpointError
@@ -55,6 +56,7 @@ def check_run(config: Config, data: Batches, mesh: Mesh) -> Iterator[tuple[str, 
     hours = min(seconds) * config.train.steps / 3600
     yield "time of a step", f"{min(seconds):.3f} s"
     yield "time of the run", f"{hours:.2f} h for {config.train.steps} steps"
+    yield from stream_lines(config)
 
 
 def describe(config: Config, program: Program) -> Iterator[tuple[str, str]]:

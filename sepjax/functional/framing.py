@@ -18,7 +18,7 @@ their outputs depend on it:
 
 import functools
 import math
-from typing import Literal, get_args
+from typing import Any, Literal, get_args, overload
 
 import jax
 import jax.numpy as jnp
@@ -28,12 +28,20 @@ from jaxtyping import Array, Float
 Padding = Literal["center", "none", "naplab", "torchaudio"]
 
 
+@overload
 def frames_for(
-    time: int, stride: int, *, length: int = 0, padding: Padding = "center"
-) -> int:
+    time: int, stride: int, *, length: int = ..., padding: Padding = ...
+) -> int: ...
+@overload
+def frames_for(
+    time: Array, stride: int, *, length: int = ..., padding: Padding = ...
+) -> Array: ...
+def frames_for(
+    time: Any, stride: int, *, length: int = 0, padding: Padding = "center"
+) -> Any:
     """Number of encoder frames of a signal, ``ceil(time / stride)`` by default.
 
-    The other paddings need the kernel's ``length`` as well.
+    The other paddings need the kernel's ``length`` as well. The time may be traced.
 
     Example:
         >>> frames_for(64000, 20), frames_for(64001, 20)
@@ -42,17 +50,17 @@ def frames_for(
         156
     """
     if padding == "center":
-        return math.ceil(time / stride)
+        return -(-time // stride)
     return (_extent(time, length, stride, padding)[1] - length) // stride + 1
 
 
-def _extent(time: int, length: int, stride: int, padding: Padding) -> tuple[int, int]:
+def _extent(time: Any, length: int, stride: int, padding: Padding) -> tuple[int, Any]:
     """Zeros before the signal, and samples that the frames may see altogether."""
     if padding == "center":
         left = max(length - stride, 0) // 2
         return left, (frames_for(time, stride) - 1) * stride + length
     if padding == "none":
-        return 0, max(time, length)
+        return 0, length + (time - length) * (time > length)
     if padding == "naplab":
         tail = length - (stride + time) % length
         return stride, stride + time + tail + stride
@@ -60,6 +68,19 @@ def _extent(time: int, length: int, stride: int, padding: Padding) -> tuple[int,
         tail = -(time - length % 2) % stride
         return stride, stride + time + tail + stride
     raise ValueError(f"padding={padding!r} is none of {', '.join(get_args(Padding))}")
+
+
+def reach_of(
+    length: int, stride: int, *, padding: Padding = "center"
+) -> tuple[int, int]:
+    """Samples of a frame before its place ``k * stride``, and from there on.
+
+    Example:
+        >>> reach_of(32, 16), reach_of(32, 16, padding="none")
+        ((8, 24), (0, 32))
+    """
+    left, _ = _extent(length, length, stride, padding)
+    return left, length - left
 
 
 def frame(
@@ -120,18 +141,25 @@ def analyze(
     stride: int,
     *,
     padding: Padding = "center",
+    part: tuple[int, int] | None = None,
 ) -> Float[Array, "*batch frames latent"]:
     """Strided correlation with a bank of filters: an encoder without activation.
 
     ``y[k, c] = sum_n x[k * stride - left + n] kernel[n, c]``, zeros outside the signal,
-    ``ceil(time / stride)`` frames. The product has the type of the wave.
+    ``ceil(time / stride)`` frames. The product has the type of the wave. The wave may
+    be a piece of a signal: ``part`` is the place of a frame in it, and the number of
+    frames from there on, all of whose samples the piece holds.
 
     Example:
         >>> analyze(jnp.ones((1, 10)), jnp.ones((4, 3)), stride=2).shape
         (1, 5, 3)
     """
     length = kernel.shape[0]
-    padded = pad_to_frames(wave, length, stride, padding=padding)
+    if part is None:
+        padded = pad_to_frames(wave, length, stride, padding=padding)
+    else:
+        first = part[0] - reach_of(length, stride, padding=padding)[0]
+        padded = wave[..., first : first + (part[1] - 1) * stride + length]
     return frame(padded, length, stride) @ kernel.astype(wave.dtype)
 
 
@@ -142,21 +170,26 @@ def synthesize(
     *,
     time: int,
     padding: Padding = "center",
+    before: int = 0,
 ) -> Float[Array, "*batch time"]:
     """Overlap-add of weighted synthesis filters: a decoder.
 
     ``x[t] = sum_k sum_c y[k, c] kernel[c, t - k * stride + left]``, ``time`` samples;
     ``synthesize(·, kernel.T)`` is the adjoint of ``analyze(·, kernel)``. The product
-    has the type of the latent, the sum of frames that overlap at least float32.
+    has the type of the latent, the sum of frames that overlap at least float32. The
+    result begins ``before`` samples before the place of the first frame.
 
     Example:
         >>> synthesize(jnp.ones((1, 5, 3)), jnp.ones((3, 4)), stride=2, time=10).shape
         (1, 10)
     """
-    left, _ = _extent(time, kernel.shape[-1], stride, padding)
+    left = reach_of(kernel.shape[-1], stride, padding=padding)[0] - before
     frames = latent @ kernel.astype(latent.dtype)
     frames = frames.astype(np.promote_types(latent.dtype, jnp.float32))
-    return fit(overlap_add(frames, stride)[..., left:], time)
+    wave = overlap_add(frames, stride)
+    if left < 0:
+        wave = jnp.pad(wave, [(0, 0)] * (wave.ndim - 1) + [(-left, 0)])
+    return fit(wave[..., max(left, 0) :], time)
 
 
 def pad_to_frames(

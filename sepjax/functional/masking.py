@@ -38,8 +38,9 @@ def apply_masks(
 
 
 def mixture_consistency(
-    estimates: Float[Array, "batch sources time"], mixture: Float[Array, "batch time"]
-) -> Float[Array, "batch sources time"]:
+    estimates: Float[Array, "batch sources *channels time"],
+    mixture: Float[Array, "batch *channels time"],
+) -> Float[Array, "batch sources *channels time"]:
     """Spread the residual evenly, so that the estimates sum to the mixture.
 
     ``e_j + (x - sum_k e_k) / J``, the projection onto consistent estimates.

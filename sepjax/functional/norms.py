@@ -5,7 +5,7 @@ Statistics are always computed in float32, whatever the type of ``x``.
 """
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 EPSILON = 1e-8
 
@@ -105,3 +105,67 @@ def cumulative_norm(
     variance = jnp.maximum(power - jnp.square(mean), 0.0)
     normed = (values - mean) / jnp.sqrt(variance + EPSILON)
     return _affine(normed, gain, bias).astype(x.dtype)
+
+
+def cumulative_norm_state(batch: int) -> dict[str, Array]:
+    """Return the state of :func:`cumulative_norm_step` before the first frame.
+
+    Example:
+        >>> {name: leaf.shape for name, leaf in cumulative_norm_state(3).items()}
+        {'count': (), 'sums': (2, 2, 3)}
+    """
+    return {"count": jnp.int32(0), "sums": jnp.zeros((2, 2, batch))}
+
+
+def cumulative_norm_step(
+    state: dict[str, Array],
+    x: Float[Array, "batch frames channels"],
+    gain: Float[Array, " channels"],
+    bias: Float[Array, " channels"],
+    valid: Bool[Array, " frames"],
+) -> tuple[dict[str, Array], Float[Array, "batch frames channels"]]:
+    """Normalize the next frames as :func:`cumulative_norm` does those of a whole.
+
+    The sums of all values and of their squares are kept in two floats each, the sum and
+    what its rounding lost (Knuth's two-sum), and frames are counted by integers, so
+    that the statistics of hours are as exact as those of seconds. After 2**30 frames,
+    weeks, the newest frames weigh as if they were the 2**30th.
+
+    Args:
+        state: of :func:`cumulative_norm_state`, or of the frames before.
+        x: frames.
+        gain: of every channel.
+        bias: likewise.
+        valid: frames that belong to the signal; others change no statistics.
+
+    Example:
+        >>> state, x = cumulative_norm_state(1), jnp.array([[[1.0, 3.0], [5.0, 7.0]]])
+        >>> affine, valid = (jnp.ones(2), jnp.zeros(2)), jnp.ones(1, bool)
+        >>> whole = cumulative_norm(x, *affine)
+        >>> state, first = cumulative_norm_step(state, x[:, :1], *affine, valid)
+        >>> _, second = cumulative_norm_step(state, x[:, 1:], *affine, valid)
+        >>> bool(jnp.allclose(jnp.concatenate([first, second], 1), whole))
+        True
+    """
+    values = x.astype(jnp.float32)
+    kept = jnp.where(valid[None, :, None], values, 0)
+    moments = jnp.stack([kept.sum(-1), jnp.square(kept).sum(-1)])
+    prefix = jnp.cumsum(moments, -1)
+    total, lost = state["sums"]
+    frames = state["count"] + jnp.cumsum(valid.astype(jnp.int32))
+    count = x.shape[-1] * jnp.maximum(frames, 1).astype(jnp.float32)
+    mean, power = (total[..., None] + (lost[..., None] + prefix)) / count[None, None]
+    variance = jnp.maximum(power - jnp.square(mean), 0.0)
+    normed = (values - mean[..., None]) / jnp.sqrt(variance + EPSILON)[..., None]
+    state = {
+        "count": jnp.minimum(frames[-1], 1 << 30),
+        "sums": _two_sum(total, lost + prefix[..., -1]),
+    }
+    return state, _affine(normed, gain, bias).astype(x.dtype)
+
+
+def _two_sum(a: Array, b: Array) -> Array:
+    """The rounded sum and what rounding lost, side by side (Knuth 1969)."""
+    total = a + b
+    other = total - a
+    return jnp.stack([total, (a - (total - other)) + (b - other)])

@@ -4,11 +4,12 @@ The products of the inputs are one matmul over all frames, outside of the scan.
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 
 def init_lstm(
@@ -79,23 +80,75 @@ def lstm(
     bias = params["input_bias"] + params["state_bias"]
     outputs: list[Array] = []
     for kernel, state, b in zip(params["input"], params["state"], bias):
-        gates = jnp.swapaxes(x, 0, 1) @ kernel.astype(x.dtype)
-        gates += b.astype(x.dtype)[None, None]
-        states = _scan(gates, state, reverse=len(outputs) == 1)
+        gates, start = _gates(x, kernel, b), lstm_state(len(x), len(state), x.dtype)
+        states = _scan(gates, state, start, reverse=len(outputs) == 1)[1]
         outputs.append(jnp.swapaxes(states, 0, 1))
     return jnp.concatenate(outputs, axis=-1)
+
+
+LstmState = tuple[Array, Array]
+"""Hidden states and cells, (batch, hidden) each."""
+
+
+def lstm_state(batch: int, hidden: int, dtype: Any = "float32") -> LstmState:
+    """Return the state before the first frame: zeros.
+
+    Example:
+        >>> [leaf.shape for leaf in lstm_state(3, 5)]
+        [(3, 5), (3, 5)]
+    """
+    # A forget gate near one needs more than the eight bits of bfloat16.
+    wide = np.promote_types(dtype, jnp.float32)
+    return jnp.zeros((batch, hidden), dtype), jnp.zeros((batch, hidden), wide)
+
+
+def lstm_step(
+    params: Mapping[str, Array],
+    state: LstmState,
+    x: Float[Array, "batch frames inputs"],
+    valid: Bool[Array, " frames"],
+) -> tuple[LstmState, Float[Array, "batch frames states"]]:
+    """Run the next frames through a layer of one direction, as :func:`lstm` a whole.
+
+    Frames that are not ``valid`` do not change the state.
+
+    Raises:
+        ValueError: the layer has two directions.
+
+    Example:
+        >>> layer = init_lstm(jax.random.key(0), inputs=3, hidden=5, directions=1)
+        >>> x, valid = jnp.ones((1, 4, 3)), jnp.ones(4, bool)
+        >>> state, first = lstm_step(layer, lstm_state(1, 5), x, valid)
+        >>> _, second = lstm_step(layer, state, x, valid)
+        >>> whole = lstm(layer, jnp.ones((1, 8, 3)))
+        >>> bool(jnp.allclose(jnp.concatenate([first, second], 1), whole))
+        True
+    """
+    if len(params["input"]) != 1:
+        raise ValueError("a layer of two directions hears the future: no stream")
+    bias = params["input_bias"] + params["state_bias"]
+    gates = _gates(x, params["input"][0], bias[0])
+    state, states = _scan(gates, params["state"][0], state, valid=valid)
+    return state, jnp.swapaxes(states, 0, 1)
+
+
+def _gates(x: Array, kernel: Array, bias: Array) -> Float[Array, "frames batch gates"]:
+    """What the inputs add to the gates, of all frames at once."""
+    gates = jnp.swapaxes(x, 0, 1) @ kernel.astype(x.dtype)
+    return gates + bias.astype(x.dtype)[None, None]
 
 
 def _scan(
     gates: Float[Array, "frames batch gates"],
     kernel: Float[Array, "hidden gates"],
+    start: LstmState,
     *,
-    reverse: bool,
-) -> Float[Array, "frames batch hidden"]:
-    # A forget gate near one needs more than the eight bits of bfloat16.
-    dtype, wide = gates.dtype, np.promote_types(gates.dtype, jnp.float32)
+    reverse: bool = False,
+    valid: Bool[Array, " frames"] | None = None,
+) -> tuple[LstmState, Float[Array, "frames batch hidden"]]:
+    dtype, wide = gates.dtype, start[1].dtype
 
-    def step(carry: tuple[Array, Array], frame: Array) -> tuple:
+    def step(carry: LstmState, frame: Array) -> tuple[LstmState, Array]:
         hidden, cell = carry
         # Cast here, so that the kernel's gradient is summed over frames in its type.
         total = (frame + hidden @ kernel.astype(dtype)).astype(wide)
@@ -104,6 +157,10 @@ def _scan(
         hidden = (jax.nn.sigmoid(o) * jnp.tanh(cell)).astype(dtype)
         return (hidden, cell), hidden
 
-    zeros = jnp.zeros((gates.shape[1], len(kernel)), dtype)
-    start = zeros, zeros.astype(wide)
-    return jax.lax.scan(step, start, gates, reverse=reverse)[1]
+    def step_if_valid(carry: LstmState, xs: tuple[Array, Array]) -> tuple:
+        new, hidden = step(carry, xs[0])
+        return jax.tree.map(lambda a, b: jnp.where(xs[1], a, b), new, carry), hidden
+
+    if valid is not None:
+        return jax.lax.scan(step_if_valid, start, (gates, valid))
+    return jax.lax.scan(step, start, gates, reverse=reverse)

@@ -202,6 +202,8 @@ def load_ensemble(
             chunking = Chunking(*lengths, *levels)._replace(**given)
             if model.tiling and given.keys() & {"chunk", "overlap"}:
                 say(f"{folder} cuts songs by itself: chunk and overlap change nothing")
+            if model.streaming and given.keys() & {"chunk", "overlap"}:
+                say(f"{folder} hears whole songs: chunk and overlap change nothing")
             texts = str(folder), str(facts.get("licence", "")), str(config)
             groups[-1].append(Member(model, variables, chunking, *texts))
     return make_ensemble(groups, **options)

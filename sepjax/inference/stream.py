@@ -2,7 +2,8 @@
 
 A first pass measures the track's length and level, a second one separates: blocks are
 resampled, cut into chunks of one fixed length, separated in batches, cross-faded and
-resampled back. Scales that are fitted to the whole mixture are known at the end only.
+resampled back. A model with state hears the whole track instead, chunk after chunk.
+Scales that are fitted to the whole mixture are known at the end only.
 """
 
 import functools
@@ -34,6 +35,7 @@ from sepjax.inference.chunks import (
     joined,
 )
 from sepjax.inference.level_and_scale import Level, ScaleFit
+from sepjax.inference.steps import Steps
 from sepjax.models.contract import SeparationModel, Tiling, Variables
 
 Blocks = Callable[[], Iterable[np.ndarray]]
@@ -41,6 +43,7 @@ Place = tuple[Chunk, slice]
 """A chunk, and channels of it."""
 
 BLOCK = 1 << 18  # samples at once of what is already in memory
+STEP = 1.0  # seconds of a step on a CPU: caches hold what longer ones do not
 # Computed at a time: parts of a program run on one core, or wait for memory.
 BATCHES = 2
 
@@ -103,6 +106,12 @@ class SeparationStream:
         # A model's own tiles leave nothing to choose.
         self.tiled = model.tiling is not None
         self.length, self.hop, before = model.tiling or Tiling(length, hop)
+        self.streaming = model.streaming
+        if self.streaming:
+            # The estimates are the same, whatever the length.
+            on_cpu = jax.default_backend() == "cpu"
+            length = min(length, round(STEP * model.sample_rate)) if on_cpu else length
+            self.length = self.hop = self.streaming.whole_blocks(length)
         self.width = model.audio_channels  # separated at once
         shifted = shift_lengths(shifts, model.sample_rate)
         self.shifts = [before + shift for shift in shifted]
@@ -184,10 +193,42 @@ class SeparationStream:
         self, inputs: Iterable[np.ndarray], shift: int
     ) -> Iterator[tuple[np.ndarray, ...]]:
         """Mixture and estimates of a track that is heard ``shift`` samples later."""
+        if self.streaming:
+            return without_start(self._stepped(delayed(inputs, shift)), shift)
         form = self.length, self.hop
         chunks = chunks_of(delayed(inputs, shift), *form, tiled=self.tiled)
         blocks = joined(self._estimated(chunks), *form, tiled=self.tiled)
         return without_start(blocks, shift)
+
+    def _stepped(
+        self, inputs: Iterable[np.ndarray]
+    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Mixture and estimates of a model with state: no chunk has a border."""
+        form = len(self.level), self.length
+        each = [Steps(self.model, self.variables, *form) for _ in self.mirrors]
+        each[0].tell = lambda: self.step()
+        held = np.zeros((0, len(self.level)), np.float32)
+        for block in itertools.chain(inputs, [None]):
+            total: np.ndarray | float = 0.0
+            for steps, (sign, order) in zip(each, self.mirrors):
+                if block is None:
+                    found = steps.finish()
+                else:
+                    wave = self._mirror(block[:, 0], order)
+                    found = steps.push(np.float32(sign) * wave)
+                total = total + np.float32(sign) * self._mirror(found, order)
+            estimates = np.asarray(total) / np.float32(len(each))
+            if block is not None:
+                held = np.concatenate([held, block[:, 0]])
+            if len(estimates):
+                yield held[: len(estimates)], estimates
+            held = held[len(estimates) :]
+
+    def _mirror(self, wave: np.ndarray, order: int) -> np.ndarray:
+        """Channels that are separated together, in the order or against it."""
+        count = len(self.level) // self.width
+        groups = wave.reshape(*wave.shape[:-1], count, self.width)
+        return groups[..., ::order].reshape(wave.shape)
 
     def count(self) -> int:
         """Count the chunks of the track, of all shifts."""
@@ -196,6 +237,8 @@ class SeparationStream:
     def _count(self, shift: int) -> int:
         """Chunks of the track that begins later."""
         time = scale_frames(self.time, self.sample_rate, self.model.sample_rate)
+        if how := self.streaming:
+            return -(-(time + shift + how.lead + how.delay) // self.length)
         return count_chunks(time + shift, self.length, self.hop, tiled=self.tiled)
 
     def _estimated(self, chunks: Iterable[Chunk]) -> Iterator[Chunk]:

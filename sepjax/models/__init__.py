@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from sepjax.models.contract import Model as Model
     from sepjax.models.contract import Separation as Separation
     from sepjax.models.contract import SeparationModel as SeparationModel
+    from sepjax.models.contract import Streaming as Streaming
     from sepjax.models.registry import MODELS as MODELS
 
 _NAMES = {
@@ -21,6 +22,7 @@ _NAMES = {
     "Model": "contract",
     "Separation": "contract",
     "SeparationModel": "contract",
+    "Streaming": "contract",
     "build_model": "build",
 }
 __all__ = sorted(_NAMES)

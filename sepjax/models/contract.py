@@ -48,6 +48,33 @@ class Tiling(NamedTuple):
     before: int = 0
 
 
+class Streaming(NamedTuple):
+    """How a model separates a stream, in samples.
+
+    A step takes a multiple of ``block`` samples, ``lead`` zeros come before the first
+    one of the signal, and the estimates of a step lie ``delay`` samples behind its
+    block. ``latency`` is the least delay of any stream: so many samples after a sample
+    of the estimates are heard for it.
+
+    Example:
+        >>> Streaming(latency=15, block=8, lead=4).delay
+        8
+    """
+
+    latency: int
+    block: int
+    lead: int = 0
+
+    @property
+    def delay(self) -> int:
+        """Samples by which the estimates of a step lie behind its block."""
+        return self.latency + 1 - self.block
+
+    def whole_blocks(self, size: int) -> int:
+        """Round a number of samples to what a step takes."""
+        return max(round(size / self.block), 1) * self.block
+
+
 @runtime_checkable
 class Model(Protocol):
     """The contract; a test checks it for every registered family.
@@ -129,6 +156,30 @@ class Model(Protocol):
     def tile(self, mixture: Array) -> Separation:
         """Separate a tile: the whole song's estimates are the sum of those of tiles."""
 
+    @property
+    def offline(self) -> str:
+        """Why the model does not separate streams, and what would; empty: it does."""
+
+    @property
+    def streaming(self) -> Streaming | None:
+        """How the model separates a stream; None: ``offline`` says why not."""
+
+    def init_state(self, batch: int) -> Any:
+        """Return the state before a stream's first block.
+
+        Raises:
+            ValueError: the model is ``offline``.
+        """
+
+    def step(
+        self, state: Any, block: Array, samples: int | Array | None = None
+    ) -> tuple[Any, Array]:
+        """Return the state after a block of a stream, and estimates of its shape.
+
+        A method for ``apply``. Of the last blocks ``samples`` says how many of their
+        samples are the signal's: what follows the end is not heard.
+        """
+
     def decays(self, path: tuple[str, ...]) -> bool:
         """Whether weight decay shrinks the parameter at a path."""
 
@@ -194,6 +245,24 @@ class SeparationModel(nn.Module):
     constants = tuple[str, ...]()
     coders = tuple[str, ...]()
     cpu_batch_seconds = 0.0
+    offline = "it hears the future as well as the past"
+
+    @property
+    def streaming(self) -> Streaming | None:
+        """None: the model needs what comes after."""
+        return None
+
+    def init_state(self, batch: int) -> Any:
+        """Raise the error that says why there is none."""
+        raise ValueError(
+            f"{type(self).__name__} does not separate streams: {self.offline}"
+        )
+
+    def step(
+        self, state: Any, block: Array, samples: int | Array | None = None
+    ) -> tuple[Any, Array]:
+        """Raise the error of :meth:`init_state`."""
+        return self.init_state(len(block)), block
 
     @property
     def tiling(self) -> Tiling | None:

@@ -40,6 +40,29 @@ def depthwise_conv(
     )
 
 
+def depthwise_conv_step(
+    past: Float[Array, "batch past channels"],
+    x: Float[Array, "batch frames channels"],
+    taps: Float[Array, "width channels"],
+    dilation: int,
+) -> tuple[Float[Array, "batch past channels"], Float[Array, "batch frames channels"]]:
+    """Convolve the next frames as the causal :func:`depthwise_conv` does a whole.
+
+    ``past`` holds the ``(width - 1) * dilation`` frames before, zeros in the beginning.
+
+    Example:
+        >>> past, taps = jnp.zeros((1, 2, 1)), jnp.array([[1.0], [0.0], [10.0]])
+        >>> past, y = depthwise_conv_step(past, jnp.array([[[1.0], [2.0]]]), taps, 1)
+        >>> depthwise_conv_step(past, jnp.array([[[3.0]]]), taps, 1)[1].item()
+        31.0
+    """
+    frames, joined = x.shape[1], jnp.concatenate([past, x], axis=1)
+    y = jnp.zeros_like(x)
+    for tap, kernel in enumerate(taps[:, None, None]):
+        y += joined[:, tap * dilation :][:, :frames] * kernel
+    return joined[:, frames:], y
+
+
 def tap_offsets(width: int, dilation: int | Array, *, causal: bool) -> list:
     """Frames between every tap, oldest first, and the frame that it contributes to.
 

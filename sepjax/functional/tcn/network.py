@@ -7,7 +7,7 @@ a stack differ only by their dilation, which is data.
 
 import functools
 from collections.abc import Callable
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import jax
 import jax.numpy as jnp
@@ -128,14 +128,33 @@ def tcn_block(
         "frame": frame_norm,
         "group": functools.partial(group_norm, groups=groups),
     }
-    normalize, taps = norms[norm], params["depthwise"]["kernel"]
+
+    def convolve(hidden: Array, taps: Array) -> Array:
+        reach: dict[str, Any] = dict(max_dilation=max_dilation, causal=causal)
+        return depthwise_conv(hidden, taps, dilation, **reach)
+
+    def normalize(name: str, hidden: Array) -> Array:
+        return norms[norm](hidden, **params[name])
+
+    return through_block(params, x, normalize, convolve)
+
+
+def through_block(
+    params: dict,
+    x: Float[Array, "batch frames bottleneck"],
+    normalize: Callable[[str, Array], Array],
+    convolve: Callable[[Array, Array], Array],
+) -> tuple[Float[Array, "batch frames bottleneck"], Float[Array, "batch frames skip"]]:
+    """One block of any norms and convolution.
+
+    ``normalize`` takes the name of a norm's parameters and frames, ``convolve`` frames
+    and taps.
+    """
     hidden = _with_bias(x @ params["input"]["kernel"], params["input"])
-    hidden = normalize(prelu(hidden, params["prelu_1"]), **params["norm_1"])
-    hidden = depthwise_conv(
-        hidden, taps, dilation, max_dilation=max_dilation, causal=causal
-    )
+    hidden = normalize("norm_1", prelu(hidden, params["prelu_1"]))
+    hidden = convolve(hidden, params["depthwise"]["kernel"])
     hidden = _with_bias(hidden, params["depthwise"])
-    hidden = normalize(prelu(hidden, params["prelu_2"]), **params["norm_2"])
+    hidden = normalize("norm_2", prelu(hidden, params["prelu_2"]))
     output = _with_bias(hidden @ params["output"]["kernel"], params["output"])
     return output[..., : x.shape[-1]], output[..., x.shape[-1] :]
 
@@ -188,7 +207,7 @@ def tcn(
 
     Reference: Luo & Mesgarani, "Conv-TasNet", 2019, section II-C.
     """
-    _check(params, x, layers, stacks, norm)
+    check_tcn(params, x, layers, stacks, norm)
     dilations = jnp.tile(2 ** jnp.arange(layers), stacks)
     widest = 2 ** (layers - 1)
     if causal or norm not in FUSED:
@@ -205,7 +224,12 @@ def tcn(
     return skips if skips.shape[-1] else residual
 
 
-def _check(params: dict, x: Array, layers: int, stacks: int, norm: str) -> None:
+def check_tcn(params: dict, x: Array, layers: int, stacks: int, norm: str) -> None:
+    """Check that the parameters are those of such a network, and the input fits.
+
+    Raises:
+        ValueError: see :func:`tcn`.
+    """
     blocks, channels, _ = params["input"]["kernel"].shape
     if x.ndim != 3 or x.shape[-1] != channels:
         raise ValueError(

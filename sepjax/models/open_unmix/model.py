@@ -7,20 +7,24 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-from jaxtyping import Array, Float
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
 
-from sepjax.models.magnitudes import MagnitudeSeparation, bins_within
+from sepjax.functional.recurrent import lstm_state
+from sepjax.models.magnitudes import bins_within
+from sepjax.models.magnitudes_stream import StreamedMagnitudes
 from sepjax.models.open_unmix.config import OpenUnmixConfig
 from sepjax.models.open_unmix.network import (
     NORMS,
     initial_statistics,
     magnitude_network,
     magnitude_network_parts,
+    magnitude_network_step,
 )
 from sepjax.models.registry import MODELS
 
 
-class OpenUnmix(MagnitudeSeparation):
+class OpenUnmix(StreamedMagnitudes):
     """Open-Unmix for all sources at once; parameters have a leading axis over sources.
 
     In training ``spectra`` draws its dropout from ``dropout``.
@@ -36,6 +40,37 @@ class OpenUnmix(MagnitudeSeparation):
         """Number of the lowest bins that the networks hear."""
         bandwidth, layout = self.config.bandwidth, dict(sample_rate=self.sample_rate)
         return bins_within(bandwidth, n_fft=self.config.n_fft, **layout)
+
+    @property
+    def offline(self) -> str:
+        """Why there is no stream: layers of both directions, or a Wiener filter."""
+        if self.config.bidirectional:
+            return "its networks hear the future: not with model.bidirectional=False"
+        return super().offline
+
+    def init_magnitudes(self, batch: int) -> Any:
+        """Return the states of the recurrent layers, those of all targets first."""
+        config = self.config
+        one = lstm_state(batch, config.hidden, config.compute_dtype)
+        each = jax.tree.map(lambda leaf: jnp.stack([leaf] * len(self.targets)), one)
+        return [each] * config.layers
+
+    def magnitudes_step(
+        self,
+        state: Any,
+        mixture: Float[Array, "batch frames channels bins"],
+        valid: Bool[Array, " frames"],
+    ) -> tuple[Any, Float[Array, "batch targets frames channels bins"]]:
+        """Estimate the next frames of a stream, as :meth:`magnitudes` the whole."""
+
+        def network(parts: dict, statistics: dict, state: Any) -> tuple:
+            how = dict(dtype=self.config.compute_dtype)
+            return magnitude_network_step(
+                parts, statistics, state, mixture, valid, **how
+            )
+
+        known = {name: variable.value for name, variable in self.running.items()}
+        return jax.vmap(network, out_axes=(0, 1))(dict(self.parts), known, state)
 
     def setup(self) -> None:
         """Declare parameters and statistics, those of all targets side by side."""

@@ -4,13 +4,14 @@ Reference: Stöter, Uhlich, Liutkus and Mitsufuji 2019, "Open-Unmix - a referenc
 implementation for music source separation"; open-unmix-pytorch 1.3.
 """
 
+import functools
 from collections.abc import Callable, Mapping
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
-from sepjax.functional.recurrent import init_lstm, lstm
+from sepjax.functional.recurrent import LstmState, init_lstm, lstm, lstm_step
 from sepjax.functional.training import batch_norm, item_keys
 
 NORMS = ("bn1", "bn2", "bn3")
@@ -130,6 +131,68 @@ def magnitude_network(
         >>> magnitude_network(params, statistics, mixture)[0].shape
         (1, 7, 2, 9)
     """
+    keys = None
+    if train and dropout:
+        keys = item_keys(key, len(magnitudes), axis_name)
+    recurrent = functools.partial(_recurrent, params, dropout=dropout, keys=keys)
+    how = dict(train=train, axis_name=axis_name, dtype=dtype)
+    return _network(params, statistics, magnitudes, recurrent, **how)
+
+
+def magnitude_network_step(
+    params: Params,
+    statistics: Statistics,
+    state: list[LstmState],
+    magnitudes: Float[Array, "batch frames channels bins"],
+    valid: Bool[Array, " frames"],
+    *,
+    dtype: jnp.dtype | str = "float32",
+) -> tuple[list[LstmState], Float[Array, "batch frames channels bins"]]:
+    """Estimate the next frames as :func:`magnitude_network` does those of a whole.
+
+    Args:
+        params: of a network of one direction.
+        statistics: of every norm.
+        state: of every recurrent layer, zeros before the first frame.
+        magnitudes: of the mixture.
+        valid: frames that belong to the signal; others leave the state as it is.
+        dtype: of matmuls, activations and states.
+
+    Example:
+        >>> from sepjax.functional.recurrent import lstm_state
+        >>> sizes = dict(bins=9, heard=5, hidden=4, layers=1, bidirectional=False)
+        >>> parts = magnitude_network_parts(**sizes)
+        >>> params = {name: draw(jax.random.key(0)) for name, draw in parts.items()}
+        >>> known = params, initial_statistics(params)
+        >>> frames, valid = jnp.ones((1, 7, 2, 9)), jnp.ones(7, bool)
+        >>> state = [lstm_state(1, 4)]
+        >>> state, found = magnitude_network_step(*known, state, frames, valid)
+        >>> bool(jnp.allclose(found, magnitude_network(*known, frames)[0]))
+        True
+    """
+    new = []
+
+    def recurrent(x: Array) -> Array:
+        for layer, before in enumerate(state):
+            after, x = lstm_step(params[f"lstm_{layer}"], before, x, valid)
+            new.append(after)
+        return x
+
+    estimates, _ = _network(params, statistics, magnitudes, recurrent, dtype=dtype)
+    return new, estimates
+
+
+def _network(
+    params: Params,
+    statistics: Statistics,
+    magnitudes: Array,
+    recurrent: Callable[[Array], Array],
+    *,
+    train: bool = False,
+    axis_name: str | None = None,
+    dtype: jnp.dtype | str,
+) -> tuple[Array, Statistics]:
+    """The network around its recurrent layers."""
     moments = {}
 
     def norm(name: str, x: Array) -> Array:
@@ -147,9 +210,7 @@ def magnitude_network(
     x = x * params["input_scale"][None, None, None]
     x = x.reshape(*x.shape[:2], -1)
     x = jnp.tanh(norm("bn1", dense("fc1", x)).astype(dtype))
-    keys = item_keys(key, len(x), axis_name) if train and dropout else None
-    states = _recurrent(params, x, dropout, keys)
-    x = jnp.concatenate([x, states], axis=-1)
+    x = jnp.concatenate([x, recurrent(x)], axis=-1)
     x = jax.nn.relu(norm("bn2", dense("fc2", x)).astype(dtype))
     x = norm("bn3", dense("fc3", x)).reshape(magnitudes.shape)
     x = x * params["output_scale"][None, None, None]

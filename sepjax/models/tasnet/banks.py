@@ -112,6 +112,17 @@ class InverseBank(nn.Module):
         return pinv_kernel(self.bank(), self.stride).T
 
 
+def count_taps(bank: nn.Module) -> int:
+    """Count the taps of any bank's filters, without computing them.
+
+    Example:
+        >>> count_taps(ConvBank(filters=5, length=16, sample_rate=8000))
+        16
+    """
+    made = jax.eval_shape(lambda: bank.init_with_output(jax.random.key(0))[0])
+    return made.shape[0]
+
+
 class WithBank(nn.Module):
     """What an encoder or a decoder with one bank shows of it."""
 

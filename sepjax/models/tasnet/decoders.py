@@ -1,7 +1,8 @@
 """Decoders: latent frames back to waveforms.
 
 Contract: ``(batch, frames, latent), time -> (batch, time)``. Bank decoders are linear;
-those of the hybrid encoder have one ReLU inside, as the encoder has.
+those of the hybrid encoder have one ReLU inside, as the encoder has. Those of banks
+alone also begin ``before`` samples before the place of the first frame, for streams.
 """
 
 import itertools
@@ -30,10 +31,11 @@ class BankDecoder(WithBank):
     padding: str = "center"
 
     def __call__(
-        self, latent: Float[Array, "*batch frames latent"], time: int
+        self, latent: Float[Array, "*batch frames latent"], time: int, before: int = 0
     ) -> Float[Array, "*axes time"]:
         """Overlap-add of the weighted synthesis filters."""
-        options = dict(stride=self.stride, time=time, padding=self.padding)
+        options = dict(stride=self.stride, time=time, before=before)
+        options["padding"] = self.padding
         if self.channels == 1:
             return synthesize(latent, self.bank().T, **options)
         kernels = jnp.split(self.bank(), self.channels)
@@ -50,7 +52,7 @@ class BranchDecoder(nn.Module):
 
     @nn.compact
     def __call__(
-        self, latent: Float[Array, "*batch frames latent"], time: int
+        self, latent: Float[Array, "*batch frames latent"], time: int, before: int = 0
     ) -> Float[Array, "*batch time"]:
         """Decode every share with its own bank."""
         xavier = nn.initializers.xavier_normal()
@@ -60,7 +62,7 @@ class BranchDecoder(nn.Module):
         ends = list(itertools.accumulate(self.widths))[:-1]
         parts = jnp.split(hidden, ends, axis=-1)
         return sum(
-            synthesize(part, bank().T, self.stride, time=time)
+            synthesize(part, bank().T, self.stride, time=time, before=before)
             for part, bank in zip(parts, self.banks, strict=True)
         )
 

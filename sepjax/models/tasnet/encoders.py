@@ -2,6 +2,8 @@
 
 Contract: ``(batch, time) -> (batch, frames, latent)``, frames = ceil(time / stride).
 An encoder owns its banks; a decoder that inverts one of them is given the same bank.
+Those of banks alone also encode ``part`` of a stream: the place of a frame in the wave,
+and the number of frames from there on.
 """
 
 import flax.linen as nn
@@ -24,6 +26,9 @@ def gated(latent: Float[Array, "*shape"]) -> Float[Array, "*half"]:
 ACTIVATIONS = {"none": lambda latent: latent, "relu": nn.relu, "gated": gated}
 
 
+Part = tuple[int, int] | None
+
+
 class BankEncoder(WithBank):
     """One filterbank.
 
@@ -38,11 +43,11 @@ class BankEncoder(WithBank):
     dtype: str = "float32"
 
     def __call__(
-        self, wave: Float[Array, "*axes time"]
+        self, wave: Float[Array, "*axes time"], part: Part = None
     ) -> Float[Array, "*batch frames latent"]:
         """Correlate with the kernel at every stride."""
         wave = wave.astype(self.dtype)
-        options = dict(stride=self.stride, padding=self.padding)
+        options = dict(stride=self.stride, padding=self.padding, part=part)
         if self.channels == 1:
             latent = analyze(wave, self.bank(), **options)
         else:
@@ -73,19 +78,21 @@ class HybridEncoder(nn.Module):
 
     @nn.compact
     def __call__(
-        self, wave: Float[Array, "*batch time"]
+        self, wave: Float[Array, "*batch time"], part: Part = None
     ) -> Float[Array, "*batch frames latent"]:
         """Encode; latents are signed."""
         rounded = wave.astype(self.dtype)
         branches = [
-            nn.relu(analyze(rounded, bank(), self.stride)) for bank in self.convolutions
+            nn.relu(analyze(rounded, bank(), self.stride, part=part))
+            for bank in self.convolutions
         ]
         parts = branches.copy()
         if self.interleave:
             together = jnp.stack(branches, axis=-1)
             branches = [together.reshape(*together.shape[:-2], -1)]
         for index, branch in enumerate(self.filterbanks):
-            feature = ACTIVATIONS[self.activation](branch(wave))
+            feature = branch(wave, part) if part else branch(wave)
+            feature = ACTIVATIONS[self.activation](feature)
             if self.post_width:
                 post = dict(dtype=self.dtype, name=f"post_{index}")
                 feature = nn.Dense(self.post_width, **post)(feature)
