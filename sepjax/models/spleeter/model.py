@@ -100,7 +100,8 @@ class Spleeter(MagnitudeSeparation):
         self, mixture: Magnitudes, *, train: bool = False, axis_name: str | None = None
     ) -> Float[Array, "batch targets frames channels bins"]:
         """Estimate the magnitudes of every target, in the bins that are heard."""
-        options = dict(train=train, axis_name=axis_name)
+        # Gradients of kernels within a loop are slow on CPUs.
+        options = dict(train=train, axis_name=axis_name, unroll=True)
         estimates = self._estimates(jnp.swapaxes(mixture, 1, 2), **options)
         return estimates.transpose(1, 0, 3, 2, 4)
 
@@ -125,7 +126,7 @@ class Spleeter(MagnitudeSeparation):
         return jnp.moveaxis(estimates[:, :, :frames], -1, 2)
 
     def _masks(
-        self, image: Array, *, train: bool, axis_name: str | None
+        self, image: Array, *, train: bool, axis_name: str | None, unroll: bool = False
     ) -> Float[Array, "targets batch frames bins channels"]:
         config, count = self.config, len(self.targets)
         noisy = train and config.dropout
@@ -134,14 +135,14 @@ class Spleeter(MagnitudeSeparation):
         options |= dict(dropout=config.dropout, dtype=config.compute_dtype)
 
         # One after the other: side by side their convolutions would be grouped, which
-        # CPUs are slow at, as they are at gradients of kernels within a loop.
+        # CPUs are slow at.
         def of_one(_: None, own: tuple) -> tuple:
             params, statistics, key = own
             return None, u_net(params, statistics, image, key=key, **options)
 
         known = {name: variable.value for name, variable in self.running.items()}
         each = dict(self.parts), known, keys
-        _, (logits, new) = jax.lax.scan(of_one, None, each, unroll=True)
+        _, (logits, new) = jax.lax.scan(of_one, None, each, unroll=unroll)
         if train and self.is_mutable_collection("batch_stats"):
             for name, variable in self.running.items():
                 variable.value = new[name]
