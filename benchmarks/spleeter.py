@@ -78,9 +78,6 @@ def tensorflow(graph: Path) -> Run:
 
 
 def sepjax(graph: Path) -> Run:
-    from sepjax.inference.process import keep_memory
-
-    keep_memory()
     from sepjax import Separator
 
     separator = Separator("spleeter:2stems")

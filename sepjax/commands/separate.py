@@ -58,9 +58,8 @@ def separate(arguments: argparse.Namespace) -> int:
 
 def _prepare_process(device: str | None) -> None:
     from sepjax.download import cache_folder
-    from sepjax.inference.process import keep_memory, keep_programs
+    from sepjax.inference.process import keep_programs
 
-    keep_memory()
     if device:
         import jax
 
