@@ -10,8 +10,7 @@ import soundfile
 from sepjax.commands.cli import main
 from sepjax.experiment.score import heard
 from sepjax.report.score_table import score_table
-from tests.support.forks import forks
-from tests.tiny_run import flags
+from tests.tiny_run import flags, forks
 
 SOURCES = ("drums", "bass")
 

@@ -1,11 +1,10 @@
 """``run_experiment.py`` in another process: tiny, on the demo music."""
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
+from tests.support.forks import ROOT, Fork
+
 DEMO = "configs/demo.py"
 TINY = {
     "data.chunk_seconds": 0.5,
@@ -46,23 +45,18 @@ def environment(devices: int) -> dict[str, str]:
         "JAX_NUM_CPU_DEVICES": str(devices),
         "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
         "JAX_COMPILATION_CACHE_DIR": str(ROOT / ".cache" / "jax"),
+        # Processes of a test compile the same small programs.
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.05",
         "SEPJAX_CACHE": cache,
     }
 
 
-def start(*arguments: str, devices: int = 1) -> subprocess.Popen:
+def start(*arguments: str, devices: int = 1) -> Fork:
     """Begin a run; its output is one stream of text."""
-    return subprocess.Popen(
-        [sys.executable, "run_experiment.py", *arguments],
-        cwd=ROOT,
-        env=os.environ | environment(devices),
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-    )
+    return Fork(["run_experiment.py", *arguments], environment(devices))
 
 
-def finish(*processes: subprocess.Popen, code: int = 0) -> list[str]:
+def finish(*processes: Fork, code: int = 0) -> list[str]:
     """Wait for runs; returns their outputs."""
     try:
         outputs = [process.communicate(timeout=240)[0] for process in processes]
@@ -72,3 +66,27 @@ def finish(*processes: subprocess.Popen, code: int = 0) -> list[str]:
     for process, output in zip(processes, outputs):
         assert process.returncode == code, output[-3000:]
     return outputs
+
+
+def forks(
+    calls: list[list[str]], *, devices: int = 1, **variables: str
+) -> list[tuple[int, str]]:
+    """Status and output of each call, one after the other.
+
+    A call is what would stand behind ``python``: a program of the root or ``-m`` and a
+    module, and arguments; ``variables`` are added to the environment.
+    """
+    results = []
+    for call in calls:
+        process = Fork(call, environment(devices) | variables)
+        output, _ = process.communicate()
+        results.append((process.returncode, output))
+    return results
+
+
+def finish_forks(calls: list[list[str]], *, devices: int, code: int) -> list[str]:
+    """The outputs of ``run_experiment.py`` with these flags, always with a status."""
+    results = forks([["run_experiment.py", *call] for call in calls], devices=devices)
+    for status, output in results:
+        assert status == code, output[-3000:]
+    return [output for _, output in results]

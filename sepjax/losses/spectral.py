@@ -68,8 +68,9 @@ def multi_resolution_stft(
 
     Example:
         >>> wave = jnp.sin(jnp.arange(600.0))[None, None]
-        >>> value = multi_resolution_stft(wave, 0.5 * wave)
-        >>> twice = multi_resolution_stft(wave, 0.0 * wave)
+        >>> import jax
+        >>> loss = jax.jit(multi_resolution_stft)
+        >>> value, twice = loss(wave, 0.5 * wave), loss(wave, 0.0 * wave)
         >>> round(float((twice / value)[0, 0]), 3)
         2.0
 

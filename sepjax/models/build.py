@@ -31,8 +31,8 @@ def build_model(
         >>> from sepjax.models.tasnet.config import TasNetConfig
         >>> small = TasNetConfig(N=16, B=8, H=8, layers=2, stack=1)
         >>> model = build_model(small, sources=("voice", "rest"), sample_rate=8000)
-        >>> variables = model.init(jax.random.key(0), jnp.zeros((1, 800)))
-        >>> model.apply(variables, jnp.ones((2, 800))).estimates.shape
+        >>> variables = jax.jit(model.init)(jax.random.key(0), jnp.zeros((1, 800)))
+        >>> jax.jit(model.apply)(variables, jnp.ones((2, 800))).estimates.shape
         (2, 2, 800)
     """
     if type(config).__hash__ is None:

@@ -14,6 +14,7 @@ from sepjax.train import checkpoint
 from sepjax.train.log import read_log
 from tests.experiment.toy_program import cpus
 from tests.support import short_songs
+from tests.support.forks import Fork
 from tests.tiny_run import ROOT, TINY, environment, finish, start
 
 PROGRAM = ROOT / "run_experiment.py"
@@ -38,13 +39,19 @@ def events(output):
     return [(w[3] == "started", w[2]) for w in lines if len(w) > 3 and "/" in w[1]]
 
 
+def fork(name, command, variables, log):
+    """Start a run that has imported what takes seconds."""
+    return Fork(command[1:], environment(2) | variables, log)
+
+
 def test_two_runs_train_at_once(tmp_path, two_devices, capsys):
     # A batch of 3 would be refused where a run sees both devices.
     short = dict(train__steps=2, train__batch_size=3, model__encoding="simple")
     short |= short_songs.short(short_songs.write_songs(tmp_path / "songs"))
     file = short_songs.CONFIG
     members = {"a": tiny(file, **short), "b": tiny(file, **short, optim__lr=0.01)}
-    outcomes = Sweep(members, tmp_path, "train", [], PROGRAM, two_devices).run()
+    arguments = (members, tmp_path, "train", [], PROGRAM, two_devices)
+    outcomes = Sweep(*arguments, start=fork).run()
     logs = [(tmp_path / name / "log.txt").read_text() for name in members]
     assert [o.status for o in outcomes] == ["done", "done"], logs
     assert events(capsys.readouterr().out)[:2] == [(True, "a"), (True, "b")]

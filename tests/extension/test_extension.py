@@ -7,8 +7,6 @@ reported.
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -17,8 +15,8 @@ import pytest
 import soundfile
 
 from sepjax.train.log import read_log
-from tests.support.forks import forks
-from tests.tiny_run import ROOT, environment
+from tests.support.forks import Fork
+from tests.tiny_run import ROOT, environment, forks
 
 HERE = Path(__file__).parent
 RATE, CLASSES = 8000, ("low", "high")
@@ -47,14 +45,7 @@ def variables_of(songs):
 
 def start(songs, *arguments):
     """Begin a command."""
-    return subprocess.Popen(
-        [sys.executable, *map(str, arguments)],
-        cwd=ROOT,
-        env=os.environ | environment(1) | variables_of(songs),
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-    )
+    return Fork([*arguments], environment(1) | variables_of(songs))
 
 
 def run(songs, *arguments, code=0):

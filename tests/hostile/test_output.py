@@ -24,6 +24,8 @@ from sepjax.inference.places import Place, names_of
 from sepjax.inference.stems import StemFiles
 from sepjax.models import Separation, SeparationModel
 from sepjax.storage import locked, move_all, scratch_folder
+from tests.support.forks import Fork
+from tests.tiny_run import environment
 
 MODEL = Path(__file__).parents[1] / "fixtures/b054c28/weights"
 RATE = 8000
@@ -255,14 +257,14 @@ def test_what_a_killed_command_left_is_taken_over(tmp_path):
 )
 def test_every_signal_that_ends_it_leaves_nothing(tmp_path, number):
     file, out = tone(tmp_path / "long.wav", 12_000_000), tmp_path / "out"
-    command = [sys.executable, "-m", "sepjax", "separate", file, "-n", MODEL, "-o", out]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
-        deadline = time.monotonic() + 60
-        while not list(out.glob(".sepjax-*/*.raw")) and time.monotonic() < deadline:
-            assert process.poll() is None
-            time.sleep(0.005)
-        process.send_signal(number)
-        text = process.communicate(timeout=30)[1]
+    command = ["-m", "sepjax", "separate", file, "-n", MODEL, "-o", out]
+    process = Fork(command, environment(1))
+    deadline = time.monotonic() + 60
+    while not list(out.glob(".sepjax-*/*.raw")) and time.monotonic() < deadline:
+        assert process.poll() is None
+        time.sleep(0.005)
+    process.send_signal(number)
+    text = process.communicate(timeout=30)[0]
     assert process.returncode == (130 if number == signal.SIGINT else 128 + number)
     assert "Traceback" not in text
     assert tree(out) == []

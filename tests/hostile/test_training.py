@@ -117,6 +117,7 @@ def test_a_run_that_begins_says_nothing_of_going_on(tmp_path, capsys):
     assert "resuming" not in capsys.readouterr().out
 
 
+@SLOW  # as test_deleted_checkpoints without any
 def test_no_folder_of_checkpoints_is_a_new_beginning(begun, straight):
     shutil.rmtree(begun / "checkpoints")
     assert run(begun, toy_config())
@@ -274,7 +275,7 @@ def test_a_clock_that_goes_backwards(tmp_path, straight, backwards):
     assert seconds == sorted(seconds)
 
 
-@pytest.mark.parametrize("day", [-1, 1])
+@pytest.mark.parametrize("day", [-1, pytest.param(1, marks=SLOW)])
 def test_files_of_another_time(begun, straight, day):
     moment = time.time() + day * 86400
     for path in begun.rglob("*"):

@@ -183,7 +183,7 @@ def cosine(left, right):
     "family",
     [
         name
-        if name in ("sinc", "demucs")  # of spectra and of the waveform, with an LSTM
+        if name == "demucs"  # of the waveform, with an LSTM; see also test_tcn
         else pytest.param(name, marks=pytest.mark.slow)
         for name in FAMILIES
     ],

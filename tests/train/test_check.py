@@ -27,17 +27,21 @@ CONFIGS = [(file, name) for file, module in FILES.items() for name in module.NAM
 
 
 def one_of_each_kind():
-    """Configurations, all but one of a kind of row of the appendix slow.
+    """Configurations, all but one of a kind slow.
 
-    ``tests/configs/test_appendix_a.py`` traces every row as a model.
+    ``tests/configs/test_appendix_a.py`` traces every row of the appendix as a model,
+    and ``tests/models/test_networks.py`` the largest network.
     """
     fields = ("encoding", "fb_type", "decoder", "who_is_pinv", "ideal_mask")
     kinds = set()
     for file, name in CONFIGS:
-        model = FILES[file].get_config(name).model
+        config = FILES[file].get_config(name)
+        model, train = config.model, config.train
         kind = (type(model), *(getattr(model, field, None) for field in fields))
-        seen = file == "appendix_a" and kind in kinds
-        kinds.add(kind)
+        kind += (bool(train.pretrained_from), bool(train.freeze), bool(train.fit))
+        seen = kind in kinds or (file, name) == ("networks", "mm_dense_lstm")
+        if (file, name) != ("networks", "mm_dense_lstm"):
+            kinds.add(kind)
         yield pytest.param(file, name, marks=pytest.mark.slow if seen else ())
 
 

@@ -73,7 +73,7 @@ WAYS = {
 POOLED = ("open_unmix", "mm_dense_lstm", "spleeter")
 WAVEFORM = ("wave_u_net", "wavenet")  # as demucs, with other layers
 QUICK = {(family, "microbatches") for family in FAMILIES if family not in WAVEFORM}
-QUICK |= {("open_unmix", "jit"), ("open_unmix", "pmap")}
+QUICK |= {("open_unmix", "jit")}  # pmap: tests/train/test_parallel.py
 CASES = [
     (family, way) if (family, way) in QUICK else pytest.param(family, way, marks=SLOW)
     for family in FAMILIES

@@ -17,7 +17,7 @@ from sepjax.train import checkpoint
 from sepjax.train.log import read_log
 from sepjax.train.workdir import held
 from tests.support.short_songs import CONFIG, short, write_songs
-from tests.tiny_run import finish, flags, start
+from tests.tiny_run import DEMO, finish, flags, start
 
 # Processes that share two cores take long to agree: few and large batches.
 FEW = dict(train__batch_size=16, train__eval_every=100)
@@ -34,14 +34,13 @@ LONG = dict(
 )
 
 
-def start_two(workdirs, *more, **fields):
+def start_two(workdirs, file=DEMO, **fields):
     """Both processes of a run, each with a ``--workdir`` of its own."""
     address = f"--distributed=127.0.0.1:{free_port()}"
     return [
         start(
-            *flags(workdir, **fields),
+            *flags(workdir, file, **fields),
             *("--mode=train", address, "--processes=2", f"--process={index}"),
-            *more,
         )
         for index, workdir in enumerate(workdirs)
     ]
@@ -139,8 +138,9 @@ def contents(run):
     [(signal.SIGTERM, 1), pytest.param(signal.SIGINT, 0, marks=pytest.mark.slow)],
 )
 def test_a_signal_to_one_process_stops_both(tmp_path, number, index):
-    processes = start_two([tmp_path] * 2, **LONG)
-    wait_for_step(tmp_path, 10, processes)
+    songs, folder = short(write_songs(tmp_path / "songs", valid=2)), tmp_path / "run"
+    processes = start_two([folder] * 2, CONFIG, **LONG, **songs)
+    wait_for_step(folder, 10, processes)
     processes[index].send_signal(number)
     began = time.monotonic()
     outputs = finish(*processes, code=1)
@@ -150,7 +150,7 @@ def test_a_signal_to_one_process_stops_both(tmp_path, number, index):
     for output in outputs:
         assert "asked to stop: saving" in output
         assert "Traceback" not in output
-    assert checkpoint.describe(tmp_path)["step"] > 10
+    assert checkpoint.describe(folder)["step"] > 10
 
 
 def test_a_folder_that_is_not_shared_is_told_at_the_start(tmp_path):

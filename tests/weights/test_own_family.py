@@ -9,7 +9,7 @@ import soundfile
 from torch_writer import pickled, tensors_of, write_zip
 
 import sepjax
-from tests.support.forks import forks
+from tests.tiny_run import forks
 
 FAMILY = '''
 import dataclasses

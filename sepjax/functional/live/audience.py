@@ -31,7 +31,8 @@ def crowd(key: jax.Array, time: int, *, sample_rate: int) -> Float[Array, " time
     ``time``, in samples, and the rate, in Hz, are static under ``jit``.
 
     Example:
-        >>> wave = crowd(jax.random.key(0), 16000, sample_rate=8000)
+        >>> draw = jax.jit(lambda key: crowd(key, 16000, sample_rate=8000))
+        >>> wave = draw(jax.random.key(0))
         >>> wave.shape, round(float((wave**2).mean()), 3)
         ((16000,), 1.0)
     """

@@ -51,9 +51,12 @@ def hall_impulse_response(
         taps: of the response, also static; ``reverb_seconds * sample_rate`` suffice.
 
     Example:
-        >>> response = hall_impulse_response(
-        ...     jax.random.key(0), 1.0, 6.0, sample_rate=8000, taps=8000
+        >>> draw = jax.jit(
+        ...     lambda key: hall_impulse_response(
+        ...         key, 1.0, 6.0, sample_rate=8000, taps=8000
+        ...     )
         ... )
+        >>> response = draw(jax.random.key(0))
         >>> float(response[0]), round(float((response[1:] ** 2).sum()), 3)
         (1.0, 0.251)
 

@@ -117,13 +117,14 @@ def mask_network(
         dtype: of the matmuls; the statistics of norms are float32.
 
     Example:
-        >>> keys = jax.random.split(jax.random.key(0), 3)
-        >>> ends = init_ends(keys[0], inputs=24, latent=16, bottleneck=8)
-        >>> blocks = jax.vmap(
-        ...     lambda key: init_block(key, bottleneck=8, hidden=8, width=3)
-        ... )(keys[1:])
-        >>> x = jnp.ones((1, 50, 24))
-        >>> mask_network(ends, blocks, init_slopes(2), x, layers=2, stacks=1).shape
+        >>> @jax.jit
+        ... def masks(key, x):
+        ...     keys = jax.random.split(key, 3)
+        ...     ends = init_ends(keys[0], inputs=24, latent=16, bottleneck=8)
+        ...     block = lambda key: init_block(key, bottleneck=8, hidden=8, width=3)
+        ...     blocks, slopes = jax.vmap(block)(keys[1:]), init_slopes(2)
+        ...     return mask_network(ends, blocks, slopes, x, layers=2, stacks=1)
+        >>> masks(jax.random.key(0), jnp.ones((1, 50, 24))).shape
         (1, 50, 16)
 
     Reference:

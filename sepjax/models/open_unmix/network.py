@@ -125,10 +125,11 @@ def magnitude_network(
 
     Example:
         >>> parts = magnitude_network_parts(bins=9, heard=5, hidden=4)
-        >>> params = {name: draw(jax.random.key(0)) for name, draw in parts.items()}
-        >>> statistics = initial_statistics(params)
-        >>> mixture = jnp.ones((1, 7, 2, 9))
-        >>> magnitude_network(params, statistics, mixture)[0].shape
+        >>> @jax.jit
+        ... def magnitudes(key, mixture):
+        ...     params = {name: draw(key) for name, draw in parts.items()}
+        ...     return magnitude_network(params, initial_statistics(params), mixture)[0]
+        >>> magnitudes(jax.random.key(0), jnp.ones((1, 7, 2, 9))).shape
         (1, 7, 2, 9)
     """
     keys = None

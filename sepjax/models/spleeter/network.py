@@ -125,9 +125,11 @@ def u_net(
 
     Example:
         >>> parts = u_net_parts(channels=2, filters=(4, 8))
-        >>> params = {name: draw(jax.random.key(0)) for name, draw in parts.items()}
-        >>> image = jnp.ones((1, 8, 12, 2))
-        >>> u_net(params, initial_statistics(params), image)[0].shape
+        >>> @jax.jit
+        ... def gains(key, image):
+        ...     params = {name: draw(key) for name, draw in parts.items()}
+        ...     return u_net(params, initial_statistics(params), image)[0]
+        >>> gains(jax.random.key(0), jnp.ones((1, 8, 12, 2))).shape
         (1, 8, 12, 2)
     """
     moments = dict(statistics)
