@@ -35,7 +35,7 @@ class Halves:
     sources = CLASSES
     sample_rate = 8000
     audio_channels, needs_sources, cpu_batch_seconds = 1, False, 0.0
-    tiling = None
+    tiling = streaming = None
 
     def apply(self, _, mixture):
         return SimpleNamespace(estimates=jnp.stack([mixture / 2, mixture / 2], 1))

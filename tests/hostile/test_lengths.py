@@ -13,6 +13,7 @@ from sepjax.commands import cli
 from sepjax.inference.chunks import Chunking
 from sepjax.inference.ensemble import Member, make_ensemble
 from sepjax.inference.files import separate_file
+from sepjax.inference.places import Place
 from tests.hostile.test_output import RATE, Quarters
 
 FORMAT = struct.pack("<IHHIIHH", 16, 1, 1, RATE, 2 * RATE, 2, 16)
@@ -62,7 +63,8 @@ def test_separate_writes_stems_of_all_that_is_there(files, tmp_path):
     for path, samples in files.items():
         ensemble = make_ensemble([Member(Quarters(), {}, Chunking(2.0, rescale=False))])
         out, output = tmp_path / path.stem, Output(depth=32)
-        separate_file(ensemble, open_part(path), out, path, output=output)
+        place = Place.of(out)
+        separate_file(ensemble, open_part(path), place, path, output=output)
         stems = [soundfile.read(stem)[0] for stem in out.iterdir()]
         np.testing.assert_allclose(sum(stems), samples, atol=1e-5)
 
