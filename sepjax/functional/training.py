@@ -27,6 +27,54 @@ def item_keys(
     return jax.vmap(jax.random.fold_in, (None, 0))(key, items)
 
 
+def drop(
+    x: Float[Array, "items *shape"],
+    share: float,
+    keys: Shaped[Array, "items ..."],
+    layer: int,
+) -> Float[Array, "items *shape"]:
+    """Leave out a share of the values at random, and scale up the rest (dropout).
+
+    Args:
+        x: an image or a sequence of each item.
+        share: of the values, below 1.
+        keys: of :func:`item_keys`.
+        layer: number of the layer, so that each draws its own.
+
+    Example:
+        >>> keys = item_keys(jax.random.key(0), 2)
+        >>> sorted(set(drop(jnp.ones((2, 99)), 0.5, keys, 1).ravel().tolist()))
+        [0.0, 2.0]
+
+    Reference:
+        Srivastava et al. 2014, Dropout.
+    """
+
+    def kept(key: PRNGKeyArray) -> Array:
+        key = jax.random.fold_in(key, layer)
+        return jax.random.bernoulli(key, 1 - share, x.shape[1:])
+
+    return jnp.where(jax.vmap(kept)(keys), x / (1 - share), 0.0)
+
+
+def initial_statistics(
+    params: Mapping[str, Mapping[str, Array] | Array],
+) -> dict[str, dict[str, Array]]:
+    """Return mean zero and variance one for every norm: each part with a gain.
+
+    Example:
+        >>> statistics = initial_statistics({"norm": {"gain": jnp.ones(2)}})
+        >>> statistics["norm"]["var"].tolist()
+        [1.0, 1.0]
+    """
+    norms = {n: part for n, part in params.items() if isinstance(part, Mapping)}
+    return {
+        name: {"mean": jnp.zeros_like(norm["gain"]), "var": jnp.ones_like(norm["gain"])}
+        for name, norm in norms.items()
+        if "gain" in norm
+    }
+
+
 def batch_norm(
     params: Mapping[str, Float[Array, " channels"]],
     statistics: Mapping[str, Float[Array, " channels"]],

@@ -5,14 +5,17 @@ multichannel Wiener filter weighs the sources against each other.
 """
 
 import dataclasses
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, PRNGKeyArray
 
 from sepjax.functional.spectral import istft, stft
+from sepjax.functional.training import initial_statistics
 from sepjax.functional.wiener import wiener_em
 from sepjax.models.contract import STATISTICS, Separation, SeparationModel
 from sepjax.models.magnitudes_config import MagnitudesConfig
@@ -86,6 +89,33 @@ class MagnitudeSeparation(SeparationModel):
     ) -> Float[Array, "batch targets frames channels bins"]:
         """Estimate the magnitudes of every target with its network."""
         raise NotImplementedError
+
+    def _declare(self, parts: Mapping[str, Callable[[PRNGKeyArray], Any]]) -> None:
+        """Declare networks of all targets side by side, and statistics of their norms.
+
+        Of each part of a network there is the function that draws it; afterwards
+        ``parts`` has the parameters, with a leading axis over targets.
+        """
+
+        def draw_each(key: PRNGKeyArray, draw: Callable) -> Any:
+            return jax.vmap(draw)(jax.random.split(key, len(self.targets)))
+
+        self.parts = {n: self.param(n, draw_each, draw) for n, draw in parts.items()}
+        initial = initial_statistics(self.parts)
+        self.running = {
+            name: self.variable("batch_stats", name, initial.get, name)
+            for name in initial
+        }
+
+    def _known(self) -> dict[str, Any]:
+        """The running statistics of all norms."""
+        return {name: variable.value for name, variable in self.running.items()}
+
+    def _keep(self, statistics: Mapping[str, Any], train: bool) -> None:
+        """Let a training step change the running statistics."""
+        if train and self.is_mutable_collection("batch_stats"):
+            for name, variable in self.running.items():
+                variable.value = statistics[name]
 
     def __call__(
         self,

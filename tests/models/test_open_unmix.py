@@ -9,11 +9,10 @@ import pytest
 
 from sepjax.config.rules import validate
 from sepjax.functional.spectral import stft
-from sepjax.functional.training import batch_norm
+from sepjax.functional.training import batch_norm, initial_statistics
 from sepjax.models.build import model_of
 from sepjax.models.open_unmix.model import bins_within
 from sepjax.models.open_unmix.network import (
-    initial_statistics,
     magnitude_network,
     magnitude_network_parts,
 )

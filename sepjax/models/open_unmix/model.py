@@ -3,7 +3,6 @@
 Reference: Stöter, Uhlich, Liutkus and Mitsufuji 2019; open-unmix-pytorch 1.3.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -16,7 +15,6 @@ from sepjax.models.magnitudes_stream import StreamedMagnitudes
 from sepjax.models.open_unmix.config import OpenUnmixConfig
 from sepjax.models.open_unmix.network import (
     NORMS,
-    initial_statistics,
     magnitude_network,
     magnitude_network_parts,
     magnitude_network_step,
@@ -69,8 +67,8 @@ class OpenUnmix(StreamedMagnitudes):
                 parts, statistics, state, mixture, valid, **how
             )
 
-        known = {name: variable.value for name, variable in self.running.items()}
-        return jax.vmap(network, out_axes=(0, 1))(dict(self.parts), known, state)
+        each = dict(self.parts), self._known(), state
+        return jax.vmap(network, out_axes=(0, 1))(*each)
 
     def setup(self) -> None:
         """Declare parameters and statistics, those of all targets side by side."""
@@ -83,17 +81,7 @@ class OpenUnmix(StreamedMagnitudes):
             layers=config.layers,
             bidirectional=config.bidirectional,
         )
-        count = len(self.targets)
-
-        def draw_each(key: Array, draw: Callable) -> Any:
-            return jax.vmap(draw)(jax.random.split(key, count))
-
-        self.parts = {n: self.param(n, draw_each, draw) for n, draw in parts.items()}
-        initial = initial_statistics(self.parts)
-        self.running = {
-            name: self.variable("batch_stats", name, initial.get, name)
-            for name in NORMS
-        }
+        self._declare(parts)
 
     def magnitudes(
         self,
@@ -113,13 +101,9 @@ class OpenUnmix(StreamedMagnitudes):
         def network(parts: dict, statistics: dict, key: Array | None) -> tuple:
             return magnitude_network(parts, statistics, mixture, key=key, **options)
 
-        known = {name: variable.value for name, variable in self.running.items()}
-        estimates, new = jax.vmap(network, out_axes=(1, 0))(
-            dict(self.parts), known, keys
-        )
-        if train and self.is_mutable_collection("batch_stats"):
-            for name, variable in self.running.items():
-                variable.value = new[name]
+        each = dict(self.parts), self._known(), keys
+        estimates, new = jax.vmap(network, out_axes=(1, 0))(*each)
+        self._keep(new, train)
         return estimates
 
 

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from sepjax.functional.recurrent import LstmState, init_lstm, lstm, lstm_step
-from sepjax.functional.training import batch_norm, item_keys
+from sepjax.functional.training import batch_norm, drop, item_keys
 
 NORMS = ("bn1", "bn2", "bn3")
 
@@ -109,7 +109,8 @@ def magnitude_network(
 
     Args:
         params: of :func:`magnitude_network_parts`, drawn.
-        statistics: mean and variance of every norm, as :func:`initial_statistics`.
+        statistics: mean and variance of every norm, as
+            :func:`~sepjax.functional.training.initial_statistics`.
         magnitudes: of the mixture.
         train: norms use the statistics of this batch, and there is dropout.
         dropout: share of the channels left out between recurrent layers.
@@ -124,6 +125,7 @@ def magnitude_network(
         The estimates, and the statistics, new ones if it trains.
 
     Example:
+        >>> from sepjax.functional.training import initial_statistics
         >>> parts = magnitude_network_parts(bins=9, heard=5, hidden=4)
         >>> @jax.jit
         ... def magnitudes(key, mixture):
@@ -161,6 +163,7 @@ def magnitude_network_step(
 
     Example:
         >>> from sepjax.functional.recurrent import lstm_state
+        >>> from sepjax.functional.training import initial_statistics
         >>> sizes = dict(bins=9, heard=5, hidden=4, layers=1, bidirectional=False)
         >>> parts = magnitude_network_parts(**sizes)
         >>> params = {name: draw(jax.random.key(0)) for name, draw in parts.items()}
@@ -220,28 +223,8 @@ def _network(
 
 
 def _recurrent(params: Params, x: Array, dropout: float, keys: Array | None) -> Array:
-    def kept(key: PRNGKeyArray, layer: int) -> Array:
-        key = jax.random.fold_in(key, layer)
-        return jax.random.bernoulli(key, 1 - dropout, x.shape[1:])
-
     for layer in range(sum(name.startswith("lstm_") for name in params)):
         if keys is not None and layer:
-            mask = jax.vmap(kept, (0, None))(keys, layer)
-            x = jnp.where(mask, x / (1 - dropout), 0.0)
+            x = drop(x, dropout, keys, layer)
         x = lstm(params[f"lstm_{layer}"], x)
     return x
-
-
-def initial_statistics(params: Params) -> Statistics:
-    """Mean zero and variance one for every norm.
-
-    Example:
-        >>> norms = {name: {"gain": jnp.ones(2)} for name in NORMS}
-        >>> initial_statistics(norms)["bn1"]["var"]
-        Array([1., 1.], dtype=float32)
-    """
-    gains = {name: params[name]["gain"] for name in NORMS}
-    return {
-        name: {"mean": jnp.zeros_like(gain), "var": jnp.ones_like(gain)}
-        for name, gain in gains.items()
-    }

@@ -11,7 +11,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Complex, Float, PRNGKeyArray
+from jaxtyping import Array, Complex, Float
 
 from sepjax.functional.framing import fit, overlap_add
 from sepjax.functional.spectral import hann, stft
@@ -20,7 +20,7 @@ from sepjax.models.contract import Separation, Tiling
 from sepjax.models.magnitudes import MagnitudeSeparation
 from sepjax.models.registry import MODELS
 from sepjax.models.spleeter.config import SpleeterConfig
-from sepjax.models.spleeter.network import initial_statistics, u_net, u_net_parts
+from sepjax.models.spleeter.network import u_net, u_net_parts
 
 Magnitudes = Float[Array, "batch frames channels bins"]
 Estimates = Float[Array, "targets batch channels frames bins"]
@@ -73,28 +73,19 @@ class Spleeter(MagnitudeSeparation):
     @property
     def tiling(self) -> Tiling | None:
         """A patch, as samples; with a Wiener filter songs are separated as wholes."""
+        return None if self.config.wiener_iterations else self._patches
+
+    @property
+    def _patches(self) -> Tiling:
         config = self.config
-        if config.wiener_iterations:
-            return None
         hop = config.patch_frames * config.hop
         before = config.n_fft if config.padded else 0
         return Tiling(hop + config.n_fft - config.hop, hop, before)
 
     def setup(self) -> None:
         """Declare parameters and statistics, those of all targets side by side."""
-        sizes = dict(channels=self.audio_channels, filters=self.config.filters)
-        count = len(self.targets)
-
-        def draw_each(key: PRNGKeyArray, draw: Callable) -> Any:
-            return jax.vmap(draw)(jax.random.split(key, count))
-
-        parts = u_net_parts(**sizes)
-        self.parts = {n: self.param(n, draw_each, draw) for n, draw in parts.items()}
-        initial = initial_statistics(self.parts)
-        self.running = {
-            name: self.variable("batch_stats", name, initial.get, name)
-            for name in self.batch_norms
-        }
+        config = self.config
+        self._declare(u_net_parts(channels=self.audio_channels, filters=config.filters))
 
     def magnitudes(
         self, mixture: Magnitudes, *, train: bool = False, axis_name: str | None = None
@@ -140,12 +131,9 @@ class Spleeter(MagnitudeSeparation):
             params, statistics, key = own
             return None, u_net(params, statistics, image, key=key, **options)
 
-        known = {name: variable.value for name, variable in self.running.items()}
-        each = dict(self.parts), known, keys
+        each = dict(self.parts), self._known(), keys
         _, (logits, new) = jax.lax.scan(of_one, None, each, unroll=unroll)
-        if train and self.is_mutable_collection("batch_stats"):
-            for name, variable in self.running.items():
-                variable.value = new[name]
+        self._keep(new, train)
         if config.mask == "softmax":
             return jax.nn.softmax(logits, axis=0)
         return jax.nn.sigmoid(logits)
@@ -162,10 +150,9 @@ class Spleeter(MagnitudeSeparation):
         Raises:
             ValueError: another number of channels than the model's.
         """
-        config, time = self.config, mixture.shape[-1]
-        before = config.n_fft if config.padded else 0
-        hop = config.patch_frames * config.hop
-        total = -(-(before + time) // hop) * hop + config.n_fft - config.hop
+        time = mixture.shape[-1]
+        length, hop, before = self._patches
+        total = -(-(before + time) // hop) * hop + length - hop
         padding = [(0, 0)] * (mixture.ndim - 1) + [(before, total - before - time)]
         waves = jnp.pad(mixture, padding)
         estimates = self.tile(waves, train=train, axis_name=axis_name).estimates

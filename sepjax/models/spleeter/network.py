@@ -17,7 +17,7 @@ import numpy as np
 from jax.nn import initializers
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from sepjax.functional.training import batch_norm, item_keys
+from sepjax.functional.training import batch_norm, drop, item_keys
 
 Image = Float[Array, "batch _ _ _"]
 Parts = Mapping[str, Mapping[str, Array]]
@@ -69,21 +69,6 @@ def u_net_parts(
     return parts | {"head": convolution(4, 4, 1, channels)}
 
 
-def initial_statistics(params: Parts) -> dict[str, dict[str, Array]]:
-    """Return mean zero and variance one for every norm.
-
-    Example:
-        >>> statistics = initial_statistics({"encoder_norm_1": {"gain": jnp.ones(2)}})
-        >>> statistics["encoder_norm_1"]["var"].tolist()
-        [1.0, 1.0]
-    """
-    gains = {name: part["gain"] for name, part in params.items() if "gain" in part}
-    return {
-        name: {"mean": jnp.zeros_like(gain), "var": jnp.ones_like(gain)}
-        for name, gain in gains.items()
-    }
-
-
 def u_net(
     params: Parts,
     statistics: Parts,
@@ -109,7 +94,8 @@ def u_net(
 
     Args:
         params: of :func:`u_net_parts`, drawn.
-        statistics: mean and variance of every norm, as :func:`initial_statistics`.
+        statistics: mean and variance of every norm, as
+            :func:`~sepjax.functional.training.initial_statistics`.
         image: magnitudes ``(batch, frames, bins, channels)``; frames and bins are
             multiples of 2 to the number of layers.
         activation: a key of :data:`ACTIVATIONS`.
@@ -124,6 +110,7 @@ def u_net(
         trains.
 
     Example:
+        >>> from sepjax.functional.training import initial_statistics
         >>> parts = u_net_parts(channels=2, filters=(4, 8))
         >>> @jax.jit
         ... def gains(key, image):
@@ -159,7 +146,7 @@ def u_net(
         x = decode(double(x, *part(f"decoder_{n}")))
         x = norm(f"decoder_norm_{n}", x)
         if keys is not None and n <= DROPOUT_LAYERS:
-            x = _drop(x, dropout, keys, n)
+            x = drop(x, dropout, keys, n)
         x = spread(x.astype(dtype))
         if skips:
             x = jnp.concatenate([skips.pop(), x], axis=-1)
@@ -284,11 +271,3 @@ def dilate(x: Image, kernel: Array, bias: Array) -> Image:
 
 def _per_filter(values: Array) -> Array:
     return values[None, None, None]
-
-
-def _drop(x: Image, share: float, keys: Array, layer: int) -> Image:
-    def kept(key: PRNGKeyArray) -> Array:
-        key = jax.random.fold_in(key, layer)
-        return jax.random.bernoulli(key, 1 - share, x.shape[1:])
-
-    return jnp.where(jax.vmap(kept)(keys), x / (1 - share), 0.0)
