@@ -3,9 +3,11 @@
 import dataclasses
 import functools
 import importlib
+import itertools
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from jax.sharding import NamedSharding
@@ -14,9 +16,23 @@ from data_pipelines.audio.canonical import canonicalize
 from data_pipelines.doctor import overlap
 from data_pipelines.doctor.same_audio import Pair
 from data_pipelines.feeding import host, live, resident, schedule, sounding
-from data_pipelines.manifest import SPLITS, DataError, LoadedTrack, Manifest
+from data_pipelines.manifest import (
+    SPLITS,
+    AudioFile,
+    DataError,
+    LoadedTrack,
+    Manifest,
+    Track,
+)
 from data_pipelines.registry import build_manifest
 from sepjax.config import Config, with_values
+
+
+class Songs(NamedTuple):
+    """Songs to train on, and files to be put behind those of the manifest."""
+
+    files: tuple[AudioFile, ...]
+    tracks: tuple[Track, ...]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -134,6 +150,8 @@ class Data:
     def twins(self) -> dict[str, Pair]:
         """Tracks of valid and test that training uses under another name."""
         manifest = self.distributed or self.manifest
+        if self.config.train.teacher_music:  # more than was distributed
+            manifest = self.manifest
         return overlap.trained_twins(manifest, cache=self.cache)
 
     @property
@@ -207,6 +225,7 @@ def open_data(
     *,
     cache: str | Path | None = None,
     sharding: NamedSharding | None = None,
+    songs: Callable[[Manifest], Songs] | None = None,
 ) -> Data:
     """Find, check and canonicalize the dataset of a configuration.
 
@@ -216,6 +235,7 @@ def open_data(
             by default.
         sharding: of the global batches that the resident feeder yields; its audio is
             on every device of this sharding's mesh. Batches are local without it.
+        songs: makes those that train of the canonical manifest, as a teacher does.
 
     Raises:
         ValueError: the dataset's name is not known.
@@ -241,11 +261,47 @@ def open_data(
         manifest = manifest.with_whole_songs()
     if data.songs:
         manifest = manifest.with_songs(data.songs)
-    canonical = canonicalize(manifest, data.sample_rate, cache)
+    canonical = canonicalize(at_speeds(manifest, data.speeds), data.sample_rate, cache)
+    if songs:
+        canonical = with_training(canonical, songs(canonical))
     if data.all_sound:
         canonical = sounding.keep_sounding(canonical, data)
     venue = live.open_venue(config, cache)
     return Data(config, canonical, digest, sharding, venue, manifest, cache)
+
+
+def with_training(manifest: Manifest, songs: Songs) -> Manifest:
+    """Return the data set with other training songs."""
+    kept = (track for track in manifest.tracks if track.split != "train")
+    files = manifest.files + songs.files
+    return dataclasses.replace(manifest, files=files, tracks=(*songs.tracks, *kept))
+
+
+def at_speeds(manifest: Manifest, speeds: Collection[float]) -> Manifest:
+    """Add every training song at every speed: a faster one is higher and shorter.
+
+    Example:
+        >>> from data_pipelines.manifest import Stem
+        >>> song = Track("a", "train", "a", 800, {"vocals": Stem(0)})
+        >>> file = AudioFile("a.wav", 800, 1, 8000)
+        >>> one = Manifest("none", "", 8000, 1, ("vocals",), (file,), (song,))
+        >>> more = at_speeds(one, [0.5])
+        >>> [(track.name, more.files[track.stems["vocals"].file].sample_rate)
+        ...     for track in more.tracks]
+        [('a', 8000), ('a x 0.5', 4000)]
+    """
+    files, tracks = [*manifest.files], [*manifest.tracks]
+    for speed, track in itertools.product(speeds, manifest.tracks):
+        if track.split == "train":
+            stems = {}
+            for name, stem in track.stems.items():
+                stems[name] = dataclasses.replace(stem, file=len(files))
+                file = manifest.files[stem.file]
+                rate = round(file.sample_rate * speed)
+                files.append(dataclasses.replace(file, sample_rate=rate))
+            name, parts = f"{track.name} x {speed:g}", dict(stems=stems, mixture=None)
+            tracks.append(dataclasses.replace(track, name=name, **parts))
+    return dataclasses.replace(manifest, files=tuple(files), tracks=tuple(tracks))
 
 
 def summary(manifest: Manifest) -> dict[str, dict[str, float]]:

@@ -24,10 +24,16 @@ def write_songs(tracks: Iterable[LoadedTrack], folder: Path) -> Path:
         for track in tracks:
             if UNFIT.search(track.name):
                 raise DataError(f"song {track.name!r} cannot be the name of a folder")
-            (part / track.name).mkdir()
-            waves = track.mixture, *track.references
-            for name, wave in zip((MIXTURE, *track.classes), waves):
-                path, channels = part / track.name / f"{name}.wav", wave.shape[1]
-                with open_wav(path, channels, track.sample_rate) as file:
-                    file.writeframes(packed(to_int16(wave)[0], 2))
+            write_song(track, part / track.name)
     return folder
+
+
+def write_song(track: LoadedTrack, folder: Path, *, mixture: bool = True) -> None:
+    """Write ``folder/{mixture,<class>}.wav``, or the classes alone, all or nothing."""
+    waves = {MIXTURE: track.mixture} if mixture else {}
+    waves |= dict(zip(track.classes, track.references))
+    with atomic_folder(folder) as part:
+        for name, wave in waves.items():
+            path, channels = part / f"{name}.wav", wave.shape[1]
+            with open_wav(path, channels, track.sample_rate) as file:
+                file.writeframes(packed(to_int16(wave)[0], 2))

@@ -119,6 +119,10 @@ def data_problems(config: Config) -> Iterable[str]:
     yield from sum_problems(config)
     if not 0 < data.gain_low <= data.gain_high:
         yield f"data.gain_low={data.gain_low} must be in (0, {data.gain_high=}]"
+    if wrong := [s for s in data.speeds if not 0.25 <= s <= 4 or s == 1]:
+        yield f"data.speeds: {wrong[0]} must be in [0.25, 4], and 1 is always there"
+    if len({*data.speeds}) < len(data.speeds):
+        yield "data.speeds names one more than once"
     if not 0 <= data.shuffle_fraction <= 1:
         yield f"data.shuffle_fraction={data.shuffle_fraction} must be in [0, 1]"
     if data.swap_channels and config.model.audio_channels == 1:
@@ -168,6 +172,11 @@ def train_problems(config: Config) -> Iterable[str]:
         yield (
             "train.freeze and train.fit keep parts as they are: name "
             "train.pretrained_from"
+        )
+    if train.teacher_music and not train.teacher:
+        yield (
+            f"train.teacher_music={train.teacher_music} is separated by a teacher: "
+            "name train.teacher"
         )
     if train.batch_size % max(train.accumulate, 1):
         yield (

@@ -68,6 +68,7 @@ class DataConfig:
     gain_low: float = 0.75  # training gain of every source, uniform (thesis 5.1)
     gain_high: float = 1.25
     songs: int = 0  # of the training split, the first ones; 0: all
+    speeds: tuple[float, ...] = ()  # at which songs train as well, pitch and tempo
     shuffle_fraction: float = 0.5  # part of the batch whose sources are shuffled
     allow_overlap: bool = False  # train although test songs are among those trained on
 
@@ -206,6 +207,10 @@ class TrainConfig:
     pretrained_from: str = ""  # run folder whose parameters this run starts from
     freeze: tuple[str, ...] = ()  # parts that stay as they are: encoder, decoder, ...
     fit: tuple[str, ...] = ()  # parts that alone are trained; embedding: new sources'
+    # Distillation: a model's name or run folder, whose stems are learned from too
+    teacher: str = ""
+    teacher_music: str = ""  # folder of recordings it separates; empty: what trains
+    teacher_share: float = positive(0.5, most=1)  # of the songs that are drawn
     statistics_excerpts: int = positive(5000)  # heard before training
     early_stop: int = 0  # evaluations without improvement before stopping; 0: never
     # auto: where sources have networks of their own, and the family's loss is trained,

@@ -23,6 +23,7 @@ from sepjax.experiment.check import check_run
 from sepjax.experiment.flags import Options, run_folder
 from sepjax.experiment.names import name_problems
 from sepjax.experiment.score import score
+from sepjax.experiment.teacher import load_teacher
 from sepjax.models.build import model_of
 from sepjax.report.figures.surface import write_surface
 from sepjax.storage import atomic_file, write_json
@@ -82,7 +83,11 @@ def _run(config: Config, options: Options, stack: contextlib.ExitStack) -> bool:
         meshes.require_divisible(batch_size, mesh.size, accumulate)
         make_optimizer(config.optim, steps=1)  # one of a user's own can be built
         make_objective(model_of(config), config.loss)  # the model feeds its losses
-    data = open_data(config, sharding=meshes.batch_sharding(mesh))
+    teacher = (
+        load_teacher(config) if config.train.teacher and mode != "evaluate" else None
+    )
+    songs = teacher.songs if teacher and mode == "train" else None
+    data = open_data(config, sharding=meshes.batch_sharding(mesh), songs=songs)
     config = counted_in_steps(config, data)
     _announce(data, data.require_unseen() if mode != "evaluate" else [])
     if mode == "check":
@@ -91,6 +96,7 @@ def _run(config: Config, options: Options, stack: contextlib.ExitStack) -> bool:
         return True
     if mode != "evaluate":
         record = provenance(data.digest, config.seed)
+        record |= {"teacher": teacher.facts} if teacher else {}
         if not train(config, workdir, data, mesh, record, options.force):
             return False
     # The processes of a distributed run score together; the first one writes reports,

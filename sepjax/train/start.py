@@ -122,6 +122,7 @@ def resume(
         if restored.best:
             states[index] = states[index].with_ended(ended_sources(run, step))
         before = checkpoint.read_meta(run.manager, step)["provenance"]
+        require_same_teacher(run, before, force)
         if "pretrained" in before:
             run.record["provenance"]["pretrained"] = before["pretrained"]
     ahead = runs[0].config.train.parallel == "jit"  # pmap compiles as it is called
@@ -139,6 +140,21 @@ def resume(
         eval_step=announced(program.eval_step, "compiling (first validation)"),
     )
     return step, join(states, program.mesh), program
+
+
+def require_same_teacher(run: SeedRun, before: dict[str, Any], force: bool) -> None:
+    """Refuse to go on with stems of another teacher under the same name.
+
+    Raises:
+        CheckpointError: the teacher's parameters are others than when the run began.
+    """
+    pairs = [each.get("teacher", {}) for each in (before, run.record["provenance"])]
+    old, new = (each.get("sha256", "none") for each in pairs)
+    if old != new and not force:
+        raise checkpoint.CheckpointError(
+            f"{run.folder} learned from another teacher: {old[:12]} -> {new[:12]}. Use "
+            "another --workdir, or --allow_config_change to go on"
+        )
 
 
 def tell_start(runs: list[SeedRun], step: int) -> None:
