@@ -41,6 +41,7 @@ setup(
     package_data={
         "sepjax": ["py.typed"],
         "sepjax.report.html": ["*.css", "*.js"],
+        "sepjax.weights": ["shipped/*/*"],
         "data_pipelines.songs.demo": ["takes/*.flac", "takes/*.json", "NOTICE"],
     },
     install_requires=[

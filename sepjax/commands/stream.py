@@ -23,8 +23,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("input", nargs="?", default="-", metavar="INPUT", help=text)
     text = f"a file, or files by a name with {{stem}}; {std} output, stem by stem"
     add("output", nargs="?", default="-", metavar="OUTPUT", help=text)
-    text = "run folder, imported weights, or a name of `sepjax models`: a causal model"
-    add("-n", "--name", "--run", dest="run", required=True, help=text)
+    text = "run folder, imported weights, or a name of `sepjax models`: a causal model "
+    text += "(what `sepjax models` says)"
+    add("-n", "--name", "--run", dest="run", help=text)
     text = "a stem to write; may come again (all)"
     add("--stem", action="append", metavar="NAME", help=text)
     text = "raw samples: 32-bit floats or 16 bits, little end first (%(default)s)"
@@ -60,12 +61,14 @@ def stream(arguments: argparse.Namespace) -> int:
     from sepjax.inference.live import LiveSeparation
     from sepjax.inference.separator import load_ensemble
     from sepjax.inference.steps import streamable
+    from sepjax.models.releases import default_separator
 
-    member, *others = load_ensemble([arguments.run], say=say).members
+    run = arguments.run or default_separator()
+    member, *others = load_ensemble([run], say=say).members
     if others:
-        raise ValueError(f"{arguments.run} has several seeds: give the folder of one")
+        raise ValueError(f"{run} has several seeds: give the folder of one")
     if (model := streamable(member.model)) is None:
-        raise ValueError(f"{arguments.run} is not for streams: {member.model.offline}")
+        raise ValueError(f"{run} is not for streams: {member.model.offline}")
     if model is not member.model:
         say(f"without what hears whole songs: {member.model.offline}")
     chosen = stem_numbers(model.sources, arguments.stem or ())

@@ -83,10 +83,9 @@ def _run(config: Config, options: Options, stack: contextlib.ExitStack) -> bool:
         meshes.require_divisible(batch_size, mesh.size, accumulate)
         make_optimizer(config.optim, steps=1)  # one of a user's own can be built
         make_objective(model_of(config), config.loss)  # the model feeds its losses
-    teacher = (
-        load_teacher(config) if config.train.teacher and mode != "evaluate" else None
-    )
-    songs = teacher.songs if teacher and mode == "train" else None
+    learns = config.train.teacher and mode != "evaluate"
+    teacher = load_teacher(config) if learns else None
+    songs = teacher.songs if teacher and mode != "check" else None
     data = open_data(config, sharding=meshes.batch_sharding(mesh), songs=songs)
     config = counted_in_steps(config, data)
     _announce(data, data.require_unseen() if mode != "evaluate" else [])

@@ -18,6 +18,8 @@ from sepjax.registry import Registry, aligned, nearest
 RELEASES = Registry("released model", package="sepjax.models", module="releases*")
 """Name -> :class:`Release`."""
 NOTHING: Mapping[str, Any] = MappingProxyType({})
+SHIPPED = Path(__file__).parent.parent / "weights" / "shipped"
+"""Folder of models that are part of the package."""
 
 
 class Release(NamedTuple):
@@ -36,16 +38,20 @@ class Release(NamedTuple):
     scores: Mapping[str, float] = NOTHING  # source -> SDR in dB, as published
     scored: str = ""  # on what, how, and by whom
     preferred: bool = False  # it separates for those who name none
+    shipped: bool = False  # it is part of the package
 
 
 def released_place(name: str) -> Path:
-    """Return the folder of the cache where a released model is, or will be.
+    """Return the folder where a released model is, or will be: in the cache, most.
 
     Example:
         >>> released_place("pair:small").name
         'pair-small'
     """
-    return cache_folder("weights") / re.sub(r"[^\w.-]", "-", name)
+    release, folder = RELEASES.get(name), re.sub(r"[^\w.-]", "-", name)
+    if release and release.shipped:
+        return SHIPPED / folder
+    return cache_folder("weights") / folder
 
 
 def default_separator() -> str:
@@ -90,7 +96,7 @@ def ready_table() -> str:
                 ", ".join(model.sources),
                 f"{model.sample_rate / 1000:g}" if model.sample_rate else "any",
                 f"{model.download_bytes / 1e6:.0f}" if model.download_bytes else "",
-                ("no", "yes")[_is_fetched(name, model)] if model.download_bytes else "",
+                _fetched(name, model),
                 re.split("[,;]", model.licence)[0],
                 model.trained_on,
                 scores and f"{scores} [{notes.index(model.scored) + 1}]",
@@ -100,6 +106,12 @@ def ready_table() -> str:
     lines = [f"[{n}] dB, in the order of classes: {x}" for n, x in enumerate(notes, 1)]
     lines.append(f"without -n: {default_separator()}")
     return "\n".join([aligned(rows, left=(0, 1, 5, 6, 7)), *lines])
+
+
+def _fetched(name: str, model: Release) -> str:
+    if model.shipped:
+        return "in the box"
+    return ("no", "yes")[_is_fetched(name, model)] if model.download_bytes else ""
 
 
 def _is_fetched(name: str, model: Release) -> bool:

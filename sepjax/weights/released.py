@@ -31,8 +31,11 @@ def released_folder(name: str) -> Path:
         ValueError: unknown released model 'umxx': did you mean 'umx' or ...
     """
     release, folder = RELEASES.find(name), released_place(name)
-    if not _damage(folder):
+    damage = _damage(folder)
+    if not damage:
         return folder
+    if release.shipped:
+        raise OSError(f"{folder} is part of sepjax and damaged ({damage}): reinstall")
     owner = f"process {os.getpid()} on {socket.gethostname()}, which fetches {name}"
     with contextlib.ExitStack() as stack:
         try:

@@ -23,6 +23,8 @@ from sepjax.storage import atomic_folder, read_json, sha256, write_json
 from sepjax.weights.files import load_safetensors, reading, save_safetensors
 
 MODEL, FACTS = "model.safetensors", "weights.json"
+LARGE = 1 << 14
+"""Numbers from which an array is rounded: scales of bins keep their range."""
 KINDS = {"family": str, "files": list, "licence_notice": str, "separate": dict}
 """Types of facts that others rely on."""
 HABITS = {
@@ -91,6 +93,25 @@ def write_imported(
         write_json(part / FACTS, dict(sorted(record.items())))
 
 
+def in_half(params: Any) -> Any:
+    """Round matrices to float16: half of the bytes; they are read as float32 again.
+
+    Smaller arrays stay, such as scales of bins, whose range is wide.
+
+    Example:
+        >>> sizes = {"kernel": (200, 100), "gain": (100,)}
+        >>> tree = {name: np.ones(size, np.float32) for name, size in sizes.items()}
+        >>> [str(leaf.dtype) for leaf in in_half(tree).values()]
+        ['float16', 'float32']
+    """
+
+    def rounded(leaf: np.ndarray) -> np.ndarray:
+        large = leaf.size >= LARGE and leaf.dtype == np.float32
+        return leaf.astype(np.float16) if large else leaf
+
+    return jax.tree.map(rounded, params)
+
+
 def load_imported(folder: str | Path) -> tuple[Any, Any, Config]:
     """Load model, variables and configuration of imported weights.
 
@@ -105,12 +126,17 @@ def load_imported(folder: str | Path) -> tuple[Any, Any, Config]:
             f"{path} is not the file that {FACTS} beside it describes: import it again"
         )
     config, params = load_safetensors(path)
+    params = jax.tree.map(_single, params)
     with reading(path):
         check_params(config, params)
     config.name = facts["family"]
     with reading(Path(folder) / FACTS):
         _with_habits(config, facts.get("separate", {}))
     return model_of(config), as_variables(params), config
+
+
+def _single(leaf: np.ndarray) -> np.ndarray:
+    return leaf.astype(np.float32) if leaf.dtype == np.float16 else leaf
 
 
 def read_facts(folder: str | Path) -> dict[str, Any]:

@@ -103,6 +103,7 @@ def facts(run: RunFolder) -> Markup:
         "Steps": _steps(run),
         "Training time": duration(seconds) if seconds else None,
         "Parameters": _grouped(_provenance(run, "parameters")),
+        "Teacher": lookup(run.config, "provenance", "teacher", "name"),
         "Seed": lookup(run.config, "seed"),
         "Data": digest,
         "Commit": _provenance(run, "commit"),
