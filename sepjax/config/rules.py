@@ -168,16 +168,7 @@ def train_problems(config: Config) -> Iterable[str]:
             f"train.steps={train.steps} must be positive, or 0 with "
             "train.pretrained_from, which is then kept as it is"
         )
-    if (train.freeze or train.fit) and not train.pretrained_from:
-        yield (
-            "train.freeze and train.fit keep parts as they are: name "
-            "train.pretrained_from"
-        )
-    if train.teacher_music and not train.teacher:
-        yield (
-            f"train.teacher_music={train.teacher_music} is separated by a teacher: "
-            "name train.teacher"
-        )
+    yield from _start_problems(train)
     if train.batch_size % max(train.accumulate, 1):
         yield (
             f"train.batch_size={train.batch_size} must be a multiple of "
@@ -197,6 +188,24 @@ def train_problems(config: Config) -> Iterable[str]:
             yield f"train.vary names {name!r} more than once"
     for name, _, values in entries:
         yield from _vary_problems(name, values)
+
+
+def _start_problems(train: TrainConfig) -> Iterable[str]:
+    if (train.freeze or train.fit) and not train.pretrained_from:
+        yield (
+            "train.freeze and train.fit keep parts as they are: name "
+            "train.pretrained_from"
+        )
+    if train.lora and not train.pretrained_from:
+        yield (
+            f"train.lora={train.lora} changes a trained model a little: name "
+            "train.pretrained_from"
+        )
+    if train.teacher_music and not train.teacher:
+        yield (
+            f"train.teacher_music={train.teacher_music} is separated by a teacher: "
+            "name train.teacher"
+        )
 
 
 def _vary_problems(name: str, values: str) -> Iterable[str]:

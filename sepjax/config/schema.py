@@ -205,6 +205,7 @@ class TrainConfig:
     )  # trained side by side in one program: seed, seed + 1, ...
     vary: str = ""  # values side by side too: optim.lr=1e-3:1e-2,optim.clip=1:5
     pretrained_from: str = ""  # run folder whose parameters this run starts from
+    lora: int = 0  # rank of what is learned of pretrained matrices; 0: all is
     freeze: tuple[str, ...] = ()  # parts that stay as they are: encoder, decoder, ...
     fit: tuple[str, ...] = ()  # parts that alone are trained; embedding: new sources'
     # Distillation: a model's name or run folder, whose stems are learned from too

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import jax
+import optax
 from jax.sharding import Mesh
 
 from sepjax.config import Config, member_configs, with_values
@@ -15,6 +16,7 @@ from sepjax.train.checkpoint import CheckpointError
 from sepjax.train.memory import compile_step
 from sepjax.train.mesh import shard_batch
 from sepjax.train.optim.freeze import frozen_leaves
+from sepjax.train.optim.low_rank import low_rank
 from sepjax.train.program import Program, make_program
 from sepjax.train.seeds import join
 from sepjax.train.start import Batches, begin, spelled_out
@@ -67,6 +69,10 @@ def describe(config: Config, program: Program) -> Iterator[tuple[str, str]]:
     yield from model.describe(round(chunk * rate)).items()
     shapes = jax.eval_shape(program.init, jax.random.key(config.seed)).params
     yield "parameters", f"{count_parameters(shapes, model.constants):,}"
+    if rank := config.train.lora:
+        adapt = low_rank(optax.identity(), rank, freeze=program.freeze)
+        factors = jax.eval_shape(adapt.init, shapes).factors
+        yield "trained", f"{count_parameters(factors):,} of factors of rank {rank}"
     frozen = frozen_leaves(shapes, program.freeze)
     for name, tree in shapes.items():
         stays = " (frozen)" if all(jax.tree.leaves(frozen[name])) else ""

@@ -100,7 +100,7 @@ def ready_table() -> str:
                 re.split("[,;]", model.licence)[0],
                 model.trained_on,
                 scores and f"{scores} [{notes.index(model.scored) + 1}]",
-                f"{model.latency_seconds:.1f} s",
+                f"{model.latency_seconds:.2g} s",
             ]
         )
     lines = [f"[{n}] dB, in the order of classes: {x}" for n, x in enumerate(notes, 1)]

@@ -18,7 +18,8 @@ from sepjax.train.mesh import AXIS, replicated, spread
 from sepjax.train.objective import make_objective
 from sepjax.train.optim import make_optimizer
 from sepjax.train.optim.chain import per_source
-from sepjax.train.optim.freeze import all_but
+from sepjax.train.optim.freeze import all_but, leaf_names
+from sepjax.train.optim.matrices import matrices
 from sepjax.train.seeds import map_members, map_seeds
 from sepjax.train.step import (
     TrainState,
@@ -130,6 +131,7 @@ def optimizer_of(
 ) -> optax.GradientTransformation:
     """The optimiser of a run."""
     options: dict[str, Any] = dict(freeze=freeze, steps=config.train.steps, model=model)
+    options |= dict(rank=config.train.lora, seed=config.seed)
     optimizer = make_optimizer(config.optim, **options)
     return per_source(optimizer) if config.per_source else optimizer
 
@@ -160,9 +162,11 @@ def preparation(config: Config) -> Callable[..., Excerpt]:
 
 
 def frozen_parts(config: Config, model: SeparationModel, time: int) -> tuple[str, ...]:
-    """Return the parts that ``train.freeze`` and ``train.fit`` leave unchanged."""
-    if not config.train.fit:
-        return config.train.freeze
-    key = jax.random.key(0)
-    shapes = jax.eval_shape(lambda: init_variables(model, key, time))
-    return config.train.freeze + all_but(shapes["params"], config.train.fit)
+    """Return what ``train.freeze``, ``fit`` and ``lora`` leave as it is."""
+    train, key = config.train, jax.random.key(0)
+    if not (train.fit or train.lora):
+        return train.freeze
+    params = jax.eval_shape(lambda: init_variables(model, key, time))["params"]
+    freeze, changed = train.freeze + all_but(params, train.fit), matrices(params)
+    rest = (name for name in leaf_names(params) if name not in changed)
+    return freeze + (tuple(rest) if train.lora else ())

@@ -100,3 +100,17 @@ def test_other_models_are_refused(imported, tmp_path, field, value, message):
     changed = {"train__pretrained_from": str(imported), f"model__{field}": value}
     with pytest.raises(CheckpointError, match=message):
         train(tmp_path / "a", unmix(**changed))
+
+
+def test_low_rank_leaves_norms_and_their_statistics(imported, tmp_path):
+    given = leaves(sepjax.load(imported)[1])
+    config = unmix(train__pretrained_from=str(imported), train__lora=2)
+    assert train(tmp_path / "new", config) is True
+    found = latest(tmp_path / "new")
+    ends = ("/kernel", "lstm_0/input", "lstm_0/state")
+    moved = {name for name in given if not np.array_equal(found[name], given[name])}
+    assert moved == {name for name in given if name.endswith(ends)}
+    for name in moved:
+        change = np.asarray(found[name] - given[name], np.float64)
+        values = np.linalg.svd(change, compute_uv=False)
+        assert (values[..., 2:] < 1e-4 * values[..., :1]).all(), name

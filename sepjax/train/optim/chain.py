@@ -15,6 +15,8 @@ from sepjax.config import OptimConfig
 from sepjax.models.contract import SeparationModel
 from sepjax.registry import Registry, nearest
 from sepjax.train.optim.freeze import frozen_leaves
+from sepjax.train.optim.low_rank import low_rank
+from sepjax.train.optim.matrices import matrix_axes
 from sepjax.train.optim.ranger import lookahead, scale_by_rectified_adam
 
 OPTIMIZERS = Registry("optimizer")
@@ -113,37 +115,14 @@ def find_optimizer(name: str) -> Callable[..., optax.GradientTransformation]:
     return functools.partial(factory, **options)
 
 
-def matrix_axes(params: Any) -> Any:
-    """Return which leaves Muon orthogonalizes: matrices, one by one if stacked.
-
-    Leaves named ``kernel`` with at least two axes, but for depthwise filters, which are
-    no matrices, and the weights of recurrent layers. Their last two axes are inputs and
-    outputs. Adam takes the rest.
-
-    Example:
-        >>> stacked = {"kernel": jnp.ones((40, 8, 4)), "bias": jnp.ones((40, 4))}
-        >>> axes = matrix_axes(stacked)
-        >>> axes["kernel"].output_axis, axes["bias"]
-        (2, None)
-    """
-
-    def axes(path: tuple, leaf: Array) -> Any:
-        names = ["", *(getattr(part, "key", "") for part in path)]
-        recurrent = names[-2].startswith("lstm") and names[-1] in ("input", "state")
-        matrix = names[-1] == "kernel" and names[-2] != "depthwise"
-        if leaf.ndim < 2 or not (recurrent or matrix):
-            return None
-        return optax.contrib.MuonDimensionNumbers(leaf.ndim - 2, leaf.ndim - 1)
-
-    return jax.tree_util.tree_map_with_path(axes, params)
-
-
 def make_optimizer(
     config: OptimConfig,
     *,
     freeze: Sequence[str] = (),
     steps: int = 0,
     model: SeparationModel | None = None,
+    rank: int = 0,
+    seed: int = 0,
 ) -> optax.GradientTransformation:
     """Make the optimiser of a configuration.
 
@@ -158,6 +137,9 @@ def make_optimizer(
         freeze: paths of the parts that training leaves as they are.
         steps: of the run, for a cosine over all of it.
         model: says which of its parameters decay.
+        rank: of what is learned of each matrix (:func:`~.low_rank.low_rank`); 0: all.
+            Factors of low rank do not decay.
+        seed: of the factors.
 
     Raises:
         ValueError: unknown optimiser; the nearest names are suggested.
@@ -178,11 +160,15 @@ def make_optimizer(
         return jax.tree.map(lambda yes, no: yes and not no, chosen, frozen)
 
     def decay(factor: Any = 1.0) -> list[optax.GradientTransformation]:
-        if not is_used(config.weight_decay):
+        if rank or not is_used(config.weight_decay):
             return []
         return [optax.add_decayed_weights(factor * config.weight_decay, mask=mask)]
 
     def build(learning_rate: Any) -> optax.GradientTransformation:
+        chain = links_of(learning_rate)
+        return low_rank(chain, rank, freeze=freeze, seed=seed) if rank else chain
+
+    def links_of(learning_rate: Any) -> optax.GradientTransformation:
         clip = is_used(config.clip)
         links = [optax.clip_by_global_norm(config.clip)] if clip else []
         links += decay() if l2 else []
