@@ -1,21 +1,26 @@
 # make install: .venv with sepjax.  make demo: train, evaluate and report on the shipped
-# music.  make test: all checks.
+# music.  make box SONGS=DIR: the small separator of the package anew.  make test: all
+# checks.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 RUN ?= runs/demo
 BEAM := $(VENV)-beam
 
-.PHONY: install demo test test-beam lint clean
+.PHONY: install demo box test test-beam lint clean
 
 install: $(VENV)/.core
 
 # glibc: keep freed memory, in huge pages; a training step is a fifth faster on CPU.
-demo: export GLIBC_TUNABLES = glibc.malloc.hugetlb=1
-demo: export MALLOC_MMAP_MAX_ = 0
-demo: export MALLOC_TRIM_THRESHOLD_ = 1099511627776
+demo box: export GLIBC_TUNABLES = glibc.malloc.hugetlb=1
+demo box: export MALLOC_MMAP_MAX_ = 0
+demo box: export MALLOC_TRIM_THRESHOLD_ = 1099511627776
 demo: $(VENV)/.core
 	$(BIN)/python run_experiment.py --config=configs/demo.py --workdir=$(RUN)
+
+box: $(VENV)/.core
+	$(BIN)/python run_experiment.py --config=configs/box.py --workdir=runs/box --config.data.root=$(SONGS)
+	$(BIN)/python tools/box.py runs/box sepjax/weights/shipped/small
 
 test: $(VENV)/.test lint
 	$(BIN)/python -m pytest -n auto --dist loadfile -m "not slow and not gpu"

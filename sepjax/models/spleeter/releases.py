@@ -25,7 +25,6 @@ _TWO = Release(
     },
     model={"activation": "leaky_relu", "mask": "sigmoid"},
     sums=("accompaniment=drums+bass+other",),
-    preferred=True,
 )
 _FOUR = Release(
     ("vocals", "drums", "bass", "other"),
@@ -53,5 +52,5 @@ for _name, _release in {"2stems": _TWO, "4stems": _FOUR, "5stems": _FIVE}.items(
     _wide = _release.model | {"bins": 1536}
     RELEASES.register(PREFIX + _name)(_release)
     RELEASES.register(f"{PREFIX}{_name}-16kHz")(
-        _release._replace(model=_wide, scores={}, scored="", preferred=False)
+        _release._replace(model=_wide, scores={}, scored="")
     )
