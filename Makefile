@@ -19,8 +19,10 @@ demo: $(VENV)/.core
 	$(BIN)/python run_experiment.py --config=configs/demo.py --workdir=$(RUN)
 
 box: $(VENV)/.core
-	$(BIN)/python run_experiment.py --config=configs/box.py --workdir=runs/box --config.data.root=$(SONGS)
-	$(BIN)/python tools/box.py runs/box sepjax/weights/shipped/small
+	$(BIN)/python tools/box.py music runs/box_music
+	$(BIN)/python run_experiment.py --config=configs/box.py --workdir=runs/box \
+		--config.data.root=$(SONGS) --config.train.teacher_music=runs/box_music
+	$(BIN)/python tools/box.py weights runs/box sepjax/weights/shipped/small
 
 test: $(VENV)/.test lint
 	$(BIN)/python -m pytest -n auto --dist loadfile -m "not slow and not gpu"

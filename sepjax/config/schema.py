@@ -210,7 +210,7 @@ class TrainConfig:
     fit: tuple[str, ...] = ()  # parts that alone are trained; embedding: new sources'
     # Distillation: a model's name or run folder, whose stems are learned from too
     teacher: str = ""
-    teacher_music: str = ""  # folder of recordings it separates; empty: what trains
+    teacher_music: str = ""  # folder of recordings that it separates as well
     teacher_share: float = positive(0.5, most=1)  # of the songs that are drawn
     statistics_excerpts: int = positive(5000)  # heard before training
     early_stop: int = 0  # evaluations without improvement before stopping; 0: never

@@ -55,8 +55,8 @@ class Teacher(NamedTuple):
     def songs(self, manifest: Manifest) -> Songs:
         """Return the songs that train: the teacher's, and others in their share.
 
-        Without ``train.teacher_music`` the teacher separates the training songs. Where
-        the true stems are known, its stem is used if its SI-SDR is above the mixture's.
+        The teacher separates the training songs and ``train.teacher_music``. Where the
+        true stems are known, its stem is used if its SI-SDR is above the mixture's.
 
         Args:
             manifest: canonical.
@@ -66,7 +66,7 @@ class Teacher(NamedTuple):
         """
         music = self.config.train.teacher_music
         own = [t for t in manifest.tracks if t.split == "train"]
-        jobs = media(Path(music)) if music else own
+        jobs = [*own, *(media(Path(music)) if music else ())]
         home = cache_folder(self.cache) / "teachers" / self.facts["sha256"][:24]
         owner = f"process {os.getpid()} on {socket.gethostname()}, a teacher's work"
         taught = []

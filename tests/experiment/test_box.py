@@ -23,7 +23,7 @@ def write_songs(root):
 
 
 def build(monkeypatch, run, folder):
-    monkeypatch.setattr(sys, "argv", ["box.py", str(run), str(folder)])
+    monkeypatch.setattr(sys, "argv", ["box.py", "weights", str(run), str(folder)])
     runpy.run_path("tools/box.py", run_name="__main__")
     return json.loads((folder / "weights.json").read_text())
 

@@ -101,17 +101,17 @@ def test_other_music_is_learned_at_the_rate_and_channels_of_the_data(config, tmp
         soundfile.write(music / "album" / f"{name}.wav", wave, 44100)
     config.train.teacher_music, config.train.teacher_share = str(music), 1.0
     data, _ = opened(config)
-    tracks = data.manifest.split("train")
-    assert [t.name for t in tracks] == [
-        "album/mixture (teacher)",
-        "music/one (teacher)",
-    ]
+    *own, first, second = data.manifest.split("train")
+    assert [t.name for t in own] == ["train0 (teacher)", "train1 (teacher)"]
+    tracks = first, second
+    names = [t.name for t in tracks]
+    assert names == ["album/mixture (teacher)", "music/one (teacher)"]
     assert [t.frames for t in tracks] == [RATE, RATE]
     harmonic = stem_of(data, tracks[1], "harmonic")
     assert harmonic.ndim == 1
     assert 0.2 < np.abs(harmonic).max() < 0.32
     batch = next(data.train_batches(0, 1))
-    assert np.abs(batch["chunks"][:, 1].astype(float)).max() > 5000
+    assert np.abs(batch["chunks"][:, 1].astype(float)).max() > 3000
 
 
 def test_music_that_is_scored_is_not_learned_from(config, tmp_path):
