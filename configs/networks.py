@@ -1,4 +1,4 @@
-"""The networks of chapter 3 beside Conv-TasNet: as published, and small on demo music.
+"""Networks beside Conv-TasNet: as published, and small on the embedded demo music.
 
     python run_experiment.py --config=configs/networks.py:wave_u_net \
         --workdir=runs/wave_u_net --config.data.dataset=folder \
@@ -15,6 +15,7 @@ import dataclasses
 from configs.chapter4 import CLASSES
 from sepjax.config import Config, ModelConfig
 from sepjax.models.mm_dense_lstm.config import MmDenseLstmConfig
+from sepjax.models.roformer.config import BANDS, RoformerConfig
 from sepjax.models.tasnet.config import TasNetConfig
 from sepjax.models.wave_u_net.config import WaveUNetConfig
 from sepjax.models.wavenet.config import WavenetConfig
@@ -26,8 +27,13 @@ NAMES = {
     "wave_u_net": "Wave-U-Net of four stereo sources, 22.05 kHz",
     "wavenet": "the Wavenet of Lluís, Pons and Serra, mono, 16 kHz",
     "mm_dense_lstm": "MMDenseLSTM, stereo, 44.1 kHz",
+    "bs_roformer": "BS-RoFormer of the size of public checkpoints, stereo, 44.1 kHz",
+    "mel_roformer": "Mel-Band RoFormer, likewise",
     **dict.fromkeys(
-        ("demo_blstm_tasnet", "demo_wave_u_net", "demo_wavenet", "demo_mm_dense_lstm"),
+        (
+            *("demo_blstm_tasnet", "demo_wave_u_net", "demo_wavenet"),
+            *("demo_mm_dense_lstm", "demo_mel_roformer"),
+        ),
         "a small one on the six classes of the demo music",
     ),
 }
@@ -41,6 +47,10 @@ MODELS: dict[str, ModelConfig] = {
     "wave_u_net": WaveUNetConfig(audio_channels=2),
     "wavenet": WavenetConfig(),
     "mm_dense_lstm": MmDenseLstmConfig(audio_channels=2),
+    "bs_roformer": RoformerConfig(
+        bands=BANDS, norms="network", mask_layers=2, blocks=12, hop=512
+    ),
+    "mel_roformer": RoformerConfig(),
     "demo_blstm_tasnet": dataclasses.replace(
         TASNET, N=128, L=64, W=64, lstm_hidden=64, lstm_layers=4
     ),
@@ -50,8 +60,13 @@ MODELS: dict[str, ModelConfig] = {
         **dict(n_fft=512, hop=256, first=8, final="6: 1", bands=(1500.0,)),
         networks=("6: 2 2+32 2", "3: 1 1+16 1", "4: 1 2+32 1"),
     ),
+    "demo_mel_roformer": RoformerConfig(
+        **dict(audio_channels=1, n_fft=512, hop=256, mel_bands=24, channels=48),
+        **dict(blocks=2, heads=4, head_channels=12, mask_layers=2, mask_expansion=2),
+    ),
 }
 RATES = {"wave_u_net": 22050, "wavenet": 16000, "mm_dense_lstm": 44100}
+RATES |= {"bs_roformer": 44100, "mel_roformer": 44100}
 # Batch, seconds and learning rate of the papers; steps in which a demo learns.
 SIZES: dict[str, tuple[int, float, float, int]] = {
     "blstm_tasnet": (8, 4.0, 3e-4, 200_000),
@@ -59,10 +74,13 @@ SIZES: dict[str, tuple[int, float, float, int]] = {
     "wave_u_net": (16, 16389 / 22050, 1e-4, 200_000),
     "wavenet": (10, 9785 / 16000, 1e-3, 500_000),
     "mm_dense_lstm": (8, 6.0, 1e-3, 200_000),
+    "bs_roformer": (8, 8.0, 5e-4, 400_000),
+    "mel_roformer": (8, 8.0, 5e-4, 400_000),
     "demo_blstm_tasnet": (8, 2.0, 2e-3, 600),
     "demo_wave_u_net": (8, 2.0, 2e-3, 600),
     "demo_wavenet": (4, 1.0, 3e-3, 400),
     "demo_mm_dense_lstm": (4, 2.0, 5e-3, 100),
+    "demo_mel_roformer": (4, 2.0, 2e-3, 300),
 }
 
 
@@ -78,7 +96,11 @@ def get_config(name: str = "demo_wave_u_net") -> Config:
     if demo:
         data.sources, config.optim.lr_decay_patience = CLASSES, 2
         train.statistics_excerpts = 200
-    if config.model.objective != "si_sdr":  # levels count
+    if name == "demo_mel_roformer":  # that of public training wants far more steps
+        config.loss.name, config.optim.warmup_steps = "si_sdr", 30
+    elif config.model.objective != "si_sdr":  # levels count
         data.normalize = config.eval.rescale = False
         config.optim.weight_decay = 0.0
+    if config.model.name == "roformer":
+        config.optim.ema = 0.98 if demo else 0.999
     return config

@@ -25,8 +25,7 @@ ROOMS = {
     "weights": BOTTOM | {"config", "functional", "models"},
     "train": {"registry", "storage", "progress", "config", "functional"}
     | {"losses", "models", "weights"},
-    "data_pipelines": {"registry", "storage", "progress", "download", "config"}
-    | {"functional"},
+    "data_pipelines": BOTTOM | {"config", "functional"},
     "inference": {"registry", "storage", "progress", "functional", "models"}
     | {"weights", "train", "data_pipelines"},
     "evaluation": {"registry", "storage", "config", "functional", "losses"}

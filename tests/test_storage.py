@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from data_pipelines.collections.trees import parse_yaml
 from sepjax import storage
+from sepjax.foreign.yaml_text import parse_yaml
 from sepjax.storage import (
     atomic_folder,
     move,

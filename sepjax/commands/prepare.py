@@ -172,7 +172,7 @@ def _choose(collection: Any, arguments: argparse.Namespace) -> Any:
 
 
 def _option(text: str) -> tuple[str, Any]:
-    from data_pipelines.collections.trees import parse_yaml
+    from sepjax.foreign.yaml_text import parse_yaml
 
     name, equals, value = text.partition("=")
     if not equals:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from sepjax.functional.hearing import hearing
+from sepjax.functional.hearing import hearing, mel_bank
 
 TAIL = 4000  # samples of zeros after a signal: the weighting filter rings on
 BLOCK = 256  # frames transformed at once
@@ -145,43 +145,6 @@ def multi_mel_snr(
                 noise += np.square(left - right).sum()
             values.append(10 * np.log10(signal / noise))
     return float(np.mean(values)) if values else float("nan")
-
-
-def mel_bank(
-    sample_rate: float, size: int, count: int, *, slaney: bool = False
-) -> np.ndarray:
-    """Triangles between ``count + 2`` points that are equally spaced in mel.
-
-    Args:
-        sample_rate: Hz.
-        size: of the transform, samples.
-        count: bands from 0 Hz to half the sample rate.
-        slaney: Slaney's scale (linear below 1 kHz) and triangles of area 1 Hz;
-            otherwise ``2595 log10(1 + f / 700)`` and peaks of 1.
-
-    Returns:
-        ``(size // 2 + 1, count)`` weights.
-
-    Example:
-        >>> bank = mel_bank(8000, 512, 20)
-        >>> bank.shape, bool(np.allclose(bank[20:200].sum(1), 1))
-        ((257, 20), True)
-    """
-    top = sample_rate / 2
-    if slaney:
-        step = np.log(6.4) / 27
-        mel = 15 + np.log(top / 1000) / step if top > 1000 else top * 3 / 200
-        points = np.linspace(0, mel, count + 2)
-        high = 1000 * np.exp((points - 15) * step)
-        edges = np.where(points < 15, points * 200 / 3, high)
-    else:
-        points = np.linspace(0, np.log10(1 + top / 700), count + 2)
-        edges = 700 * (10**points - 1)
-    low, middle, high = edges[:-2], edges[1:-1], edges[2:]
-    frequency = np.linspace(0, top, size // 2 + 1)[:, None]
-    sides = (frequency - low) / (middle - low), (high - frequency) / (high - middle)
-    triangles = np.maximum(0, np.minimum(*sides))
-    return triangles * 2 / (high - low) if slaney else triangles
 
 
 def _frames(

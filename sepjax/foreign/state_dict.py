@@ -12,7 +12,8 @@ from sepjax.registry import name_problems, nearest
 BATCH_STATS = "batch_stats"
 """Name of Flax's collection of running statistics, and of their part in a tree."""
 # Where projects put a state dict beside other things.
-STATES = ("state_dict", "model_state_dict", "model", "net", "network", "best_state")
+STATES = ("state_dict", "model_state_dict", "state", "model", "net", "network")
+STATES += ("best_state",)
 
 
 def state_of(content: Any) -> dict[str, np.ndarray]:

@@ -1,4 +1,4 @@
-"""How sensitive hearing is at a frequency."""
+"""How sensitive hearing is at a frequency, and how it divides frequencies."""
 
 import numpy as np
 
@@ -53,3 +53,40 @@ def _peak(w: np.ndarray, gain: float, q: float = 1.5 * 0.5**0.5) -> np.ndarray:
     a, w = 10 ** (gain / 40), np.minimum(w, 1e6)
     bell = (1 - w**2) ** 2
     return (bell + (a * w / q) ** 2) / (bell + (w / (a * q)) ** 2)
+
+
+def mel_bank(
+    sample_rate: float, size: int, count: int, *, slaney: bool = False
+) -> np.ndarray:
+    """Triangles between ``count + 2`` points that are equally spaced in mel.
+
+    Args:
+        sample_rate: Hz.
+        size: of the transform, samples.
+        count: bands from 0 Hz to half the sample rate.
+        slaney: Slaney's scale (linear below 1 kHz) and triangles of area 1 Hz;
+            otherwise ``2595 log10(1 + f / 700)`` and peaks of 1.
+
+    Returns:
+        ``(size // 2 + 1, count)`` weights.
+
+    Example:
+        >>> bank = mel_bank(8000, 512, 20)
+        >>> bank.shape, bool(np.allclose(bank[20:200].sum(1), 1))
+        ((257, 20), True)
+    """
+    top = sample_rate / 2
+    if slaney:
+        step = np.log(6.4) / 27
+        mel = 15 + np.log(top / 1000) / step if top > 1000 else top * 3 / 200
+        points = np.linspace(0, mel, count + 2)
+        high = 1000 * np.exp((points - 15) * step)
+        edges = np.where(points < 15, points * 200 / 3, high)
+    else:
+        points = np.linspace(0, np.log10(1 + top / 700), count + 2)
+        edges = 700 * (10**points - 1)
+    low, middle, high = edges[:-2], edges[1:-1], edges[2:]
+    frequency = np.linspace(0, top, size // 2 + 1)[:, None]
+    sides = (frequency - low) / (middle - low), (high - frequency) / (high - middle)
+    triangles = np.maximum(0, np.minimum(*sides))
+    return triangles * 2 / (high - low) if slaney else triangles

@@ -27,6 +27,7 @@ def stft(
     *,
     n_fft: int,
     hop: int,
+    window: int = 0,
     center: bool = True,
     padding: str = "reflect",
 ) -> Complex[Array, "*batch frames bins"]:
@@ -36,8 +37,10 @@ def stft(
 
     Args:
         wave: signals.
-        n_fft: window length, samples; there are ``n_fft // 2 + 1`` bins.
+        n_fft: length of a frame, samples; there are ``n_fft // 2 + 1`` bins.
         hop: samples between frames.
+        window: samples of the window in the middle of a frame, with zeros around
+            it; 0: all.
         center: pad by half a window on both sides, so that frame ``k`` is centred on
             sample ``k * hop`` (torch's default).
         padding: ``"reflect"`` or ``"constant"`` (zeros), how ``center`` pads.
@@ -50,8 +53,13 @@ def stft(
         edges = [(0, 0)] * (wave.ndim - 1) + [(n_fft // 2, n_fft // 2)]
         wave = jnp.pad(wave, edges, mode=padding)
     frames = frame(wave, n_fft, hop)
-    window = jnp.broadcast_to(hann(n_fft).astype(wave.dtype), frames.shape)
-    return jnp.fft.rfft(frames * window, axis=-1)
+    taps = jnp.broadcast_to(_taps(n_fft, window).astype(wave.dtype), frames.shape)
+    return jnp.fft.rfft(frames * taps, axis=-1)
+
+
+def _taps(n_fft: int, window: int) -> Float[Array, " length"]:
+    before = (n_fft - (window or n_fft)) // 2
+    return fit(jnp.pad(hann(window or n_fft), (before, 0)), n_fft)
 
 
 def istft(
@@ -60,6 +68,7 @@ def istft(
     n_fft: int,
     hop: int,
     time: int,
+    window: int = 0,
     center: bool = True,
 ) -> Float[Array, "*batch time"]:
     """Least-squares inverse of :func:`stft`.
@@ -70,9 +79,10 @@ def istft(
 
     Args:
         spectrum: as :func:`stft` returns it.
-        n_fft: window length, samples.
+        n_fft: length of a frame, samples.
         hop: samples between frames.
         time: samples to return, cropped or zero-padded at the end.
+        window: as of the transform.
         center: whether the transform was centred.
 
     Example:
@@ -82,10 +92,11 @@ def istft(
         True
     """
     frames = jnp.fft.irfft(spectrum, n_fft, axis=-1)
-    window = jnp.broadcast_to(hann(n_fft).astype(frames.dtype), frames.shape[-2:])
-    wave = overlap_add(frames * jnp.broadcast_to(window, frames.shape), hop)
+    taps = _taps(n_fft, window).astype(frames.dtype)
+    taps = jnp.broadcast_to(taps, frames.shape[-2:])
+    wave = overlap_add(frames * jnp.broadcast_to(taps, frames.shape), hop)
     # One weight for all signals.
-    weight = overlap_add(window**2, hop)
+    weight = overlap_add(taps**2, hop)
     weight = jnp.where(weight > 1e-8, weight, 1.0)
     wave = wave / jnp.broadcast_to(weight, wave.shape)
     return fit(wave[..., n_fft // 2 if center else 0 :], time)

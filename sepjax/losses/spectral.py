@@ -59,12 +59,14 @@ def multi_resolution_stft(
     estimates: Waves,
     windows: tuple[int, ...] = (4096, 2048, 1024, 512, 256),
     hop: int = 147,
+    n_fft: int = 0,
 ) -> Values:
     r"""Mean absolute error of complex spectra, summed over windows of several lengths.
 
     .. math:: \sum_n \mathrm{mean}_{f,t,c} |\hat S_n - S_n|
 
-    Windows and hop are in samples; windows longer than the signal are left out.
+    Windows and hop are in samples; frames that are longer than the signal are left out.
+    Zeros around windows make frames of at least ``n_fft`` samples.
 
     Example:
         >>> wave = jnp.sin(jnp.arange(600.0))[None, None]
@@ -79,11 +81,32 @@ def multi_resolution_stft(
     """
     error, time = estimates - sources, sources.shape[-1]
     total = jnp.zeros(sources.shape[:2])
-    for n_fft in windows:
-        if n_fft // 2 < time:
-            spectrum: Complex[Array, "..."] = stft(error, n_fft=n_fft, hop=hop)
+    for window in windows:
+        length = max(window, n_fft)
+        if length // 2 < time:
+            spectrum: Complex[Array, "..."] = stft(
+                error, n_fft=length, hop=hop, window=window
+            )
             # The root's gradient at zero is not finite.
             power = jnp.square(spectrum.real) + jnp.square(spectrum.imag)
             size = jnp.sqrt(power + 1e-20)
             total += jnp.mean(size, axis=tuple(range(2, size.ndim)))
     return total
+
+
+@LOSSES.register("padded_stft", counts_silence=True, positive=True)
+def padded_stft(sources: Waves, estimates: Waves) -> Values:
+    """:func:`multi_resolution_stft` in frames of at least 2048 samples.
+
+    With ``l1`` it is the loss that the public RoFormers were trained with.
+
+    Example:
+        >>> wave = jnp.sin(jnp.arange(2000.0))[None, None]
+        >>> import jax
+        >>> jax.jit(padded_stft)(wave, 0.5 * wave).shape
+        (1, 1)
+
+    Reference:
+        Lu et al. 2023; ZFTurbo/Music-Source-Separation-Training.
+    """
+    return multi_resolution_stft(sources, estimates, n_fft=2048)

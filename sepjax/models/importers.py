@@ -46,6 +46,8 @@ class Package(NamedTuple):
     """Fields of ``config.model``, or ``sources``, which the arrays must have."""
     licence: str = ""
     """Of these weights."""
+    separate: Mapping[str, Any] = NOTHING
+    """Defaults of :func:`sepjax.separate` that belong to these weights."""
 
 
 def state_dict_importer(
@@ -54,6 +56,7 @@ def state_dict_importer(
     source: str,
     licence: str,
     read: Callable[[Any], Package] = lambda content: Package(state_of(content)),
+    files: Callable[[Sequence[Path]], Package] | None = None,
     words: Mapping[str, str] = NOTHING,
     separate: Mapping[str, Any] = NOTHING,
 ) -> Callable[[Callable], Callable]:
@@ -70,6 +73,7 @@ def state_dict_importer(
         source: address of the project.
         licence: of its code.
         read: what is in its files. Options override what a file tells.
+        files: what is in files that PyTorch alone has not written, or in several.
         words: its names of choices -> ours, as gLN for a global norm.
         separate: defaults of :func:`sepjax.separate`, as ``{"rescale": False}`` where
             estimates have a scale of their own.
@@ -91,10 +95,7 @@ def state_dict_importer(
 
         @functools.wraps(convert)
         def run(paths: Sequence[Path], **options: Any) -> Imported:
-            if len(paths) != 1:
-                count = len(paths)
-                raise ValueError(f"{count} files are given, but this family has one")
-            package = read(read_torch_file(paths[0]))
+            package = files(paths) if files else read(_content(paths))
             options, values = {}, dict(package.options) | options
             for name in [name for name in values if name in known]:
                 value = _typed(name, values[name], known[name].annotation)
@@ -103,7 +104,8 @@ def state_dict_importer(
             config, params = from_state_dict(package.state, family=family, **options)
             compare(package.sizes, config)
             terms = package.licence or UNKNOWN + licence
-            more = {"separate": dict(separate)} if separate else {}
+            habits = dict(separate) | dict(package.separate)
+            more = {"separate": habits} if habits else {}
             more |= {"options": options, "source": source, "licence": terms}
             return Imported(config, params, make_facts(family, paths, **more))
 
@@ -116,6 +118,12 @@ def state_dict_importer(
         return convert
 
     return add
+
+
+def _content(paths: Sequence[Path]) -> Any:
+    if len(paths) != 1:
+        raise ValueError(f"{len(paths)} files are given, but this family has one")
+    return read_torch_file(paths[0])
 
 
 def from_state_dict(

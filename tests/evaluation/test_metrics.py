@@ -5,14 +5,9 @@ import pytest
 import scipy.signal
 
 from sepjax.evaluation.metrics import METRICS, measure
-from sepjax.evaluation.perceptual import (
-    bleeding,
-    log_wmse,
-    mel_bank,
-    multi_mel_snr,
-)
+from sepjax.evaluation.perceptual import bleeding, log_wmse, multi_mel_snr
 from sepjax.evaluation.whole_track import si_sdr, usdr
-from sepjax.functional.hearing import hearing
+from sepjax.functional.hearing import hearing, mel_bank
 
 
 def music(rate, time):

@@ -73,6 +73,19 @@ FAMILIES = {
         model__bins=24,
         data__normalize=False,
     ),
+    "roformer": dict(
+        model__name="roformer",
+        model__audio_channels=1,
+        model__n_fft=64,
+        model__hop=32,
+        model__mel_bands=6,
+        model__channels=8,
+        model__blocks=1,
+        model__heads=2,
+        model__head_channels=4,
+        model__mask_layers=2,
+        data__normalize=False,
+    ),
 }
 
 

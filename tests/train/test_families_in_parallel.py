@@ -71,7 +71,7 @@ WAYS = {
 # Two devices with microbatches are also two devices; what batch norm says to the other
 # devices it says in the middle of the network.
 POOLED = ("open_unmix", "mm_dense_lstm", "spleeter")
-WAVEFORM = ("wave_u_net", "wavenet")  # as demucs, with other layers
+WAVEFORM = ("wave_u_net", "wavenet", "roformer")  # as demucs, with other layers
 QUICK = {(family, "microbatches") for family in FAMILIES if family not in WAVEFORM}
 QUICK |= {("open_unmix", "jit")}  # pmap: tests/train/test_parallel.py
 CASES = [

@@ -17,7 +17,7 @@ from sepjax.train.program import make_program, state_shapes
 from tests.support.families import FAMILIES, family_batch, family_config
 
 DEVICES = 4
-PLAIN = ("tasnet", "demucs", "wave_u_net", "wavenet")
+PLAIN = ("tasnet", "demucs", "wave_u_net", "wavenet", "roformer")
 SLOW = pytest.mark.slow
 
 
@@ -63,7 +63,9 @@ def test_a_device_does_its_share(family, seeds):
     four, share, reduced = work_of(config, DEVICES)
     assert four.flops <= 0.26 * one.flops
     # Besides its share of the activations a device holds gradients of all parameters.
-    assert share <= 0.3 * memory + 4 * reduced * seeds, (share, memory)
+    # Sequences that a CPU computes at a time are as many for fewer items.
+    part = 0.4 if family == "roformer" else 0.3
+    assert share <= part * memory + 4 * reduced * seeds, (share, memory)
     moved = totals(four.collectives)
     assert set(moved) <= {"all-reduce", "collective-permute"}, moved
     # A few parameters get no gradient; metrics are a few values, of each seed.

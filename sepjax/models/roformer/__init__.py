@@ -1,0 +1,1 @@
+"""RoFormers: attention over frames and over bands of a spectrum."""
