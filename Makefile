@@ -48,7 +48,7 @@ $(VENV)/.core: setup.py setup.cfg constraints.txt | $(BIN)/python
 	touch $@
 
 $(VENV)/.test: setup.py constraints.txt | $(BIN)/python
-	$(BIN)/python -m pip install -q -c constraints.txt -e '.[data,media,test]'
+	$(BIN)/python -m pip install -q -c constraints.txt -e '.[data,media,onnx,test]'
 	touch $(VENV)/.core $@
 
 # Apache Beam refuses these packages as new as constraints.txt has them.

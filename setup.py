@@ -15,6 +15,7 @@ EXTRAS = {
     "data": ["tensorflow-cpu>=2.21", "tensorflow-datasets>=4.9.10"],
     "live": ["sounddevice>=0.5"],
     "media": [],  # part of the core; old commands name it
+    "onnx": ["onnx>=1.17", "onnxruntime>=1.20"],
     "slurm": ["submitit>=1.5"],
     "test": [
         "beartype>=0.20",
@@ -42,6 +43,7 @@ setup(
         "sepjax": ["py.typed"],
         "sepjax.report.html": ["*.css", "*.js"],
         "sepjax.weights": ["shipped/*/*"],
+        "sepjax.export": ["web/*"],
         "data_pipelines.songs.demo": ["takes/*.flac", "takes/*.json", "NOTICE"],
     },
     install_requires=[

@@ -356,23 +356,41 @@ def fetch_wheel(path: Path, *, sha256_prefix: str) -> Path:
     Nothing of it is installed or run. The path ends in its own name.
 
     Raises:
-        DownloadError: there is no pip, or the index cannot be reached or has another
-            file; the message has the command and pip's own reason.
+        DownloadError: the index cannot be reached or has another file; the message has
+            the command and pip's own reason.
     """
     package, version, *_ = path.name.split("-")
-    name = f"{package.replace('_', '-')}=={version}"
+    text = f"pip download --no-deps {package.replace('_', '-')}=={version}"
     options = "--only-binary=:all: --no-input --disable-pip-version-check --timeout=15"
-    command = [sys.executable, "-m", "pip", "download", "--no-deps", name]
-    command += [*options.split(), "--retries=2", f"--dest={path.parent}"]
+    options += " --retries=2 --dest"
+    return _fetch_by(text, [sys.executable, "-m"], options, path, sha256_prefix)
+
+
+def fetch_package(path: Path, *, sha256_prefix: str) -> Path:
+    """Fetch ``NAME-VERSION.tgz`` as :func:`fetch_wheel` a wheel, with npm."""
+    package, _, version = path.name.removesuffix(".tgz").rpartition("-")
+    options = "--silent --pack-destination"
+    return _fetch_by(f"npm pack {package}@{version}", [], options, path, sha256_prefix)
+
+
+def _fetch_by(
+    text: str, before: list[str], options: str, path: Path, prefix: str
+) -> Path:
+    """Fetch a file by the command of a client, whose last option is a folder."""
+    expected = _expected("file:", prefix, "", False)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    command = [*before, *text.split(), *options.split(), str(path.parent)]
     show = {"stdout": sys.stderr} if sys.stderr.isatty() else {"capture_output": True}
-    done = subprocess.run(command, text=True, check=False, **show)
-    text = f"pip download --no-deps {name}"
+    try:
+        done = subprocess.run(command, text=True, check=False, **show)
+    except OSError as error:
+        raise DownloadError(f"{text}: {error.strerror}: install it first") from error
     if done.returncode or not path.exists():
         lines = (done.stderr or "").strip().splitlines() or ["it failed"]
         raise DownloadError(f"{text}: {lines[-1][:300]}")
-    if not _expected("file:", sha256_prefix, "", False).fits(path):
+    if not expected.fits(path):
         path.unlink()
-        raise DownloadError(f"{text}: not the published wheel")
+        raise DownloadError(f"{text}: not the published file")
     return path
 
 

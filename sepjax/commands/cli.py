@@ -14,6 +14,7 @@ from data_pipelines.workers import EXPECTED, ending_signals, reason
 from sepjax import __version__
 from sepjax.commands import (
     evaluate,
+    export,
     import_weights,
     inspect,
     models,
@@ -112,6 +113,11 @@ COMMANDS = {
         stream,
         stream.stream,
         "separate what comes, while it comes: raw samples, files, a sound card",
+    ),
+    "export": (
+        export,
+        export.export,
+        "write a model as files for other runtimes, and as a page for browsers",
     ),
     "models": (models, models.list_models, "list all that separates without training"),
     "evaluate": (

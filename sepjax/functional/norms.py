@@ -99,7 +99,8 @@ def cumulative_norm(
     """
     values = x.astype(jnp.float32)
     channels = x.shape[-1]
-    count = channels * jnp.arange(1.0, x.shape[1] + 1)[None, :, None]
+    frames = 1 + jnp.arange(x.shape[1])
+    count = channels * frames.astype(jnp.float32)[None, :, None]
     mean = jnp.cumsum(values.sum(-1, keepdims=True), 1) / count
     power = jnp.cumsum(jnp.square(values).sum(-1, keepdims=True), 1) / count
     variance = jnp.maximum(power - jnp.square(mean), 0.0)

@@ -80,7 +80,7 @@ def lstm(
     bias = params["input_bias"] + params["state_bias"]
     outputs: list[Array] = []
     for kernel, state, b in zip(params["input"], params["state"], bias):
-        gates, start = _gates(x, kernel, b), lstm_state(len(x), len(state), x.dtype)
+        gates, start = _gates(x, kernel, b), lstm_state(x.shape[0], len(state), x.dtype)
         states = _scan(gates, state, start, reverse=len(outputs) == 1)[1]
         outputs.append(jnp.swapaxes(states, 0, 1))
     return jnp.concatenate(outputs, axis=-1)

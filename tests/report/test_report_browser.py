@@ -1,48 +1,21 @@
 """The page in a real browser: it renders, decodes, plays, and fits a phone."""
 
-import shutil
-
 import pytest
 from fake_run import write_fake_run
 
 from sepjax.report import write_report
 from sepjax.report.html import players as audio
 from sepjax.report.run_folder import read_run
+from tests.support.browser import chromium
 
-FLAGS = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--autoplay-policy=no-user-gesture-required",
-    "--mute-audio",
-)
 WAIT = 20  # seconds; a loaded machine is slow to decode
 
 
 @pytest.fixture(scope="module")
 def browser(page, tmp_path_factory):
-    webdriver = pytest.importorskip("selenium.webdriver")
-    names = ("chromium", "chromium-browser", "google-chrome")
-    binary = next(filter(None, map(shutil.which, names)), None)
-    driver = shutil.which("chromedriver")
-    if not binary or not driver:
-        pytest.skip("no Chromium: apt-get install chromium chromium-driver")
-    options = webdriver.ChromeOptions()
-    options.binary_location = binary
-    for flag in FLAGS:
-        options.add_argument(flag)
-    options.add_argument(f"--user-data-dir={tmp_path_factory.mktemp('chromium')}")
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    chromium = webdriver.Chrome(options, webdriver.ChromeService(driver))
-    chromium.set_script_timeout(WAIT)
-    chromium.get(page.as_uri())
-    yield chromium
-    chromium.quit()
+    with chromium(tmp_path_factory.mktemp("chromium"), WAIT) as browser:
+        browser.get(page.as_uri())
+        yield browser
 
 
 def show(browser, width: int, scheme: str) -> None:

@@ -152,7 +152,7 @@ def _masked_sums(masks: Array, x: Array) -> Array:
 
     With the masks repeated for every item it is a matmul without a transposed copy.
     """
-    repeated = jnp.broadcast_to(masks.T, (len(x), *masks.T.shape))
+    repeated = jnp.broadcast_to(masks.T, (x.shape[0], *masks.T.shape))
     if x.dtype == jnp.bfloat16:  # under vmap, XLA's CPU wants both to have its axis
         repeated = repeated + 0 * x[..., :1]
     sums = jnp.einsum("bfi,bfc->bic", repeated, x, preferred_element_type=jnp.float32)
@@ -161,7 +161,7 @@ def _masked_sums(masks: Array, x: Array) -> Array:
 
 def _over_group(x: Array, groups: int) -> Array:
     """Sum (batch, channels) over each group, repeated for its channels."""
-    grouped = x.reshape(len(x), groups, -1)
+    grouped = x.reshape(x.shape[0], groups, -1)
     sums = grouped.sum(-1, keepdims=True)
     return jnp.broadcast_to(sums, grouped.shape).reshape(x.shape)
 

@@ -42,7 +42,7 @@ FACTS["umxse"] = Release(
     files={"speech_f5e0d9f9.pth": "f5e0d9f9", "noise_04a6fc2d.pth": "04a6fc2d"},
     model={"n_fft": 1024, "hop": 512, "audio_channels": 1},
 )
-FACTS["small"] = Release(
+SMALL = Release(
     ("vocals", "accompaniment"),
     sample_rate=44100,
     download_bytes=0,
@@ -53,5 +53,5 @@ FACTS["small"] = Release(
     preferred=True,
     shipped=True,
 )
-for _name, _release in FACTS.items():
+for _name, _release in (FACTS | {"small": SMALL}).items():
     RELEASES.register(_name)(_release)
