@@ -14,6 +14,7 @@ import dataclasses
 
 from configs.chapter4 import CLASSES
 from sepjax.config import Config, ModelConfig
+from sepjax.models.htdemucs.config import HDemucsConfig, HTDemucsConfig
 from sepjax.models.mm_dense_lstm.config import MmDenseLstmConfig
 from sepjax.models.roformer.config import BANDS, RoformerConfig
 from sepjax.models.tasnet.config import TasNetConfig
@@ -29,6 +30,8 @@ NAMES = {
     "mm_dense_lstm": "MMDenseLSTM, stereo, 44.1 kHz",
     "bs_roformer": "BS-RoFormer of the size of public checkpoints, stereo, 44.1 kHz",
     "mel_roformer": "Mel-Band RoFormer, likewise",
+    "htdemucs": "Hybrid Transformer Demucs, stereo, 44.1 kHz",
+    "hdemucs": "Hybrid Demucs, stereo, 44.1 kHz",
     **dict.fromkeys(
         (
             *("demo_blstm_tasnet", "demo_wave_u_net", "demo_wavenet"),
@@ -36,6 +39,7 @@ NAMES = {
         ),
         "a small one on the six classes of the demo music",
     ),
+    "demo_htdemucs": "a small Hybrid Transformer Demucs on the same music",
 }
 TASNET = TasNetConfig(
     **dict(encoding="simple", encoder_act="gated", N=500, L=40, W=40),
@@ -51,6 +55,8 @@ MODELS: dict[str, ModelConfig] = {
         bands=BANDS, norms="network", mask_layers=2, blocks=12, hop=512
     ),
     "mel_roformer": RoformerConfig(),
+    "htdemucs": HTDemucsConfig(bottom_channels=512, dconv_mode=3),
+    "hdemucs": HDemucsConfig(),
     "demo_blstm_tasnet": dataclasses.replace(
         TASNET, N=128, L=64, W=64, lstm_hidden=64, lstm_layers=4
     ),
@@ -64,9 +70,14 @@ MODELS: dict[str, ModelConfig] = {
         **dict(audio_channels=1, n_fft=512, hop=256, mel_bands=24, channels=48),
         **dict(blocks=2, heads=4, head_channels=12, mask_layers=2, mask_expansion=2),
     ),
+    "demo_htdemucs": HTDemucsConfig(
+        **dict(audio_channels=1, channels=16, depth=3, n_fft=512, dconv_comp=4),
+        **dict(t_layers=2, t_heads=4, t_hidden_scale=2.0),
+    ),
 }
 RATES = {"wave_u_net": 22050, "wavenet": 16000, "mm_dense_lstm": 44100}
 RATES |= {"bs_roformer": 44100, "mel_roformer": 44100}
+RATES |= {"htdemucs": 44100, "hdemucs": 44100}
 # Batch, seconds and learning rate of the papers; steps in which a demo learns.
 SIZES: dict[str, tuple[int, float, float, int]] = {
     "blstm_tasnet": (8, 4.0, 3e-4, 200_000),
@@ -76,11 +87,14 @@ SIZES: dict[str, tuple[int, float, float, int]] = {
     "mm_dense_lstm": (8, 6.0, 1e-3, 200_000),
     "bs_roformer": (8, 8.0, 5e-4, 400_000),
     "mel_roformer": (8, 8.0, 5e-4, 400_000),
+    "htdemucs": (32, 7.8, 3e-4, 200_000),
+    "hdemucs": (32, 10.0, 3e-4, 200_000),
     "demo_blstm_tasnet": (8, 2.0, 2e-3, 600),
     "demo_wave_u_net": (8, 2.0, 2e-3, 600),
     "demo_wavenet": (4, 1.0, 3e-3, 400),
     "demo_mm_dense_lstm": (4, 2.0, 5e-3, 100),
     "demo_mel_roformer": (4, 2.0, 2e-3, 300),
+    "demo_htdemucs": (4, 2.0, 1e-3, 300),
 }
 
 

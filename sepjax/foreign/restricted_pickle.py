@@ -10,6 +10,7 @@ import pickle
 import pickletools
 import re
 from collections.abc import Callable
+from fractions import Fraction
 from io import BytesIO
 from typing import Any, NamedTuple
 
@@ -328,6 +329,22 @@ def _scalar(dtype: Any, data: bytes) -> Any:
     return np.frombuffer(data, dtype.order + dtype.code, 1)[0].item()
 
 
+def as_fraction(numerator: Any, denominator: Any = 1) -> Fraction:
+    """Make a fraction of two numbers, or of one text, as ``fractions`` pickles its own.
+
+    Raises:
+        ValueError: they are not integers of at most 18 digits, as 10**10**10 would be.
+
+    Example:
+        >>> as_fraction(39, 5), as_fraction("39/5")
+        (Fraction(39, 5), Fraction(39, 5))
+    """
+    text = numerator if isinstance(numerator, str) else f"{numerator}/{denominator}"
+    if not re.fullmatch(r"-?[0-9]{1,18}(/[0-9]{1,18})?", text[:40]) or len(text) > 40:
+        raise ValueError(f"{text[:40]!r} is no fraction")
+    return Fraction(text)
+
+
 def _path(*parts: str) -> str:
     return "/".join(parts).replace("//", "/")
 
@@ -347,6 +364,7 @@ CALLS: dict[tuple[str, str], Callable[..., Any]] = {
     ("pathlib", "PosixPath"): _path,
     ("pathlib", "WindowsPath"): _path,
     ("_codecs", "encode"): _encode,
+    ("fractions", "Fraction"): as_fraction,
     ("numpy", "dtype"): NumpyType,
     ("numpy.core.multiarray", "scalar"): _scalar,
     ("numpy._core.multiarray", "scalar"): _scalar,

@@ -25,11 +25,11 @@ def _affine(normed: Array, gain: Array, bias: Array) -> Array:
     return normed * gain + bias
 
 
-def _standardized(x: Array, axes: tuple[int, ...]) -> Array:
+def _standardized(x: Array, axes: tuple[int, ...], epsilon: float = EPSILON) -> Array:
     """Zero mean and unit (biased) variance over the axes."""
     mean = x.mean(axes, keepdims=True)
     variance = jnp.square(x - mean).mean(axes, keepdims=True)
-    return (x - mean) / jnp.sqrt(variance + EPSILON)
+    return (x - mean) / jnp.sqrt(variance + epsilon)
 
 
 def group_norm(
@@ -38,6 +38,7 @@ def group_norm(
     bias: Float[Array, " channels"],
     *,
     groups: int,
+    epsilon: float = EPSILON,
 ) -> Float[Array, "batch frames channels"]:
     """Normalize every group of neighboring channels over its channels and all frames.
 
@@ -50,7 +51,7 @@ def group_norm(
     if channels % groups:
         raise ValueError(f"{channels} channels do not divide into {groups} groups")
     grouped = x.astype(jnp.float32).reshape(batch, frames, groups, channels // groups)
-    normed = _standardized(grouped, (1, 3)).reshape(x.shape)
+    normed = _standardized(grouped, (1, 3), epsilon).reshape(x.shape)
     return _affine(normed, gain, bias).astype(x.dtype)
 
 
@@ -76,6 +77,7 @@ def frame_norm(
     x: Float[Array, "batch frames channels"],
     gain: Float[Array, " channels"],
     bias: Float[Array, " channels"],
+    epsilon: float = EPSILON,
 ) -> Float[Array, "batch frames channels"]:
     """Normalize every frame over its channels (layer norm, elsewhere called cLN too).
 
@@ -83,7 +85,7 @@ def frame_norm(
         >>> frame_norm(jnp.array([[[1.0, 3.0]]]), jnp.ones(2), jnp.zeros(2)).tolist()
         [[[-1.0, 1.0]]]
     """
-    normed = _standardized(x.astype(jnp.float32), (-1,))
+    normed = _standardized(x.astype(jnp.float32), (-1,), epsilon)
     return _affine(normed, gain, bias).astype(x.dtype)
 
 

@@ -98,7 +98,7 @@ def state_dict_importer(
             package = files(paths) if files else read(_content(paths))
             options, values = {}, dict(package.options) | options
             for name in [name for name in values if name in known]:
-                value = _typed(name, values[name], known[name].annotation)
+                value = typed(name, values[name], known[name].annotation)
                 options[name] = words.get(value, value)
             _require(family, known, options)
             config, params = from_state_dict(package.state, family=family, **options)
@@ -216,8 +216,16 @@ def _require(
             )
 
 
-def _typed(name: str, value: Any, kind: Any) -> Any:
-    """An option in the type of its family, whatever a file has put there."""
+def typed(name: str, value: Any, kind: Any) -> Any:
+    """Return an option in the type of its family, whatever a file has put there.
+
+    Raises:
+        ValueError: it is of another type.
+
+    Example:
+        >>> typed("sample_rate", 8000.0, int)
+        8000
+    """
     if value is None:
         value = "none"
     if kind in (int, float) and type(value) in (int, float) and kind(value) == value:

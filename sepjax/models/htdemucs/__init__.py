@@ -1,0 +1,1 @@
+"""Hybrid Transformer Demucs (v4) and Hybrid Demucs (v3)."""

@@ -1,0 +1,381 @@
+"""Layers of Hybrid Demucs as pure functions of their parameters, channel-last.
+
+Arrays are ``(batch, rows, places, channels)``: strided convolutions go along places,
+residual branches along the frames. A spectrogram has frames as rows and bins as places;
+a waveform has one row, and its samples are places and frames at once.
+
+Reference: Défossez 2021, "Hybrid spectrogram and waveform source separation";
+facebookresearch/demucs 4.1.
+"""
+
+import functools
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from sepjax.functional.framing import fit, frame
+from sepjax.functional.norms import group_norm
+from sepjax.functional.recurrent import init_lstm, lstm
+from sepjax.models.demucs.model import convolve_transposed, rescale
+from sepjax.models.htdemucs.config import HEADS, HybridConfig, Layer
+
+Image = Float[Array, "batch _ _ _"]
+Tokens = Float[Array, "batch _ _"]
+Part = Mapping[str, Any]
+
+LAYOUT = ("NHWC", "HWIO", "NHWC")
+EPSILON = 1e-5  # of all norms, PyTorch's
+CONTEXT = 3  # taps of a decoder's convolution along each axis
+DECAYS = 4  # of local attention
+WINDOW = 200  # frames that a recurrent network hears at once
+
+
+def draw_linear(key: PRNGKeyArray, inputs: int, outputs: int) -> dict[str, Array]:
+    r"""Draw a dense layer, uniform within :math:`\pm 1 / \sqrt{inputs}`.
+
+    Example:
+        >>> draw_linear(jax.random.key(0), 3, 5)["kernel"].shape
+        (3, 5)
+    """
+    # One draw for kernel and bias: each is a program of its own to compile.
+    span = dict(minval=-(inputs**-0.5), maxval=inputs**-0.5)
+    rows = jax.random.uniform(key, (inputs + 1, outputs), **span)
+    return {"kernel": rows[:-1], "bias": rows[-1]}
+
+
+def draw_norm(width: int) -> dict[str, Array]:
+    """Return gain and bias of a norm: ones and zeros."""
+    return {"gain": jnp.ones(width), "bias": jnp.zeros(width)}
+
+
+def draw_conv(
+    key: PRNGKeyArray, inputs: int, outputs: int, *taps: int, fan_in: int = 0
+) -> dict[str, Array]:
+    """Draw a convolution ``(*taps, inputs, outputs)``: PyTorch's draw, rescaled.
+
+    ``fan_in`` is by default that of a convolution that is not transposed.
+
+    Example:
+        >>> draw_conv(jax.random.key(0), 4, 8, 3, 3)["kernel"].shape
+        (3, 3, 4, 8)
+    """
+    count = int(np.prod(taps)) * inputs
+    part = draw_linear(key, count, outputs)
+    scale = (count / (fan_in or count)) ** 0.5
+    kernel, bias = rescale(part["kernel"] * scale, part["bias"] * scale)
+    return {"kernel": kernel.reshape(*taps, inputs, outputs), "bias": bias}
+
+
+def draw_residual(
+    key: PRNGKeyArray, width: int, layer: Layer, config: HybridConfig
+) -> dict[str, Any]:
+    """Draw one residual branch of a layer, for :func:`add_residuals`."""
+    hidden = int(width / config.dconv_comp)
+    keys = iter(jax.random.split(key, 8))
+    part: dict[str, Any] = {"conv": draw_conv(next(keys), width, hidden, CONTEXT)}
+    part |= {"norm1": draw_norm(hidden), "norm2": draw_norm(2 * width)}
+    if layer.lstm:
+        part["lstm"] = {
+            f"layer_{n}": init_lstm(next(keys), inputs=(1 + n) * hidden, hidden=hidden)
+            for n in range(2)
+        } | {"linear": draw_linear(next(keys), 2 * hidden, hidden)}
+    if layer.attention:
+        widths = dict.fromkeys(("content", "query", "key", "proj"), hidden)
+        widths["query_decay"] = HEADS * DECAYS
+        part["attention"] = {
+            name: draw_conv(k, hidden, outputs, 1)
+            for k, (name, outputs) in zip(
+                jax.random.split(next(keys), 5), widths.items()
+            )
+        }
+        decay = part["attention"]["query_decay"]  # starts near none
+        decay |= {
+            "kernel": decay["kernel"] * 0.01,
+            "bias": jnp.full(widths["query_decay"], -2.0),
+        }
+    part["rewrite"] = draw_conv(next(keys), hidden, 2 * width, 1)
+    return part | {"scale": jnp.full(width, config.dconv_init)}
+
+
+def convolve(
+    part: Part, x: Image, *, stride: int = 1, edge: int = 0, dilation: int = 1
+) -> Image:
+    """Convolve along places, or along both axes or frames, as the kernel has axes.
+
+    Args:
+        part: ``kernel (taps, inputs, outputs)`` along the places, or ``(rows, places,
+            inputs, outputs)``, whose output is as large as the input; and ``bias``.
+        x: image.
+        stride: of places.
+        edge: zeros at both ends of the places.
+        dilation: of rows.
+
+    Example:
+        >>> part = {"kernel": jnp.ones((8, 2, 3)), "bias": jnp.zeros(3)}
+        >>> convolve(part, jnp.ones((1, 5, 16, 2)), stride=4, edge=2).shape
+        (1, 5, 4, 3)
+    """
+    kernel = part["kernel"].astype(x.dtype)
+    edges = [(0, 0), (edge, edge)]
+    if kernel.ndim == 4:
+        rows, places = (size // 2 for size in kernel.shape[:2])
+        edges = [(dilation * rows,) * 2, (places,) * 2]
+    else:
+        kernel = kernel[None]
+    y = jax.lax.conv_general_dilated(
+        **dict(lhs=x, rhs=kernel, window_strides=(1, stride), padding=edges),
+        **dict(rhs_dilation=(dilation, 1), dimension_numbers=LAYOUT),
+    )
+    return y + part["bias"].astype(x.dtype)[None, None, None]
+
+
+def dense(part: Part, x: Array) -> Array:
+    """Map the channels of every place; the kernel may have an axis of one tap."""
+    kernel = part["kernel"].reshape(part["kernel"].shape[-2:]).astype(x.dtype)
+    return x @ kernel + part["bias"].astype(x.dtype).reshape(
+        (1,) * (x.ndim - 1) + (-1,)
+    )
+
+
+def norm(part: Part | None, x: Array, groups: int = 1) -> Array:
+    """Norm groups of channels over all of an item; nothing without parameters."""
+    if part is None:
+        return x
+    tokens = x.reshape(len(x), -1, x.shape[-1])
+    options = dict(groups=groups, epsilon=EPSILON)
+    return group_norm(tokens, part["gain"], part["bias"], **options).reshape(x.shape)
+
+
+def norm_sequences(part: Part, x: Image) -> Image:
+    """Norm each place over its frames, the rows, and channels."""
+    options = dict(groups=1, epsilon=EPSILON)
+
+    def each(x: Tokens) -> Tokens:
+        return group_norm(x, part["gain"], part["bias"], **options)
+
+    return jax.vmap(each, 2, 2)(x)
+
+
+gelu = functools.partial(jax.nn.gelu, approximate=False)
+
+
+def add_residuals(parts: Part, x: Image) -> Image:
+    r"""Add the residual branches ``dconv_0``, ``dconv_1`` ... of a layer in turn.
+
+    .. math::
+        y &= \mathrm{GELU}(\mathrm{GN}(W *_{2^d} x)), \quad
+        x + \gamma \odot \mathrm{GLU}(\mathrm{GN}(V \, A(L(y))))
+
+    with a norm over the frames and channels of a place, and, where a layer has them,
+    the recurrent network L and the local attention A.
+
+    Args:
+        parts: of a layer.
+        x: ``(batch, frames, places, channels)``.
+    """
+    depth = 0
+    while (part := parts.get(f"dconv_{depth}")) is not None:
+        kernel = part["conv"]["kernel"][:, None]
+        y = convolve({**part["conv"], "kernel": kernel}, x, dilation=2**depth)
+        y = gelu(norm_sequences(part["norm1"], y))
+        if "lstm" in part or "attention" in part:
+            y = _remember(part, y)
+        y = jax.nn.glu(norm_sequences(part["norm2"], dense(part["rewrite"], y)))
+        x = x + part["scale"].astype(x.dtype)[None, None, None] * y
+        depth += 1
+    return x
+
+
+def _remember(part: Part, x: Image) -> Image:
+    """Run LSTM and attention over the frames of every place."""
+    batch, frames, places, channels = x.shape
+    y = jnp.swapaxes(x, 1, 2).reshape(batch * places, frames, channels)
+    if "lstm" in part:
+        y = recur(part["lstm"], y)
+    if "attention" in part:
+        y = attend_locally(part["attention"], y)
+    return jnp.swapaxes(y.reshape(batch, places, frames, channels), 1, 2)
+
+
+def recur(part: Part, x: Tokens) -> Tokens:
+    """Add what two recurrent layers in both directions hear, through a dense layer.
+
+    More than 200 frames are heard in windows of 200, 100 apart: of the first window
+    150 frames stay, of others the middle 100 and what is left at the end.
+    """
+    batch, frames, channels = x.shape
+    y = x
+    if frames > WINDOW:
+        half = WINDOW // 2
+        count = -(-frames // half)
+        rows = jnp.swapaxes(x, 1, 2)  # (batch, channels, frames)
+        rows = frame(fit(rows, (count + 1) * half), WINDOW, half)
+        y = jnp.moveaxis(rows, 1, -1).reshape(batch * count, WINDOW, channels)
+    for n in range(2):
+        y = lstm(part[f"layer_{n}"], y)
+    y = dense(part["linear"], y)
+    if frames > WINDOW:
+        y = y.reshape(batch, count, WINDOW, channels)
+        edge = half // 2
+        middle = y[:, :, edge:-edge].reshape(batch, count * half, channels)
+        joined = [y[:, 0, :edge], middle, y[:, -1, -edge:]]
+        y = jnp.concatenate(joined, axis=1)[:, :frames]
+    return x + y
+
+
+def attention(
+    queries: Image, keys: Image, values: Image, bias: Array | None = None
+) -> Image:
+    """Scaled dot-product attention of ``(batch, tokens, heads, channels)``."""
+    # Weights are float32, which JAX's own code promotes to by itself.
+    with jax.numpy_dtype_promotion("standard"):
+        return jax.nn.dot_product_attention(queries, keys, values, bias)
+
+
+def attend_locally(part: Part, x: Tokens) -> Tokens:
+    r"""Add attention that decays with the distance of frames.
+
+    .. math::
+        a(t, s) = \frac{k_t \cdot q_s}{\sqrt{d}}
+            - |t - s| \sum_{f=1}^{4} \frac{f}{\sqrt 4} \frac{\sigma(\delta_{f s})}{2}
+
+    with four heads; a frame does not hear itself.
+    """
+    batch, frames, channels = x.shape
+    names = ("query", "key", "content")
+    shape = (batch, frames, HEADS, channels // HEADS)
+    query, key, content = (dense(part[name], x).reshape(shape) for name in names)
+    decays = dense(part["query_decay"], x).reshape(batch, frames, HEADS, DECAYS)
+    decays = jax.nn.sigmoid(decays.astype(jnp.float32)) / 2
+    slopes = jnp.arange(1.0, DECAYS + 1) / DECAYS**0.5
+    decay = jnp.swapaxes((decays * slopes[None, None, None]).sum(-1), 1, 2)
+    place = np.arange(frames, dtype=np.float32)
+    distance = jnp.asarray(abs(place[:, None] - place))[None, None]
+    bias = -distance * decay[..., None] - 100 * jnp.eye(frames)[None, None]
+    heard = attention(query, key, content, bias.astype(x.dtype))
+    return x + dense(part["proj"], heard.reshape(x.shape))
+
+
+def draw_encoder(
+    key: PRNGKeyArray, inputs: int, layer: Layer, config: HybridConfig
+) -> dict[str, Any]:
+    """Draw a layer of the encoder; one of a waveform ends at the merge."""
+    first, second, *rest = jax.random.split(key, 2 + config.dconv_depth)
+    width = layer.outputs
+    part: dict[str, Any] = {"conv": draw_conv(first, inputs, width, layer.kernel)}
+    part["rewrite"] = draw_conv(second, width, 2 * width, 1)
+    if layer.norm:
+        part |= {"norm1": draw_norm(width), "norm2": draw_norm(2 * width)}
+    return part | (_residuals(rest, layer, config) if config.dconv_mode & 1 else {})
+
+
+def draw_decoder(
+    key: PRNGKeyArray, outputs: int, layer: Layer, config: HybridConfig, axes: int
+) -> dict[str, Any]:
+    """Draw a layer of the decoder, whose convolution has context along some axes."""
+    first, second, *rest = jax.random.split(key, 2 + config.dconv_depth)
+    width, context = layer.outputs, (CONTEXT,) * axes
+    part: dict[str, Any] = {"rewrite": draw_conv(first, width, 2 * width, *context)}
+    # PyTorch takes the outputs of a transposed convolution for its inputs.
+    fan_in = layer.kernel * outputs
+    part["conv"] = draw_conv(second, width, outputs, layer.kernel, fan_in=fan_in)
+    if layer.norm:
+        part |= {"norm1": draw_norm(2 * width), "norm2": draw_norm(outputs)}
+    return part | (_residuals(rest, layer, config) if config.dconv_mode & 2 else {})
+
+
+def _residuals(
+    keys: list[PRNGKeyArray], layer: Layer, config: HybridConfig
+) -> dict[str, Any]:
+    draw = functools.partial(
+        draw_residual, width=layer.outputs, layer=layer, config=config
+    )
+    drawn = jax.vmap(draw)(jnp.stack(keys))
+    return {
+        f"dconv_{n}": jax.tree.map(lambda x, n=n: x[n], drawn) for n in range(len(keys))
+    }
+
+
+def encode(
+    part: Part,
+    x: Image,
+    *,
+    layer: Layer,
+    groups: int,
+    along: bool,
+    joined: Image | None = None,
+) -> Image:
+    """Run a layer of the encoder.
+
+    Args:
+        part: of :func:`draw_encoder`.
+        x: ``(batch, rows, places, inputs)``.
+        layer: its sizes.
+        groups: of its norms.
+        along: frames are places, not rows.
+        joined: what is added to the convolution, where branches merge.
+
+    Returns:
+        ``(batch, rows, places / stride, outputs)``, rounded up along time.
+    """
+    if along:
+        x = jnp.pad(x, ((0, 0), (0, 0), (0, -x.shape[2] % layer.stride), (0, 0)))
+    x = convolve(part["conv"], x, stride=layer.stride, edge=layer.edge)
+    if "rewrite" not in part:
+        return x
+    if joined is not None:
+        x = x + joined
+    x = _with_residuals(part, gelu(norm(part.get("norm1"), x, groups)), along)
+    return jax.nn.glu(norm(part.get("norm2"), dense(part["rewrite"], x), groups))
+
+
+def _with_residuals(part: Part, x: Image, along: bool) -> Image:
+    if along:
+        return jnp.swapaxes(add_residuals(part, jnp.swapaxes(x, 1, 2)), 1, 2)
+    return add_residuals(part, x)
+
+
+def decode(
+    part: Part,
+    x: Image,
+    skip: Image | None,
+    *,
+    layer: Layer,
+    groups: int,
+    along: bool,
+    length: int,
+    last: bool,
+) -> tuple[Image, Image]:
+    """Run a layer of the decoder.
+
+    Args:
+        part: of :func:`draw_decoder`; without ``rewrite`` it is a transposed
+            convolution alone.
+        x: ``(batch, rows, places, outputs of the layer)``.
+        skip: what its encoder has made of the input.
+        layer: its sizes.
+        groups: of its norms.
+        along: frames are places, not rows.
+        length: places of the result.
+        last: it is the outermost layer, without activation.
+
+    Returns:
+        ``(batch, rows, length, inputs of the layer)``, and what comes before the
+        transposed convolution.
+    """
+    if "rewrite" in part:
+        rewrite = part["rewrite"]
+        if along:
+            rewrite = {**rewrite, "kernel": rewrite["kernel"][None]}
+        y = convolve(rewrite, x if skip is None else x + skip)
+        x = _with_residuals(part, jax.nn.glu(norm(part.get("norm1"), y, groups)), along)
+    batch, rows, places, width = x.shape
+    y = x.reshape(batch * rows, places, width)
+    y = convolve_transposed(part["conv"], y, layer.stride)
+    y = norm(part.get("norm2"), y.reshape(batch, rows, *y.shape[1:]), groups)
+    y = y[:, :, layer.edge : layer.edge + length]
+    return (y if last else gelu(y)), x
