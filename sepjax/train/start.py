@@ -123,8 +123,7 @@ def resume(
             states[index] = states[index].with_ended(ended_sources(run, step))
         before = checkpoint.read_meta(run.manager, step)["provenance"]
         require_same_teacher(run, before, force)
-        if "pretrained" in before:
-            run.record["provenance"]["pretrained"] = before["pretrained"]
+        run.record["provenance"] |= {n: before[n] for n in {"pretrained"} & {*before}}
     ahead = runs[0].config.train.parallel == "jit"  # pmap compiles as it is called
     resident = data.resident_bytes
     if ahead and resident and not ended(runs, step):

@@ -180,6 +180,15 @@ def make_optimizer(
         links += [LAST_LINKS[name]()] if name in LAST_LINKS else []
         return optax.chain(*links)
 
+    return _scheduled(build, config, steps)
+
+
+def _scheduled(
+    build: Callable[[Any], optax.GradientTransformation],
+    config: OptimConfig,
+    steps: int,
+) -> optax.GradientTransformation:
+    """The optimiser of a rate, with the rate in its state."""
     rate, growth = learning_rate(config, steps), config.warmup_steps
     if not growth:
         return optax.inject_hyperparams(build)(rate)

@@ -62,19 +62,7 @@ def low_rank(
     own = optax.with_extra_args_support(optimizer)
 
     def init(params: Any) -> LowRankState:
-        leaves, factors = dict(zip(leaf_names(params), jax.tree.leaves(params))), {}
-        still = jax.tree.leaves(frozen_leaves(params, freeze))
-        moving = {name for name, stays in zip(leaves, still) if not stays}
-        wanted = [name for name in matrices(params) if name in moving]
-        if not wanted:
-            raise ValueError("train.lora: the model has no matrix that is trained")
-        keys = jax.random.split(jax.random.key(seed), len(wanted))
-        for name, key in zip(wanted, keys):
-            *stack, inputs, outputs = leaves[name].shape
-            most, dtype = min(rank, inputs, outputs), leaves[name].dtype
-            drawn = jax.random.normal(key, (*stack, inputs, most), dtype)
-            b = jnp.zeros((*stack, most, outputs), dtype)
-            factors[name] = {"a": drawn / inputs**0.5, "b": b}
+        factors = _draw(params, rank, freeze, seed)
         return LowRankState(factors, own.init(factors))
 
     def update(
@@ -98,3 +86,23 @@ def low_rank(
         return moved, LowRankState(after, inner)
 
     return optax.GradientTransformationExtraArgs(init, update)
+
+
+def _draw(
+    params: Any, rank: int, freeze: Sequence[str], seed: int
+) -> dict[str, dict[str, Array]]:
+    """The factors of all matrices that are trained, by their paths."""
+    leaves, factors = dict(zip(leaf_names(params), jax.tree.leaves(params))), {}
+    still = jax.tree.leaves(frozen_leaves(params, freeze))
+    moving = {name for name, stays in zip(leaves, still) if not stays}
+    wanted = [name for name in matrices(params) if name in moving]
+    if not wanted:
+        raise ValueError("train.lora: the model has no matrix that is trained")
+    keys = jax.random.split(jax.random.key(seed), len(wanted))
+    for name, key in zip(wanted, keys):
+        *stack, inputs, outputs = leaves[name].shape
+        most, dtype = min(rank, inputs, outputs), leaves[name].dtype
+        drawn = jax.random.normal(key, (*stack, inputs, most), dtype)
+        b = jnp.zeros((*stack, most, outputs), dtype)
+        factors[name] = {"a": drawn / inputs**0.5, "b": b}
+    return factors
