@@ -10,12 +10,14 @@ R squared over the mean of the class, and the share of seconds within the band.
 """
 
 import argparse
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from data_pipelines.manifest import SPLITS
 from data_pipelines.pipeline import open_data
 from sepjax.config import Config, resolve
 from sepjax.inference.separate import separate
@@ -58,16 +60,10 @@ def measured(runs: Path, root: Path, skip: list[str]) -> Iterator[Seconds]:
     """Separate all songs by all seeds."""
     models = [load(folder) for folder in seed_folders(runs)]
     config: Config = models[0][2]
-    config.data.dataset, config.data.root, config.train.teacher = (
-        "folder",
-        str(root),
-        "",
-    )
+    config.data.dataset, config.data.root, config.data.speeds = "folder", str(root), ()
     data = open_data(resolve(config))
     how = dict(normalize=config.data.normalize, rescale=config.eval.rescale)
-    for track in (
-        t for split in ("train", "valid", "test") for t in data.tracks(split)
-    ):
+    for track in itertools.chain.from_iterable(map(data.tracks, SPLITS)):
         if track.name in skip:
             continue
         rate, mixture = track.sample_rate, track.mixture
