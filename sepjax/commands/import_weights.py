@@ -103,9 +103,9 @@ def _files(arguments: argparse.Namespace, options: dict[str, str]) -> list[Path]
 
     family = importer_name(arguments.family)
     if family in IMPORTERS and family not in RELEASES:
+        names = ", ".join(sorted({*RELEASES} & {*IMPORTERS}))
         raise ValueError(
-            f"{family}: give the checkpoint file; only {', '.join(sorted(RELEASES))} "
-            "can be downloaded"
+            f"{family}: give the checkpoint file; only {names} can be downloaded"
         )
     options["download"] = "true"
     output = arguments.output

@@ -101,8 +101,8 @@ def in_half(params: Any) -> Any:
     Example:
         >>> sizes = {"kernel": (200, 100), "gain": (100,)}
         >>> tree = {name: np.ones(size, np.float32) for name, size in sizes.items()}
-        >>> [str(leaf.dtype) for leaf in in_half(tree).values()]
-        ['float16', 'float32']
+        >>> {name: str(leaf.dtype) for name, leaf in in_half(tree).items()}
+        {'gain': 'float32', 'kernel': 'float16'}
     """
 
     def rounded(leaf: np.ndarray) -> np.ndarray:

@@ -375,7 +375,7 @@ def test_a_download_without_internet(public, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("files", "options", "message"),
     [
-        ((), [], "naplab: give the checkpoint file; only spleeter:2stems, spleeter"),
+        ((), [], "naplab: give the checkpoint file; only hdemucs_mmi, htdemucs, ht"),
         (("a.pth",), ["--download"], "naplab: give the checkpoint file"),
     ],
 )
