@@ -6,13 +6,14 @@ the same name (:data:`sepjax.models.importers.IMPORTERS`) fetches and converts t
 
 import difflib
 import re
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from sepjax.config import MODEL_CONFIGS
-from sepjax.download import cache_folder
+from sepjax.download import DownloadError, cache_folder, fetch
 from sepjax.registry import Registry, aligned, nearest
 
 RELEASES = Registry("released model", package="sepjax.models", module="releases*")
@@ -130,3 +131,25 @@ def unknown_model(name: str) -> str:
     near = difflib.get_close_matches(name, folders)
     known = nearest(name, [*ready_models(), *near])
     return f"{name} is no folder, no released model and no system: {known}"
+
+
+def fetch_files(
+    files: Mapping[str, str], place: str, folder: Path, by_hand: str
+) -> None:
+    """Fetch files of one place into a folder.
+
+    Args:
+        files: name -> how its SHA-256 begins.
+        place: address that the names are put behind.
+        folder: where they will be.
+        by_hand: end of the message for those who have to fetch them otherwise.
+
+    Raises:
+        DownloadError: one cannot be had.
+    """
+    for name, digest in files.items():
+        how = dict(sha256_prefix=digest, progress=sys.stderr.isatty())
+        try:
+            fetch(f"{place}/{name}", folder / name, **how)
+        except DownloadError as error:
+            raise DownloadError(f"{error}\n{by_hand}") from error

@@ -1,7 +1,6 @@
 """Files of Hybrid Demucs: PyTorch's, safetensors, bags of them, and how they come."""
 
 import re
-import sys
 import warnings
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
@@ -10,18 +9,19 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from sepjax.download import DownloadError, fetch
 from sepjax.foreign.restricted_pickle import as_fraction
+from sepjax.foreign.safetensors_file import read_safetensors
 from sepjax.foreign.state_dict import state_of
 from sepjax.foreign.torch_file import read_torch_file
-from sepjax.models.releases import RELEASES
+from sepjax.foreign.yaml_text import parse_yaml
+from sepjax.models.releases import RELEASES, fetch_files
 from sepjax.storage import parse_json, sha256
 
 SUFFIXES = (".th", ".safetensors")
 SEGMENTS = {"HTDemucs": 10, "HDemucs": 40}
 """Classes, and the seconds at once where a file does not say."""
-POSITIONS = ("sources", "audio_channels", "channels", "channels_time", "growth")
 LONGEST = 1 << 16  # bytes of a bag
+POSITIONS = ("sources", "audio_channels", "channels", "channels_time", "growth")
 DAMAGE = (ValueError, TypeError, AttributeError, LookupError, ArithmeticError)
 
 
@@ -66,12 +66,10 @@ def read_bag(path: Path, released: str = "") -> Bag:
 
 
 def _parse_bag(path: Path) -> Bag:
-    import yaml
-
+    if path.stat().st_size > LONGEST:
+        raise ValueError(f"{path}: it has more than {LONGEST} bytes: it is no bag")
+    tree = parse_yaml(path.read_text(encoding="utf-8"), str(path))
     try:
-        if path.stat().st_size > LONGEST:
-            raise ValueError(f"it has more than {LONGEST} bytes")
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
         if not isinstance(tree, dict) or not isinstance(tree.get("models"), list):
             raise ValueError("it has no list 'models'")
         names = [name for name in tree["models"] if re.fullmatch(r"[\w-]+", name)]
@@ -82,7 +80,7 @@ def _parse_bag(path: Path) -> Bag:
             raise ValueError(f"'weights' has {len(rows)} rows for {len(names)} models")
         weights = tuple(float(number) for row in rows for number in row)
         segment = float(tree.get("segment") or 0)
-    except (yaml.YAMLError, RecursionError, ValueError, TypeError) as error:
+    except (ValueError, TypeError) as error:
         raise ValueError(f"{path}: {error}: restore it from a copy") from error
     return Bag(tuple(_beside(path, name) for name in names), weights, segment)
 
@@ -149,14 +147,7 @@ def _read_torch(path: Path) -> dict[str, Any]:
 
 
 def _read_safetensors(path: Path) -> dict[str, Any]:
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(str(path), framework="numpy") as file:
-            texts = file.metadata() or {}
-            state = {name: file.get_tensor(name) for name in file.keys()}
-    except SafetensorError as error:
-        raise ValueError(f"{path} is damaged: {error}") from error
+    state, texts = read_safetensors(path)
     if "klass" not in texts:
         raise ValueError("its metadata names no class")
     arguments = parse_json(texts.get("kwargs", "{}"), dict, f"{path}: kwargs")
@@ -188,15 +179,10 @@ def fetch_release(name: str, folder: Path) -> Path:
     """
     release = RELEASES.find(name)
     folder.mkdir(parents=True, exist_ok=True)
-    for file, digest in release.files.items():
-        options = dict(sha256_prefix=digest, progress=sys.stderr.isatty())
-        try:
-            fetch(f"{release.place}/{file}", folder / file, **options)
-        except DownloadError as error:
-            addresses = "\n".join(f"  {release.place}/{file}" for file in release.files)
-            raise DownloadError(
-                f"{error}\nPut these files into a folder, from wherever there is "
-                f"internet:\n{addresses}\nand then: "
-                f"sepjax import-weights {name} FOLDER -o DIR"
-            ) from error
+    addresses = "\n".join(f"  {release.place}/{file}" for file in release.files)
+    by_hand = (
+        "Put these files into a folder, from wherever there is internet:\n"
+        f"{addresses}\nand then: sepjax import-weights {name} FOLDER -o DIR"
+    )
+    fetch_files(release.files, release.place, folder, by_hand)
     return folder

@@ -1,12 +1,10 @@
 """Importers of the Open-Unmix models that its authors have released, by their names."""
 
 import functools
-import sys
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from sepjax.download import DownloadError, fetch
 from sepjax.models.importers import IMPORTERS, UNKNOWN, Imported, notice, pick
 from sepjax.models.open_unmix.releases import FACTS
 from sepjax.models.open_unmix.weights_folder import (
@@ -18,7 +16,7 @@ from sepjax.models.open_unmix.weights_folder import (
     import_targets,
     read_separator_file,
 )
-from sepjax.models.releases import RELEASES, Release
+from sepjax.models.releases import RELEASES, Release, fetch_files
 from sepjax.registry import nearest
 from sepjax.storage import sha256
 
@@ -90,13 +88,8 @@ def _files(
             f"{folder} lacks {', '.join(missing)}. --download fetches what is missing. "
             f"{by_hand}"
         )
-    show = sys.stderr.isatty()
-    for file in missing:
-        options = dict(sha256_prefix=release.files[file], progress=show)
-        try:
-            fetch(f"{release.place}/files/{file}", folder / file, **options)
-        except DownloadError as error:
-            raise DownloadError(f"{error}\n{by_hand}") from error
+    lacking = {file: release.files[file] for file in missing}
+    fetch_files(lacking, f"{release.place}/files", folder, by_hand)
     return {target: file_of(paths, target, names[target]) for target in targets}
 
 

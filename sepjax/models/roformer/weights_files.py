@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from sepjax.foreign.safetensors_file import read_safetensors
 from sepjax.foreign.state_dict import state_of
 from sepjax.foreign.torch_file import read_torch_file
 from sepjax.foreign.yaml_text import parse_yaml
@@ -37,15 +38,9 @@ def read_files(paths: Sequence[Path]) -> Package:
 
 
 def _read(path: Path) -> Any:
-    if path.suffix.lower() != ".safetensors":
-        return read_torch_file(path)
-    from safetensors import SafetensorError
-    from safetensors.numpy import load_file
-
-    try:
-        return load_file(path)
-    except (SafetensorError, LookupError, TypeError, ValueError) as error:
-        raise ValueError(f"{path} is damaged, or no safetensors: {error}") from error
+    if path.suffix.lower() == ".safetensors":
+        return read_safetensors(path)[0]
+    return read_torch_file(path)
 
 
 def _settings(path: Path) -> Package:
