@@ -22,6 +22,7 @@ from data_pipelines.pipeline import open_data
 from sepjax.config import Config, resolve
 from sepjax.inference.separate import separate
 from sepjax.inference.separator import seed_folders
+from sepjax.losses import si_sdr
 from sepjax.train.load import load
 
 TINY = 1e-12
@@ -77,12 +78,10 @@ def measured(runs: Path, root: Path, skip: list[str]) -> Iterator[Seconds]:
 def described(song: str, stem: str, each: np.ndarray, *waves: np.ndarray) -> Seconds:
     """Features and scores of the seconds in which the true stem is to be heard."""
     (true, whole), mean = waves, each.mean(0)
-    apart = level_of_mean(each - mean)
+    apart = level(each - mean, over=(0, -1))
     features = [apart - level(mean), level(mean) - level(whole), level(whole)]
     sounds = level(true) > np.maximum(level(whole).max() - 60, level(whole) - 40)
-    scale = (true * mean).sum(1) / ((true * true).sum(1) + TINY)
-    target = scale[:, None] * true
-    score = np.clip(level(target) - level(target - mean), -30, 40)
+    score = np.clip(np.asarray(si_sdr(true, mean)), -30, 40)
     return Seconds(song, stem, np.stack(features, 1)[sounds], score[sounds])
 
 
@@ -110,13 +109,10 @@ def seconds(wave: np.ndarray, rate: int) -> np.ndarray:
     return wave[: count * rate].reshape(count, -1).astype(np.float64)
 
 
-def level(waves: np.ndarray) -> np.ndarray:
-    return 10 * np.log10((waves * waves).sum(-1) + TINY)
-
-
-def level_of_mean(waves: np.ndarray) -> np.ndarray:
-    """Level of the mean energy of all seeds."""
-    return 10 * np.log10((waves * waves).sum(-1).mean(0) + TINY)
+def level(waves: np.ndarray, over: tuple[int, ...] = (-1,)) -> np.ndarray:
+    """Energy in dB; its mean over seeds, where they are among the axes."""
+    count = waves.shape[0] if 0 in over else 1
+    return 10 * np.log10((waves * waves).sum(over) / count + TINY)
 
 
 if __name__ == "__main__":
