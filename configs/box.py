@@ -39,7 +39,7 @@ def get_config(name: str = "small") -> Config:
     data.normalize = config.eval.rescale = False
     train.batch_size, train.steps, train.statistics_excerpts = 8, 400, 400
     # One evaluation: nothing is chosen by the songs that are not heard. More steps
-    # teach the singer of a few songs: 1500 lost 2.4 dB on one of the others.
+    # teach the singer of a few songs (docs/distillation.md).
     train.eval_every, train.checkpoint_every = train.steps, 100
     train.teacher, train.teacher_share = TEACHER, 0.5
     optim.lr, optim.weight_decay = 4e-3, 1e-5
