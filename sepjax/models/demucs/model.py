@@ -127,13 +127,13 @@ def convolve_transposed(
     width, _, outputs = kernel.shape
     batch, frames, _ = x.shape
     hops = width // stride
-    # One matmul for each hop: every one writes blocks of ``stride`` samples.
-    taps = kernel.reshape(hops, stride, *kernel.shape[1:])
+    # One matmul, of rows: products over more axes have gradients that copy much.
+    kernel = jnp.swapaxes(kernel, 0, 1).reshape(x.shape[-1], -1)
+    products = x.reshape(-1, x.shape[-1]) @ kernel
+    # Of each hop blocks of ``stride`` samples.
+    products = products.reshape(batch, frames, hops, stride * outputs)
     total = sum(
-        jnp.pad(
-            x @ jnp.swapaxes(taps[hop], 0, 1).reshape(x.shape[-1], -1),
-            ((0, 0), (hop, hops - 1 - hop), (0, 0)),
-        )
+        jnp.pad(products[:, :, hop], ((0, 0), (hop, hops - 1 - hop), (0, 0)))
         for hop in range(hops)
     )
     wave = total.reshape(batch, (frames + hops - 1) * stride, outputs)

@@ -18,7 +18,7 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from sepjax.functional.framing import fit, frame
-from sepjax.functional.norms import group_norm
+from sepjax.functional.norms import gelu, group_norm, place_norm
 from sepjax.functional.recurrent import init_lstm, lstm
 from sepjax.models.demucs.model import convolve_transposed, rescale
 from sepjax.models.htdemucs.config import HEADS, HybridConfig, Layer
@@ -101,10 +101,8 @@ def draw_residual(
     return part | {"scale": jnp.full(width, config.dconv_init)}
 
 
-def convolve(
-    part: Part, x: Image, *, stride: int = 1, edge: int = 0, dilation: int = 1
-) -> Image:
-    """Convolve along places, or along both axes or frames, as the kernel has axes.
+def convolve(part: Part, x: Image, *, stride: int = 1, edge: int = 0) -> Image:
+    """Convolve along places, or along both axes, as the kernel has axes.
 
     Args:
         part: ``kernel (taps, inputs, outputs)`` along the places, or ``(rows, places,
@@ -112,7 +110,6 @@ def convolve(
         x: image.
         stride: of places.
         edge: zeros at both ends of the places.
-        dilation: of rows.
 
     Example:
         >>> part = {"kernel": jnp.ones((8, 2, 3)), "bias": jnp.zeros(3)}
@@ -123,12 +120,38 @@ def convolve(
     edges = [(0, 0), (edge, edge)]
     if kernel.ndim == 4:
         rows, places = (size // 2 for size in kernel.shape[:2])
-        edges = [(dilation * rows,) * 2, (places,) * 2]
+        edges = [(rows,) * 2, (places,) * 2]
     else:
         kernel = kernel[None]
     y = jax.lax.conv_general_dilated(
         **dict(lhs=x, rhs=kernel, window_strides=(1, stride), padding=edges),
-        **dict(rhs_dilation=(dilation, 1), dimension_numbers=LAYOUT),
+        dimension_numbers=LAYOUT,
+    )
+    return y + part["bias"].astype(x.dtype)[None, None, None]
+
+
+def convolve_rows(part: Part, x: Image, dilation: int) -> Image:
+    """Convolve along the rows to fewer channels; the output is as large as the input.
+
+    One product for the taps of all rows, which are then shifted and added: gradients of
+    convolutions to few channels are slow on CPUs.
+
+    Example:
+        >>> part = {"kernel": jnp.ones((3, 2, 1)), "bias": jnp.zeros(1)}
+        >>> x = jnp.zeros((1, 5, 1, 2)).at[0, 0].set(1.0)
+        >>> convolve_rows(part, x, 2)[0, :, 0, 0].tolist()
+        [2.0, 0.0, 2.0, 0.0, 0.0]
+    """
+    taps, channels, outputs = part["kernel"].shape
+    kernel = jnp.swapaxes(part["kernel"], 0, 1).reshape(channels, -1).astype(x.dtype)
+    batch, rows, places, _ = x.shape
+    products = x.reshape(-1, channels) @ kernel
+    products = products.reshape(batch, rows, places, taps, outputs)
+    edge = (dilation * (taps // 2),) * 2
+    products = jnp.pad(products, ((0, 0), edge, (0, 0), (0, 0), (0, 0)))
+    y = sum(
+        products[:, tap * dilation : tap * dilation + rows, :, tap]
+        for tap in range(taps)
     )
     return y + part["bias"].astype(x.dtype)[None, None, None]
 
@@ -136,9 +159,10 @@ def convolve(
 def dense(part: Part, x: Array) -> Array:
     """Map the channels of every place; the kernel may have an axis of one tap."""
     kernel = part["kernel"].reshape(part["kernel"].shape[-2:]).astype(x.dtype)
-    return x @ kernel + part["bias"].astype(x.dtype).reshape(
-        (1,) * (x.ndim - 1) + (-1,)
-    )
+    bias = part["bias"].astype(x.dtype)[None]
+    # As rows: the gradient of a product over several axes would transpose copies.
+    rows = x.reshape(-1, x.shape[-1]) @ kernel + bias
+    return rows.reshape(*x.shape[:-1], -1)
 
 
 def norm(part: Part | None, x: Array, groups: int = 1) -> Array:
@@ -148,19 +172,6 @@ def norm(part: Part | None, x: Array, groups: int = 1) -> Array:
     tokens = x.reshape(len(x), -1, x.shape[-1])
     options = dict(groups=groups, epsilon=EPSILON)
     return group_norm(tokens, part["gain"], part["bias"], **options).reshape(x.shape)
-
-
-def norm_sequences(part: Part, x: Image) -> Image:
-    """Norm each place over its frames, the rows, and channels."""
-    options = dict(groups=1, epsilon=EPSILON)
-
-    def each(x: Tokens) -> Tokens:
-        return group_norm(x, part["gain"], part["bias"], **options)
-
-    return jax.vmap(each, 2, 2)(x)
-
-
-gelu = functools.partial(jax.nn.gelu, approximate=False)
 
 
 def add_residuals(parts: Part, x: Image) -> Image:
@@ -179,12 +190,14 @@ def add_residuals(parts: Part, x: Image) -> Image:
     """
     depth = 0
     while (part := parts.get(f"dconv_{depth}")) is not None:
-        kernel = part["conv"]["kernel"][:, None]
-        y = convolve({**part["conv"], "kernel": kernel}, x, dilation=2**depth)
-        y = gelu(norm_sequences(part["norm1"], y))
+        y = convolve_rows(part["conv"], x, 2**depth)
+        y = gelu(place_norm(y, part["norm1"]["gain"], part["norm1"]["bias"], EPSILON))
         if "lstm" in part or "attention" in part:
             y = _remember(part, y)
-        y = jax.nn.glu(norm_sequences(part["norm2"], dense(part["rewrite"], y)))
+        y = dense(part["rewrite"], y)
+        y = jax.nn.glu(
+            place_norm(y, part["norm2"]["gain"], part["norm2"]["bias"], EPSILON)
+        )
         x = x + part["scale"].astype(x.dtype)[None, None, None] * y
         depth += 1
     return x

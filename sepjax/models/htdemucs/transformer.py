@@ -30,7 +30,8 @@ from sepjax.models.htdemucs.layers import (
 )
 
 PERIOD = 10_000.0  # of the slowest wave of a position, over 2 pi
-LARGEST = 1 << 23  # weights of attention at a time
+LARGEST = 1 << 20  # weights of attention at a time, as caches hold
+FEWEST = 128  # queries at a time nevertheless, as accelerators want
 SCALE = 1e-4  # initial scale of what a layer adds
 BRANCHES = ("", "_t")
 """Of the spectrogram, and of the waveform: endings of names."""
@@ -146,7 +147,7 @@ def attend(part: Part, heads: int, queries: Tokens, keys: Tokens) -> Tokens:
 def _attended(queries: Image, keys: Image, values: Image) -> Image:
     """Attention of (batch, tokens, heads, channels), some queries at a time."""
     batch, count, heads, width = queries.shape
-    size = max(LARGEST // (batch * heads * keys.shape[1]), 1)
+    size = max(LARGEST // (batch * heads * keys.shape[1]), FEWEST)
     if size >= count:
         return attention(queries, keys, values)
     size = -(-count // -(-count // size))  # as few more as can be
