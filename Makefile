@@ -11,16 +11,12 @@ BEAM := $(VENV)-beam
 
 install: $(VENV)/.core
 
-# glibc: keep freed memory, in huge pages; a training step is a fifth faster on CPU.
-demo box: export GLIBC_TUNABLES = glibc.malloc.hugetlb=1
-demo box: export MALLOC_MMAP_MAX_ = 0
-demo box: export MALLOC_TRIM_THRESHOLD_ = 1099511627776
 demo: $(VENV)/.core
-	$(BIN)/python run_experiment.py --config=configs/demo.py --workdir=$(RUN)
+	$(BIN)/sepjax demo --workdir=$(RUN)
 
 box: $(VENV)/.core
 	$(BIN)/python tools/box.py music runs/box_music
-	$(BIN)/python run_experiment.py --config=configs/box.py --workdir=runs/box \
+	$(BIN)/sepjax train --config=box --workdir=runs/box --keep_memory \
 		--config.data.root=$(SONGS) --config.train.teacher_music=runs/box_music
 	$(BIN)/python tools/box.py weights runs/box sepjax/weights/shipped/small
 
@@ -43,18 +39,18 @@ $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "sepjax needs Python 3.11 or newer: make PYTHON=python3.12 ...")'
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.core: setup.py setup.cfg constraints.txt | $(BIN)/python
+$(VENV)/.core: pyproject.toml constraints.txt | $(BIN)/python
 	$(BIN)/python -m pip install -q -c constraints.txt -e .
 	touch $@
 
-$(VENV)/.test: setup.py constraints.txt | $(BIN)/python
-	$(BIN)/python -m pip install -q -c constraints.txt -e '.[data,media,onnx,test]'
+$(VENV)/.test: pyproject.toml constraints.txt | $(BIN)/python
+	$(BIN)/python -m pip install -q -c constraints.txt -e '.[data,onnx,test]'
 	touch $(VENV)/.core $@
 
 # Apache Beam refuses these packages as new as constraints.txt has them.
 OLDER := beartype|numpy|pillow|protobuf|pyarrow|python-dateutil
 
-$(BEAM)/.beam: setup.py constraints.txt
+$(BEAM)/.beam: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(BEAM)
 	grep -viE '^($(OLDER))==' constraints.txt > $(BEAM)/constraints.txt
 	$(BEAM)/bin/python -m pip install -q -c $(BEAM)/constraints.txt -e '.[beam,data,test]'

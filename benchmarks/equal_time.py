@@ -1,7 +1,7 @@
 """Five networks, trained for the same time on the same core, and what they learn.
 
-    python benchmarks/equal_time.py --seconds 120 --data demo --workdir runs/equal_time
-    python benchmarks/equal_time.py --seconds 120 --data remixed8k --workdir runs/equal_time
+    python benchmarks/equal_time.py --data demo --workdir runs/equal_time
+    python benchmarks/equal_time.py --data remixed8k --workdir runs/equal_time
 
 ``--data`` is ``demo`` or a folder of songs with the stems of MUSDB. Each network is the
 small one of its own configuration, with that one's batch, excerpts, loss and learning
@@ -121,7 +121,7 @@ def spread(seeds: Sequence[float]) -> str:
 
 def number(value: float) -> str:
     """A score with a true minus sign."""
-    return f"{value:.2f}".replace("-", "−")
+    return f"{value:.2f}".replace("-", "\N{MINUS SIGN}")
 
 
 if __name__ == "__main__":

@@ -37,12 +37,10 @@ from data_pipelines.feeding.schedule import track_table, train_plans
 from data_pipelines.manifest import Manifest, Stem, Track
 from data_pipelines.pipeline import Data
 from sepjax.config import DataConfig, resolve
+from sepjax.configs.appendix_a import get_config
 from sepjax.functional.augment import prepare_excerpts
 from sepjax.train.mesh import batch_sharding, make_mesh, shard_batch
 from sepjax.train.program import make_program
-
-sys.path.insert(0, str(Path(__file__).parent.parent))  # configs/ is not installed
-from configs.appendix_a import get_config
 
 STEMS = ("vocals", "drums", "bass", "other")
 FORMATS = ((8000, 1, 256), (44100, 2, 32))  # rate, channels, batches per repeat

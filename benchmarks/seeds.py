@@ -14,8 +14,8 @@ import time
 import jax
 import numpy as np
 
-from configs.appendix_a import get_config
 from sepjax.config import resolve
+from sepjax.configs.appendix_a import get_config
 from sepjax.train.mesh import make_mesh, shard_batch
 from sepjax.train.program import make_program
 from sepjax.train.seeds import join

@@ -9,7 +9,7 @@ import time
 import jax
 import numpy as np
 
-from configs import chapter6, demo, networks
+from sepjax.configs import chapter6, demo, networks
 from sepjax.experiment.pace import stream_lines
 from sepjax.inference.separate import separate
 from sepjax.models.build import model_of

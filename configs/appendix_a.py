@@ -16,10 +16,10 @@ and ``model.input_norm`` ``cumulative``.
 """
 
 import dataclasses
-import difflib
 from typing import Any
 
-from configs.appendix_a_rows import (
+from sepjax.config import MODEL_CONFIGS, Config
+from sepjax.configs.appendix_a_rows import (
     DEFAULTS,
     EXTRA,
     FIGURES,
@@ -28,8 +28,7 @@ from configs.appendix_a_rows import (
     SECTIONS,
     UNLISTED,
 )
-from sepjax.config import MODEL_CONFIGS, Config
-from sepjax.registry import nearest
+from sepjax.registry import close_names, nearest
 
 ROWS = {name: cells for part in SECTIONS.values() for name, cells in part.rows.items()}
 SECTION_OF = {
@@ -92,7 +91,7 @@ def overrides(name: str) -> dict[str, Any]:
         {'ideal_mask': True, 'sample_rate': 8, 'bs': 12}
     """
     if name not in NAMES:
-        close = difflib.get_close_matches(name, NAMES, n=3, cutoff=0.5)
+        close = close_names(name, NAMES)
         hint = f"did you mean {' or '.join(close)}? " if close else ""
         raise ValueError(
             f"configs/appendix_a.py has no {name!r}: {hint}--mode=list prints all "

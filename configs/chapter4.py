@@ -12,8 +12,8 @@ minutes on two CPU cores. After ``demo_known``, ``demo_new`` with
 ``--config.train.pretrained_from=runs/known`` learns a new instrument from a few songs.
 """
 
-from configs import chapter6
 from sepjax.config import Config, LossConfig
+from sepjax.configs import chapter6
 from sepjax.models.tasnet.config import TasNetConfig
 from sepjax.registry import nearest
 

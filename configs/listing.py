@@ -1,4 +1,4 @@
-"""``run_experiment.py --mode=list``: every named configuration, to fit the terminal."""
+"""``sepjax train --mode=list``: every named configuration, to fit the terminal."""
 
 import importlib
 import shutil
@@ -20,15 +20,16 @@ def lines(width: int = 0) -> Iterator[str]:
     """
     width = width or shutil.get_terminal_size((100, 24)).columns
     for path in sorted(Path(__file__).parent.glob("[a-z]*.py")):
-        module = importlib.import_module(f"configs.{path.stem}")
+        module = importlib.import_module(f"sepjax.configs.{path.stem}")
         for name, (text, _) in getattr(module, "RECIPES", {}).items():
-            text = f"configs/{path.name}:NAME@{name}  {text}"
+            text = f"{path.stem}:NAME@{name}  {text}"
             yield from textwrap.wrap(text, width, subsequent_indent="  ")
         if hasattr(module, "table"):
-            yield from _table(f"configs/{path.name}", module.table(), width)
+            yield from _table(path.stem, module.table(), width)
             continue
         for name, text in getattr(module, "NAMES", {}).items():
-            yield f"configs/{path.name}:{name:24s} {text}"
+            text = f"{f'{path.stem}:{name}':35s}  {text}"
+            yield from textwrap.wrap(text, width, subsequent_indent=" " * 37)
         for name, members in getattr(module, "SWEEPS", {}).items():
             text = f"--sweep={name:22s} {len(members):2d} runs  {module.TITLES[name]}"
             yield from textwrap.wrap(text, width, subsequent_indent=" " * 41)

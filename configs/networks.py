@@ -12,8 +12,8 @@ papers fix, and what is a guess.
 
 import dataclasses
 
-from configs.chapter4 import CLASSES
 from sepjax.config import Config, ModelConfig
+from sepjax.configs.chapter4 import CLASSES
 from sepjax.models.htdemucs.config import HDemucsConfig, HTDemucsConfig
 from sepjax.models.mm_dense_lstm.config import MmDenseLstmConfig
 from sepjax.models.roformer.config import BANDS, RoformerConfig

@@ -10,15 +10,15 @@ may share one workdir: a row is trained once.
 
 from typing import Any, NamedTuple
 
-from configs.appendix_a import EXTRA, FIGURES, ROWS, SECTIONS
+from sepjax.configs.appendix_a import EXTRA, FIGURES, ROWS, SECTIONS
 
-FILE = "configs/appendix_a.py"
+FILE = "appendix_a"
 
 
 class Member(NamedTuple):
     """A run of a sweep."""
 
-    config: str  # "file.py:name", as of --config
+    config: str  # "name:variant", as of --config
     overrides: dict[str, Any]  # dotted field -> value, before the user's own
 
 
@@ -99,18 +99,14 @@ SWEEPS: dict[str, dict[str, Member]] = {
     **{key: rows(*part.rows) for key, part in SECTIONS.items()},
     **{f"figure_{key}": figure(key) for key in FIGURES if key[0].isdigit()},
     "table_5.1": rows(*FIGURES["table_5.1"]),
-    "live": {
-        f"demo_{name}": Member(f"configs/chapter6.py:demo_{name}", {}) for name in LIVE
-    },
+    "live": {f"demo_{name}": Member(f"chapter6:demo_{name}", {}) for name in LIVE},
     "chapter4": {
         f"meta_{name}": Member(
-            f"configs/chapter4.py:{name}", PREPARED | {"data.root": f"prepared/{songs}"}
+            f"chapter4:{name}", PREPARED | {"data.root": f"prepared/{songs}"}
         )
         for name, songs in SONGS.items()
     },
-    "chapter6": {
-        name: Member(f"configs/chapter6.py:{name}", PREPARED) for name in LIVE[2:]
-    },
+    "chapter6": {name: Member(f"chapter6:{name}", PREPARED) for name in LIVE[2:]},
     "appendix_a": rows(*ROWS),
 }
 TITLES = {

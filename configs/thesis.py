@@ -13,9 +13,9 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from configs import sweeps
-from configs.appendix_a import FIGURES
-from configs.sweeps import Member
+from sepjax.configs import sweeps
+from sepjax.configs.appendix_a import FIGURES
+from sepjax.configs.sweeps import Member
 
 MUSDB = ("vocals", "drums", "bass", "other")  # columns of the thesis' tables
 SIX = ("vocals", "drums", "bass", "electric_guitar", "wind", "other")
@@ -65,7 +65,7 @@ PUBLISHED = {
     "Meta-TasNet": (SAMUEL, _scores(6.40, 5.91, 5.58, 4.19, 5.52)),
     "Wave-U-Net": (DEFOSSEZ, _scores(3.25, 4.22, 3.21, 2.25, 3.23)),
 }
-CHAPTER4, CHAPTER6 = "configs/chapter4.py", "configs/chapter6.py"
+CHAPTER4, CHAPTER6 = "chapter4", "chapter6"
 TABLES = {
     "table-4.4": Table(
         title="Meta-TasNet on six classes: all songs, and songs with all classes",

@@ -33,12 +33,22 @@ def nearest(name: str, known: Iterable[str]) -> str:
         "did you mean 'N'? Known: L, N"
     """
     known = sorted(known)
+    hint = " or ".join(map(repr, close_names(name, known)))
+    return (f"did you mean {hint}? " if hint else "") + f"Known: {', '.join(known)}"
+
+
+def close_names(name: str, known: Iterable[str]) -> list[str]:
+    """Return the names that are most like a name, whatever their capitals.
+
+    Example:
+        >>> close_names("demmo", ["demo", "Demo", "base"])
+        ['demo', 'Demo']
+    """
     lower: dict[str, list[str]] = {}
     for entry in known:
         lower.setdefault(entry.lower(), []).append(entry)
     close = difflib.get_close_matches(name.lower(), lower, n=3, cutoff=0.5)
-    hint = " or ".join(repr(match) for key in close for match in lower[key])
-    return (f"did you mean {hint}? " if hint else "") + f"Known: {', '.join(known)}"
+    return [match for key in close for match in lower[key]]
 
 
 def name_problems(names: Collection[Any]) -> Iterator[str]:

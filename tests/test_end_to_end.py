@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import soundfile
 
-from configs import chapter4
 from data_pipelines.collections.collection import (
     Collection,
     Output,
@@ -18,6 +17,7 @@ from data_pipelines.collections.collection import (
     SplitRules,
 )
 from data_pipelines.prepare import prepare
+from sepjax.configs import chapter4
 from sepjax.train import checkpoint
 from sepjax.train.log import read_log
 from tests.support.short_songs import CONFIG, short, write_songs

@@ -43,7 +43,7 @@ MODULES = sources(ROOT)
 
 
 def ours(path):
-    packages = ("sepjax", "data_pipelines", "configs")
+    packages = ("sepjax", "data_pipelines")
     return [n for n in imported(path, MODULES) if n.split(".")[0] in packages]
 
 

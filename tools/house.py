@@ -31,14 +31,14 @@ EXAMPLES = {
 
 
 def sources(root: Path) -> dict[str, Path]:
-    """Every module of the product and its file."""
-    return {
-        ".".join(path.relative_to(root).with_suffix("").parts).removesuffix(
-            ".__init__"
-        ): path
-        for package in PACKAGES
-        for path in sorted((root / package).rglob("*.py"))
-    }
+    """Every module of the product and its file; ``configs`` is linked into sepjax."""
+    modules = {}
+    for package in PACKAGES:
+        above = ["sepjax"] if package == "configs" else []
+        for path in sorted((root / package).rglob("*.py")):
+            parts = [*above, *path.relative_to(root).with_suffix("").parts]
+            modules[".".join(parts).removesuffix(".__init__")] = path
+    return modules
 
 
 def imported(path: Path, modules: dict[str, Path]) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""The ``sepjax`` command: separate recordings, re-score, inspect and report runs.
+"""The ``sepjax`` command: separate recordings; train, score, inspect and report runs.
 
 Exit status: 0 when all went well, 1 when something failed (a message on stderr says
 what, where and what to do), 2 for a wrong command line, 130 after Ctrl-C, 128 and its
@@ -24,6 +24,7 @@ from sepjax.commands import (
     reproduce,
     separate,
     stream,
+    train,
 )
 from sepjax.commands.terminal import escaped_output
 from sepjax.registry import nearest
@@ -77,8 +78,11 @@ def main(argv: list[str] | None = None) -> int:
     if not argv:
         parser.print_help()
         return 0
-    if not argv[0].startswith("-") and argv[0] not in COMMANDS:
-        parser.error(f"unknown command {argv[0]!r}: {nearest(argv[0], COMMANDS)}")
+    if argv[0] in PROGRAMS:
+        PROGRAMS[argv[0]][0](argv[1:])  # which exits
+    names = {**COMMANDS, **PROGRAMS}
+    if not argv[0].startswith("-") and argv[0] not in names:
+        parser.error(f"unknown command {argv[0]!r}: {nearest(argv[0], names)}")
     arguments = parser.parse_args(argv)
     with escaped_output(), ending_signals():
         try:
@@ -100,6 +104,8 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"sepjax {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for name, (_, text) in PROGRAMS.items():
+        commands.add_parser(name, help=text)
     for name, (module, run, text) in COMMANDS.items():
         sub = commands.add_parser(name, help=text, description=text)
         sub.set_defaults(command=run)
@@ -153,6 +159,11 @@ COMMANDS = {
     ),
 }
 """Subcommand -> the module of its options, what it does, and its help."""
+PROGRAMS = {
+    "demo": (train.demo, "train a small model on music of the package, in minutes"),
+    "train": (train.train, "run an experiment by its name, or a sweep of them"),
+}
+"""Subcommand -> what parses its own flags, those of a run, and exits; its help."""
 
 
 if __name__ == "__main__":

@@ -68,9 +68,6 @@ def report(arguments: argparse.Namespace) -> int:
     if not runs:
         raise ValueError("name a run folder: sepjax report RUN")
     if arguments.table:
-        from sepjax.experiment.checkout import checkout
-
-        checkout()  # or a message; the next import needs it
         from sepjax.experiment.reproduce import write_table
 
         files, text = write_table(arguments.table, runs, arguments.output)

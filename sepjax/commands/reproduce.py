@@ -41,9 +41,6 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def reproduce(arguments: argparse.Namespace) -> int:
     """Make one target or all, one after the other; return 1 if one of them failed."""
     from data_pipelines.workers import EXPECTED
-    from sepjax.experiment.checkout import checkout
-
-    checkout()  # or a message; the next import needs it
     from sepjax.experiment.reproduce import describe_targets, find_targets, reproduce
 
     if arguments.target == "list":

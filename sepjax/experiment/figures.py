@@ -1,10 +1,9 @@
 """``sepjax report --figure``: a figure of the thesis by its number, from runs."""
 
-import runpy
 from collections.abc import Sequence
 from pathlib import Path
 
-from sepjax.experiment.checkout import checkout
+from sepjax.configs.appendix_a_rows import FIGURES
 from sepjax.registry import nearest
 from sepjax.report.figures.bars import write_bars
 from sepjax.report.figures.diagrams import DIAGRAMS, write_diagram
@@ -65,14 +64,8 @@ def draw(
 
 
 def rows_of_figures() -> dict[str, dict[str, str]]:
-    """Return figure -> rows of the thesis' appendix and how certain they are.
-
-    Raises:
-        ValueError: the configurations, which stay in the checkout, are not there.
-    """
-    path = checkout() / "configs" / "appendix_a_rows.py"
-    figures = runpy.run_path(str(path))["FIGURES"]
-    return {key: rows for key, rows in figures.items() if key[0].isdigit()}
+    """Return figure -> rows of the thesis' appendix and how certain they are."""
+    return {key: rows for key, rows in FIGURES.items() if key[0].isdigit()}
 
 
 def draw_songs(

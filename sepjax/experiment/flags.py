@@ -1,4 +1,4 @@
-"""The command line of ``run_experiment.py``: what it says, and mistakes in one line."""
+"""The command line of a run: what it says, and mistakes in one line."""
 
 import sys
 import tempfile
@@ -8,11 +8,12 @@ from typing import NamedTuple
 from absl import flags
 
 from sepjax.config import Config
+from sepjax.experiment.named import with_files
 from sepjax.experiment.names import configuration_of, require_fields
 
 
 class Options(NamedTuple):
-    """The flags of ``run_experiment.py`` beside the configuration."""
+    """The flags of a run or a sweep beside the configuration."""
 
     mode: str  # run | check | train | evaluate | list
     workdir: str
@@ -24,12 +25,13 @@ class Options(NamedTuple):
     shard: str
     per_run: int  # devices of every member of the sweep
     launcher: str  # processes | slurm | submitit_local
-    program: Path
+    command: tuple[str, ...]  # what starts the program of a run
 
 
 def parse_flags(argv: list[str]) -> list[str]:
     """Parse flags as absl does, but report errors in a line, with the nearest names."""
     try:
+        argv = [argv[0], *with_files(argv[1:])]
         config = configuration_of(argv[1:])
         if isinstance(config, Config):
             require_fields(config, argv[1:])

@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from configs.sweeps import SWEEPS
+from sepjax.configs.sweeps import SWEEPS
 from sepjax.experiment.devices import find_devices
 from sepjax.experiment.flags import Options, run_folder
 from sepjax.experiment.members import missing_sources, select
@@ -29,7 +29,7 @@ def run_sweep(options: Options, config: Any, arguments: list[str]) -> int:
         checking = options.mode == "check"
         workdir = Path(options.workdir) if checking else run_folder(options.workdir)
         where = _launching(workdir, options, ours)
-        what = members, workdir, options.mode, fields, options.program
+        what = members, workdir, options.mode, fields, options.command
         runs = Sweep(*what, **where)
         for run, source in missing_sources(runs.configs, workdir):
             print(f"note: {run} starts from {source}, which is not there yet")

@@ -17,6 +17,7 @@ from sepjax.config import (
     resolve,
 )
 from sepjax.config.tree import epochs_in_steps
+from sepjax.experiment.named import config_file
 from sepjax.experiment.names import configuration_of, name_problems, require_fields
 from sepjax.registry import nearest
 from sepjax.report.run_folder import read_config
@@ -24,9 +25,9 @@ from sepjax.storage import read_json
 
 
 class Member(Protocol):
-    """A run of a sweep; ``configs.sweeps.Member`` is one."""
+    """A run of a sweep; ``sepjax.configs.sweeps.Member`` is one."""
 
-    config: str  # "file.py:name"
+    config: str  # "name:variant" or "file.py:variant"
     overrides: Mapping[str, Any]  # dotted field -> value
 
 
@@ -69,7 +70,7 @@ def configuration(member: Member, overrides: Sequence[str] = ()) -> Config:
     Those are ``--config.section.field=value``.
     """
     fields = [f"--config.{path}={value}" for path, value in member.overrides.items()]
-    argv = ["sweep", f"--config={member.config}", *fields, *overrides]
+    argv = ["sweep", f"--config={config_file(member.config)}", *fields, *overrides]
     require_fields(configuration_of(argv[1:2]), argv[1:])
     # The parser of the run itself: what it reads is what the run will be.
     values = flags.FlagValues()

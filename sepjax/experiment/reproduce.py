@@ -4,15 +4,15 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from configs.thesis import SCALES, TARGETS, Oracle, Table, Target
 from data_pipelines.collections.file import write_collection
 from data_pipelines.pipeline import open_data
 from data_pipelines.readers import read_dataset
 from data_pipelines.readers.demo_takes import write_karaoke
+from sepjax.commands.train import COMMAND
 from sepjax.config import from_dict
+from sepjax.configs.thesis import SCALES, TARGETS, Oracle, Table, Target
 from sepjax.evaluation.feasibility.measure import Settings
 from sepjax.evaluation.run import run_protocol
-from sepjax.experiment.checkout import PROGRAM, checkout
 from sepjax.experiment.devices import find_devices
 from sepjax.experiment.figures import TAGS, draw
 from sepjax.experiment.members import Member, configuration
@@ -75,10 +75,9 @@ def scaled(
     is applied as it is stays untrained, and one of a demonstration has its own size
     unless the scale is ``smoke``.
     """
-    small, root = {}, checkout()
+    small = {}
     for name, given in members.items():
-        member = Scaled(f"{root}/{given.config}", given.overrides)
-        config = configuration(member, fields)
+        config = configuration(given, fields)
         own = name.startswith("demo_") and scale != "smoke"
         common = SCALES[scale].get("", {})
         size = SCALES[scale].get(config.model.name, {})
@@ -86,7 +85,7 @@ def scaled(
         more = {"train.seeds": common["train.seeds"]} if own else {**common, **more}
         if not config.train.steps:
             more.pop("train.steps", None)
-        small[name] = Scaled(member.config, {**member.overrides, **more})
+        small[name] = Scaled(given.config, {**given.overrides, **more})
     return small
 
 
@@ -174,7 +173,7 @@ def _train(members: Mapping[str, Scaled], workdir: Path, flags: Sequence[str]) -
         KeyboardInterrupt: a signal has stopped them.
     """
     workdir.mkdir(parents=True, exist_ok=True)
-    place = dict(program=checkout() / PROGRAM, devices=find_devices())
+    place = dict(program=COMMAND, devices=find_devices())
     sweep = Sweep(members, workdir, "train", flags, **place)
     outcomes = sweep.run()
     print(summary(outcomes, len(members)))

@@ -4,7 +4,6 @@ import math
 import os
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -77,7 +76,7 @@ class Sweep:
         workdir: Path,  # of these folders; unused by ``mode="check"``
         mode: str,  # of every run: run, train or check
         fields: Sequence[str],  # ``--config.…`` flags for all of them
-        program: Path,  # what runs one
+        program: Sequence[str],  # the command that runs one
         devices: Devices | None = None,  # None: a cluster gives every run its own
         per_run: int = 0,  # devices of every run; 0 leaves it to ``share_devices``
         start: Start = start_process,
@@ -150,7 +149,7 @@ class Sweep:
 
     def _begin(self, name: str, scratch: Path) -> None:
         member, folder, group = self.members[name], self.workdir / name, self._free[0]
-        command = [sys.executable, str(self.program), f"--config={member.config}"]
+        command = [*self.program, f"--config={member.config}"]
         command += [f"--config.{path}={v}" for path, v in member.overrides.items()]
         command += self.arguments
         log = scratch / f"{name}.txt"

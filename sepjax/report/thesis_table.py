@@ -20,7 +20,7 @@ Cells = Mapping[str, Mapping[str, float]]  # metric -> class or "mean" -> dB
 
 
 class Layout(Protocol):
-    """A table of the thesis; ``configs.thesis.Table`` is one."""
+    """A table of the thesis; ``sepjax.configs.thesis.Table`` is one."""
 
     title: str
     rows: Mapping[str, str]  # configuration -> name of its row in the thesis

@@ -13,8 +13,9 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from configs import appendix_a
-from configs.appendix_a import (
+from sepjax.config import Config, differences, from_dict, resolve, to_dict
+from sepjax.configs import appendix_a
+from sepjax.configs.appendix_a import (
     DEFAULTS,
     EXTRA,
     FIGURES,
@@ -29,7 +30,6 @@ from configs.appendix_a import (
     get_config,
     overrides,
 )
-from sepjax.config import Config, differences, from_dict, resolve, to_dict
 from sepjax.experiment.names import name_problems
 from sepjax.models.build import model_of
 from sepjax.models.tasnet.config import TasNetConfig

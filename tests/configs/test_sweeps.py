@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from configs import appendix_a
-from configs.sweeps import SWEEPS, TITLES, Member
 from sepjax.config import Config, member_folders, to_dict
+from sepjax.configs import appendix_a
+from sepjax.configs.sweeps import SWEEPS, TITLES, Member
 from sepjax.experiment.members import (
     configuration,
     finished,

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import soundfile
 
-from configs import chapter4
 from data_pipelines import registry
 from data_pipelines.collections.collection import (
     Collection,
@@ -22,6 +21,7 @@ from data_pipelines.songs import folder
 from data_pipelines.songs.folder import build_manifest
 from data_pipelines.songs.layouts import find_songs
 from sepjax.config import resolve
+from sepjax.configs import chapter4
 from sepjax.experiment.run import _announce
 
 REAL = Path(__file__).parents[3] / "shared/data/remixed8k"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from configs.sweeps import SWEEPS
+from sepjax.configs.sweeps import SWEEPS
 from sepjax.experiment.devices import (
     Devices,
     environment,

@@ -4,11 +4,11 @@ import json
 
 import pytest
 
-from configs import chapter6
-from configs.sweeps import Member
 from data_pipelines.manifest import DataError
 from sepjax.config import Config, resolve, to_dict
 from sepjax.config.tree import epochs_in_steps
+from sepjax.configs import chapter6
+from sepjax.configs.sweeps import Member
 from sepjax.experiment.members import configuration, finished
 from sepjax.experiment.run import counted_in_steps
 from sepjax.models.tasnet.config import TasNetConfig

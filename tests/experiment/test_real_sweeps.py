@@ -3,12 +3,13 @@
 import json
 import os
 import signal
+import sys
 import threading
 import time
 
 import pytest
 
-from configs.sweeps import Member
+from sepjax.configs.sweeps import Member
 from sepjax.experiment.sweep import Sweep, start_process
 from sepjax.train import checkpoint
 from sepjax.train.log import read_log
@@ -17,7 +18,7 @@ from tests.support import short_songs
 from tests.support.forks import Fork
 from tests.tiny_run import ROOT, TINY, environment, finish, start
 
-PROGRAM = ROOT / "run_experiment.py"
+PROGRAM = (sys.executable, str(ROOT / "run_experiment.py"))
 
 
 @pytest.fixture

@@ -4,8 +4,9 @@ import json
 
 import pytest
 
-from configs.thesis import TARGETS
 from sepjax.commands.cli import main
+from sepjax.configs.thesis import SCALES, TARGETS
+from sepjax.experiment.reproduce import scaled
 from sepjax.experiment.sweep import Outcome
 
 
@@ -85,11 +86,14 @@ def test_a_signal_ends_all_targets(tmp_path, capsys, monkeypatch):
     assert len(started) == 1
 
 
-def test_without_the_checkout_a_message_says_where_to_run(
-    tmp_path, capsys, monkeypatch
-):
-    monkeypatch.setattr("sepjax.__file__", str(tmp_path / "sepjax" / "__init__.py"))
+def test_rows_are_those_of_the_package_in_any_folder(tmp_path, capsys, monkeypatch):
+    other = tmp_path / "configs" / "appendix_a.py"
+    other.parent.mkdir()
+    other.write_text("raise ValueError('not this one')")
     monkeypatch.chdir(tmp_path)
-    for command in (["reproduce", "list"], ["report", "--table", "4.4", "run"]):
-        assert main(command) == 1
-        assert "run this in the checkout of sepjax" in capsys.readouterr().err
+    assert main(["reproduce", "list"]) == 0
+    assert "figure-5.10" in capsys.readouterr().out
+    members = scaled(TARGETS["figure-5.10"].members, "smoke")
+    assert {member.overrides["model.N"] for member in members.values()} == {
+        SCALES["smoke"]["tasnet"]["N"]
+    }

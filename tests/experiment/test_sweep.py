@@ -4,7 +4,7 @@ import signal
 
 import pytest
 
-from configs.sweeps import Member
+from sepjax.configs.sweeps import Member
 from sepjax.experiment.sweep import Outcome, Sweep, eta, summary
 from tests.experiment import toy_program as toy
 from tests.experiment.toy_program import FAIL, FREE, HOLD, MEET, cpus, lines, members

@@ -2,13 +2,14 @@
 
 import json
 import os
+import sys
 import threading
 import time
 
 import pytest
 
-from configs.sweeps import Member
 from sepjax.config import to_dict
+from sepjax.configs.sweeps import Member
 from sepjax.experiment.devices import Devices
 from sepjax.experiment.members import configuration
 from tests.tiny_run import ROOT
@@ -96,7 +97,7 @@ def program(tmp_path, monkeypatch):
     path.with_name("config.json").write_text(json.dumps(given))
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     monkeypatch.chdir(ROOT)
-    return path
+    return [sys.executable, str(path)]
 
 
 def lines(path):

@@ -9,9 +9,9 @@ import pytest
 from scipy.signal import correlate
 from scipy.special import expit, softmax
 
-from configs.networks import NAMES, get_config
 from sepjax.config import from_dict, resolve, to_dict
 from sepjax.config.rules import validate
+from sepjax.configs.networks import NAMES, get_config
 from sepjax.functional.spectral import stft
 from sepjax.models.build import model_of
 from sepjax.models.mm_dense_lstm.config import parse_network

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from configs import base
+from sepjax.configs import base
 from sepjax.models.build import model_of
 from tests.support.models import config_of
 

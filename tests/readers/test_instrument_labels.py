@@ -2,7 +2,6 @@
 
 import pytest
 
-from configs import chapter4, chapter6
 from data_pipelines.readers.labels import (
     _NAMES,
     CLASSES,
@@ -15,6 +14,7 @@ from data_pipelines.readers.labels import (
     kind_of,
     normalize,
 )
+from sepjax.configs import chapter4, chapter6
 
 # All instruments in the metadata of MedleyDB, but for "Main System" and "Unlabeled".
 MEDLEYDB = """

@@ -51,7 +51,7 @@ def test_six_classes_of_chapter_four(root):
 
 
 def test_classes_are_those_of_the_configurations(root):
-    from configs import chapter4, chapter6
+    from sepjax.configs import chapter4, chapter6
 
     assert read(root).classes == chapter4.CLASSES
     assert read(root, classes="four").classes == chapter6.CLASSES

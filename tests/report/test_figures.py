@@ -8,8 +8,8 @@ import pytest
 from curve_runs import SOURCES, write_curves
 from PIL import Image
 
-from configs.appendix_a import FIGURES
 from sepjax.commands import cli
+from sepjax.configs.appendix_a import FIGURES
 from sepjax.experiment.figures import draw, rows_of_figures
 from sepjax.report.figures.comparison import find_runs, read_lines
 from sepjax.report.figures.grid import COLORS, write_figure

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from configs.thesis import SCALES, TABLES, TARGETS
 from sepjax.commands.cli import main
+from sepjax.configs.thesis import SCALES, TABLES, TARGETS
 from sepjax.experiment.reproduce import find_targets, scaled, write_table
 from sepjax.report.figures.diagrams import DIAGRAMS, write_diagram
 

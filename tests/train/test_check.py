@@ -20,7 +20,7 @@ from tests.support.toy import ToyData, one_device, run, shared_program, toy_conf
 from tests.tiny_run import finish, start
 
 FILES = {
-    name: importlib.import_module(f"configs.{name}")
+    name: importlib.import_module(f"sepjax.configs.{name}")
     for name in ("base", "demo", "chapter4", "chapter6", "appendix_a", "networks")
 }
 CONFIGS = [(file, name) for file, module in FILES.items() for name in module.NAMES]

@@ -22,9 +22,9 @@ from open_unmix_folder import (
 from vectors import assert_near, quick
 
 import sepjax
-from configs.chapter6 import get_config
 from sepjax.commands import cli
 from sepjax.config import resolve
+from sepjax.configs.chapter6 import get_config
 from sepjax.models.build import model_of
 from sepjax.models.releases import RELEASES
 from sepjax.train.pretrained import require_same_meaning
