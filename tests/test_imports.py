@@ -31,6 +31,7 @@ ROOMS = {
     "evaluation": {"registry", "storage", "config", "functional", "losses"}
     | {"data_pipelines", "inference"},
     "report": {"registry", "storage", "progress", "functional", "evaluation"},
+    "listening": {"storage", "data_pipelines", "evaluation", "report"},
     "export": {"registry", "storage", "download", "models", "train", "inference"},
     "configs": {"config", "registry", "models"},
 }

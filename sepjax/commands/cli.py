@@ -17,6 +17,7 @@ from sepjax.commands import (
     export,
     import_weights,
     inspect,
+    listen,
     models,
     oracle,
     prepare,
@@ -130,6 +131,11 @@ COMMANDS = {
         evaluate,
         evaluate.evaluate,
         "score a run again, or anyone's folder of estimates",
+    ),
+    "listen": (
+        listen,
+        listen.listen,
+        "write a blind listening test of several separators, or merge its ratings",
     ),
     "inspect": (
         inspect,

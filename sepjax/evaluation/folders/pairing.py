@@ -76,7 +76,7 @@ def pair_tracks(
         if shared:
             files = ({key: side[key] for key in shared} for side in (truth, guess))
             pairs.append(Pair(name, subset, *files))
-    remarks += [f"{text} ({_some(songs)})" for text, songs in lacking.items()]
+    remarks += [f"{text} ({some(songs)})" for text, songs in lacking.items()]
     if not pairs:
         raise ValueError(
             "nothing to score: no song and class is in both folders. Songs and classes "
@@ -125,7 +125,7 @@ def _match_songs(
     for subset, names in missing.items():
         where = f" of {subset}" if subset else ""
         remarks.append(f"{references}: {len(names)} songs{where} have no estimates ")
-        remarks[-1] += f"and are not scored: {_some(names)}"
+        remarks[-1] += f"and are not scored: {some(names)}"
     return matched, remarks
 
 
@@ -156,14 +156,14 @@ def _near(name: str, known: Iterable[str]) -> str:
     close = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
     if close:
         return f"; did you mean {' or '.join(map(repr, close))}?"
-    return f"; references there: {_some(names)}"
+    return f"; references there: {some(names)}"
 
 
-def _some(names: Sequence[str]) -> str:
+def some(names: Sequence[str]) -> str:
     """The first names, and how many more.
 
     Example:
-        >>> _some(["a", "b"]), _some(list("abcdefg"))
+        >>> some(["a", "b"]), some(list("abcdefg"))
         ('a, b', 'a, b, c, d, e and 2 more')
     """
     more = len(names) - LISTED

@@ -1,4 +1,4 @@
-"""A chart of one row for each class on a common axis of decibels."""
+"""A chart of one row for each class on a common axis, of decibels or points."""
 
 from typing import Any
 
@@ -8,14 +8,19 @@ from sepjax.report.html.pictures import Scale
 
 
 def dot_chart(
-    rows: list[Markup], scale: Scale, label: str, caption: Any, class_: str = "dots"
+    rows: list[Markup],
+    scale: Scale,
+    label: str,
+    caption: Any,
+    class_: str = "dots",
+    unit: str = "dB",
 ) -> Markup:
     """Rows of :func:`dot_row` above their axis; the label is for who cannot see it."""
     ticks = [
         element("span", decibels(tick, 0), style=f"left:{scale.percent(tick)}")
         for tick in scale.ticks
     ]
-    axis = element("div", ticks, element("i", "dB"), class_="dot-axis")
+    axis = element("div", ticks, element("i", unit), class_="dot-axis")
     chart = element("div", rows, axis, class_=class_, role="img", aria_label=label)
     return element("figure", chart, element("figcaption", caption), class_="dot-chart")
 

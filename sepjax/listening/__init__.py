@@ -1,0 +1,1 @@
+"""Blind listening tests: excerpts, trials and their key, ratings of listeners."""
