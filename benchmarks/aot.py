@@ -127,6 +127,11 @@ MODELS = {  # what a row says of the model -> its flags
     "Meta-TasNet, three stages": "chapter4.py:published",
     "Open-Unmix": "chapter6.py:umxhq",
     "Demucs v1": "base.py:demucs",
+    "BS-RoFormer": "networks.py:bs_roformer",
+    "Mel-RoFormer": "networks.py:mel_roformer",
+    "BS-RoFormer, 2 s": "networks.py:bs_roformer --config.data.chunk_seconds=2",
+    "Mel-RoFormer, 2 s": "networks.py:mel_roformer --config.data.chunk_seconds=2",
+    "HTDemucs": "networks.py:htdemucs",
 }
 TABLE = [  # (model, topology and more flags), in the order in which they run
     *((name, "h100") for name in ("large", "large, bfloat16", "large, plain")),
@@ -145,6 +150,14 @@ TABLE = [  # (model, topology and more flags), in the order in which they run
     *(("large", chip) for chip in ("v6e", "v5p")),
     *((name, "v5e") for name in ("Open-Unmix", "Meta-TasNet, one stage", "Demucs v1")),
     ("Meta-TasNet, three stages", "v5e"),
+    *((f"{name}-RoFormer", "h100 --batch=1 --largest") for name in ("BS", "Mel")),
+    *((f"{name}-RoFormer", "v5p --batch=1 --largest") for name in ("BS", "Mel")),
+    *((f"{name}-RoFormer", "v5e --batch=1") for name in ("BS", "Mel")),
+    *((f"{name}-RoFormer, 2 s", "v5e --batch=1 --largest") for name in ("BS", "Mel")),
+    ("BS-RoFormer", "h100:8 --batch=1"),
+    *(("BS-RoFormer", f"v5p:2x2x{depth} --batch=1") for depth in (2, 4)),
+    *(("HTDemucs", more) for more in ("h100 --batch=1 --largest", "h100:8 --batch=1")),
+    ("HTDemucs", "v5p --batch=1"),
 ]
 
 
