@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from sepjax.functional.dense import dense
 from sepjax.functional.framing import fit, frame
 from sepjax.functional.norms import gelu, group_norm, place_norm
 from sepjax.functional.recurrent import init_lstm, lstm
@@ -154,15 +155,6 @@ def convolve_rows(part: Part, x: Image, dilation: int) -> Image:
         for tap in range(taps)
     )
     return y + part["bias"].astype(x.dtype)[None, None, None]
-
-
-def dense(part: Part, x: Array) -> Array:
-    """Map the channels of every place; the kernel may have an axis of one tap."""
-    kernel = part["kernel"].reshape(part["kernel"].shape[-2:]).astype(x.dtype)
-    bias = part["bias"].astype(x.dtype)[None]
-    # As rows: the gradient of a product over several axes would transpose copies.
-    rows = x.reshape(-1, x.shape[-1]) @ kernel + bias
-    return rows.reshape(*x.shape[:-1], -1)
 
 
 def norm(part: Part | None, x: Array, groups: int = 1) -> Array:

@@ -13,7 +13,8 @@ import numpy as np
 from jax.nn import initializers
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from sepjax.functional.norms import frame_norm
+from sepjax.functional.dense import dense
+from sepjax.functional.norms import frame_norm, gelu
 from sepjax.models.htdemucs.config import HTDemucsConfig
 from sepjax.models.htdemucs.layers import (
     EPSILON,
@@ -21,11 +22,9 @@ from sepjax.models.htdemucs.layers import (
     Part,
     Tokens,
     attention,
-    dense,
     draw_conv,
     draw_linear,
     draw_norm,
-    gelu,
     norm,
 )
 

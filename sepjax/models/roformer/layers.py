@@ -35,19 +35,6 @@ def unit(x: Array, axis: int) -> Array:
     return x * jax.lax.rsqrt(jnp.maximum(power, 1e-24))
 
 
-def dense(params: Params, x: Array) -> Array:
-    """Matrix product, and a bias where there is one, in the type of ``x``.
-
-    Example:
-        >>> dense({"kernel": jnp.ones((2, 3))}, jnp.ones((1, 2))).tolist()
-        [[2.0, 2.0, 2.0]]
-    """
-    y = x @ params["kernel"].astype(x.dtype)
-    if "bias" in params:
-        y = y + jnp.broadcast_to(params["bias"].astype(x.dtype), y.shape)
-    return y
-
-
 def pick(x: Float[Array, "rows *rest"], index: np.ndarray) -> Float[Array, "..."]:
     """Take rows; zeros for an index beyond the last one. Neighbors are a slice.
 

@@ -16,12 +16,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from sepjax.functional.dense import dense
+from sepjax.functional.norms import gelu
 from sepjax.models.roformer.bands import Bands
 from sepjax.models.roformer.config import KINDS, RoformerConfig
 from sepjax.models.roformer.layers import (
     Features,
     Params,
-    dense,
     estimate_masks,
     rms_norm,
     split_bands,
@@ -120,7 +121,7 @@ def feed_forward(params: Params, x: Tokens) -> Tokens:
         (1, 3, 2)
     """
     hidden = dense(params["inner"], rms_norm(x, params["gain"]))
-    return dense(params["outer"], jax.nn.gelu(hidden, approximate=False))
+    return dense(params["outer"], gelu(hidden))
 
 
 def transformer(
