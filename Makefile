@@ -1,13 +1,13 @@
 # make install: .venv with sepjax.  make demo: train, evaluate and report on the shipped
 # music.  make box SONGS=DIR: the small separator of the package anew.  make test: all
-# checks.
+# checks.  make docs: the documentation site.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 RUN ?= runs/demo
 BEAM := $(VENV)-beam
 
-.PHONY: install demo box test test-beam lint clean
+.PHONY: install demo box docs notebook test test-beam lint clean
 
 install: $(VENV)/.core
 
@@ -19,6 +19,13 @@ box: $(VENV)/.core
 	$(BIN)/sepjax train --config=box --workdir=runs/box --keep_memory \
 		--config.data.root=$(SONGS) --config.train.teacher_music=runs/box_music
 	$(BIN)/python tools/box.py weights runs/box sepjax/weights/shipped/small
+
+notebook: $(VENV)/.docs
+	$(BIN)/jupyter execute --inplace docs/notebooks/*.ipynb
+
+docs: $(VENV)/.docs
+	$(BIN)/python -m sphinx -W -n --keep-going -q -b html -d .cache/docs docs build/site
+	$(BIN)/python tools/documentation.py check build/site
 
 test: $(VENV)/.test lint
 	$(BIN)/python -m pytest -n auto --dist loadfile -m "not slow and not gpu"
@@ -32,7 +39,7 @@ lint: $(VENV)/.test
 	$(BIN)/mypy
 
 clean:
-	rm -rf $(VENV) $(BEAM) .cache build *.egg-info
+	rm -rf $(VENV) $(BEAM) .cache build docs/api *.egg-info
 
 # A stamp is newer than what it was made from: a second call installs nothing.
 $(BIN)/python:
@@ -45,6 +52,10 @@ $(VENV)/.core: pyproject.toml constraints.txt | $(BIN)/python
 
 $(VENV)/.test: pyproject.toml constraints.txt | $(BIN)/python
 	$(BIN)/python -m pip install -q -c constraints.txt -e '.[data,onnx,test]'
+	touch $(VENV)/.core $@
+
+$(VENV)/.docs: pyproject.toml constraints.txt | $(BIN)/python
+	$(BIN)/python -m pip install -q -c constraints.txt -e '.[data,docs,onnx]'
 	touch $(VENV)/.core $@
 
 # Apache Beam refuses these packages as new as constraints.txt has them.

@@ -295,7 +295,7 @@ def _cut(
 
 
 def uniform(seed: int, stream: int, first: int, count: int, *shape: int) -> np.ndarray:
-    """Draw uniforms in [0, 1), (count, *shape): row r depends on first + r alone."""
+    """Draw uniforms in [0, 1), ``(count, *shape)``; row r knows first + r alone."""
     width = math.prod(shape)
     blocks = -(-width // 4)  # one count of Philox gives four 64-bit words
     key = np.array([seed % 2**64, stream], np.uint64)

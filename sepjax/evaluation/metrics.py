@@ -79,6 +79,7 @@ class Metrics(Registry):
 
 
 METRICS = Metrics("metric")
+"""All metrics by name."""
 COPY = 1e-7
 """Of its peak: less than that between two waves is the rounding of float32."""
 ROUNDING = 140.0

@@ -28,7 +28,7 @@ def load(
             its classes and rate can be changed.
 
     Raises:
-        sepjax.train.checkpoint.CheckpointError: the folder holds neither.
+        sepjax.train.damage.CheckpointError: the folder holds neither.
         ValueError: imported weights are damaged, or a change cannot be made.
         OSError: there is no such folder or name, or a model cannot be fetched.
     """

@@ -286,8 +286,8 @@ def judge(
 ) -> TrainState:
     """Remember the best evaluations and lower learning rates on a plateau.
 
-    ``losses`` are those of all sources of a seed, or of each
-    (:attr:`sepjax.train.checkpoint.Progress.each`). What has ended stays as it is.
+    ``losses`` are those of all sources of a seed, or of each (``each`` of
+    :class:`sepjax.train.checkpoint.Progress`). What has ended stays as it is.
     """
     for run, own in zip(runs, losses):
         ended = ended_sources(run, step - 1)

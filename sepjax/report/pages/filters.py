@@ -23,7 +23,7 @@ TIMES = {"initial": "Before training", "final": "After training"}
 
 
 def magnitude_response(kernel: np.ndarray, points: int = ROWS) -> np.ndarray:
-    """Magnitude |H(f)| of every filter on an even grid from 0 to the Nyquist rate.
+    """Magnitude ``|H(f)|`` of every filter on an even grid from 0 to the Nyquist rate.
 
     From taps (length, filters) to (points, filters), linear, both ends included.
 

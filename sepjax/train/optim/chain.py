@@ -20,6 +20,7 @@ from sepjax.train.optim.matrices import matrix_axes
 from sepjax.train.optim.ranger import lookahead, scale_by_rectified_adam
 
 OPTIMIZERS = Registry("optimizer")
+"""Optimisers by name; those of optax are known without an entry."""
 OPTIMIZERS.register("adam")(optax.scale_by_adam)
 OPTIMIZERS.register("radam")(optax.scale_by_radam)
 OPTIMIZERS.register("ranger")(scale_by_rectified_adam)
