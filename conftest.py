@@ -3,11 +3,15 @@
 import gc
 import os
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
-# Programs of tests run a few times; XLA's older emitters compile in a third of the
-# time. Read as jax is imported, here and in every process that a test starts.
-QUICK = "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
+# Programs of tests run a few times; XLA's older emitters, where jax still has them,
+# compile in a third of the time. Read as jax is imported, here and in every process that
+# a test starts; an unknown flag ends it.
+QUICK = "--xla_cpu_parallel_codegen_split_count=1"
+if version("jaxlib").startswith("0.10."):
+    QUICK += " --xla_cpu_use_fusion_emitters=false"
 os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {QUICK}".strip()
 # As the programs themselves: threads that wait for each other spin, for half of the
 # processor time of BSS Eval. Workers and processes of tests inherit it.
