@@ -6,9 +6,9 @@ import sys
 from importlib.metadata import version
 from pathlib import Path
 
-# Programs of tests run a few times; XLA's older emitters, where jax still has them,
-# compile in a third of the time. Read as jax is imported, here and in every process that
-# a test starts; an unknown flag ends it.
+# Programs of tests run a few times; XLA's older emitters, where it still has them,
+# compile in a third of the time. Read as jax is imported, here and in every process
+# that a test starts; an unknown flag ends it.
 QUICK = "--xla_cpu_parallel_codegen_split_count=1"
 if version("jaxlib").startswith("0.10."):
     QUICK += " --xla_cpu_use_fusion_emitters=false"
