@@ -19,7 +19,6 @@ from sepjax.models.htdemucs.config import HDemucsConfig, HTDemucsConfig
 from sepjax.models.htdemucs.layers import add_residuals, draw_residual
 from sepjax.models.htdemucs.model import analyze, network_parts, synthesize
 from sepjax.models.htdemucs.track import estimate_chunk, separate_track
-from sepjax.models.htdemucs.transformer import _attended
 from sepjax.models.htdemucs.weights import _read, read_arguments
 from sepjax.weights import from_state_dict
 from tests.support.models import make_model
@@ -184,19 +183,6 @@ def test_spectrogram_of_any_length_and_back(time):
         smooth = np.convolve(given[0], np.hanning(16) / 8, "same").astype(np.float32)
         again = synthesize(analyze(jnp.asarray(smooth)[None, None], n_fft), n_fft, time)
         assert_near(again[0, 0, hop * 2 : -hop * 2], smooth[hop * 2 : -hop * 2], 1e-3)
-
-
-def test_attention_by_blocks_is_that_of_all(monkeypatch):
-    x, other = (noise(2, n, 2, 4, seed=n) for n in (37, 23))
-    whole = _attended(x, other, 2 * other)
-    monkeypatch.setattr("sepjax.models.htdemucs.transformer.LARGEST", 2 * 2 * 23 * 10)
-    blocks = jax.jit(_attended)(x, other, 2 * other)
-    np.testing.assert_allclose(blocks, whole, rtol=0, atol=1e-5)
-    weights = np.einsum("bqhc,bkhc->bhqk", x, other) / 2
-    weights = np.exp(weights - weights.max(-1, keepdims=True))
-    weights /= weights.sum(-1, keepdims=True)
-    expected = np.einsum("bhqk,bkhc->bqhc", weights, 2 * other)
-    np.testing.assert_allclose(whole, expected, rtol=0, atol=1e-5)
 
 
 def test_several_networks_are_averaged_for_each_source():

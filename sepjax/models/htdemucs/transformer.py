@@ -13,6 +13,7 @@ import numpy as np
 from jax.nn import initializers
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from sepjax.functional import attention
 from sepjax.functional.dense import dense
 from sepjax.functional.norms import frame_norm, gelu
 from sepjax.models.htdemucs.config import HTDemucsConfig
@@ -21,7 +22,6 @@ from sepjax.models.htdemucs.layers import (
     Image,
     Part,
     Tokens,
-    attention,
     draw_conv,
     draw_linear,
     draw_norm,
@@ -29,8 +29,6 @@ from sepjax.models.htdemucs.layers import (
 )
 
 PERIOD = 10_000.0  # of the slowest wave of a position, over 2 pi
-LARGEST = 1 << 20  # weights of attention at a time, as caches hold
-FEWEST = 128  # queries at a time nevertheless, as accelerators want
 SCALE = 1e-4  # initial scale of what a layer adds
 BRANCHES = ("", "_t")
 """Of the spectrogram, and of the waveform: endings of names."""
@@ -139,23 +137,8 @@ def attend(part: Part, heads: int, queries: Tokens, keys: Tokens) -> Tokens:
         (y := dense(own, x)).reshape(*y.shape[:2], heads, -1)
         for own, x in zip(maps, inputs)
     ]
-    heard = _attended(*shaped)
+    heard = attention.attend(*shaped)
     return dense(part["attention_out"], heard.reshape(queries.shape))
-
-
-def _attended(queries: Image, keys: Image, values: Image) -> Image:
-    """Attention of (batch, tokens, heads, channels), some queries at a time."""
-    batch, count, heads, width = queries.shape
-    size = max(LARGEST // (batch * heads * keys.shape[1]), FEWEST)
-    if size >= count:
-        return attention(queries, keys, values)
-    size = -(-count // -(-count // size))  # as few more as can be
-    padded = jnp.pad(queries, ((0, 0), (0, -count % size), (0, 0), (0, 0)))
-    blocks = jnp.swapaxes(padded.reshape(batch, -1, size, heads, width), 0, 1)
-    # Weights are computed again for the gradient, where all of them would be kept.
-    some = jax.checkpoint(attention, prevent_cse=False)
-    heard = jax.lax.map(lambda block: some(block, keys, values), blocks)
-    return jnp.swapaxes(heard, 0, 1).reshape(padded.shape)[:, :count]
 
 
 def transform_layer(
