@@ -17,6 +17,7 @@ from sepjax.configs.chapter4 import CLASSES
 from sepjax.models.htdemucs.config import HDemucsConfig, HTDemucsConfig
 from sepjax.models.mm_dense_lstm.config import MmDenseLstmConfig
 from sepjax.models.roformer.config import BANDS, RoformerConfig
+from sepjax.models.scnet.config import ScnetConfig
 from sepjax.models.tasnet.config import TasNetConfig
 from sepjax.models.wave_u_net.config import WaveUNetConfig
 from sepjax.models.wavenet.config import WavenetConfig
@@ -32,6 +33,7 @@ NAMES = {
     "mel_roformer": "Mel-Band RoFormer, likewise",
     "htdemucs": "Hybrid Transformer Demucs, stereo, 44.1 kHz",
     "hdemucs": "Hybrid Demucs, stereo, 44.1 kHz",
+    "scnet": "SCNet, stereo, 44.1 kHz",
     **dict.fromkeys(
         (
             *("demo_blstm_tasnet", "demo_wave_u_net", "demo_wavenet"),
@@ -40,6 +42,7 @@ NAMES = {
         "a small one on the six classes of the demo music",
     ),
     "demo_htdemucs": "a small Hybrid Transformer Demucs on the same music",
+    "demo_scnet": "a small SCNet on the same music",
 }
 TASNET = TasNetConfig(
     **dict(encoding="simple", encoder_act="gated", N=500, L=40, W=40),
@@ -57,6 +60,7 @@ MODELS: dict[str, ModelConfig] = {
     "mel_roformer": RoformerConfig(),
     "htdemucs": HTDemucsConfig(bottom_channels=512, dconv_mode=3),
     "hdemucs": HDemucsConfig(),
+    "scnet": ScnetConfig(),
     "demo_blstm_tasnet": dataclasses.replace(
         TASNET, N=128, L=64, W=64, lstm_hidden=64, lstm_layers=4
     ),
@@ -74,10 +78,14 @@ MODELS: dict[str, ModelConfig] = {
         **dict(audio_channels=1, channels=16, depth=3, n_fft=512, dconv_comp=4),
         **dict(t_layers=2, t_heads=4, t_hidden_scale=2.0),
     ),
+    "demo_scnet": ScnetConfig(
+        **dict(audio_channels=1, n_fft=512, hop=256, channels=(16, 32)),
+        **dict(depths=(2, 1, 1), dual_paths=4),
+    ),
 }
 RATES = {"wave_u_net": 22050, "wavenet": 16000, "mm_dense_lstm": 44100}
 RATES |= {"bs_roformer": 44100, "mel_roformer": 44100}
-RATES |= {"htdemucs": 44100, "hdemucs": 44100}
+RATES |= {"htdemucs": 44100, "hdemucs": 44100, "scnet": 44100}
 # Batch, seconds and learning rate of the papers; steps in which a demo learns.
 SIZES: dict[str, tuple[int, float, float, int]] = {
     "blstm_tasnet": (8, 4.0, 3e-4, 200_000),
@@ -89,12 +97,14 @@ SIZES: dict[str, tuple[int, float, float, int]] = {
     "mel_roformer": (8, 8.0, 5e-4, 400_000),
     "htdemucs": (32, 7.8, 3e-4, 200_000),
     "hdemucs": (32, 10.0, 3e-4, 200_000),
+    "scnet": (4, 11.0, 5e-4, 200_000),
     "demo_blstm_tasnet": (8, 2.0, 2e-3, 600),
     "demo_wave_u_net": (8, 2.0, 2e-3, 600),
     "demo_wavenet": (4, 1.0, 3e-3, 400),
     "demo_mm_dense_lstm": (4, 2.0, 5e-3, 100),
     "demo_mel_roformer": (4, 2.0, 2e-3, 300),
     "demo_htdemucs": (4, 2.0, 1e-3, 300),
+    "demo_scnet": (4, 2.0, 3e-3, 300),
 }
 
 

@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from sepjax.config import Config
+from sepjax.foreign.safetensors_file import read_safetensors
 from sepjax.foreign.state_dict import StateReader, state_of
 from sepjax.foreign.torch_file import read_torch_file
 from sepjax.registry import Registry, import_extensions, nearest
@@ -123,7 +124,19 @@ def state_dict_importer(
 def _content(paths: Sequence[Path]) -> Any:
     if len(paths) != 1:
         raise ValueError(f"{len(paths)} files are given, but this family has one")
-    return read_torch_file(paths[0])
+    return read_arrays(paths[0])
+
+
+def read_arrays(path: Path) -> Any:
+    """Read a checkpoint of PyTorch, or the arrays of a safetensors file.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is damaged, or neither.
+    """
+    if path.suffix.lower() == ".safetensors":
+        return read_safetensors(path)[0]
+    return read_torch_file(path)
 
 
 def from_state_dict(

@@ -43,9 +43,11 @@ FAMILIES = {
     | dict(channels=8, blocks=1, heads=2, head_channels=4, linear_layers=1),
     "htdemucs": dict(name="htdemucs", audio_channels=1, channels=8, depth=2, n_fft=256)
     | dict(dconv_comp=2, t_layers=1, t_heads=2, dconv_init=1.0),
+    "scnet": dict(name="scnet", audio_channels=1, n_fft=64, hop=16, channels=(8,))
+    | dict(shares=(0.4, 0.6), kernels=(3, 4), depths=(1, 1), dual_paths=2),
 }
 OTHERS = ("open_unmix", "demucs", "wave_u_net", "wavenet", "mm_dense_lstm")
-OTHERS += ("spleeter", "roformer", "htdemucs")
+OTHERS += ("spleeter", "roformer", "htdemucs", "scnet")
 TIME = 1600
 
 

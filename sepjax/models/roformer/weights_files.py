@@ -4,11 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from sepjax.foreign.safetensors_file import read_safetensors
 from sepjax.foreign.state_dict import state_of
-from sepjax.foreign.torch_file import read_torch_file
 from sepjax.foreign.yaml_text import parse_yaml
-from sepjax.models.importers import Package, pick
+from sepjax.models.importers import Package, pick, read_arrays
 
 # Arguments that arrays show as well: ours -> theirs.
 SIZES = dict(channels="dim", blocks="depth", heads="heads", head_channels="dim_head")
@@ -33,14 +31,8 @@ def read_files(paths: Sequence[Path]) -> Package:
             f"{len(states)} checkpoints and {len(texts)} YAML files are given: give "
             "one checkpoint, and its YAML file if there is one"
         )
-    state = state_of(_read(states[0]))
+    state = state_of(read_arrays(states[0]))
     return _settings(texts[0])._replace(state=state) if texts else Package(state)
-
-
-def _read(path: Path) -> Any:
-    if path.suffix.lower() == ".safetensors":
-        return read_safetensors(path)[0]
-    return read_torch_file(path)
 
 
 def _settings(path: Path) -> Package:

@@ -1,0 +1,1 @@
+"""SCNet: bands of a spectrum, each compressed by its own stride."""
