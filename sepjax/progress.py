@@ -4,6 +4,7 @@ The records that a run leaves of its training are read here, for all rooms.
 """
 
 import contextlib
+import functools
 import sys
 from collections.abc import Callable, Iterable, Sized
 from pathlib import Path
@@ -36,6 +37,23 @@ def bar(
     """
     from tqdm import tqdm
 
+    if total is None and isinstance(iterable, Sized):
+        total = len(iterable)
+    if not sys.stderr.isatty():
+        # Without the unit, which has no plural.
+        form = "{desc}: {n_fmt} of {total_fmt}, {elapsed} so far, {remaining} left"
+        form = form if total else "{desc}: {n_fmt}, {elapsed} so far"
+        options |= {"bar_format": form, "mininterval": EVERY, "delay": DELAY}
+    elif show is None:
+        options |= {"delay": DELAY}
+    kind = tqdm if sys.stderr.isatty() else _lines()
+    return kind(iterable, what, total=total, disable=show is False, **options)
+
+
+@functools.cache  # tqdm has a thread for each class
+def _lines() -> type:
+    from tqdm import tqdm
+
     class Lines(tqdm):
         @staticmethod
         def status_printer(file: Any) -> Callable[[str], None]:
@@ -48,17 +66,7 @@ def bar(
 
             return say
 
-    if total is None and isinstance(iterable, Sized):
-        total = len(iterable)
-    if not sys.stderr.isatty():
-        # Without the unit, which has no plural.
-        form = "{desc}: {n_fmt} of {total_fmt}, {elapsed} so far, {remaining} left"
-        form = form if total else "{desc}: {n_fmt}, {elapsed} so far"
-        options |= {"bar_format": form, "mininterval": EVERY, "delay": DELAY}
-    elif show is None:
-        options |= {"delay": DELAY}
-    kind = tqdm if sys.stderr.isatty() else Lines
-    return kind(iterable, what, total=total, disable=show is False, **options)
+    return Lines
 
 
 def read_log(path: Path) -> tuple[list[dict[str, Any]], int]:
