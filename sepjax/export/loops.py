@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import jax
 import numpy as np
 
 from sepjax.export.graph import (
@@ -28,6 +29,11 @@ def _scan(graph: Graph, equation: Any, *values: Value) -> list[Value]:
     """A loop over frames is one; one over the parameters of layers is written out."""
     params = equation.params
     avals = [atom.aval for atom in equation.invars]
+    if "num_consts" not in params:
+        raise CannotConvertError(
+            f"jax {jax.__version__} writes loops in a form that is not read yet: take "
+            "jax 0.10, as pip install 'jax<0.11'"
+        )
     fixed, carried = params["num_consts"], params["num_carry"]
     values = [
         value if place < fixed else parted(whole, graph, value, aval.shape)
