@@ -44,6 +44,13 @@ def _affine(normed: Array, gain: Array, bias: Array) -> Array:
     return normed * gain + bias
 
 
+def _standardized(x: Array, axes: tuple[int, ...], epsilon: float = EPSILON) -> Array:
+    """Zero mean and unit (biased) variance over the axes."""
+    mean = x.mean(axes, keepdims=True)
+    variance = jnp.square(x - mean).mean(axes, keepdims=True)
+    return (x - mean) / jnp.sqrt(variance + epsilon)
+
+
 def _normalized(
     x: Array, gain: Array, bias: Array, axes: tuple[int, ...], epsilon: float = EPSILON
 ) -> Array:
@@ -108,9 +115,8 @@ def group_norm(
     if channels % groups:
         raise ValueError(f"{channels} channels do not divide into {groups} groups")
     grouped = x.astype(jnp.float32).reshape(batch, frames, groups, channels // groups)
-    gain, bias = (leaf.reshape(groups, -1) for leaf in (gain, bias))
-    normed = _normalized(grouped, gain, bias, (1, 3), epsilon)
-    return normed.reshape(x.shape).astype(x.dtype)
+    normed = _standardized(grouped, (1, 3), epsilon).reshape(x.shape)
+    return _affine(normed, gain, bias).astype(x.dtype)
 
 
 def global_norm(
@@ -143,8 +149,8 @@ def frame_norm(
         >>> frame_norm(jnp.array([[[1.0, 3.0]]]), jnp.ones(2), jnp.zeros(2)).tolist()
         [[[-1.0, 1.0]]]
     """
-    normed = _normalized(x.astype(jnp.float32), gain, bias, (-1,), epsilon)
-    return normed.astype(x.dtype)
+    normed = _standardized(x.astype(jnp.float32), (-1,), epsilon)
+    return _affine(normed, gain, bias).astype(x.dtype)
 
 
 def place_norm(
