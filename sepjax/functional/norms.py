@@ -5,7 +5,6 @@ Statistics are always computed in float32, whatever the type of ``x``.
 """
 
 import functools
-import math
 
 import jax
 import jax.numpy as jnp
@@ -49,51 +48,6 @@ def _standardized(x: Array, axes: tuple[int, ...], epsilon: float = EPSILON) -> 
     mean = x.mean(axes, keepdims=True)
     variance = jnp.square(x - mean).mean(axes, keepdims=True)
     return (x - mean) / jnp.sqrt(variance + epsilon)
-
-
-def _normalized(
-    x: Array, gain: Array, bias: Array, axes: tuple[int, ...], epsilon: float = EPSILON
-) -> Array:
-    """Zero mean and unit (biased) variance over the axes, the last among them.
-
-    ``gain`` and ``bias`` have the last axes of ``x``.
-    """
-    wide = (1,) * (x.ndim - gain.ndim) + gain.shape
-    gain, bias = (leaf.astype(x.dtype).reshape(wide) for leaf in (gain, bias))
-    return _affine_norm(x, gain, bias, axes, epsilon)
-
-
-@functools.partial(jax.custom_vjp, nondiff_argnums=(3, 4))
-def _affine_norm(
-    x: Array, gain: Array, bias: Array, axes: tuple[int, ...], epsilon: float
-) -> Array:
-    return _normalize(x, gain, bias, axes, epsilon)[0]
-
-
-def _normalize(
-    x: Array, gain: Array, bias: Array, axes: tuple[int, ...], epsilon: float
-) -> tuple[Array, tuple[Array, Array, Array]]:
-    centered = x - x.mean(axes, keepdims=True)
-    scale = 1 / jnp.sqrt(jnp.square(centered).mean(axes, keepdims=True) + epsilon)
-    normed = centered * scale
-    return normed * gain + bias, (normed, scale, gain)
-
-
-def _gradients(
-    axes: tuple[int, ...], epsilon: float, kept: tuple[Array, ...], change: Array
-) -> tuple[Array, Array, Array]:
-    # Of mean, variance, quotient and gain one by one it would take thrice the passes:
-    # two sums over the axes before the last tell all that is needed.
-    normed, scale, gain = kept
-    count = math.prod(normed.shape[axis] for axis in axes)
-    sums = [x.sum(axes[:-1], keepdims=True) for x in (change, change * normed)]
-    mean, along = ((x * gain).sum(-1, keepdims=True) / count for x in sums)
-    over = tuple(n for n in range(normed.ndim) if gain.shape[n] == 1)
-    bias, own = (x.sum(over, keepdims=True) for x in sums)
-    return scale * (change * gain - mean - normed * along), own, bias
-
-
-_affine_norm.defvjp(_normalize, _gradients)
 
 
 def group_norm(
@@ -166,8 +120,39 @@ def place_norm(
         >>> place_norm(x, jnp.ones(1), jnp.zeros(1)).tolist()
         [[[[-1.0], [0.0]], [[1.0], [0.0]]]]
     """
-    normed = _normalized(x.astype(jnp.float32), gain, bias, (1, 3), epsilon)
-    return normed.astype(x.dtype)
+    gain, bias = (leaf.astype(jnp.float32)[None, None, None] for leaf in (gain, bias))
+    return _place_norm(x.astype(jnp.float32), gain, bias, epsilon).astype(x.dtype)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
+def _place_norm(x: Array, gain: Array, bias: Array, epsilon: float) -> Array:
+    return _forward(x, gain, bias, epsilon)[0]
+
+
+def _forward(
+    x: Array, gain: Array, bias: Array, epsilon: float
+) -> tuple[Array, tuple[Array, Array, Array]]:
+    centered = x - x.mean((1, 3), keepdims=True)
+    variance = jnp.square(centered).mean((1, 3), keepdims=True)
+    scale = 1 / jnp.sqrt(variance + epsilon)
+    normed = centered * scale
+    return normed * gain + bias, (normed, scale, gain)
+
+
+def _backward(
+    epsilon: float, kept: tuple[Array, ...], change: Array
+) -> tuple[Array, Array, Array]:
+    # Of mean, variance, quotient and gain one by one it would take thrice the passes:
+    # two sums over the frames tell all that is needed.
+    normed, scale, gain = kept
+    count = normed.shape[1] * normed.shape[3]
+    sums = [x.sum(1, keepdims=True) for x in (change, change * normed)]
+    mean, along = ((x * gain).sum(-1, keepdims=True) / count for x in sums)
+    bias, own = (x.sum((0, 1, 2), keepdims=True) for x in sums)
+    return scale * (change * gain - mean - normed * along), own, bias
+
+
+_place_norm.defvjp(_forward, _backward)
 
 
 def cumulative_norm(
