@@ -52,8 +52,8 @@ TRANSLATORS = Registry("primitive")
 """Name of a primitive -> ``(graph, equation, *values) -> value or values``."""
 LINEAR = frozenset(
     "add add_any sub neg reshape transpose broadcast_in_dim squeeze slice split pad "
-    "concatenate select_n rev reduce_sum dynamic_slice gather stack tile copy "
-    "scatter-add".split()
+    "concatenate select_n rev reduce_sum dynamic_slice gather stack unstack tile "
+    "copy scatter-add".split()
 )
 """Primitives that do the same to real and imaginary parts."""
 

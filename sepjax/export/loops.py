@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from typing import Any
 
-import jax
 import numpy as np
 
 from sepjax.export.graph import (
@@ -29,12 +28,7 @@ def _scan(graph: Graph, equation: Any, *values: Value) -> list[Value]:
     """A loop over frames is one; one over the parameters of layers is written out."""
     params = equation.params
     avals = [atom.aval for atom in equation.invars]
-    if "num_consts" not in params:
-        raise CannotConvertError(
-            f"jax {jax.__version__} writes loops in a form that is not read yet: take "
-            "jax 0.10, as pip install 'jax<0.11'"
-        )
-    fixed, carried = params["num_consts"], params["num_carry"]
+    fixed, carried = _kinds(params)
     values = [
         value if place < fixed else parted(whole, graph, value, aval.shape)
         for place, (value, aval) in enumerate(zip(values, avals))
@@ -48,6 +42,14 @@ def _scan(graph: Graph, equation: Any, *values: Value) -> list[Value]:
     if any(map(is_complex, values)) or not rows:
         raise CannotConvertError("a long loop over complex numbers, or over nothing")
     return _loop(graph, params, constants, state, rows)
+
+
+def _kinds(params: Any) -> tuple[int, int]:
+    """Return how many inputs of a loop are fixed, and how many are carried."""
+    if "num_consts" in params:  # jax before 0.11
+        return params["num_consts"], params["num_carry"]
+    fixed, carried, _ = params["ft_in"].unpack()
+    return len(fixed), len(carried)
 
 
 def _written_out(

@@ -53,12 +53,15 @@ def _slice(graph: Graph, equation: Any, x: Value) -> Value:
 
 
 @TRANSLATORS.register("split")
+@TRANSLATORS.register("unstack")
 def _split(graph: Graph, equation: Any, x: Value) -> list[Value]:
+    """Parts of an axis; what is unstacked has one row each, and not that axis."""
     (x,), axis, start, parts = full(graph, equation, x), equation.params["axis"], 0, []
-    for size in equation.params["sizes"]:
+    sizes = equation.params.get("sizes", (1,) * len(equation.outvars))
+    for size, atom in zip(sizes, equation.outvars):
         starts, stops = [0] * len(x.shape), [*x.shape]
         starts[axis], stops[axis] = start, start + size
-        parts.append(cut(graph, x, starts, stops))
+        parts.append(reshape(graph, cut(graph, x, starts, stops), atom.aval.shape))
         start += size
     return parts
 

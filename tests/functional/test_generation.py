@@ -118,7 +118,8 @@ def test_another_source_leaves_the_others_as_they_are(name):
     given = np.asarray(embeddings(7))
     seven, six = (generate(generator(name), one) for one in (given, given[:6]))
     for more, less in zip(jax.tree.leaves(seven), jax.tree.leaves(six)):
-        np.testing.assert_array_equal(np.asarray(more)[:6], less)
+        # Seven rows may be added in another order than six.
+        np.testing.assert_allclose(np.asarray(more)[:6], less, rtol=0, atol=5e-7)
 
 
 def test_layers_lie_in_affine_spaces_of_few_dimensions():

@@ -1,5 +1,7 @@
 """The pieces of a stream's state, each against the whole at once."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -157,11 +159,13 @@ def test_frames_outside_leave_no_trace():
         ),
         "lstm": lambda x, v: lstm_step(layer, lstm_state(1, 2), x, v),
     }
+    # A program of another shape may round otherwise.
+    near = functools.partial(np.testing.assert_allclose, rtol=1e-6)
     for step in map(jax.jit, steps.values()):
         state, y = step(x, valid)
         same, inner = step(x[:, 1:3], valid[1:3])
-        jax.tree.map(np.testing.assert_array_equal, state, same)
-        np.testing.assert_array_equal(y[:, 1:3], inner)
+        jax.tree.map(near, state, same)
+        near(y[:, 1:3], inner)
 
 
 def test_what_hears_the_future_has_no_step():

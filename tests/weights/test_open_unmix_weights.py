@@ -100,7 +100,9 @@ def test_separator_with_short_excerpts(shared_data):
     data, config, params = separator(shared_data, "separator_n1_win7")
     model = model_of(config).clone(excerpt_frames=7)
     found = quick(model.apply)(as_variables(params), data["audio"])
-    assert_near(found.estimates, data["estimates"], TOLERANCE)
+    # Few frames are badly conditioned: float64 is 6e-6 from the vector itself, and
+    # float32 5e-6 from float64.
+    assert_near(found.estimates, data["estimates"], 1.5e-5)
 
 
 def test_round_trip(shared_data, tmp_path):
