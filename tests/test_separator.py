@@ -173,7 +173,7 @@ def test_files_may_have_any_format_that_is_known(separator, tmp_path):
 def test_threads_share_what_is_compiled(separator, monkeypatch):
     waves = [noise(6000, seed=seed) for seed in range(4)]
     expected = [separator(wave, RATE) for wave in waves]
-    programs = stream._apply._cache_size()
+    programs = stream.estimate_batch._cache_size()
     with ThreadPoolExecutor(4) as pool:
         found = list(pool.map(lambda wave: separator(wave, RATE), waves))
     again = sepjax.Separator(MODEL, chunk=0.5)
@@ -181,4 +181,4 @@ def test_threads_share_what_is_compiled(separator, monkeypatch):
     for stems, others in zip(found, [*expected, expected[0]]):
         for name in stems:
             np.testing.assert_array_equal(stems[name], others[name])
-    assert stream._apply._cache_size() == programs
+    assert stream.estimate_batch._cache_size() == programs

@@ -104,25 +104,55 @@ def joined(
         Mixture ``(time, channels)`` and estimates ``(time, sources, channels)``, block
         by block without a gap.
     """
-    window = fades(length, length - hop)[:, None, None]
-    # What the chunks before have in the next one; where they are added, without fades.
-    ahead, shares = np.zeros((length - hop, 1, 1), np.float32), np.zeros_like(window)
+    each = _added(chunks, length, hop) if tiled else _faded(chunks, length, hop)
     last = None
-    for chunk in chunks:
+    for chunk, *parts in each:
         if last is not None:
-            mixture, total, _ = last
-            yield mixture[:hop], total[:hop]
-        total = chunk.estimates if tiled else chunk.estimates * window
-        total[: length - hop] += ahead
-        ahead = total[hop:].copy()
-        if not tiled:
-            weight = window.copy()
-            weight[: length - hop] += shares[hop:]
-            total, shares = total / weight, weight
-        last = chunk.wave[:, 0], total, chunk.size
+            yield from _blocks(*last, hop)
+        last = chunk.wave[:, 0], parts, chunk.size
     if last is not None:
-        mixture, total, size = last
-        yield mixture[:size], total[:size]
+        yield from _blocks(*last, length)
+
+
+def _blocks(
+    mixture: np.ndarray, parts: Iterable[np.ndarray], size: int, most: int
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """The parts of a chunk one after the other, up to its end or another sample."""
+    done, end = 0, min(size, most)
+    for part in parts:
+        if done < end:
+            part = part[: end - done]
+            yield mixture[done : done + len(part)], part
+            done += len(part)
+
+
+def _added(
+    chunks: Iterable[Chunk], length: int, hop: int
+) -> Iterator[tuple[Chunk, np.ndarray, np.ndarray]]:
+    """Tiles and the sums of their estimates with what tiles before have there.
+
+    Estimates are not changed: they may lie in memory of the device.
+    """
+    common, ahead = length - hop, np.zeros((length - hop, 1, 1), np.float32)
+    for chunk in chunks:
+        start, rest = chunk.estimates[:common] + ahead, chunk.estimates[common:]
+        ahead = np.concatenate([start[hop:], rest[max(hop - common, 0) :]])
+        yield chunk, start, rest
+
+
+def _faded(
+    chunks: Iterable[Chunk], length: int, hop: int
+) -> Iterator[tuple[Chunk, np.ndarray]]:
+    """Chunks and their estimates, cross-faded with those before."""
+    window = fades(length, length - hop)[:, None, None]
+    # What the chunks before have in the next one.
+    ahead, shares = np.zeros((length - hop, 1, 1), np.float32), np.zeros_like(window)
+    for chunk in chunks:
+        total, weight = chunk.estimates * window, window.copy()
+        total[: length - hop] += ahead
+        weight[: length - hop] += shares[hop:]
+        ahead, shares = total[hop:].copy(), weight
+        yield chunk, total / weight
 
 
 def fades(length: int, fade: int) -> np.ndarray:

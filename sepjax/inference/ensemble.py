@@ -110,7 +110,11 @@ def make_ensemble(
                [0.  , 0.75, 0.25, 0.  , 0.  ]])
     """
     groups = [[each] if isinstance(each, Member) else each for each in models]
-    members = [member for group in groups for member in group]
+    members = [
+        member._replace(variables=member.model.prepared(member.variables))
+        for group in groups
+        for member in group
+    ]
     recipes = [_recipe(member, recipe) for member in members]
     names = _common_names(members, recipes)
     if total not in ("model", "exact"):
@@ -211,6 +215,10 @@ class EnsembleStream:
         self.total = sum(stream.count() for stream in self.streams)
         self.channels = self.streams[0].channels
         self.width = max(len(stream.level) for stream in self.streams)
+        self.is_known = not (
+            ensemble.exact or any(stream.rescale for stream in self.streams)
+        )
+        """Whether stems can be made of each block as it comes."""
         self.grams: list[np.ndarray] = []
         """``(channels, signals, signals)``: inner products in each second."""
 
@@ -233,7 +241,7 @@ class EnsembleStream:
                 stream.step = step
             for parts in in_step(tracks):
                 blocks = [widen(block, self.width) for (block,) in parts]
-                block = np.concatenate(blocks, axis=1)
+                block = np.concatenate(blocks, axis=1) if blocks[1:] else blocks[0]
                 if gathers and len(block):
                     self._gather(block, time)
                 time += len(block)

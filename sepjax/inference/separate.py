@@ -104,15 +104,10 @@ def separate_array(
         shape=(len(tracks), tracks.shape[-1]),
         progress=progress,
     )
-    shape = len(tracks), ensemble.signals, stream.width
-    estimates, done = np.empty(shape, np.float32), 0
-    for block in stream:
-        estimates[done : done + len(block)] = block
+    stems, done = np.empty((len(ensemble.names), *tracks[:, 0].shape), np.float32), 0
+    for block in map(stream.stems, stream if stream.is_known else [*stream]):
+        stems[:, done : done + len(block)] = np.moveaxis(block, 1, 0)
         done += len(block)
-    stems = np.empty((len(ensemble.names), *tracks[:, 0].shape), np.float32)
-    for at in range(0, len(tracks), BLOCK):
-        block = stream.stems(estimates[at : at + BLOCK])
-        stems[:, at : at + BLOCK] = np.moveaxis(block, 1, 0)
     return dict(zip(ensemble.names, stems))
 
 
@@ -135,8 +130,8 @@ def checked_mixture(mixture: np.ndarray, sample_rate: int) -> np.ndarray:
     if not isinstance(sample_rate, int | np.integer) or not 0 < sample_rate <= 10**6:
         raise ValueError(f"sample_rate={sample_rate!r} must be a whole number of Hz")
     wave = mixture.reshape(len(mixture), -1)
-    bad = ~np.isfinite(wave).all(1)
-    if bad.any():
+    if not np.isfinite(wave).all():
+        bad = ~np.isfinite(wave).all(1)
         raise ValueError(
             f"{bad.sum()} of {len(bad)} samples are NaN or infinite, the first at "
             f"{bad.argmax() / sample_rate:.3f} s: repair or cut the recording"

@@ -8,13 +8,13 @@ Scales that are fitted to the whole mixture are known at the end only.
 
 import functools
 import itertools
+import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from data_pipelines.audio.resample import resample_blocks, scale_frames
@@ -24,6 +24,13 @@ from sepjax.inference.augmentation import (
     mirrors,
     shift_lengths,
     without_start,
+)
+from sepjax.inference.batches import (
+    BATCHES,
+    batch_form,
+    batch_sizes,
+    check_finite,
+    estimate_batch,
 )
 from sepjax.inference.chunks import (
     DEFAULT,
@@ -44,8 +51,6 @@ Place = tuple[Chunk, slice]
 
 BLOCK = 1 << 18  # samples at once of what is already in memory
 STEP = 1.0  # seconds of a step on a CPU: caches hold what longer ones do not
-# Computed at a time: parts of a program run on one core, or wait for memory.
-BATCHES = 2
 
 
 class SeparationStream:
@@ -244,7 +249,9 @@ class SeparationStream:
     def _estimated(self, chunks: Iterable[Chunk]) -> Iterator[Chunk]:
         """Chunks with their estimates, computed in batches of one shape."""
         groups = self._count(self.shifts[0]) * len(self.level) // self.width
-        size = batch_size(self.model, self.length, groups)
+        form = batch_form(self.model, self.length, groups)
+        sizes = batch_sizes(groups, form)
+        size = next(sizes)
         waiting: deque[Chunk] = deque()
         computing: deque[tuple[Future, list[Place]]] = deque()
         places: list[Place] = []
@@ -262,11 +269,11 @@ class SeparationStream:
                 self._prepare(chunk, places)
                 waiting.append(chunk)
                 while len(places) >= size:
-                    batch, places = places[:size], places[size:]
-                    computing.append((self._compute(pool, batch, size), batch))
+                    batch, places, size = places[:size], places[size:], next(sizes)
+                    computing.append((self._compute(pool, batch, form), batch))
                 yield from finished(BATCHES)
             if places:
-                computing.append((self._compute(pool, places, size), places))
+                computing.append((self._compute(pool, places, form), places))
             yield from finished(0)
 
     def _prepare(self, chunk: Chunk, places: list[Place]) -> None:
@@ -282,37 +289,46 @@ class SeparationStream:
         places += [(chunk, place) for place in sounding]
 
     def _compute(
-        self, pool: ThreadPoolExecutor, places: list[Place], size: int
+        self, pool: ThreadPoolExecutor, places: list[Place], form: tuple[int, int]
     ) -> Future:
-        """Begin to estimate groups of channels of chunks, all at once."""
-        full = [*places, *places[:1] * (size - len(places))]
-        inputs = np.stack([chunk.wave[..., place] for chunk, place in full])
+        """Begin to estimate groups of channels of chunks, some of them at once."""
+        waves = [chunk.wave[..., place] for chunk, place in places]
+        inputs = np.zeros((math.prod(form), *waves[0].shape), np.float32)
+        np.stack(waves, out=inputs[: len(waves)])
+        inputs = inputs.reshape(*form, *waves[0].shape)
+        steps = -(-len(waves) // form[1])
         # Contexts of JAX are those of a thread.
         device: Any = jax.config.jax_default_device  # type: ignore[attr-defined]
         wide: Any = jax.config.jax_enable_x64  # type: ignore[attr-defined]
 
         def compute() -> np.ndarray:
             with jax.default_device(device), jax.enable_x64(wide):
-                return self._mirrored(inputs)
+                return self._mirrored(inputs, steps)
 
         return pool.submit(compute)
 
     def _fill(self, estimates: Future, places: list[Place]) -> None:
         """Give chunks the estimates of their groups of channels."""
         for (chunk, place), estimate in zip(places, estimates.result()):
-            _check_finite(self.model, estimate, chunk, place)
-            chunk.estimates[..., place] = estimate
+            check_finite(self.model, estimate, chunk, place)
+            if estimate.shape == chunk.estimates.shape:
+                chunk.estimates = estimate  # without a copy
+            else:
+                chunk.estimates[..., place] = estimate
             chunk.missing -= 1
 
-    def _mirrored(self, inputs: np.ndarray) -> np.ndarray:
+    def _mirrored(self, inputs: np.ndarray, steps: int) -> np.ndarray:
         """The mean of what the model says of all mirrored inputs."""
-        if self.mirrors == [(1, 1)]:
-            return np.asarray(_apply(self.model, self.variables, inputs))
         each = []
         for sign, order in self.mirrors:
-            mirrored = np.float32(sign) * inputs[..., ::order]
-            estimates = np.asarray(_apply(self.model, self.variables, mirrored))
-            each.append(np.float32(sign) * estimates[..., ::order])
+            same = (sign, order) == (1, 1)
+            mirrored = inputs if same else np.float32(sign) * inputs[..., ::order]
+            estimates = estimate_batch(
+                self.model, self.variables, mirrored, np.int32(steps)
+            )
+            found = np.asarray(estimates).reshape(-1, *estimates.shape[2:])
+            found = np.moveaxis(found, 1, 2)
+            each.append(found if same else np.float32(sign) * found[..., ::order])
         return _mean(each)
 
 
@@ -320,24 +336,6 @@ def _mean(arrays: list[np.ndarray]) -> np.ndarray:
     if len(arrays) == 1:
         return arrays[0]
     return functools.reduce(np.add, arrays) / np.float32(len(arrays))
-
-
-def batch_size(model: SeparationModel, length: int, count: int) -> int:
-    """Chunks separated at once: batches keep an accelerator busy.
-
-    On a CPU they are mostly waste, unless the model says with ``cpu_batch_seconds``
-    how much sound it likes at once; then the last batch is as full as the others.
-
-    Args:
-        model: what separates.
-        length: of a chunk, samples.
-        count: chunks altogether.
-    """
-    if jax.default_backend() != "cpu":
-        return 8
-    seconds = model.cpu_batch_seconds
-    most = max(round(seconds * model.sample_rate / length), 1)
-    return -(-count // -(-count // most))
 
 
 def widen(wave: np.ndarray, width: int) -> np.ndarray:
@@ -350,35 +348,3 @@ def widen(wave: np.ndarray, width: int) -> np.ndarray:
             f"{wave.shape[-1]}: mix it down to 1 or {width}"
         )
     return wave
-
-
-@functools.partial(jax.jit, static_argnums=0)
-def _apply(
-    model: SeparationModel, variables: Variables, inputs: jax.Array
-) -> jax.Array:
-    """(batch, time, 1 + references, width) to (batch, time, sources, width)."""
-    waves = jnp.moveaxis(inputs, 1, -1)
-    if waves.shape[2] == 1:
-        waves = waves[:, :, 0]
-    references = [waves[:, 1:]] if waves.shape[1] > 1 else []
-    options = {"method": "tile"} if model.tiling else {}
-    result = model.apply(variables, waves[:, 0], *references, **options)
-    estimates = result.estimates
-    estimates = jnp.moveaxis(estimates, -1, 1).astype(jnp.float32)
-    return estimates.reshape(*estimates.shape[:3], -1)
-
-
-def _check_finite(
-    model: SeparationModel, estimate: np.ndarray, chunk: Chunk, place: slice
-) -> None:
-    if np.isfinite(estimate).all():
-        return
-    for source, name in enumerate(model.sources):
-        if not np.isfinite(estimate[:, source]).all():
-            times = chunk.start, chunk.start + len(estimate)
-            first, last = (t / model.sample_rate for t in times)
-            raise FloatingPointError(
-                f"the estimate of {name!r} is not finite between {first:.1f} and "
-                f"{last:.1f} s of channel {place.start}: the model overflows here; "
-                "try another checkpoint, or float32 if it computes in bfloat16"
-            )

@@ -156,6 +156,9 @@ class Model(Protocol):
     def tile(self, mixture: Array) -> Separation:
         """Separate a tile: the whole song's estimates are the sum of those of tiles."""
 
+    def prepared(self, variables: Variables) -> Variables:
+        """Return variables in the form with which many songs are separated fastest."""
+
     @property
     def offline(self) -> str:
         """Why the model does not separate streams, and what would; empty: it does."""
@@ -272,6 +275,10 @@ class SeparationModel(nn.Module):
     def tile(self, mixture: Array) -> Separation:
         """Run the model."""
         return self(mixture)
+
+    def prepared(self, variables: Variables) -> Variables:
+        """The variables as they are."""
+        return variables
 
     def decays(self, path: tuple[str, ...]) -> bool:
         """Return true for kernels: gains, biases and filterbank logits do not decay."""

@@ -48,6 +48,8 @@ def test_networks_of_stored_vectors(shared_data, count):
     model, spectra = model_of(config), np.swapaxes(arrays["in/magnitude"], 2, 3)
     run = quick(functools.partial(model.apply, method="magnitudes"))
     estimates = run(as_variables(params), spectra)
+    prepared = model.prepared(as_variables(params))
+    assert_near(run(prepared, spectra), estimates, 1e-5)
     for index, name in enumerate(meta["instruments"]):
         estimate = np.swapaxes(estimates[:, index], 2, 3)
         assert_near(estimate, arrays[f"out/{name}"], 1e-5)
