@@ -69,7 +69,7 @@ def test_doubles_stay_on_the_host_and_the_model_on_the_accelerator(calls, tmp_pa
         assert jax.numpy.ones(1).devices() == {accelerator}
     assert all(calls.values()), "a new function has to be called above"
     floats = {name for name, made in calls.items() if not any(d for d, _ in made)}
-    assert floats == {"_apply", "_common_energy"}
+    assert floats == {"estimate_batch", "_common_energy"}
     for name, made in calls.items():
         place = accelerator if name in floats else host
         assert all(devices == {place} for _, devices in made), name
