@@ -21,6 +21,7 @@ from sepjax.functional.dense import dense
 from sepjax.functional.framing import fit, frame
 from sepjax.functional.norms import gelu, group_norm, place_norm
 from sepjax.functional.recurrent import init_lstm, lstm
+from sepjax.functional.remat import recomputed
 from sepjax.models.demucs.model import convolve_transposed, rescale
 from sepjax.models.htdemucs.config import HEADS, HybridConfig, Layer
 
@@ -166,7 +167,7 @@ def norm(part: Part | None, x: Array, groups: int = 1) -> Array:
     return group_norm(tokens, part["gain"], part["bias"], **options).reshape(x.shape)
 
 
-def add_residuals(parts: Part, x: Image) -> Image:
+def add_residuals(parts: Part, x: Image, remat: bool = False) -> Image:
     r"""Add the residual branches ``dconv_0``, ``dconv_1`` ... of a layer in turn.
 
     .. math::
@@ -179,20 +180,24 @@ def add_residuals(parts: Part, x: Image) -> Image:
     Args:
         parts: of a layer.
         x: ``(batch, frames, places, channels)``.
+        remat: gradients keep the inputs of branches alone.
     """
     depth = 0
     while (part := parts.get(f"dconv_{depth}")) is not None:
-        y = convolve_rows(part["conv"], x, 2**depth)
-        y = gelu(place_norm(y, part["norm1"]["gain"], part["norm1"]["bias"], EPSILON))
-        if "lstm" in part or "attention" in part:
-            y = _remember(part, y)
-        y = dense(part["rewrite"], y)
-        y = jax.nn.glu(
-            place_norm(y, part["norm2"]["gain"], part["norm2"]["bias"], EPSILON)
-        )
-        x = x + part["scale"].astype(x.dtype)[None, None, None] * y
+        branch = functools.partial(_add_residual, dilation=2**depth)
+        x = recomputed(branch, remat)(part, x)
         depth += 1
     return x
+
+
+def _add_residual(part: Part, x: Image, dilation: int) -> Image:
+    y = convolve_rows(part["conv"], x, dilation)
+    y = gelu(place_norm(y, part["norm1"]["gain"], part["norm1"]["bias"], EPSILON))
+    if "lstm" in part or "attention" in part:
+        y = _remember(part, y)
+    y = dense(part["rewrite"], y)
+    y = place_norm(y, part["norm2"]["gain"], part["norm2"]["bias"], EPSILON)
+    return x + part["scale"].astype(x.dtype)[None, None, None] * jax.nn.glu(y)
 
 
 def _remember(part: Part, x: Image) -> Image:
@@ -313,6 +318,7 @@ def encode(
     groups: int,
     along: bool,
     joined: Image | None = None,
+    remat: bool = False,
 ) -> Image:
     """Run a layer of the encoder.
 
@@ -323,25 +329,33 @@ def encode(
         groups: of its norms.
         along: frames are places, not rows.
         joined: what is added to the convolution, where branches merge.
+        remat: gradients keep the inputs of parts of the layer alone.
 
     Returns:
         ``(batch, rows, places / stride, outputs)``, rounded up along time.
     """
-    if along:
-        x = jnp.pad(x, ((0, 0), (0, 0), (0, -x.shape[2] % layer.stride), (0, 0)))
-    x = convolve(part["conv"], x, stride=layer.stride, edge=layer.edge)
-    if "rewrite" not in part:
+    whole = "rewrite" in part
+
+    def begin(part: Part, x: Image, joined: Image | None) -> Image:
+        if along:
+            x = jnp.pad(x, ((0, 0), (0, 0), (0, -x.shape[2] % layer.stride), (0, 0)))
+        x = convolve(part["conv"], x, stride=layer.stride, edge=layer.edge)
+        x = x if joined is None else x + joined
+        return gelu(norm(part.get("norm1"), x, groups)) if whole else x
+
+    def end(part: Part, x: Image) -> Image:
+        return jax.nn.glu(norm(part.get("norm2"), dense(part["rewrite"], x), groups))
+
+    x = recomputed(begin, remat)(part, x, joined)
+    if not whole:
         return x
-    if joined is not None:
-        x = x + joined
-    x = _with_residuals(part, gelu(norm(part.get("norm1"), x, groups)), along)
-    return jax.nn.glu(norm(part.get("norm2"), dense(part["rewrite"], x), groups))
+    return recomputed(end, remat)(part, _with_residuals(part, x, along, remat))
 
 
-def _with_residuals(part: Part, x: Image, along: bool) -> Image:
+def _with_residuals(part: Part, x: Image, along: bool, remat: bool) -> Image:
     if along:
-        return jnp.swapaxes(add_residuals(part, jnp.swapaxes(x, 1, 2)), 1, 2)
-    return add_residuals(part, x)
+        return jnp.swapaxes(add_residuals(part, jnp.swapaxes(x, 1, 2), remat), 1, 2)
+    return add_residuals(part, x, remat)
 
 
 def decode(
@@ -354,6 +368,7 @@ def decode(
     along: bool,
     length: int,
     last: bool,
+    remat: bool = False,
 ) -> tuple[Image, Image]:
     """Run a layer of the decoder.
 
@@ -367,20 +382,29 @@ def decode(
         along: frames are places, not rows.
         length: places of the result.
         last: it is the outermost layer, without activation.
+        remat: as in :func:`encode`.
 
     Returns:
         ``(batch, rows, length, inputs of the layer)``, and what comes before the
         transposed convolution.
     """
-    if "rewrite" in part:
+
+    def begin(part: Part, x: Image, skip: Image | None) -> Image:
         rewrite = part["rewrite"]
         if along:
             rewrite = {**rewrite, "kernel": rewrite["kernel"][None]}
         y = convolve(rewrite, x if skip is None else x + skip)
-        x = _with_residuals(part, jax.nn.glu(norm(part.get("norm1"), y, groups)), along)
-    batch, rows, places, width = x.shape
-    y = x.reshape(batch * rows, places, width)
-    y = convolve_transposed(part["conv"], y, layer.stride)
-    y = norm(part.get("norm2"), y.reshape(batch, rows, *y.shape[1:]), groups)
-    y = y[:, :, layer.edge : layer.edge + length]
-    return (y if last else gelu(y)), x
+        return jax.nn.glu(norm(part.get("norm1"), y, groups))
+
+    def end(part: Part, x: Image) -> Image:
+        batch, rows, places, width = x.shape
+        y = x.reshape(batch * rows, places, width)
+        y = convolve_transposed(part["conv"], y, layer.stride)
+        y = norm(part.get("norm2"), y.reshape(batch, rows, *y.shape[1:]), groups)
+        y = y[:, :, layer.edge : layer.edge + length]
+        return y if last else gelu(y)
+
+    if "rewrite" in part:
+        x = recomputed(begin, remat)(part, x, skip)
+        x = _with_residuals(part, x, along, remat)
+    return recomputed(end, remat)(part, x), x

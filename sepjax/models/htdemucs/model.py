@@ -208,8 +208,8 @@ def hybrid_network(params: Part, mixture: Wave, config: HybridConfig) -> Array:
 
 
 def _run(function: Callable, config: HybridConfig, **form: Any) -> Callable:
-    run = functools.partial(function, groups=config.norm_groups, **form)
-    return jax.checkpoint(run) if config.remat else run
+    form |= dict(groups=config.norm_groups, remat=config.remat)
+    return functools.partial(function, **form)
 
 
 def _encoded(

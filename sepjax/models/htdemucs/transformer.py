@@ -16,6 +16,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from sepjax.functional import attention
 from sepjax.functional.dense import dense
 from sepjax.functional.norms import frame_norm, gelu
+from sepjax.functional.remat import recomputed
 from sepjax.models.htdemucs.config import HTDemucsConfig
 from sepjax.models.htdemucs.layers import (
     EPSILON,
@@ -207,8 +208,7 @@ def transform(
             x = norm(own, x)
         tokens[n] = x + places[n].astype(x.dtype).reshape(1, -1, width)
     options = dict(heads=config.t_heads, together=config.t_group_norm)
-    layer = functools.partial(transform_layer, **options)
-    layer = jax.checkpoint(layer) if config.remat else layer
+    layer = recomputed(functools.partial(transform_layer, **options), config.remat)
     for n in range(config.t_layers):
         others = reversed(tokens) if _crosses(n, config) else (None, None)
         own = [parts[f"layers{branch}_{n}"] for branch in BRANCHES]
