@@ -55,3 +55,17 @@ def shared_data() -> Path:
     if not SHARED.is_dir():
         pytest.skip(f"no reference data at {SHARED}")
     return SHARED
+
+
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """Forget compiled programs before the system refuses a process more memory maps.
+
+    Each has some twenty, and Linux allows 65,530: a process that runs all tests ends
+    without a word of why.
+    """
+    last = nextitem is None or nextitem.path != item.path
+    if last and Path("/proc/self/maps").exists():
+        with open("/proc/self/maps", "rb") as maps:
+            if sum(1 for _ in maps) > 40_000:
+                jax.clear_caches()
+                gc.collect()

@@ -4,7 +4,6 @@ import os
 import subprocess
 import sys
 import textwrap
-from types import SimpleNamespace
 
 import jax.numpy as jnp
 import numpy as np
@@ -15,7 +14,7 @@ from sepjax.inference.chunks import Chunking, chunks_of
 from sepjax.inference.level_and_scale import Level
 from sepjax.inference.separate import separate
 from sepjax.inference.stream import SeparationStream
-from sepjax.models.contract import SeparationModel
+from sepjax.models.contract import Separation, SeparationModel, Tiling
 
 RATE = 8000
 
@@ -31,7 +30,16 @@ class Filters(SeparationModel):
         blurred = (mixture + jnp.roll(mixture, 1, axis=-1)) / 2
         level = jnp.sqrt(jnp.mean(mixture**2, axis=-1, keepdims=True))
         estimates = jnp.stack([blurred, jnp.sign(mixture) * level], axis=1)
-        return SimpleNamespace(estimates=estimates)
+        return Separation(estimates)
+
+
+class Short(Filters):
+    def __call__(self, mixture):
+        return Separation(super().__call__(mixture).estimates[..., :-9])
+
+
+class Tiles(Filters):
+    tiling = Tiling(2000, 2000, 0)
 
 
 class Batches(Filters):
@@ -63,6 +71,25 @@ def assert_same(model, wave, size, **options):
         assert found.shape == stem.shape
         # Sums over the track in another order: level and fit differ by roundings.
         np.testing.assert_allclose(found, stem, rtol=1e-5, atol=1e-6)
+
+
+def test_estimates_of_another_length_are_refused():
+    with pytest.raises(ValueError, match=r"estimates are \(1, 2, 1991\) of a mixture"):
+        separate(Short(), {}, noise(9999), sample_rate=RATE, chunk=0.25)
+
+
+@pytest.mark.parametrize("tiles", [1, 2, 7, 45])
+def test_several_tiles_are_the_steps_of_one_program(tiles):
+    wave = noise(2000 * tiles, 1)[:, 0]
+    options = dict(sample_rate=RATE, normalize=False, rescale=False)
+    stems = separate(Tiles(), {}, wave, **options)
+    parts = [
+        separate(Filters(), {}, part, chunk=0.25, overlap=0.0, **options)
+        for part in np.split(wave, tiles)
+    ]
+    for name in stems:
+        whole = np.concatenate([part[name] for part in parts])
+        np.testing.assert_allclose(stems[name], whole, rtol=1e-6, atol=1e-7)
 
 
 @pytest.mark.parametrize("time", [1, 1999, 2000, 2001, 3500, 3501, 9999])

@@ -1,9 +1,9 @@
 r"""Convolutions of 3 by 3 taps with fewer multiplications, where a CPU's are scarce.
 
 Four results of three taps are :math:`A^T[(G g) \odot (B^T d)]`: six products instead of
-twelve, and in two dimensions 36 instead of 144. The columns of :math:`A` are powers of
-six points. Those here are 0, both signs of 3/4 and of 3/2, and infinity: with 0, 1, 2
-and infinity float32 loses four times as much.
+twelve, and in two dimensions 36 instead of 144. The columns of :math:`A^T` are powers
+of six points. Those here are 0, both signs of 3/4 and of 3/2, and infinity: with 0, 1,
+2 and infinity float32 loses four times as much.
 
 Reference: Lavin and Gray 2016, "Fast algorithms for convolutional neural networks";
 Toom 1963 and Cook 1966; Barabasz et al. 2020, "Error analysis and improving the

@@ -4,6 +4,8 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
+from jax.dtypes import float0
 
 
 def recomputed(layer: Callable[..., Any], wanted: bool = True) -> Callable[..., Any]:
@@ -17,11 +19,11 @@ def recomputed(layer: Callable[..., Any], wanted: bool = True) -> Callable[..., 
 
     Args:
         layer: a function of parameters, which it should begin with, and of arrays or
-            trees of them. Derivatives other than gradients cannot be taken.
+            trees of them. Derivatives other than gradients cannot be taken, and
+            ``jax.shard_map`` needs ``check_vma=False``.
         wanted: without, the layer itself is returned.
 
     Example:
-        >>> import jax.numpy as jnp
         >>> line = recomputed(lambda slope, x: slope * x)
         >>> [float(x) for x in jax.grad(line, (0, 1))(2.0, 3.0)]
         [3.0, 2.0]
@@ -38,8 +40,9 @@ def recomputed(layer: Callable[..., Any], wanted: bool = True) -> Callable[..., 
 
     def backward(given: tuple, change: Any) -> tuple:
         params, inputs = given
-        first = sum(leaf.ravel()[0] for leaf in jax.tree.leaves(change))
-        params = jax.tree.map(lambda x: x + (0 * first).astype(x.dtype), params)
+        leaves = [leaf for leaf in jax.tree.leaves(change) if leaf.dtype != float0]
+        first = sum(leaf.ravel()[0] for leaf in leaves if leaf.size)
+        params = jax.tree.map(lambda x: x + jnp.asarray(0 * first, x.dtype), params)
         _, gradient = jax.vjp(lambda own, given: layer(own, *given), params, inputs)
         return gradient(change)
 

@@ -13,7 +13,7 @@ from sepjax.models.contract import SeparationModel, Variables
 
 # Computed at a time: parts of a program run on one core, or wait for memory.
 BATCHES = 2
-CPU_SECONDS, CPU_STEPS = 40.0, 8  # most of a program on a CPU, step after step
+TILED_SECONDS = 40.0  # most of a program on a CPU, tile after tile
 
 
 def batch_form(model: SeparationModel, length: int, count: int) -> tuple[int, int]:
@@ -21,8 +21,8 @@ def batch_form(model: SeparationModel, length: int, count: int) -> tuple[int, in
 
     On a CPU one is best, unless the model says with ``cpu_batch_seconds`` how much
     sound it likes at once; then the last step is as full as the others. There, several
-    steps are one program: memory that it needs is then not given back, and cleared by
-    the system, for each of them.
+    tiles of a model that has them are the steps of one program: memory that it needs is
+    then not given back, and cleared by the system, for each of them.
 
     Args:
         model: what separates.
@@ -34,8 +34,8 @@ def batch_form(model: SeparationModel, length: int, count: int) -> tuple[int, in
     seconds = model.cpu_batch_seconds
     most = max(round(seconds * model.sample_rate / length), 1)
     at_once = -(-count // -(-count // most))
-    steps = int(CPU_SECONDS * model.sample_rate / (at_once * length))
-    return min(max(steps, 1), CPU_STEPS), at_once
+    steps = int(TILED_SECONDS * model.sample_rate / (at_once * length))
+    return max(steps if model.tiling else 1, 1), at_once
 
 
 def batch_sizes(count: int, form: tuple[int, int]) -> Iterator[int]:
@@ -64,7 +64,7 @@ def estimate_batch(
         model: what separates.
         variables: its parameters.
         inputs: ``(any, batch, time, 1 + references, width)``.
-        steps: of the first axis so many are computed, one after the other.
+        steps: of the first axis so many are computed, one after the other; one of one.
 
     Returns:
         ``(any, batch, sources, time, width)``: the samples of a source lie side by
@@ -79,14 +79,21 @@ def estimate_batch(
         options = {"method": "tile"} if model.tiling else {}
         result = model.apply(variables, waves[:, 0], *references, **options)
         estimates = jnp.moveaxis(result.estimates, -1, 2).astype(jnp.float32)
-        return estimates.reshape(*estimates.shape[:3], -1)
+        estimates = estimates.reshape(*estimates.shape[:3], -1)
+        if estimates.shape != shape[1:]:
+            raise ValueError(
+                f"the model's estimates are {result.estimates.shape} of a mixture "
+                f"{waves[:, 0].shape}: of {len(model.sources)} sources, as many "
+                "channels and samples are needed"
+            )
+        return estimates
 
+    *lead, time, _, width = inputs.shape
+    shape = *lead, len(model.sources), time, width
     if len(inputs) == 1:
         return estimates_of(inputs[0])[None]
-    *lead, time, _, width = inputs.shape
     # Not by ``at``, which reads what is there in order to check the place.
     put = functools.partial(jax.lax.dynamic_update_index_in_dim, axis=0)
-    shape = *lead, len(model.sources), time, width
     return jax.lax.fori_loop(
         0,
         steps,

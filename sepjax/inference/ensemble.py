@@ -64,6 +64,11 @@ class Ensemble:
         return self.rows.shape[-1] - (not self.hears_mixture)
 
     @functools.cached_property
+    def prepared(self) -> tuple[Variables, ...]:
+        """The variables of the members, as each separates fastest."""
+        return tuple(member.model.prepared(member.variables) for member in self.members)
+
+    @functools.cached_property
     def digest(self) -> str:
         """Text that tells the stems from those of other models and recipes."""
         each = [
@@ -110,11 +115,7 @@ def make_ensemble(
                [0.  , 0.75, 0.25, 0.  , 0.  ]])
     """
     groups = [[each] if isinstance(each, Member) else each for each in models]
-    members = [
-        member._replace(variables=member.model.prepared(member.variables))
-        for group in groups
-        for member in group
-    ]
+    members = [member for group in groups for member in group]
     recipes = [_recipe(member, recipe) for member in members]
     names = _common_names(members, recipes)
     if total not in ("model", "exact"):
@@ -209,8 +210,10 @@ class EnsembleStream:
         self.blocks, self.total = lambda: map(self._tell, blocks()), np.inf
         how: dict[str, Any] = dict(sample_rate=sample_rate, shape=shape)
         self.streams = [
-            SeparationStream(model, variables, self.blocks, chunking=chunking, **how)
-            for model, variables, chunking, *_ in ensemble.members
+            SeparationStream(
+                member.model, variables, self.blocks, chunking=member.chunking, **how
+            )
+            for member, variables in zip(ensemble.members, ensemble.prepared)
         ]
         self.total = sum(stream.count() for stream in self.streams)
         self.channels = self.streams[0].channels

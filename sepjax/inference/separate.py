@@ -32,9 +32,9 @@ def separate(
     r"""Separate a track into its sources.
 
     Args:
-        model: a module with ``sources``, ``sample_rate`` and ``apply(variables,
-            (batch, time))`` whose result has ``estimates (batch, sources, time)``.
-            With ``audio_channels = 2`` it takes ``(batch, 2, time)`` and estimates
+        model: a :class:`~sepjax.models.contract.SeparationModel`, whose result of
+            ``(batch, time)`` has ``estimates (batch, sources, time)``. With
+            ``audio_channels = 2`` it takes ``(batch, 2, time)`` and estimates
             ``(batch, sources, 2, time)``.
         variables: its parameters.
         mixture: ``(time, channels)`` or ``(time,)``, floats at full scale 1; every

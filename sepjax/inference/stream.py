@@ -6,6 +6,7 @@ resampled back. A model with state hears the whole track instead, chunk after ch
 Scales that are fitted to the whole mixture are known at the end only.
 """
 
+import contextlib
 import functools
 import itertools
 import math
@@ -264,7 +265,9 @@ class SeparationStream:
                 self.step()
                 yield waiting.popleft()
 
-        with ThreadPoolExecutor(BATCHES) as pool:
+        with ThreadPoolExecutor(BATCHES) as pool, contextlib.ExitStack() as ended:
+            # An error does not wait for batches that have not begun.
+            ended.callback(pool.shutdown, wait=False, cancel_futures=True)
             for chunk in chunks:
                 self._prepare(chunk, places)
                 waiting.append(chunk)

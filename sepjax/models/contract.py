@@ -157,7 +157,10 @@ class Model(Protocol):
         """Separate a tile: the whole song's estimates are the sum of those of tiles."""
 
     def prepared(self, variables: Variables) -> Variables:
-        """Return variables in the form with which many songs are separated fastest."""
+        """Return variables in the form with which this machine separates fastest.
+
+        They are not to be trained, changed or stored.
+        """
 
     @property
     def offline(self) -> str:

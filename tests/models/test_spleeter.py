@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 from sepjax.config.rules import validate
+from sepjax.inference.chunks import DEFAULT
+from sepjax.inference.ensemble import Member, make_ensemble
 from sepjax.inference.separate import separate
 from sepjax.models.build import model_of
 from sepjax.models.spleeter.model import ratio_masks
@@ -53,6 +55,27 @@ def test_networks_of_stored_vectors(shared_data, count):
     for index, name in enumerate(meta["instruments"]):
         estimate = np.swapaxes(estimates[:, index], 2, 3)
         assert_near(estimate, arrays[f"out/{name}"], 1e-5)
+
+
+def test_prepared_variables_are_for_separation_alone():
+    model, variables = tiny(filters=(2, 2, 2, 2), bins=16, patch_frames=16)
+    member = Member(model, variables, DEFAULT)
+    ensemble = make_ensemble([member])
+    assert ensemble.members[0].variables is variables  # what is exported and hashed
+    (prepared,) = ensemble.prepared
+    assert "transformed" in prepared["prepared"]["networks"][0][0]["encoder_3"]
+    silent = {**prepared, "params": jax.tree.map(jnp.zeros_like, variables["params"])}
+    wave = noise(1, 2, 900)
+    run = quick(model.apply)
+    assert_near(run(prepared, wave).estimates, run(variables, wave).estimates, 1e-5)
+    assert_near(run(silent, wave).estimates, run(prepared, wave).estimates, 1e-7)
+
+    def trained(variables):
+        options = dict(train=True, mutable=["batch_stats"])
+        rngs = dict(dropout=jax.random.key(0))
+        return model.apply(variables, wave, rngs=rngs, **options)[0].estimates
+
+    np.testing.assert_array_equal(quick(trained)(prepared), quick(trained)(variables))
 
 
 def transposed(x, kernel):

@@ -133,7 +133,7 @@ class Spleeter(MagnitudeSeparation):
             params, statistics, key = own
             return None, u_net(params, statistics, image, key=key, **options)
 
-        if self.has_variable(PREPARED, "networks"):
+        if not train and self.has_variable(PREPARED, "networks"):
             networks = self.get_variable(PREPARED, "networks")
             logits = jnp.stack(self._in_turn(networks, image, options))
         else:
@@ -152,7 +152,9 @@ class Spleeter(MagnitudeSeparation):
             jnp.concatenate([layer[name] for layer in layers], axis=-1)
             for name in ("kernel", "bias")
         )
-        firsts = jnp.split(halve(image, kernel, bias), len(networks), axis=-1)
+        firsts = jnp.split(
+            halve(image.astype(kernel.dtype), kernel, bias), len(networks), axis=-1
+        )
         logits: list[Array] = []
         for first, (params, statistics) in zip(firsts, networks):
             if logits:

@@ -96,7 +96,7 @@ def u_net(
     and activation.
 
     Args:
-        params: of :func:`u_net_parts`, drawn.
+        params: of :func:`u_net_parts`, drawn, or of :func:`transform_kernels`.
         statistics: mean and variance of every norm, as
             :func:`~sepjax.functional.training.initial_statistics`.
         image: magnitudes ``(batch, frames, bins, channels)``; frames and bins are
@@ -285,8 +285,10 @@ def transform_kernels(
 ) -> dict[str, dict[str, np.ndarray]]:
     """Return parameters of one network with which a CPU computes in less time.
 
-    Kernels of images that are neither small nor have few channels are those of
-    :func:`~sepjax.functional.fast_convolution.convolve`.
+    All kernels but those of the first two and the last layer of the encoder, and of the
+    first and the last two of the decoder, are those of
+    :func:`~sepjax.functional.fast_convolution.convolve`: others have few channels, or
+    small images.
 
     Example:
         >>> drawn = u_net_parts(channels=2, filters=(4, 4, 4, 4))
