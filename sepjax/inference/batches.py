@@ -70,6 +70,8 @@ def estimate_batch(
         ``(any, batch, sources, time, width)``: the samples of a source lie side by
         side, as they will in its stem. What is not computed may be any number.
     """
+    *lead, time, _, width = inputs.shape
+    shape = *lead, len(model.sources), time, width
 
     def estimates_of(inputs: jax.Array) -> jax.Array:
         waves = jnp.moveaxis(inputs, 1, -1)
@@ -88,8 +90,6 @@ def estimate_batch(
             )
         return estimates
 
-    *lead, time, _, width = inputs.shape
-    shape = *lead, len(model.sources), time, width
     if len(inputs) == 1:
         return estimates_of(inputs[0])[None]
     # Not by ``at``, which reads what is there in order to check the place.

@@ -6,7 +6,6 @@ resampled back. A model with state hears the whole track instead, chunk after ch
 Scales that are fitted to the whole mixture are known at the end only.
 """
 
-import contextlib
 import functools
 import itertools
 import math
@@ -265,9 +264,8 @@ class SeparationStream:
                 self.step()
                 yield waiting.popleft()
 
-        with ThreadPoolExecutor(BATCHES) as pool, contextlib.ExitStack() as ended:
-            # An error does not wait for batches that have not begun.
-            ended.callback(pool.shutdown, wait=False, cancel_futures=True)
+        pool = ThreadPoolExecutor(BATCHES)
+        try:
             for chunk in chunks:
                 self._prepare(chunk, places)
                 waiting.append(chunk)
@@ -278,6 +276,8 @@ class SeparationStream:
             if places:
                 computing.append((self._compute(pool, places, form), places))
             yield from finished(0)
+        finally:  # an error does not wait for batches that have not begun
+            pool.shutdown(cancel_futures=True)
 
     def _prepare(self, chunk: Chunk, places: list[Place]) -> None:
         """Add the groups of a chunk's channels in which something sounds."""

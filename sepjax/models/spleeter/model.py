@@ -145,7 +145,7 @@ class Spleeter(MagnitudeSeparation):
         return jax.nn.sigmoid(logits)
 
     def _in_turn(self, networks: Sequence, image: Array, options: dict) -> list[Array]:
-        """The logits of all networks; the memory of one serves the next."""
+        """The logits of all networks, one after the other."""
         # A convolution to the filters of two is quicker than one to those of one.
         layers = [params["encoder_1"] for params, _ in networks]
         kernel, bias = (
@@ -155,13 +155,10 @@ class Spleeter(MagnitudeSeparation):
         firsts = jnp.split(
             halve(image.astype(kernel.dtype), kernel, bias), len(networks), axis=-1
         )
-        logits: list[Array] = []
-        for first, (params, statistics) in zip(firsts, networks):
-            if logits:
-                first, logits[-1] = jax.lax.optimization_barrier((first, logits[-1]))
-            how = dict(first=first, **options)
-            logits.append(u_net(params, statistics, image, **how)[0])
-        return logits
+        return [
+            u_net(params, statistics, image, first=first, **options)[0]
+            for first, (params, statistics) in zip(firsts, networks)
+        ]
 
     def prepared(self, variables: Variables) -> Variables:
         """On a CPU: networks one by one, with kernels that multiply less."""
