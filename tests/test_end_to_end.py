@@ -24,7 +24,8 @@ from tests.support.short_songs import CONFIG, short, write_songs
 from tests.support.toy import log
 from tests.tiny_run import finish, finish_forks, flags, start
 
-LONGER = dict(train__steps=60, train__eval_every=20, train__checkpoint_every=7)
+# Evaluations and checkpoints take longer than steps.
+LONGER = dict(train__steps=60, train__eval_every=30, train__checkpoint_every=12)
 LONGER |= dict(model__encoding="simple")  # compiles quickest
 
 
@@ -113,7 +114,7 @@ def test_interrupted_runs_end_as_the_whole_one(whole, longer, tmp_path):
     line = longer(tmp_path)
     code, output = interrupt(line, tmp_path, signal.SIGKILL, 16)
     assert code == -signal.SIGKILL
-    code, output = interrupt(line, tmp_path, signal.SIGINT, 30)
+    code, output = interrupt(line, tmp_path, signal.SIGINT, 26)
     assert code == 1
     assert "saving, then stopping" in output
     assert f"stopped; the same command goes on from {tmp_path}" in output

@@ -165,9 +165,8 @@ def test_every_family_is_here():
 @pytest.mark.parametrize("family", FAMILIES)
 def test_products_that_grow_with_the_music_are_bfloat16(family):
     short, long = (counted(family, "bfloat16", time) for time in (TIME, 2 * TIME))
-    # Every product is found, and what remains in float32 is as much for twice the
-    # music: filters and their inverses, generated networks, offsets of folded norms.
-    assert [0, sum(short)] == counted(family, "float32", TIME).tolist()
+    # What remains in float32 is as much for twice the music: filters and their
+    # inverses, generated networks, offsets of folded norms.
     resampled = [0, 0]
     if family == "meta_tasnet":  # the music of the first stage has half the rate
         halved = jax.make_jaxpr(functools.partial(decimate, factor=2))
@@ -179,6 +178,13 @@ def test_products_that_grow_with_the_music_are_bfloat16(family):
     else:
         assert wide == 0
     assert (long - short)[0] > 0.95 * short[0]  # all of it is music
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", FAMILIES)
+def test_there_are_as_many_products_in_float32(family):
+    found = sum(counted(family, "bfloat16", TIME))
+    assert [0, found] == counted(family, "float32", TIME).tolist()
 
 
 def cosine(left, right):

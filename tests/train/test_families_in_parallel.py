@@ -15,11 +15,17 @@ from tests.support.families import FAMILIES, family_config, family_parts
 
 DEVICES = 4
 SLOW = pytest.mark.slow
+# What splits over devices as the whole does, and compiles quicker.
+SMALLER = {
+    "tasnet": dict(model__layers=1),
+    "open_unmix": dict(model__bidirectional=False),
+    "demucs": dict(model__depth=1),
+}
 
 
 @pytest.fixture(scope="module", params=FAMILIES)
 def family(request):
-    config = family_config(request.param)
+    config = family_config(request.param, **SMALLER.get(request.param, {}))
     return config, *family_parts(config)
 
 

@@ -10,9 +10,17 @@ from data_pipelines.songs import demo
 from sepjax.train import checkpoint
 from sepjax.train.checkpoint import CheckpointError
 from sepjax.train.pretrained import fitted_parts
+from sepjax.train.program import state_shapes
+from sepjax.train.start import spelled_out
 from tests.support.toy import latest as latest_params
+from tests.support.toy import (
+    one_device,
+    save_untrained,
+    shared_program,
+    stop,
+    toy_config,
+)
 from tests.support.toy import run as train
-from tests.support.toy import stop, toy_config
 
 KNOWN, ALL = ("bass", "vocals"), ("bass", "vocals", "wind")
 
@@ -22,7 +30,7 @@ def meta(**fields):
     model = dict(name="meta_tasnet", norm="group", mask_act="softmax", filters=1)
     model |= dict(mels=8, B=8, H=8, layers=1, W=40, L=40)
     known = {f"model__{name}": value for name, value in model.items()}
-    known |= dict(data__sources=KNOWN, train__steps=8, train__statistics_excerpts=4)
+    known |= dict(data__sources=KNOWN, train__steps=8)
     # Every checkpoint and every evaluation takes a while.
     known |= dict(train__checkpoint_every=8, train__eval_every=8)
     return toy_config(**known | fields)
@@ -35,15 +43,15 @@ def fitting(run="known", **fields):
 
 
 def latest(folder):
-    leaves, _ = jax.tree_util.tree_flatten_with_path(latest_params(folder))
+    return named(latest_params(folder))
+
+
+def named(params):
+    leaves, _ = jax.tree_util.tree_flatten_with_path(params)
     return {
         jax.tree_util.keystr(path, simple=True, separator="/"): leaf
         for path, leaf in leaves
     }
-
-
-def best(folder):
-    return jax.tree.leaves(checkpoint.load(folder)[1]["params"])
 
 
 EMBEDDING = "stages_0/separator/embedding/"
@@ -58,9 +66,14 @@ def assert_fitted(found, given):
 
 @pytest.fixture(scope="module")
 def known(tmp_path_factory):
-    """A run on two classes, whose last checkpoint is its best."""
+    """A run on two classes, with parameters that no seed draws."""
     folder = tmp_path_factory.mktemp("runs") / "known"
-    assert train(folder, meta()) is True
+    config, rng = meta(train__steps=4), np.random.default_rng(0)
+    state = jax.tree.map(
+        lambda x: rng.normal(0, 0.1, x.shape).astype(x.dtype),
+        state_shapes(shared_program(config, one_device()), 1),
+    )
+    save_untrained(folder, config, state)
     return folder
 
 
@@ -71,14 +84,23 @@ def fitted(known):
     return folder
 
 
-def test_only_the_new_embedding_is_fitted(known, fitted, tmp_path):
-    found, given = latest(fitted), latest(known)
-    assert_fitted(found, given)
-    # It has moved: another number of steps leaves another embedding.
-    assert train(tmp_path / "short", fitting(known, train__steps=2)) is True
-    short = latest(tmp_path / "short")
-    assert_fitted(short, given)
-    moved = np.abs(found[EMBEDDING + "wind"] - short[EMBEDDING + "wind"])
+@pytest.fixture(scope="module")
+def given(known):
+    return latest(known)
+
+
+@pytest.fixture(scope="module")
+def straight(fitted):
+    return latest(fitted)
+
+
+def test_only_the_new_embedding_is_fitted(given, fitted, straight):
+    assert_fitted(straight, given)
+    # It has moved from where it was drawn.
+    config = spelled_out(fitting(), fitted)
+    drawn = shared_program(config, one_device()).init(jax.random.key(config.seed))
+    first = np.asarray(named(drawn.params)[EMBEDDING + "wind"])
+    moved = np.abs(straight[EMBEDDING + "wind"] - first)
     assert moved.min() > 1e-4
     facts = checkpoint.describe(fitted)["provenance"]["pretrained"]
     assert tuple(facts["sources"]) == KNOWN
@@ -95,24 +117,24 @@ def test_a_run_that_began_alone_asks_the_one_it_goes_on_from(known, tmp_path):
     assert fitted_parts(fitting(known), tmp_path / "new") == ("embedding/wind",)
 
 
-def test_resumed_without_the_first_run(known, fitted, tmp_path):
+def test_resumed_without_the_first_run(known, given, straight, tmp_path):
     shutil.copytree(known, tmp_path / "known")
     folder, config = tmp_path / "new", fitting()
 
     assert train(folder, config, before=lambda step: step == 4 and stop()) is False
     shutil.rmtree(tmp_path / "known")
     assert train(folder, config) is True
-    found, straight = latest(folder), latest(fitted)
-    assert_fitted(found, latest(known))
+    found = latest(folder)
+    assert_fitted(found, given)
     for name, leaf in straight.items():
         np.testing.assert_array_equal(found[name], leaf, err_msg=name)
 
 
 @pytest.mark.slow
-def test_named_parts_are_fitted(known, tmp_path):
+def test_named_parts_are_fitted(known, given, tmp_path):
     fit = ("embedding/wind", "slopes")
     assert train(tmp_path / "new", fitting(known, train__fit=fit)) is True
-    found, given = latest(tmp_path / "new"), latest(known)
+    found = latest(tmp_path / "new")
     for name, leaf in given.items():
         same = np.array_equal(found[name], leaf)
         # The last residual convolution is heard by nobody, but PReLUs all are.
@@ -120,10 +142,9 @@ def test_named_parts_are_fitted(known, tmp_path):
 
 
 @pytest.mark.slow
-def test_several_seeds(known, tmp_path):
+def test_several_seeds(known, given, tmp_path):
     config = fitting(known, train__seeds=2, train__steps=4)
     assert train(tmp_path / "new", config) is True
-    given = latest(known)
     each = [latest(tmp_path / f"new/seed_{seed}") for seed in (1, 2)]
     for found in each:
         assert_fitted(found, given)

@@ -21,12 +21,13 @@ from tests.tiny_run import DEMO, finish, flags, start
 
 # Processes that share two cores take long to agree: few and large batches.
 FEW = dict(train__batch_size=16, train__eval_every=100)
-FEW |= dict(model__encoding="simple")  # compiles quickest
+BARE = dict(model__encoding="simple", model__ideal_mask=True)  # compiles quickest
+FEW |= BARE
 
 
 # Checkpoints alone make reports: whoever agrees every log_every steps never does.
 LONG = dict(
-    model__encoding="simple",  # compiles quickest
+    **BARE,
     train__steps=10**6,
     train__eval_every=10**6,
     train__log_every=10**6,

@@ -19,6 +19,11 @@ from tests.support.families import FAMILIES, family_batch, family_config
 DEVICES = 4
 PLAIN = ("tasnet", "demucs", "wave_u_net", "wavenet", "roformer")
 SLOW = pytest.mark.slow
+# What is shared as the whole is, and compiles quicker.
+SMALLER = {
+    "tasnet": dict(model__layers=1),
+    "open_unmix": dict(model__bidirectional=False),
+}
 
 
 def work_of(config, devices):
@@ -58,7 +63,7 @@ def test_every_family_is_here():
     ],
 )
 def test_a_device_does_its_share(family, seeds):
-    config = family_config(family, train__seeds=seeds)
+    config = family_config(family, train__seeds=seeds, **SMALLER.get(family, {}))
     one, memory, _ = work_of(config, 1)
     four, share, reduced = work_of(config, DEVICES)
     assert four.flops <= 0.26 * one.flops
