@@ -27,7 +27,19 @@ def join(states: Sequence[Any], mesh: Mesh) -> Any:
 
 def part(tree: Any, index: int, count: int) -> Any:
     """Return the part of member ``index`` of ``count`` in a joined tree."""
-    return tree if count == 1 else jax.tree.map(lambda leaf: leaf[index], tree)
+    if count == 1:
+        return tree
+    on_device = isinstance(jax.tree.leaves(tree)[0], jax.Array)
+    return (taken if on_device else take)(tree, index)
+
+
+def take(tree: Any, index: int | jax.Array) -> Any:
+    """Return the elements ``index`` of all leaves."""
+    return jax.tree.map(lambda leaf: leaf[index], tree)
+
+
+# One program, where each shape and index would be compiled on its own.
+taken = jax.jit(take)
 
 
 def map_seeds(
