@@ -118,9 +118,11 @@ def sepjax(arguments: argparse.Namespace, wave: np.ndarray) -> Run:
     import jax
     import jax.numpy as jnp
 
+    from sepjax.inference.process import give_memory_back
     from sepjax.models.build import build_model
     from sepjax.models.htdemucs.config import HTDemucsConfig
 
+    give_memory_back()  # as the commands do
     config = HTDemucsConfig(**SIZES[arguments.size], remat=not arguments.plain)
     model = build_model(config, sources=SOURCES, sample_rate=RATE)
     shapes = jax.eval_shape(model.init, jax.random.key(0), wave)

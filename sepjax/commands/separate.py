@@ -58,7 +58,7 @@ def separate(arguments: argparse.Namespace) -> int:
 
 def _prepare_process(device: str | None) -> None:
     from sepjax.download import cache_folder
-    from sepjax.inference.process import keep_programs
+    from sepjax.inference.process import give_memory_back, keep_programs
 
     if device:
         import jax
@@ -69,6 +69,7 @@ def _prepare_process(device: str | None) -> None:
             jax.config.update("jax_platforms", "cpu")
         jax.config.update("jax_default_device", find_device(device))
     keep_programs(cache_folder("programs"))
+    give_memory_back()
 
 
 def _separate_all(

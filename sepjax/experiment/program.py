@@ -134,7 +134,9 @@ def dispatch(options: Options, rest: list[str]) -> int:
         print("error: --config is missing: try --config=demo", file=sys.stderr)
         return 2
     from sepjax.experiment.run import run
+    from sepjax.inference.process import give_memory_back
 
+    give_memory_back()
     with ending_signals():  # a sweep leaves them to its members
         return run(CONFIG.value, options)
 
