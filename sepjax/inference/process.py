@@ -22,8 +22,8 @@ def keep_programs(folder: str | os.PathLike) -> None:
 def give_memory_back() -> None:
     """Give the system what compiling has freed, before the program runs.
 
-    The C library would keep it, and a large network's first step would lie beside it:
-    1.6 GB for a training step of Demucs. Without glibc nothing changes.
+    The C library would keep it beside a large network's first step, a gigabyte in the
+    training of Demucs. Without glibc nothing changes.
     """
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is None:
