@@ -214,9 +214,9 @@ def test_a_pretrained_run_that_is_missing_or_does_not_fit(oracle, tmp_path):
     with pytest.raises(CheckpointError, match="encoder_act: 'none' -> 'relu'"):
         run(tmp_path / "w", wrong)
     # The oracle has no separator: frozen, it would stay as it was drawn.
-    drawn = dict(train__pretrained_from=str(oracle), train__freeze=("separator/mask",))
+    fields = dict(train__pretrained_from=str(oracle), train__freeze=("separator/mask",))
     with pytest.raises(CheckpointError, match="has no separator/mask"):
-        run(tmp_path / "v", toy_config(**drawn))
+        run(tmp_path / "v", toy_config(**fields))
 
 
 def test_a_run_that_is_still_trained_is_no_source(oracle, tmp_path):
