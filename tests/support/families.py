@@ -87,6 +87,11 @@ FAMILIES = {
         data__normalize=False,
     ),
 }
+# Where devices are compared: what splits as the whole does, and compiles quicker.
+SMALLER = {
+    "tasnet": dict(model__layers=1),
+    "open_unmix": dict(model__bidirectional=False),
+}
 
 
 def family_config(family, **fields):

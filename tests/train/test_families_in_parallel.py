@@ -11,21 +11,16 @@ from sepjax.train.mesh import AXIS, make_mesh, spread
 from sepjax.train.objective import make_objective
 from sepjax.train.program import make_program
 from sepjax.train.step import objective_gradient
-from tests.support.families import FAMILIES, family_config, family_parts
+from tests.support.families import FAMILIES, SMALLER, family_config, family_parts
 
 DEVICES = 4
 SLOW = pytest.mark.slow
-# What splits over devices as the whole does, and compiles quicker.
-SMALLER = {
-    "tasnet": dict(model__layers=1),
-    "open_unmix": dict(model__bidirectional=False),
-    "demucs": dict(model__depth=1),
-}
+SMALLEST = SMALLER | {"demucs": dict(model__depth=1)}
 
 
 @pytest.fixture(scope="module", params=FAMILIES)
 def family(request):
-    config = family_config(request.param, **SMALLER.get(request.param, {}))
+    config = family_config(request.param, **SMALLEST.get(request.param, {}))
     return config, *family_parts(config)
 
 

@@ -14,16 +14,11 @@ from data_pipelines.feeding.schedule import Plan
 from sepjax.config import member_configs
 from sepjax.train.mesh import batch_sharding, make_mesh
 from sepjax.train.program import make_program, state_shapes
-from tests.support.families import FAMILIES, family_batch, family_config
+from tests.support.families import FAMILIES, SMALLER, family_batch, family_config
 
 DEVICES = 4
 PLAIN = ("tasnet", "demucs", "wave_u_net", "wavenet", "roformer")
 SLOW = pytest.mark.slow
-# What is shared as the whole is, and compiles quicker.
-SMALLER = {
-    "tasnet": dict(model__layers=1),
-    "open_unmix": dict(model__bidirectional=False),
-}
 
 
 def work_of(config, devices):
