@@ -17,11 +17,13 @@ def tokens(*counts: int, width: int = 4) -> list[np.ndarray]:
     return [draw((2, count, 3, width), "f") for count in counts]
 
 
-@pytest.mark.parametrize("largest", [1, 1 << 20])
-def test_blocks_are_the_whole_with_its_gradients(monkeypatch, largest):
-    # With the least of queries, 37 of them are four blocks of which one is filled up.
-    monkeypatch.setattr(attention, "LARGEST", largest)
-    monkeypatch.setattr(attention, "FEWEST", 10)
+@pytest.mark.parametrize("together", [False, True])
+@pytest.mark.parametrize("weights", [1, 1 << 20])
+def test_blocks_are_the_whole_with_its_gradients(monkeypatch, together, weights):
+    # With the fewest of queries, 37 of them are four blocks of which one is filled up.
+    blocks = attention.Blocks(together, weights, queries=10)
+    monkeypatch.setattr(attention, "CPU", blocks)
+    jax.clear_caches()  # what was traced with other blocks
     *given, change = tokens(37, 23, 23, 37)
     # Queries far apart, so that exponentials of bare scores would overflow.
     given[0] *= 100

@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from sepjax.functional import convolution
 from sepjax.functional.dense import dense
 from sepjax.functional.norms import gelu, group_norm, place_norm
 from sepjax.functional.recurrent import init_lstm
@@ -29,7 +30,6 @@ Image = Float[Array, "batch _ _ _"]
 Tokens = Float[Array, "batch _ _"]
 Part = Mapping[str, Any]
 
-LAYOUT = ("NHWC", "HWIO", "NHWC")
 EPSILON = 1e-5  # of all norms, PyTorch's
 CONTEXT = 3  # taps of a decoder's convolution along each axis
 
@@ -116,17 +116,12 @@ def convolve(part: Part, x: Image, *, stride: int = 1, edge: int = 0) -> Image:
         >>> convolve(part, jnp.ones((1, 5, 16, 2)), stride=4, edge=2).shape
         (1, 5, 4, 3)
     """
-    kernel = part["kernel"].astype(x.dtype)
-    edges = [(0, 0), (edge, edge)]
+    kernel, edges = part["kernel"].astype(x.dtype), (0, edge)
     if kernel.ndim == 4:
-        rows, places = (size // 2 for size in kernel.shape[:2])
-        edges = [(rows,) * 2, (places,) * 2]
+        edges = [size // 2 for size in kernel.shape[:2]]
     else:
         kernel = kernel[None]
-    y = jax.lax.conv_general_dilated(
-        **dict(lhs=x, rhs=kernel, window_strides=(1, stride), padding=edges),
-        dimension_numbers=LAYOUT,
-    )
+    y = convolution.convolve(x, kernel, stride=stride, edges=edges)
     return y + part["bias"].astype(x.dtype)[None, None, None]
 
 
@@ -317,12 +312,8 @@ def decode(
         transposed convolution.
     """
 
-    def begin(part: Part, x: Image, skip: Image | None) -> Image:
-        rewrite = part["rewrite"]
-        if along:
-            rewrite = {**rewrite, "kernel": rewrite["kernel"][None]}
-        y = convolve(rewrite, x if skip is None else x + skip)
-        return jax.nn.glu(norm(part.get("norm1"), y, groups))
+    def begin(part: Part, x: Image) -> Image:
+        return jax.nn.glu(norm(part.get("norm1"), x, groups))
 
     def end(part: Part, x: Image) -> Image:
         batch, rows, places, width = x.shape
@@ -333,6 +324,11 @@ def decode(
         return y if last else gelu(y)
 
     if "rewrite" in part:
-        x = recomputed(begin, remat)(part, x, skip)
+        rewrite = part["rewrite"]
+        if along:
+            rewrite = {**rewrite, "kernel": rewrite["kernel"][None]}
+        # What most is multiplied for is kept.
+        x = convolve(rewrite, x if skip is None else x + skip)
+        x = recomputed(begin, remat)(part, x)
         x = _with_residuals(part, x, along, remat)
     return recomputed(end, remat)(part, x), x

@@ -121,29 +121,14 @@ def positions_2d(
     return jnp.concatenate(both, axis=-1)
 
 
-def attend(part: Part, heads: int, queries: Tokens, keys: Tokens) -> Tokens:
-    """Multi-head attention of tokens to others, whose keys are their values as well.
-
-    Args:
-        part: of a layer: ``attention``, kernels of queries, keys and values side by
-            side, and ``attention_out``.
-        heads: number of them.
-        queries: tokens that hear.
-        keys: tokens that are heard.
-    """
-    weights = zip(*(jnp.split(part["attention"][n], 3, -1) for n in ("kernel", "bias")))
-    maps = [{"kernel": kernel, "bias": bias} for kernel, bias in weights]
-    inputs = (queries, keys, keys)
-    shaped = [
-        (y := dense(own, x)).reshape(*y.shape[:2], heads, -1)
-        for own, x in zip(maps, inputs)
-    ]
-    heard = attention.attend(*shaped)
-    return dense(part["attention_out"], heard.reshape(queries.shape))
-
-
 def transform_layer(
-    part: Part, x: Tokens, other: Tokens | None, *, heads: int, together: bool
+    part: Part,
+    x: Tokens,
+    other: Tokens | None,
+    *,
+    heads: int,
+    together: bool,
+    remat: bool = False,
 ) -> Tokens:
     r"""Run a layer on the tokens of a branch.
 
@@ -151,32 +136,47 @@ def transform_layer(
         y &= x + \gamma_1 \odot A(N_1(x), N(o)), \\
         z &= \mathrm{GN}(y + \gamma_2 \odot F(N(y)))
 
-    with attention A to the other branch, or to itself, and two dense layers F with a
-    GELU between; the last norm is over all tokens and channels.
+    with multi-head attention A to the other branch, or to itself, and two dense layers
+    F with a GELU between; the last norm is over all tokens and channels.
 
     Args:
-        part: of the layer.
+        part: of the layer; kernels of queries, keys and values lie side by side.
         x: tokens of the branch.
         other: those of the other branch; None: its own.
         heads: of the attention.
         together: the other norms are over all tokens, too.
+        remat: gradients keep inputs of the layer and of the attention alone.
     """
 
-    def normed(name: str, x: Tokens) -> Tokens:
+    def normed(part: Part, name: str, x: Tokens) -> Tokens:
         own = part[name]
         if together:
             return norm(own, x)
         return frame_norm(x, own["gain"], own["bias"], EPSILON)
 
-    def scaled(name: str, x: Tokens) -> Tokens:
+    def scaled(part: Part, name: str, x: Tokens) -> Tokens:
         return x * part[name]["scale"].astype(x.dtype)[None, None]
 
-    queries = normed("norm1", x)
-    keys = queries if other is None else normed("norm2", other)
-    x = x + scaled("gamma_1", attend(part, heads, queries, keys))
-    y = normed("norm2" if other is None else "norm3", x)
-    y = dense(part["linear2"], gelu(dense(part["linear1"], y)))
-    return norm(part["norm_out"], x + scaled("gamma_2", y))
+    def project(part: Part, x: Tokens, other: Tokens | None) -> list[Array]:
+        queries = normed(part, "norm1", x)
+        keys = queries if other is None else normed(part, "norm2", other)
+        kernels, biases = (
+            jnp.split(part["attention"][name], 3, -1) for name in ("kernel", "bias")
+        )
+        return [
+            dense({"kernel": kernel, "bias": bias}, y).reshape(*y.shape[:2], heads, -1)
+            for kernel, bias, y in zip(kernels, biases, (queries, keys, keys))
+        ]
+
+    def finish(part: Part, x: Tokens, heard: Tokens) -> Tokens:
+        y = dense(part["attention_out"], heard)
+        x = x + scaled(part, "gamma_1", y)
+        y = normed(part, "norm2" if other is None else "norm3", x)
+        y = dense(part["linear2"], gelu(dense(part["linear1"], y)))
+        return norm(part["norm_out"], x + scaled(part, "gamma_2", y))
+
+    heard = attention.attend(*recomputed(project, remat)(part, x, other))
+    return recomputed(finish, remat)(part, x, heard.reshape(x.shape))
 
 
 def transform(
@@ -208,7 +208,7 @@ def transform(
             x = norm(own, x)
         tokens[n] = x + places[n].astype(x.dtype).reshape(1, -1, width)
     options = dict(heads=config.t_heads, together=config.t_group_norm)
-    layer = recomputed(functools.partial(transform_layer, **options), config.remat)
+    layer = functools.partial(transform_layer, remat=config.remat, **options)
     for n in range(config.t_layers):
         others = reversed(tokens) if _crosses(n, config) else (None, None)
         own = [parts[f"layers{branch}_{n}"] for branch in BRANCHES]
