@@ -149,7 +149,7 @@ def _change(
         across = _turned(keys), _turned(values)
 
         # Sums are turned as well, so that no block of weights has to be.
-        def block(sums: tuple[Array, Array], rows: tuple[Array, ...]) -> Any:
+        def block(sums: tuple[Array, ...], rows: tuple[Array, ...]) -> Any:
             queries, total, mean, change = rows
             weights = jnp.exp(_product(queries, across[0]) - total)
             slopes = (weights * (_product(change, across[1]) - mean)).astype(kind)

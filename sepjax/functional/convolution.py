@@ -68,7 +68,8 @@ def _backward(
     def whole(x: Image, change: Filtered) -> Kernel:
         return jax.linear_transpose(lambda w: plain(x, w), kernel)(change)[0]
 
-    blocks = functools.partial(_by_blocks, stride, edges, kernel.shape[:2])
+    taps = kernel.shape[0], kernel.shape[1]
+    blocks = functools.partial(_by_blocks, stride, edges, taps)
     (of_x,) = jax.linear_transpose(lambda x: plain(x, kernel), x)(change)
     return of_x, jax.lax.platform_dependent(x, change, cpu=blocks, default=whole)
 
@@ -80,6 +81,7 @@ def _by_blocks(
     x: Image,
     change: Filtered,
 ) -> Kernel:
+    """The gradient of a kernel, from some columns at a time."""
     batch, rows, columns, filters = change.shape
     size = min(-(-BLOCK // (batch * rows)), columns)  # columns of a block
     count = -(-columns // size)
