@@ -15,9 +15,9 @@ class Blocks(NamedTuple):
     """Sizes of the blocks of weights that are computed at once.
 
     Attributes:
-        together: of all heads of all items, not of one.
-        weights: the most of a block.
-        queries: the fewest of a block nevertheless.
+        together: weights of all heads and items, not of one head at a time.
+        weights: most weights in a block.
+        queries: fewest queries in a block, even if that makes more weights.
     """
 
     together: bool
@@ -55,14 +55,15 @@ ACCELERATOR = Blocks(True, 1 << 20, 128)  # large products, and few of them
 
 
 def attend(queries: Tokens, keys: Tokens, values: Tokens) -> Tokens:
-    r"""Scaled dot-product attention, for some queries at a time.
+    r"""Scaled dot-product attention, for some queries at a time (CPUs: of one head).
 
     .. math:: y_q = \sum_k P_{q k} v_k, \quad
         P_{q k} = e^{q \cdot k / \sqrt d - L_q}, \quad
         L_q = \log \sum_k e^{q \cdot k / \sqrt d}
 
     The gradient computes the weights P of a block again, from the :math:`L_q` that were
-    kept. Weights are float32, whatever the type of the tokens.
+    kept. Weights are float32, whatever the type of the tokens. ``jax.shard_map`` needs
+    ``check_vma=False``.
 
     Args:
         queries: tokens that hear, ``(batch, tokens, heads, channels)``.
@@ -109,7 +110,7 @@ def _by_platform(function: Callable[..., Any], *args: Array) -> Any:
 
 def _hear(
     blocks: Blocks, queries: Tokens, keys: Tokens, values: Tokens
-) -> tuple[Tokens, Float[Array, "batch _ heads one"]]:
+) -> tuple[Tokens, Float[Array, "batch _ heads 1"]]:
     """What is heard, and the logarithm L of every query."""
 
     def hear(given: tuple[Array, ...]) -> Any:
@@ -137,8 +138,8 @@ def _change(
     queries: Tokens,
     keys: Tokens,
     values: Tokens,
-    total: Float[Array, "batch _ heads one"],
-    mean: Float[Array, "batch _ heads one"],
+    total: Float[Array, "batch _ heads 1"],
+    mean: Float[Array, "batch _ heads 1"],
     change: Tokens,
 ) -> tuple[Tokens, Tokens, Tokens]:
     """Gradients of queries, keys and values."""

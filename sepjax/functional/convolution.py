@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 Image = Float[Array, "batch _ _ channels"]
@@ -13,7 +14,7 @@ Kernel = Float[Array, "_ _ channels filters"]
 Filtered = Float[Array, "batch _ _ filters"]
 
 LAYOUT = ("NHWC", "HWIO", "NHWC")
-BLOCK = 256  # places of a product: caches hold what they see
+BLOCK = 256  # places of a product, or one column: caches hold what they see
 
 
 def convolve(
@@ -23,7 +24,8 @@ def convolve(
 
     For the gradient of a kernel XLA goes through all places once for every tap, at a
     quarter of what the cores can. On CPUs it is computed as the sum of products of some
-    columns at a time, whose taps lie side by side.
+    columns at a time, whose taps lie side by side. ``jax.shard_map`` then needs
+    ``check_vma=False``.
 
     Args:
         x: images.
@@ -83,31 +85,30 @@ def _by_blocks(
 ) -> Kernel:
     """The gradient of a kernel, from some columns at a time."""
     batch, rows, columns, filters = change.shape
-    size = min(-(-BLOCK // (batch * rows)), columns)  # columns of a block
-    count = -(-columns // size)
+    size = max(min(-(-BLOCK // max(rows, 1)), columns), 1)  # columns of a block
+    count = -(-columns // size)  # blocks of an item
     more = max((count * size - 1) * stride + taps[1] - x.shape[2] - 2 * edges[1], 0)
     above, beside = edges
     x = jnp.pad(x, ((0, 0), (above, above), (beside, beside + more), (0, 0)))
     change = jnp.pad(change, ((0, 0), (0, 0), (0, count * size - columns), (0, 0)))
+    kind, span = np.promote_types(x.dtype, np.float32), (size - 1) * stride + 1
+
+    def part(x: Image, item: Array, first: Array, width: int) -> Array:
+        own = jax.lax.dynamic_index_in_dim(x, item, keepdims=False)
+        return jax.lax.dynamic_slice_in_dim(own, first, width, axis=1)
 
     def add(total: Array, n: Array) -> tuple[Array, None]:
-        first, span = n * size, (size - 1) * stride
-        own = jax.lax.dynamic_slice_in_dim(x, first * stride, span + taps[1], axis=2)
-        seen = jnp.concatenate(
-            [
-                own[:, i : i + rows, j : j + span + 1 : stride]
-                for i in range(taps[0])
-                for j in range(taps[1])
-            ],
-            axis=-1,
-        )
-        seen = seen.reshape(-1, seen.shape[-1])
-        own = jax.lax.dynamic_slice_in_dim(change, first, size, axis=2)
-        own = own.reshape(-1, filters)
-        return total + jnp.matmul(seen.T, own, preferred_element_type=jnp.float32), None
+        item, first = n // count, n % count * size
+        own = part(x, item, first * stride, span + taps[1] - 1)
+        shifted = [
+            own[i : i + rows, j : j + span : stride] for i, j in np.ndindex(*taps)
+        ]
+        side = jnp.concatenate(shifted, axis=-1).reshape(rows * size, -1)
+        own = part(change, item, first, size).reshape(-1, filters)
+        return total + jnp.matmul(side.T, own, preferred_element_type=kind), None
 
-    start = jnp.zeros((taps[0] * taps[1] * x.shape[-1], filters), jnp.float32)
-    total = jax.lax.scan(add, start, jnp.arange(count))[0]
+    start = jnp.zeros((taps[0] * taps[1] * x.shape[-1], filters), kind)
+    total = jax.lax.scan(add, start, jnp.arange(batch * count))[0]
     return total.reshape(*taps, -1, filters).astype(x.dtype)
 
 

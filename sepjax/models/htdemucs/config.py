@@ -59,7 +59,7 @@ class HybridConfig(ModelConfig):
     segment: float = setting(0.0, "free")  # seconds; shorter inputs are padded to it
     networks: int = positive(1, most=100)  # whose estimates are averaged
     weights: tuple[float, ...] = ()  # of the sources of each network in turn; (): ones
-    remat: bool = setting(False, "free")  # gradients keep inputs of layers alone
+    remat: bool = setting(False, "free")  # compute most again for the gradients
 
     def layers(self) -> tuple[Layer, ...]:
         """Return the layers, the outermost first."""

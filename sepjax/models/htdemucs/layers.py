@@ -118,7 +118,7 @@ def convolve(part: Part, x: Image, *, stride: int = 1, edge: int = 0) -> Image:
     """
     kernel, edges = part["kernel"].astype(x.dtype), (0, edge)
     if kernel.ndim == 4:
-        edges = [size // 2 for size in kernel.shape[:2]]
+        edges = kernel.shape[0] // 2, kernel.shape[1] // 2
     else:
         kernel = kernel[None]
     y = convolution.convolve(x, kernel, stride=stride, edges=edges)
@@ -327,7 +327,7 @@ def decode(
         rewrite = part["rewrite"]
         if along:
             rewrite = {**rewrite, "kernel": rewrite["kernel"][None]}
-        # What most is multiplied for is kept.
+        # The result that costs most multiplications is kept, not computed again.
         x = convolve(rewrite, x if skip is None else x + skip)
         x = recomputed(begin, remat)(part, x)
         x = _with_residuals(part, x, along, remat)

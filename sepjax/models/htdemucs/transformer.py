@@ -145,7 +145,7 @@ def transform_layer(
         other: those of the other branch; None: its own.
         heads: of the attention.
         together: the other norms are over all tokens, too.
-        remat: gradients keep inputs of the layer and of the attention alone.
+        remat: gradients keep inputs of the layer, and of the attention all but weights.
     """
 
     def normed(part: Part, name: str, x: Tokens) -> Tokens:
