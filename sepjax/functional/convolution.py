@@ -22,10 +22,9 @@ def convolve(
 ) -> Filtered:
     r"""Convolve rows and columns, :math:`y_{ij} = \sum_{kl} x_{i+k, sj+l} W_{kl}`.
 
-    For the gradient of a kernel XLA goes through all places once for every tap, at a
-    quarter of what the cores can. On CPUs it is computed as the sum of products of some
-    columns at a time, whose taps lie side by side. ``jax.shard_map`` then needs
-    ``check_vma=False``.
+    For the gradient of a kernel XLA goes through all places once for every tap. On CPUs
+    it is computed here as the sum of products of some columns at a time, whose taps lie
+    side by side. ``jax.shard_map`` then needs ``check_vma=False``.
 
     Args:
         x: images.

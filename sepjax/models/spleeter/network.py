@@ -18,13 +18,13 @@ import numpy as np
 from jax.nn import initializers
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from sepjax.functional.convolution import LAYOUT
 from sepjax.functional.fast_convolution import convolve, transform_kernel
 from sepjax.functional.training import batch_norm, drop, item_keys
 
 Image = Float[Array, "batch _ _ _"]
 Parts = Mapping[str, Mapping[str, Array]]
 
-LAYOUT = ("NHWC", "HWIO", "NHWC")
 # Of Keras, whose defaults the published statistics were gathered with.
 NORM = {"epsilon": 1e-3, "momentum": 0.01}
 ACTIVATIONS: Mapping[str, tuple[Callable[[Array], Array], ...]] = {
