@@ -5,25 +5,28 @@
 The peer's environment has torch, demucs 4.1 and einops. Each side is a process of its
 own with random weights: ``separate`` is eight seconds of stereo noise, ``train`` a step
 of Adam on the absolute error, for which sepjax keeps the inputs of layers alone
-(``remat``; ``--plain``: all that gradients need). A side has one core, and times are
-processor seconds, so that a busy machine changes them little: ``start`` is all until
-the first result, ``seconds`` the least of the following ones. Memory is the peak of
-the process in MiB. The compiler is part of both in the first process of sepjax;
-``again`` is a second one, which finds on the disk what is compiled. ``ratio`` is over
-PyTorch.
+(``remat``; ``--plain``: all that gradients need). The compiler is part of the first
+process of sepjax; ``again`` is a second one, which finds on the disk what is compiled.
+``start`` is all until the first result, and memory the peak of the process in MiB. Then
+the processes take turns, so that a busy machine slows all of them: ``seconds`` is the
+middle one of the repeats, and ``ratio`` the middle of the ratios to PyTorch's in the
+same round. A side has as many cores as ``--cores`` says; with one, times are processor
+seconds.
 """
 
 import argparse
+import contextlib
 import functools
-import itertools
 import json
 import os
 import resource
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -33,7 +36,6 @@ SIZES = {
     "published": dict(channels=48, bottom_channels=512, t_layers=5, dconv_mode=3),
 }
 SOURCES = ["drums", "bass", "other", "vocals"]
-RATIOS = ("seconds", "memory")
 Run = Callable[[], object]
 
 
@@ -42,48 +44,75 @@ def main() -> None:
     parser.add_argument("--peer-python", default=sys.executable)
     parser.add_argument("--work", choices=("separate", "train"), nargs="*")
     parser.add_argument("--size", choices=SIZES, default="medium")
-    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--cores", type=int, default=1)
     parser.add_argument("--plain", action="store_true")
     parser.add_argument("--side", choices=SIDES)
     arguments = parser.parse_args()
     if arguments.side:
-        print(json.dumps(measure(arguments)))
+        serve(arguments)
         return
     for work in arguments.work or ("separate", "train"):
-        with tempfile.TemporaryDirectory() as folder:
-            kept = dict(JAX_COMPILATION_CACHE_DIR=folder)
-            kept["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
-            results = {}
-            for name in ("torch", "sepjax", "again"):
-                side = "torch" if name == "torch" else "sepjax"
-                python = arguments.peer_python if name == "torch" else sys.executable
-                more = ["--side", side, "--work", work]
-                command = [python, __file__, *sys.argv[1:], *more]
-                how = dict(stdout=subprocess.PIPE, text=True, check=True)
-                output = subprocess.run(command, env=os.environ | kept, **how)
-                results[name] = json.loads(output.stdout.splitlines()[-1])
-                print(work, name, json.dumps(results[name]), flush=True)
-        for name, number in itertools.product(("sepjax", "again"), RATIOS):
-            ratio = results[name][number] / results["torch"][number]
-            print(f"{work} ratio {name} {number} {ratio:.2f}", flush=True)
+        compare(work, arguments)
 
 
-def measure(arguments: argparse.Namespace) -> dict[str, float]:
+def compare(work: str, arguments: argparse.Namespace) -> None:
+    """Start the three processes, let them take turns, and print what they took."""
+    names = dict(torch=arguments.peer_python, sepjax=sys.executable)
+    names["again"] = sys.executable
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
+        kept = dict(JAX_COMPILATION_CACHE_DIR=folder)
+        kept["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+        processes, results = {}, {}
+        for name, python in names.items():
+            side = "torch" if name == "torch" else "sepjax"
+            command = [python, __file__, *sys.argv[1:], "--side", side, "--work", work]
+            how: Any = dict(text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+            process = subprocess.Popen(command, env=os.environ | kept, **how)
+            processes[name] = stack.enter_context(process)
+            results[name] = json.loads(process.stdout.readline())  # type: ignore
+        rounds = [
+            {name: ask(process) for name, process in processes.items()}
+            for _ in range(arguments.repeats)
+        ]
+        for name, process in processes.items():
+            process.stdin.close()  # type: ignore[union-attr]
+            results[name] |= json.loads(process.stdout.read())  # type: ignore
+            seconds = statistics.median(round[name] for round in rounds)
+            results[name]["seconds"] = seconds
+            print(work, name, json.dumps(results[name]), flush=True)
+        for name in ("sepjax", "again"):
+            ratios = [round[name] / round["torch"] for round in rounds]
+            time = f"{statistics.median(ratios):.2f}"
+            spread = f"({min(ratios):.2f} to {max(ratios):.2f})"
+            memory = f"{results[name]['memory'] / results['torch']['memory']:.2f}"
+            print(work, "ratio", name, "time", time, spread, "memory", memory)
+
+
+def ask(process: subprocess.Popen) -> float:
+    """Seconds of one run of a process."""
+    process.stdin.write("\n")  # type: ignore[union-attr]
+    process.stdin.flush()  # type: ignore[union-attr]
+    return float(process.stdout.readline())  # type: ignore[union-attr]
+
+
+def serve(arguments: argparse.Namespace) -> None:
+    """Run once, then whenever a line comes, and print what each run took."""
     batch, seconds = (1, 8) if arguments.work == ["separate"] else (2, 4)
     shape = (batch, 2, seconds * RATE)
     wave = np.random.default_rng(0).normal(0, 0.1, shape).astype(np.float32)
-    os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
-    began = time.process_time()
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[-arguments.cores :])
+    clock = time.process_time if arguments.cores == 1 else time.perf_counter
+    began = clock()
     run = SIDES[arguments.side](arguments, wave)
     run()
-    start, times = time.process_time() - began, []
-    for _ in range(arguments.repeats):
-        began = time.process_time()
+    print(json.dumps(dict(start=round(clock() - began, 3))), flush=True)
+    for _ in sys.stdin:
+        began = clock()
         run()
-        times.append(time.process_time() - began)
+        print(round(clock() - began, 3), flush=True)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    numbers = dict(start=start, seconds=min(times), memory=peak)
-    return {name: round(number, 3) for name, number in numbers.items()}
+    print(json.dumps(dict(memory=round(peak))), flush=True)
 
 
 def torch(arguments: argparse.Namespace, wave: np.ndarray) -> Run:

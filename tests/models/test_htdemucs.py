@@ -14,9 +14,16 @@ import pytest
 from sepjax.config import Config
 from sepjax.config.rules import validate
 from sepjax.foreign.state_dict import StateReader
+from sepjax.functional.dense import dense
+from sepjax.functional.norms import place_norm
 from sepjax.models.build import build_model, model_of
 from sepjax.models.htdemucs.config import HDemucsConfig, HTDemucsConfig
-from sepjax.models.htdemucs.layers import add_residuals, draw_residual
+from sepjax.models.htdemucs.layers import (
+    EPSILON,
+    add_residuals,
+    convolve_rows,
+    draw_residual,
+)
 from sepjax.models.htdemucs.model import analyze, network_parts, synthesize
 from sepjax.models.htdemucs.track import estimate_chunk, separate_track
 from sepjax.models.htdemucs.weights import _read, read_arguments
@@ -157,6 +164,36 @@ def test_residual_branches(shared_data, name):
     x = np.moveaxis(arrays["in/x"], 1, -1)  # the items are places of one spectrogram
     found = quick(add_residuals)(parts, np.moveaxis(x, 0, 1)[None])[0]
     assert_near(found, arrays["out/y"].transpose(2, 0, 1))
+
+
+@pytest.mark.parametrize("bias", [0.0, 100.0])
+def test_a_norm_from_few_channels_is_that_of_many(bias):
+    draw = np.random.default_rng(0).standard_normal
+    part = {
+        "conv": {"kernel": draw((3, 8, 2)), "bias": draw(2)},
+        "norm1": {"gain": draw(2), "bias": draw(2)},
+        "rewrite": {"kernel": draw((1, 2, 16)), "bias": bias * draw(16)},
+        "norm2": {"gain": draw(16), "bias": draw(16)},
+        "scale": draw(8),
+    }
+    x, change = draw((2, 6, 3, 8)), draw((2, 6, 3, 8))
+
+    def formula(part, x):
+        y = convolve_rows(part["conv"], x, 1)
+        y = place_norm(y, **part["norm1"], epsilon=EPSILON)
+        y = dense(part["rewrite"], jax.nn.gelu(y, approximate=False))
+        y = place_norm(y, **part["norm2"], epsilon=EPSILON)
+        return x + part["scale"][None, None, None] * jax.nn.glu(y)
+
+    def both(function):
+        y, backward = jax.vjp(function, *jax.tree.map(jnp.float32, (part, x)))
+        return jax.tree.leaves((y, backward(jnp.float32(change))))
+
+    found = quick(lambda: both(lambda part, x: add_residuals({"dconv_0": part}, x)))()
+    # The formula loses as much where the mean is far from zero.
+    tolerance = 1e-5 * max(1, bias)
+    for one, other in zip(found, quick(lambda: both(formula))()):
+        assert_near(one, other, tolerance)
 
 
 @pytest.mark.parametrize("time", [1, 100, 1000, 1024])

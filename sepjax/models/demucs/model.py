@@ -131,10 +131,10 @@ def convolve_transposed(
     kernel = jnp.swapaxes(kernel, 0, 1).reshape(x.shape[-1], -1)
     products = x.reshape(-1, x.shape[-1]) @ kernel
     # Of each hop blocks of ``stride`` samples.
-    products = products.reshape(batch, frames, hops, stride * outputs)
+    blocks = jnp.split(products.reshape(batch, frames, -1), hops, -1)
     total = sum(
-        jnp.pad(products[:, :, hop], ((0, 0), (hop, hops - 1 - hop), (0, 0)))
-        for hop in range(hops)
+        jnp.pad(block, ((0, 0), (hop, hops - 1 - hop), (0, 0)))
+        for hop, block in enumerate(blocks)
     )
     wave = total.reshape(batch, (frames + hops - 1) * stride, outputs)
     return wave + bias[None, None]

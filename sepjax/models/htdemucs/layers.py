@@ -137,16 +137,16 @@ def convolve_rows(part: Part, x: Image, dilation: int) -> Image:
         >>> convolve_rows(part, x, 2)[0, :, 0, 0].tolist()
         [2.0, 0.0, 2.0, 0.0, 0.0]
     """
-    taps, channels, outputs = part["kernel"].shape
+    taps, channels, _ = part["kernel"].shape
     kernel = jnp.swapaxes(part["kernel"], 0, 1).reshape(channels, -1).astype(x.dtype)
     batch, rows, places, _ = x.shape
-    products = x.reshape(-1, channels) @ kernel
-    products = products.reshape(batch, rows, places, taps, outputs)
+    products = (x.reshape(-1, channels) @ kernel).reshape(batch, rows, places, -1)
     edge = (dilation * (taps // 2),) * 2
-    products = jnp.pad(products, ((0, 0), edge, (0, 0), (0, 0), (0, 0)))
-    y = sum(
-        products[:, tap * dilation : tap * dilation + rows, :, tap]
-        for tap in range(taps)
+    y = sum(  # split: the gradient of an index would be a sum of images
+        jnp.pad(product, ((0, 0), edge, (0, 0), (0, 0)))[:, start : start + rows]
+        for start, product in zip(
+            range(0, taps * dilation, dilation), jnp.split(products, taps, -1)
+        )
     )
     return y + part["bias"].astype(x.dtype)[None, None, None]
 
@@ -188,9 +188,51 @@ def _add_residual(part: Part, x: Image, dilation: int) -> Image:
     y = gelu(place_norm(y, part["norm1"]["gain"], part["norm1"]["bias"], EPSILON))
     if "lstm" in part or "attention" in part:
         y = remember(part, y)
-    y = dense(part["rewrite"], y)
-    y = place_norm(y, part["norm2"]["gain"], part["norm2"]["bias"], EPSILON)
-    return x + part["scale"].astype(x.dtype)[None, None, None] * jax.nn.glu(y)
+    return _add_gated(part, x, y)
+
+
+def _add_gated(part: Part, x: Image, y: Image) -> Image:
+    r"""Add :math:`\gamma \odot \mathrm{GLU}(\mathrm{GN}(V y))`.
+
+    Statistics of :math:`z = V y + b` over frames and channels follow from the few
+    channels of y, of which :math:`\bar y` is the mean over the frames:
+
+    .. math::
+        o &= V \bar y + b - \mathrm{mean}(V \bar y + b), \quad
+        z - \mathrm{mean}(z) = V (y - \bar y) + o, \\
+        \mathrm{var}(z) &= \mathrm{mean}(o^2) +
+            \mathrm{mean}((y - \bar y)^T V^T V (y - \bar y)) / \mathrm{channels},
+
+    so no pass over the many channels of z is for them.
+    """
+    kernel, bias = part["rewrite"]["kernel"][0], part["rewrite"]["bias"]
+    few = y.astype(jnp.float32)
+    with jax.default_matmul_precision("highest"):
+        mean = few.mean(1, keepdims=True)
+        few = few - mean
+        offset = dense({"kernel": kernel, "bias": bias}, mean)
+        offset = offset - offset.mean(-1, keepdims=True)
+        square = {"kernel": kernel @ kernel.T / kernel.shape[-1]}
+        squares = few * dense(square, few.astype(y.dtype)).astype(jnp.float32)
+    variance = squares.mean(1, keepdims=True).sum(-1, keepdims=True)
+    variance = variance + jnp.square(offset).mean(-1, keepdims=True)
+    scale = 1 / jnp.sqrt(variance + EPSILON)
+    # Of a gated product, gamma may as well be in the half that the other one gates.
+    gamma = jnp.concatenate([part["scale"], jnp.ones_like(part["scale"])])
+    gain, bias = (part["norm2"][name] * gamma for name in ("gain", "bias"))
+    offset = offset * scale * gain[None, None, None] + bias[None, None, None]
+    wide = {"kernel": kernel * gain[None], "bias": offset}
+    return x + _gated(wide, (few * scale).astype(x.dtype))
+
+
+def _gated(part: Part, x: Image) -> Image:
+    """GLU of a dense layer, whose halves are apart so that no gradient is joined."""
+    halves = (jnp.split(part[name], 2, -1) for name in ("kernel", "bias"))
+    content, gate = (
+        dense({"kernel": kernel}, x) + bias.astype(x.dtype)
+        for kernel, bias in zip(*halves)
+    )
+    return content * jax.nn.sigmoid(gate)
 
 
 def draw_encoder(
@@ -267,7 +309,10 @@ def encode(
         return gelu(norm(part.get("norm1"), x, groups)) if whole else x
 
     def end(part: Part, x: Image) -> Image:
-        return jax.nn.glu(norm(part.get("norm2"), dense(part["rewrite"], x), groups))
+        rewrite = part["rewrite"]
+        if "norm2" in part:
+            return jax.nn.glu(norm(part["norm2"], dense(rewrite, x), groups))
+        return _gated({**rewrite, "bias": rewrite["bias"][None, None, None]}, x)
 
     x = recomputed(begin, remat)(part, x, joined)
     if not whole:
