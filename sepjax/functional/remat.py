@@ -14,13 +14,13 @@ def recomputed(layer: Callable[..., Any], wanted: bool = True) -> Callable[..., 
     As :func:`jax.checkpoint`, but a layer is computed once more after the gradient of
     its result is known. XLA for CPUs has no other reason to wait: it may run the second
     forward passes of all layers first, and no memory is saved. So zero times a number
-    of that gradient is added to the parameters. Where that number is not finite, no
-    gradient before it is.
+    of that gradient is added to the parameters that a layer begins with. Where that
+    number is not finite, no gradient before it is.
 
     Args:
-        layer: a function of parameters, which it should begin with, and of arrays or
-            trees of them. Derivatives other than gradients cannot be taken, and
-            ``jax.shard_map`` needs ``check_vma=False``.
+        layer: a function of the parameters that it begins with, and of arrays or trees
+            of them, such as other parameters. Derivatives other than gradients cannot
+            be taken, and ``jax.shard_map`` needs ``check_vma=False``.
         wanted: without, the layer itself is returned.
 
     Example:

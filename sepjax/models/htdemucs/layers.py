@@ -178,13 +178,13 @@ def add_residuals(parts: Part, x: Image, remat: bool = False) -> Image:
     depth = 0
     while (part := parts.get(f"dconv_{depth}")) is not None:
         branch = functools.partial(_add_residual, dilation=2**depth)
-        x = recomputed(branch, remat)(part, x)
+        x = recomputed(branch, remat)(part["conv"], part, x)
         depth += 1
     return x
 
 
-def _add_residual(part: Part, x: Image, dilation: int) -> Image:
-    y = convolve_rows(part["conv"], x, dilation)
+def _add_residual(conv: Part, part: Part, x: Image, dilation: int) -> Image:
+    y = convolve_rows(conv, x, dilation)
     y = gelu(place_norm(y, part["norm1"]["gain"], part["norm1"]["bias"], EPSILON))
     if "lstm" in part or "attention" in part:
         y = remember(part, y)
@@ -301,23 +301,23 @@ def encode(
     """
     whole = "rewrite" in part
 
-    def begin(part: Part, x: Image, joined: Image | None) -> Image:
+    def begin(conv: Part, part: Part, x: Image, joined: Image | None) -> Image:
         if along:
             x = jnp.pad(x, ((0, 0), (0, 0), (0, -x.shape[2] % layer.stride), (0, 0)))
-        x = convolve(part["conv"], x, stride=layer.stride, edge=layer.edge)
+        x = convolve(conv, x, stride=layer.stride, edge=layer.edge)
         x = x if joined is None else x + joined
         return gelu(norm(part.get("norm1"), x, groups)) if whole else x
 
-    def end(part: Part, x: Image) -> Image:
-        rewrite = part["rewrite"]
+    def end(rewrite: Part, part: Part, x: Image) -> Image:
         if "norm2" in part:
             return jax.nn.glu(norm(part["norm2"], dense(rewrite, x), groups))
         return _gated({**rewrite, "bias": rewrite["bias"][None, None, None]}, x)
 
-    x = recomputed(begin, remat)(part, x, joined)
+    x = recomputed(begin, remat)(part["conv"], part, x, joined)
     if not whole:
         return x
-    return recomputed(end, remat)(part, _with_residuals(part, x, along, remat))
+    x = _with_residuals(part, x, along, remat)
+    return recomputed(end, remat)(part["rewrite"], part, x)
 
 
 def _with_residuals(part: Part, x: Image, along: bool, remat: bool) -> Image:
@@ -360,10 +360,10 @@ def decode(
     def begin(part: Part, x: Image) -> Image:
         return jax.nn.glu(norm(part.get("norm1"), x, groups))
 
-    def end(part: Part, x: Image) -> Image:
+    def end(conv: Part, part: Part, x: Image) -> Image:
         batch, rows, places, width = x.shape
         y = x.reshape(batch * rows, places, width)
-        y = convolve_transposed(part["conv"], y, layer.stride)
+        y = convolve_transposed(conv, y, layer.stride)
         y = norm(part.get("norm2"), y.reshape(batch, rows, *y.shape[1:]), groups)
         y = y[:, :, layer.edge : layer.edge + length]
         return y if last else gelu(y)
@@ -376,4 +376,4 @@ def decode(
         x = convolve(rewrite, x if skip is None else x + skip)
         x = recomputed(begin, remat)(part, x)
         x = _with_residuals(part, x, along, remat)
-    return recomputed(end, remat)(part, x), x
+    return recomputed(end, remat)(part["conv"], part, x), x

@@ -168,15 +168,16 @@ def transform_layer(
             for kernel, bias, y in zip(kernels, biases, (queries, keys, keys))
         ]
 
-    def finish(part: Part, x: Tokens, heard: Tokens) -> Tokens:
-        y = dense(part["attention_out"], heard)
+    def finish(out: Part, part: Part, x: Tokens, heard: Tokens) -> Tokens:
+        y = dense(out, heard)
         x = x + scaled(part, "gamma_1", y)
         y = normed(part, "norm2" if other is None else "norm3", x)
         y = dense(part["linear2"], gelu(dense(part["linear1"], y)))
         return norm(part["norm_out"], x + scaled(part, "gamma_2", y))
 
     heard = attention.attend(*recomputed(project, remat)(part, x, other))
-    return recomputed(finish, remat)(part, x, heard.reshape(x.shape))
+    heard = heard.reshape(x.shape)
+    return recomputed(finish, remat)(part["attention_out"], part, x, heard)
 
 
 def transform(
