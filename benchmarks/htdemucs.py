@@ -26,7 +26,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
@@ -67,33 +66,33 @@ def compare(work: str, arguments: argparse.Namespace) -> None:
         for name, python in names.items():
             side = "torch" if name == "torch" else "sepjax"
             command = [python, __file__, *sys.argv[1:], "--side", side, "--work", work]
-            how: Any = dict(text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+            how = dict(text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
             process = subprocess.Popen(command, env=os.environ | kept, **how)
             processes[name] = stack.enter_context(process)
-            results[name] = json.loads(process.stdout.readline())  # type: ignore
+            results[name] = json.loads(process.stdout.readline())
         rounds = [
             {name: ask(process) for name, process in processes.items()}
             for _ in range(arguments.repeats)
         ]
         for name, process in processes.items():
-            process.stdin.close()  # type: ignore[union-attr]
-            results[name] |= json.loads(process.stdout.read())  # type: ignore
+            process.stdin.close()
+            results[name] |= json.loads(process.stdout.read())
             seconds = statistics.median(round[name] for round in rounds)
             results[name]["seconds"] = seconds
             print(work, name, json.dumps(results[name]), flush=True)
         for name in ("sepjax", "again"):
+            memory = results[name]["memory"] / results["torch"]["memory"]
             ratios = [round[name] / round["torch"] for round in rounds]
-            time = f"{statistics.median(ratios):.2f}"
-            spread = f"({min(ratios):.2f} to {max(ratios):.2f})"
-            memory = f"{results[name]['memory'] / results['torch']['memory']:.2f}"
-            print(work, "ratio", name, "time", time, spread, "memory", memory)
+            middle, spread = statistics.median(ratios), (min(ratios), max(ratios))
+            time = f"time {middle:.2f} ({spread[0]:.2f} to {spread[1]:.2f})"
+            print(f"{work} ratio {name} {time} memory {memory:.2f}", flush=True)
 
 
 def ask(process: subprocess.Popen) -> float:
     """Seconds of one run of a process."""
-    process.stdin.write("\n")  # type: ignore[union-attr]
-    process.stdin.flush()  # type: ignore[union-attr]
-    return float(process.stdout.readline())  # type: ignore[union-attr]
+    process.stdin.write("\n")
+    process.stdin.flush()
+    return float(process.stdout.readline())
 
 
 def serve(arguments: argparse.Namespace) -> None:

@@ -209,8 +209,8 @@ def _add_gated(part: Part, x: Image, y: Image) -> Image:
         \mathrm{var}(z) &= \mathrm{mean}(o^2) +
             \mathrm{mean}((y - \bar y)^T V^T V (y - \bar y)) / \mathrm{channels},
 
-    so no pass over the many channels of z is for them: training takes six sevenths of
-    the time. Separation is no faster, and its programs would be larger.
+    so no pass over the many channels of z is for them, nor of their gradient. It is for
+    training: separation would be no faster, with larger programs.
     """
     kernel, bias = part["rewrite"]["kernel"][0], part["rewrite"]["bias"]
     few = y.astype(jnp.float32)
