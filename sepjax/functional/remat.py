@@ -8,7 +8,11 @@ import jax.numpy as jnp
 from jax.dtypes import float0
 
 
-def recomputed(layer: Callable[..., Any], wanted: bool = True) -> Callable[..., Any]:
+def recomputed(
+    layer: Callable[..., Any],
+    wanted: bool = True,
+    trained: Callable[..., Any] | None = None,
+) -> Callable[..., Any]:
     """Return a function that keeps its arguments alone for its gradient.
 
     As :func:`jax.checkpoint`, but a layer is computed once more after the gradient of
@@ -22,6 +26,7 @@ def recomputed(layer: Callable[..., Any], wanted: bool = True) -> Callable[..., 
             of them, such as other parameters. Derivatives other than gradients cannot
             be taken, and ``jax.shard_map`` needs ``check_vma=False``.
         wanted: without, the layer itself is returned.
+        trained: the same layer, computed in another way where gradients are taken.
 
     Example:
         >>> line = recomputed(lambda slope, x: slope * x)
@@ -35,15 +40,17 @@ def recomputed(layer: Callable[..., Any], wanted: bool = True) -> Callable[..., 
     def run(params: Any, inputs: tuple) -> Any:
         return layer(params, *inputs)
 
+    trained = trained or layer
+
     def forward(params: Any, inputs: tuple) -> Any:
-        return layer(params, *inputs), (params, inputs)
+        return trained(params, *inputs), (params, inputs)
 
     def backward(given: tuple, change: Any) -> tuple:
         params, inputs = given
         leaves = [leaf for leaf in jax.tree.leaves(change) if leaf.dtype != float0]
         first = sum(leaf.ravel()[0] for leaf in leaves if leaf.size)
         params = jax.tree.map(lambda x: x + jnp.asarray(0 * first, x.dtype), params)
-        _, gradient = jax.vjp(lambda own, given: layer(own, *given), params, inputs)
+        _, gradient = jax.vjp(lambda own, given: trained(own, *given), params, inputs)
         return gradient(change)
 
     run.defvjp(forward, backward)

@@ -177,20 +177,23 @@ def add_residuals(parts: Part, x: Image, remat: bool = False) -> Image:
     """
     depth = 0
     while (part := parts.get(f"dconv_{depth}")) is not None:
-        branch = functools.partial(_add_residual, dilation=2**depth, remat=remat)
-        x = recomputed(branch, remat)(part["conv"], part, x)
+        branch, trained = (
+            functools.partial(_add_residual, dilation=2**depth, trained=trained)
+            for trained in (False, True)
+        )
+        x = recomputed(branch, remat, trained)(part["conv"], part, x)
         depth += 1
     return x
 
 
 def _add_residual(
-    conv: Part, part: Part, x: Image, dilation: int, remat: bool
+    conv: Part, part: Part, x: Image, dilation: int, trained: bool
 ) -> Image:
     y = convolve_rows(conv, x, dilation)
     y = gelu(place_norm(y, part["norm1"]["gain"], part["norm1"]["bias"], EPSILON))
     if "lstm" in part or "attention" in part:
         y = remember(part, y)
-    if remat:
+    if trained:
         return _add_gated(part, x, y)
     y = dense(part["rewrite"], y)
     y = place_norm(y, part["norm2"]["gain"], part["norm2"]["bias"], EPSILON)
@@ -315,16 +318,19 @@ def encode(
         x = x if joined is None else x + joined
         return gelu(norm(part.get("norm1"), x, groups)) if whole else x
 
+    def trained(rewrite: Part, part: Part, x: Image) -> Image:
+        if "norm2" in part:
+            return end(rewrite, part, x)
+        return _gated({**rewrite, "bias": rewrite["bias"][None, None, None]}, x)
+
     def end(rewrite: Part, part: Part, x: Image) -> Image:
-        if remat and "norm2" not in part:
-            return _gated({**rewrite, "bias": rewrite["bias"][None, None, None]}, x)
         return jax.nn.glu(norm(part.get("norm2"), dense(rewrite, x), groups))
 
     x = recomputed(begin, remat)(part["conv"], part, x, joined)
     if not whole:
         return x
     x = _with_residuals(part, x, along, remat)
-    return recomputed(end, remat)(part["rewrite"], part, x)
+    return recomputed(end, remat, trained)(part["rewrite"], part, x)
 
 
 def _with_residuals(part: Part, x: Image, along: bool, remat: bool) -> Image:
